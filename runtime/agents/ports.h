@@ -1,0 +1,279 @@
+#pragma once
+
+// The five ports: what the orchestration asks of the rooms. inference implements Model, mcp and sandbox
+// (by way of app) Toolbox and Runner, governance Guard and Journal. Everything here is plain data and
+// five interfaces; JSON travels as compact text, so that values are comparable and cheap to hold.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "async/result.h"
+#include "async/task.h"
+
+namespace ambit::agents {
+
+// ---- what is said -----------------------------------------------------------------------------------
+
+enum class Role { system, user, assistant, tool };
+
+struct ToolCall {
+  std::string id;         // unique in its session: "call_3"
+  std::string name;       // as offered: "grep", "mcp__registry__lookup"
+  std::string arguments;  // a JSON object, compact, keys in the order in which they were said
+  friend bool operator==(const ToolCall&, const ToolCall&) = default;
+};
+
+struct Message {
+  Role role = Role::user;
+  std::string content;
+  std::vector<ToolCall> tool_calls;  // role assistant
+  std::string tool_call_id;          // role tool: which call it answers
+  std::string tool_name;             // role tool
+  friend bool operator==(const Message&, const Message&) = default;
+};
+
+struct ToolSpec {
+  std::string name;
+  std::string description;
+  std::string input_schema;  // JSON Schema of the arguments, an object, compact text
+  // What the tool does to the world, from the fleet file or MCP annotations; unknown means the worst.
+  bool read_only = false;
+  bool destructive = true;
+  bool idempotent = false;
+  std::string digest;  // SHA-256 hex of the canonical definition (name, description, schema)
+  friend bool operator==(const ToolSpec&, const ToolSpec&) = default;
+};
+
+// ---- Model ------------------------------------------------------------------------------------------
+
+struct Sampling {
+  double temperature = 0.0;  // 0: the likeliest token, ties to the lowest id
+  double top_p = 1.0;
+  int top_k = 0;  // 0: all
+  double min_p = 0.0;
+  double repeat_penalty = 1.0;
+  std::uint64_t seed = 0;
+  friend bool operator==(const Sampling&, const Sampling&) = default;
+};
+
+enum class ToolChoice { automatic, none, required };
+
+struct TurnRequest {
+  std::string session;  // whose KV pages to go on with
+  std::shared_ptr<const std::vector<ToolSpec>> tools;
+  std::vector<Message> messages;  // the whole conversation; the engine finds what it has already
+  Sampling sampling;
+  std::int64_t tokens_max = 512;
+  ToolChoice tool_choice = ToolChoice::automatic;
+  std::string output_schema;  // constrains a text answer to JSON of this schema; empty: free text
+  int priority = 0;           // higher goes first
+};
+
+struct Usage {
+  std::int64_t input_tokens = 0;
+  std::int64_t cached_tokens = 0;  // of the input, found in the KV cache
+  std::int64_t output_tokens = 0;
+  std::int64_t forced_tokens = 0;  // of the output, the only one that the grammar allowed
+  std::int64_t queue_us = 0;
+  std::int64_t prefill_us = 0;
+  std::int64_t decode_us = 0;
+  friend bool operator==(const Usage&, const Usage&) = default;
+};
+
+enum class FinishReason { stop, tool_calls, length };
+
+struct Turn {
+  Message message;  // role assistant
+  FinishReason finish = FinishReason::stop;
+  Usage usage;
+};
+
+// What the orchestrator knows and an engine behind HTTP has to guess.
+enum class SessionEvent { call_begins, call_ends_soon, parked, gone };
+
+class Model {
+ public:
+  virtual ~Model() = default;
+  // One turn of the assistant. Cancelling the task frees what it used. Errors: exhausted (the context is
+  // full), invalid (the request can never work), unavailable (try again later).
+  virtual Task<Result<Turn>> generate(TurnRequest request) = 0;
+  virtual void observe(const std::string& /*session*/, SessionEvent /*event*/) {}
+  // "name@sha256:..." and what decodes it: goes into the record.
+  [[nodiscard]] virtual std::string identity() const = 0;
+};
+
+// ---- Toolbox and Runner -----------------------------------------------------------------------------
+
+// How a tool call ended; each way has its own type, recorded as its name.
+enum class OutcomeKind {
+  ok,
+  tool_error,        // it ran and said that it failed
+  denied,            // the gate said no
+  escalated,         // it waits for a person, or nobody answered
+  timeout,           // wall clock
+  cpu_limit,
+  memory_limit,
+  process_limit,
+  file_size_limit,
+  output_limit,      // cut; what there is, is given
+  policy_violation,  // a system call that the jail's filter kills
+  crashed,           // ended by a signal
+  refused,           // the jail could not be made as asked; nothing ran
+  protocol_error,    // an MCP server that spoke nonsense, died or fell silent
+  bad_arguments,     // the arguments do not fit the tool's schema; nothing ran
+};
+std::string_view to_string(OutcomeKind kind);
+
+struct Outcome {
+  OutcomeKind kind = OutcomeKind::ok;
+  std::string content;    // what the model gets to read
+  std::string detail;     // for people and the record: exit status, which limit, which system call
+  std::int64_t duration_us = 0;
+  bool truncated = false;
+  [[nodiscard]] bool is_error() const { return kind != OutcomeKind::ok && kind != OutcomeKind::output_limit; }
+};
+
+// A source of tools: the command tools of the fleet file, one MCP server, sub-agents.
+class Toolbox {
+ public:
+  virtual ~Toolbox() = default;
+  // Connects, starts what must be started, and lists. Stable order.
+  virtual Task<Result<std::vector<ToolSpec>>> list() = 0;
+  // Never fails as a task: everything that can go wrong is an Outcome. `session` names the caller.
+  virtual Task<Outcome> call(std::string session, ToolCall call) = 0;
+};
+
+// What a jailed call may do, in words; sandbox/profile.h has the presets and the checks.
+struct Profile {
+  std::string name = "compute";  // compute < fs-read < fs-write < net
+  std::vector<std::string> read_paths;   // absolute, visible read-only under the same name
+  std::vector<std::string> write_paths;  // absolute, visible read-write under the same name
+  std::int64_t wall_ms = 10'000;
+  std::int64_t cpu_ms = 5'000;
+  std::int64_t memory_bytes = 256 << 20;
+  std::int64_t processes = 16;
+  std::int64_t file_bytes = 16 << 20;
+  std::int64_t scratch_bytes = 16 << 20;  // the private /tmp
+  std::int64_t output_bytes = 64 << 10;
+  std::int64_t open_files = 64;
+  friend bool operator==(const Profile&, const Profile&) = default;
+};
+
+struct JailCall {
+  Profile profile;
+  std::vector<std::string> command;  // [0] an absolute path or a name searched in /usr/bin:/bin
+  std::vector<std::pair<std::string, std::string>> environment;
+  std::string directory;  // working directory inside; must be one of the profile's paths or /tmp
+  std::string input;      // stdin
+};
+
+struct JailOutcome {
+  OutcomeKind kind = OutcomeKind::ok;  // ok also for exit codes other than 0: see exit_code
+  int exit_code = 0;
+  int signal = 0;
+  std::string output;  // stdout
+  std::string errors;  // stderr
+  std::string detail;
+  bool truncated = false;
+  std::int64_t wall_us = 0;
+  std::int64_t cpu_us = 0;
+  std::int64_t memory_peak_bytes = 0;
+};
+
+class Runner {
+ public:
+  virtual ~Runner() = default;
+  // Cancelling the task kills everything in the jail.
+  virtual Task<JailOutcome> run(JailCall call) = 0;
+};
+
+// ---- Guard ------------------------------------------------------------------------------------------
+
+enum class ActionKind { model_call, tool_call, delegation, message, memory_write, spawn, egress };
+std::string_view to_string(ActionKind kind);
+
+struct Budget {
+  std::int64_t turns = 0;
+  std::int64_t tool_calls = 0;
+  std::int64_t tokens = 0;
+  std::int64_t wall_ms = 0;
+  friend bool operator==(const Budget&, const Budget&) = default;
+};
+
+// One effect that an agent wants to have. What the Guard decides on, the Journal keeps and people approve.
+struct Action {
+  std::string id;  // run/session/step: unique
+  ActionKind kind = ActionKind::tool_call;
+  std::string agent;         // name in the fleet file
+  std::string session;
+  std::string run;
+  std::string on_behalf_of;  // the principal who is answerable
+  std::string tool;          // or the model, or the agent delegated to
+  std::string arguments;     // JSON object
+  bool read_only = false;
+  bool destructive = true;
+  bool tainted = false;      // said after reading something that nobody vouches for
+  std::string tool_digest;
+  Budget left;               // before this action
+};
+
+enum class Verdict { allow, deny, escalate };
+std::string_view to_string(Verdict verdict);
+
+struct Decision {
+  Verdict verdict = Verdict::deny;
+  std::string reason;                          // one sentence for the agent and for people
+  std::vector<std::string> policies;           // ids of those that determined it
+  std::vector<std::string> errors;             // policies that failed while they were evaluated
+  std::vector<std::pair<std::string, std::string>> obligations;
+  std::string policy_set;                      // SHA-256 hex of the whole set
+  friend bool operator==(const Decision&, const Decision&) = default;
+};
+
+class Guard {
+ public:
+  virtual ~Guard() = default;
+  // Pure and fast; never throws. Without a policy that permits: deny.
+  virtual Decision decide(const Action& action) = 0;
+};
+
+// ---- Journal ----------------------------------------------------------------------------------------
+
+struct Payload {
+  std::string name;   // "prompt", "arguments", "result"
+  std::string bytes;  // kept beside the log; the leaf holds a salted commitment
+  friend bool operator==(const Payload&, const Payload&) = default;
+};
+
+// One event. Types: run.started, session.started, turn.completed, action.decided, action.outcome,
+// approval.answered, session.ended, run.ended, ... `body` holds what the type documents, as JSON text.
+struct Event {
+  std::string type;
+  std::string run;
+  std::string session;
+  std::string agent;
+  std::string body = "{}";  // JSON object, at most 48 KiB
+  std::vector<Payload> payloads;
+  friend bool operator==(const Event&, const Event&) = default;
+};
+
+struct StoredEvent {
+  std::uint64_t index = 0;  // leaf index in the log
+  std::int64_t unix_ns = 0;
+  Event event;
+};
+
+class Journal {
+ public:
+  virtual ~Journal() = default;
+  // Durable when it returns (group commit). A failure means: not recorded, so nothing may happen.
+  virtual Task<Result<std::uint64_t>> append(Event event) = 0;
+  // Calls `visit` for the events of one run in order, until it returns false. For recovery and replay.
+  virtual Result<void> read(const std::string& run, const std::function<bool(const StoredEvent&)>& visit) = 0;
+};
+
+}  // namespace ambit::agents

@@ -1,0 +1,71 @@
+#pragma once
+
+// A value that will come once from outside the coroutines (a libuv callback, another thread by way of
+// Loop::post_from_thread). The operation keeps the Resolver, the task awaits the Pending:
+//   auto [pending, resolver] = make_pending<int>();   ...   int n = co_await std::move(pending);
+// The operation may outlive the awaiter: a resolver whose pending is gone resolves into nothing.
+// A resolver that dies unresolved leaves its awaiter waiting (give it a timeout or resolve an error).
+
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "async/task.h"
+
+namespace ambit {
+
+template <class T>
+class Pending;
+
+template <class T>
+class Resolver {
+ public:
+  void resolve(T value) {
+    if (!state_ || state_->value) return;
+    state_->value.emplace(std::move(value));
+    if (state_->waiter != nullptr) state_->waiter->arm();
+  }
+  // False once nobody waits any more: the operation may be stopped.
+  [[nodiscard]] bool wanted() const { return state_ && state_.use_count() > 1; }
+
+ private:
+  struct State {
+    std::optional<T> value;
+    Event* waiter = nullptr;
+  };
+  friend class Pending<T>;
+  template <class U>
+  friend std::pair<Pending<U>, Resolver<U>> make_pending();
+  std::shared_ptr<State> state_;
+};
+
+template <class T>
+class [[nodiscard]] Pending {
+ public:
+  Pending(Pending&&) noexcept = default;
+  Pending& operator=(Pending&&) noexcept = default;
+  ~Pending() {
+    if (state_) state_->waiter = nullptr;
+  }
+  [[nodiscard]] bool await_ready() const { return state_->value.has_value(); }
+  template <class P>
+  void await_suspend(std::coroutine_handle<P> parent) {
+    state_->waiter = &parent.promise();
+  }
+  T await_resume() { return std::move(*state_->value); }
+
+ private:
+  template <class U>
+  friend std::pair<Pending<U>, Resolver<U>> make_pending();
+  explicit Pending(std::shared_ptr<typename Resolver<T>::State> state) : state_(std::move(state)) {}
+  std::shared_ptr<typename Resolver<T>::State> state_;
+};
+
+template <class T>
+std::pair<Pending<T>, Resolver<T>> make_pending() {
+  Resolver<T> resolver;
+  resolver.state_ = std::make_shared<typename Resolver<T>::State>();
+  return {Pending<T>(resolver.state_), std::move(resolver)};
+}
+
+}  // namespace ambit

@@ -1,0 +1,271 @@
+#pragma once
+
+// Task<T>: a coroutine that owns its frame. It is lazy (nothing runs before it is awaited or given to a
+// Scope) and move-only. Destroying a Task cancels it, innermost frame first: RAII is the only cleanup
+// that always runs; there is no cancelled error and no token. Tasks go on through the loop's queue,
+// so the stack stays flat and there is one order of things.
+//
+// g++ 12 miscompiles `co_await` inside conditions and braced lists: write it only as a statement, as the
+// initializer or assignment of a variable, or after co_return.
+
+#include <coroutine>
+#include <exception>
+#include <optional>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+#include "async/check.h"
+#include "async/event.h"
+#include "async/loop.h"
+#include "async/result.h"
+
+namespace ambit {
+
+template <class T>
+class Task;
+
+namespace detail {
+
+// The part of a promise that does not depend on the value: running, finishing, who waits.
+class PromiseBase : public Event {
+ public:
+  std::suspend_always initial_suspend() noexcept { return {}; }
+  auto final_suspend() noexcept {
+    struct Finish {
+      PromiseBase& promise;
+      [[nodiscard]] bool await_ready() const noexcept { return false; }
+      void await_suspend(std::coroutine_handle<> /*self*/) const noexcept { promise.finish(); }
+      void await_resume() const noexcept {}
+    };
+    return Finish{*this};
+  }
+  void unhandled_exception() { exception_ = std::current_exception(); }
+
+  // Ends the coroutine where it stands (an error that returns from `co_await ok(...)`): the result is
+  // already set, the frame is left suspended and dies with its Task.
+  void finish() noexcept {
+    finished_ = true;
+    if (continuation_ != nullptr) continuation_->arm();
+  }
+
+  // The same with an exception that escaped what this coroutine waited for.
+  void fail(std::exception_ptr exception) noexcept {
+    exception_ = std::move(exception);
+    finish();
+  }
+
+  void start(Event* continuation) {
+    continuation_ = continuation;
+    arm();
+  }
+  [[nodiscard]] bool finished() const { return finished_; }
+  [[nodiscard]] bool running() const { return running_; }
+  [[nodiscard]] std::exception_ptr exception() const { return exception_; }
+
+ protected:
+  explicit PromiseBase(std::coroutine_handle<> self) : self_(self) {}
+  ~PromiseBase() override = default;
+
+ private:
+  void fire() final {
+    running_ = true;
+    self_.resume();
+    running_ = false;
+  }
+
+  std::coroutine_handle<> self_;
+  Event* continuation_ = nullptr;
+  std::exception_ptr exception_;
+  bool finished_ = false;
+  bool running_ = false;
+};
+
+template <class T>
+class Promise final : public PromiseBase {
+ public:
+  Promise() : PromiseBase(std::coroutine_handle<Promise>::from_promise(*this)) {}
+  Task<T> get_return_object();
+  template <class U>
+  void return_value(U&& value) {
+    value_.emplace(std::forward<U>(value));
+  }
+  T take() {
+    if (exception()) std::rethrow_exception(exception());
+    CHECK(value_.has_value());
+    return std::move(*value_);
+  }
+  [[nodiscard]] const std::optional<T>& peek() const { return value_; }
+
+ private:
+  std::optional<T> value_;
+};
+
+template <>
+class Promise<void> final : public PromiseBase {
+ public:
+  Promise() : PromiseBase(std::coroutine_handle<Promise>::from_promise(*this)) {}
+  Task<void> get_return_object();
+  void return_void() {}
+  void take() const {
+    if (exception()) std::rethrow_exception(exception());
+  }
+};
+
+}  // namespace detail
+
+template <class T = void>
+class [[nodiscard]] Task {
+ public:
+  using promise_type = detail::Promise<T>;
+  using Value = T;
+
+  Task() = default;
+  Task(Task&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+  Task& operator=(Task&& other) noexcept {
+    if (this != &other) {
+      reset();
+      handle_ = std::exchange(other.handle_, nullptr);
+    }
+    return *this;
+  }
+  ~Task() { reset(); }
+
+  // Cancels: destroys the frame. A task must never do that to itself (ask its owner).
+  void reset() {
+    if (!handle_) return;
+    CHECK(!handle_.promise().running());
+    std::exchange(handle_, nullptr).destroy();
+  }
+  // Runs the task; `continuation` is armed when it has finished. For awaiters and scopes.
+  void start(Event* continuation) { handle_.promise().start(continuation); }
+  [[nodiscard]] bool valid() const { return handle_ != nullptr; }
+  [[nodiscard]] bool finished() const { return handle_ && handle_.promise().finished(); }
+  // The value of a finished task; rethrows what escaped it.
+  T take() { return handle_.promise().take(); }
+  promise_type& promise() { return handle_.promise(); }
+
+  auto operator co_await() &&;
+
+ private:
+  friend promise_type;
+  explicit Task(std::coroutine_handle<promise_type> handle) : handle_(handle) {}
+
+  std::coroutine_handle<promise_type> handle_;
+};
+
+namespace detail {
+template <class T>
+Task<T> Promise<T>::get_return_object() {
+  return Task<T>(std::coroutine_handle<Promise>::from_promise(*this));
+}
+inline Task<void> Promise<void>::get_return_object() {
+  return Task<void>(std::coroutine_handle<Promise>::from_promise(*this));
+}
+
+// Owns the awaited task, so that destroying the awaiting frame destroys it too.
+template <class T>
+class TaskAwaiter {
+ public:
+  explicit TaskAwaiter(Task<T> task) : task_(std::move(task)) {}
+  [[nodiscard]] bool await_ready() const { return false; }
+  template <class P>
+  void await_suspend(std::coroutine_handle<P> parent) {
+    task_.start(&parent.promise());
+  }
+  T await_resume() { return task_.take(); }
+
+ private:
+  Task<T> task_;
+};
+
+template <class T>
+class OkResult {
+ public:
+  explicit OkResult(Result<T> result) : result_(std::move(result)) {}
+  [[nodiscard]] bool await_ready() const { return result_.has_value(); }
+  template <class P>
+  void await_suspend(std::coroutine_handle<P> parent) {
+    parent.promise().return_value(Err(std::move(result_).error()));
+    parent.promise().finish();
+  }
+  T await_resume() { return take(result_); }
+
+ private:
+  Result<T> result_;
+};
+
+template <class T>
+class OkTask final : public Event {
+ public:
+  explicit OkTask(Task<Result<T>> task) : task_(std::move(task)) {}
+  [[nodiscard]] bool await_ready() const { return false; }
+  template <class P>
+  void await_suspend(std::coroutine_handle<P> parent) {
+    parent_ = &parent.promise();
+    fail_ = [](PromiseBase* promise, Error error) {
+      static_cast<P*>(promise)->return_value(Err(std::move(error)));
+      promise->finish();
+    };
+    task_.start(this);
+  }
+  T await_resume() {
+    Result<T> result = std::move(*result_);
+    return take(result);
+  }
+
+ private:
+  void fire() override {
+    if (std::exception_ptr thrown = task_.promise().exception()) {
+      parent_->fail(std::move(thrown));
+      return;
+    }
+    result_.emplace(task_.take());
+    if (*result_) {
+      parent_->arm();
+    } else {
+      fail_(parent_, std::move(*result_).error());
+    }
+  }
+
+  Task<Result<T>> task_;
+  std::optional<Result<T>> result_;
+  PromiseBase* parent_ = nullptr;
+  void (*fail_)(PromiseBase*, Error) = nullptr;
+};
+}  // namespace detail
+
+template <class T>
+auto Task<T>::operator co_await() && {
+  return detail::TaskAwaiter<T>(std::move(*this));
+}
+
+// `auto value = co_await ok(f());`: the value, or the error returns from this coroutine (whose own type
+// must be Task<Result<...>>). Takes a Result or a Task of one.
+template <class T>
+[[nodiscard]] auto ok(Result<T> result) {
+  return detail::OkResult<T>(std::move(result));
+}
+template <class T>
+[[nodiscard]] auto ok(Task<Result<T>> task) {
+  return detail::OkTask<T>(std::move(task));
+}
+
+// Waits for `duration`; 0 lets everything that is ready run first.
+class [[nodiscard]] Delay {
+ public:
+  explicit Delay(Duration duration) : duration_(duration) {}
+  [[nodiscard]] bool await_ready() const { return false; }
+  template <class P>
+  void await_suspend(std::coroutine_handle<P> parent) {
+    timer_.emplace(parent.promise(), duration_);
+  }
+  void await_resume() const {}
+
+ private:
+  Duration duration_;
+  std::optional<Timer> timer_;
+};
+inline Delay delay(Duration duration) { return Delay(duration); }
+
+}  // namespace ambit

@@ -1,0 +1,178 @@
+#include "async/task.h"
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include "async/pending.h"
+#include "async/race.h"
+#include "async/scope.h"
+#include "fake_poller.h"
+
+namespace ambit {
+namespace {
+
+using std::chrono::milliseconds;
+
+struct Trace {
+  std::vector<std::string> lines;
+};
+struct Leaving {
+  Trace& trace;
+  std::string name;
+  ~Leaving() { trace.lines.push_back("leave " + name); }
+};
+
+template <class T>
+T run(Loop& loop, Task<T> task) {
+  struct Done final : Event {
+    bool fired = false;
+    void fire() override { fired = true; }
+  } done;
+  task.start(&done);
+  REQUIRE(loop.run_until([&] { return done.fired; }));
+  return task.take();
+}
+
+Task<int> answer() { co_return 42; }
+Task<int> twice() {
+  const int a = co_await answer();
+  const int b = co_await answer();
+  co_return a + b;
+}
+Task<Result<int>> half(int n) {
+  co_await delay(milliseconds(1));
+  if (n % 2 != 0) co_return Err(Code::invalid, "odd: " + std::to_string(n));
+  co_return n / 2;
+}
+Task<Result<int>> quarter(int n) {
+  const int h = co_await ok(half(n));
+  const int q = co_await ok(half(h));
+  co_return q;
+}
+Task<Result<int>> slow(Trace& trace, std::string name) {
+  const Leaving leaving{trace, name};
+  co_await delay(std::chrono::hours(1));
+  co_return 1;
+}
+Task<Result<int>> outer(Trace& trace) {
+  const Leaving leaving{trace, "outer"};
+  const int value = co_await ok(slow(trace, "inner"));
+  co_return value;
+}
+Task<int> throws() {
+  co_await delay(milliseconds(1));
+  throw std::runtime_error("out of luck");
+}
+Task<Result<int>> passes_exception_on() {
+  const int n = co_await throws();
+  co_return n;
+}
+
+}  // namespace
+
+TEST_CASE("a task gives its value to the one who awaits it", "[async]") {
+  FakePoller poller;
+  Loop loop(poller);
+  CHECK(run(loop, twice()) == 84);
+}
+
+TEST_CASE("an error returns through ok()", "[async]") {
+  FakePoller poller;
+  Loop loop(poller);
+  CHECK(run(loop, quarter(8)).value() == 2);
+  CHECK(run(loop, quarter(6)).error() == Error{Code::invalid, "odd: 3"});
+  CHECK(run(loop, quarter(5)).error() == Error{Code::invalid, "odd: 5"});
+}
+
+TEST_CASE("an exception passes through co_await", "[async]") {
+  FakePoller poller;
+  Loop loop(poller);
+  CHECK_THROWS_WITH(run(loop, passes_exception_on()), "out of luck");
+}
+
+TEST_CASE("a timeout cancels the task it wraps, innermost frame first", "[async]") {
+  FakePoller poller;
+  Loop loop(poller);
+  Trace trace;
+  const auto result = run(loop, with_timeout(milliseconds(50), outer(trace)));
+  CHECK(result.error() == Error{Code::timeout, "no answer within 50 ms"});
+  CHECK(trace.lines == std::vector<std::string>{"leave inner", "leave outer"});
+  CHECK(loop.now() == milliseconds(50));
+}
+
+TEST_CASE("a task that is never awaited never runs", "[async]") {
+  FakePoller poller;
+  Loop loop(poller);
+  Trace trace;
+  { Task<Result<int>> unused = slow(trace, "unused"); }
+  CHECK(trace.lines.empty());
+}
+
+TEST_CASE("join runs all tasks at once and keeps their order", "[async]") {
+  FakePoller poller;
+  Loop loop(poller);
+  std::vector<Task<Result<int>>> tasks;
+  for (int n = 0; n < 10; ++n) tasks.push_back(half(2 * n));
+  auto all = [](std::vector<Task<Result<int>>> given) -> Task<int> {
+    auto results = co_await join(std::move(given));
+    int sum = 0;
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      if (*results[i] == static_cast<int>(i)) sum += *results[i];
+    }
+    co_return sum;
+  };
+  CHECK(run(loop, all(std::move(tasks))) == 45);
+  CHECK(loop.now() == milliseconds(1));
+}
+
+TEST_CASE("a scope cancels what still runs and reports what escapes", "[async]") {
+  FakePoller poller;
+  Loop loop(poller);
+  Trace trace;
+  int escaped = 0;
+  {
+    Scope scope([&](std::exception_ptr) { ++escaped; });
+    scope.spawn([](Trace& t) -> Task<void> { co_await slow(t, "background"); }(trace));
+    scope.spawn([]() -> Task<void> { co_await throws(); }());
+    loop.run_until([&] { return escaped > 0; });
+    CHECK(scope.size() == 1);
+  }
+  CHECK(escaped == 1);
+  CHECK(trace.lines == std::vector<std::string>{"leave background"});
+}
+
+TEST_CASE("a value from another thread resumes its task on the loop", "[async]") {
+  FakePoller poller;
+  Loop loop(poller);
+  auto [pending, resolver] = make_pending<int>();
+  std::thread([&loop, resolver = resolver]() mutable {
+    loop.post_from_thread([resolver]() mutable { resolver.resolve(7); });
+  }).join();
+  auto wait = [](Pending<int> p) -> Task<int> {
+    const int n = co_await std::move(p);
+    co_return n;
+  };
+  CHECK(run(loop, wait(std::move(pending))) == 7);
+}
+
+TEST_CASE("timers of one instant fire in the order in which they were set", "[async]") {
+  FakePoller poller;
+  Loop loop(poller);
+  Trace trace;
+  Scope scope;
+  for (int n = 0; n < 5; ++n) {
+    scope.spawn([](Trace& t, int i) -> Task<void> {
+      co_await delay(milliseconds(5));
+      t.lines.push_back(std::to_string(i));
+    }(trace, n));
+  }
+  loop.run_until([&] { return scope.size() == 0; });
+  CHECK(trace.lines == std::vector<std::string>{"0", "1", "2", "3", "4"});
+}
+
+}  // namespace ambit
