@@ -149,7 +149,8 @@ class Toolbox {
 
 // What a jailed call may do, in words; sandbox/profile.h has the presets and the checks.
 struct Profile {
-  std::string name = "compute";  // compute < fs-read < fs-write < net
+  std::string name = "compute";   // as in the fleet file
+  std::string level = "compute";  // which system calls: compute < fs-read < fs-write < net
   std::vector<std::string> read_paths;   // absolute, visible read-only under the same name
   std::vector<std::string> write_paths;  // absolute, visible read-write under the same name
   std::int64_t wall_ms = 10'000;

@@ -1,0 +1,631 @@
+#include "agents/fleet.h"
+
+#include <algorithm>
+#include <charconv>
+#include <set>
+
+namespace ambit::agents {
+namespace {
+
+constexpr std::int64_t kib = 1024;
+constexpr std::int64_t never = 0;
+
+const std::vector<std::string> known_arguments_of_tools = {"workdir", "fleetdir"};
+
+std::string list_of(const std::vector<std::string>& names) {
+  std::string out;
+  for (const std::string& name : names) out += (out.empty() ? "" : ", ") + name;
+  return out;
+}
+
+// Reads one object: knows its path, remembers which keys were asked for, reports what is left over.
+class Reader {
+ public:
+  Reader(std::vector<Problem>& problems, const Node& node, std::string path)
+      : problems_(problems), node_(node), path_(std::move(path)) {
+    if (node.kind != Node::Kind::object) {
+      report(node, path_, "expected an object but found " + std::string(agents::to_string(node.kind)));
+    }
+  }
+
+  void report(const Node& node, const std::string& path, std::string message) {
+    problems_.push_back({path, node.line, node.column, std::move(message)});
+  }
+  [[nodiscard]] std::string at(std::string_view key) const {
+    return path_.empty() ? std::string(key) : path_ + "." + std::string(key);
+  }
+  [[nodiscard]] const Node& node() const { return node_; }
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+  const Node* get(const std::string& key) {
+    known_.push_back(key);
+    return node_.find(key);
+  }
+  const Node* get(const std::string& key, Node::Kind kind) {
+    const Node* found = get(key);
+    if (found == nullptr || found->kind == kind) return found;
+    report(*found, at(key), "expected " + std::string(agents::to_string(kind)) + " but found " +
+                                std::string(agents::to_string(found->kind)));
+    return nullptr;
+  }
+  void require(const std::string& key) {
+    if (node_.kind == Node::Kind::object && node_.find(key) == nullptr) {
+      report(node_, path_.empty() ? "(top)" : path_, "the key \"" + key + "\" is missing");
+    }
+  }
+
+  std::string text(const std::string& key, std::string fallback = "") {
+    const Node* found = get(key, Node::Kind::string);
+    return found != nullptr ? found->string : std::move(fallback);
+  }
+  bool flag(const std::string& key, bool fallback) {
+    const Node* found = get(key, Node::Kind::boolean);
+    return found != nullptr ? found->boolean : fallback;
+  }
+  std::int64_t integer(const std::string& key, std::int64_t fallback, std::int64_t least, std::int64_t most) {
+    const Node* found = get(key, Node::Kind::integer);
+    if (found == nullptr) return fallback;
+    if (found->integer < least || found->integer > most) {
+      report(*found, at(key), "must lie between " + std::to_string(least) + " and " + std::to_string(most));
+      return fallback;
+    }
+    return found->integer;
+  }
+  double real(const std::string& key, double fallback, double least, double most) {
+    const Node* found = get(key);
+    if (found == nullptr) return fallback;
+    if (found->kind != Node::Kind::integer && found->kind != Node::Kind::number) {
+      report(*found, at(key), "expected a number but found " + std::string(agents::to_string(found->kind)));
+      return fallback;
+    }
+    if (found->number < least || found->number > most) {
+      char range[64];
+      std::snprintf(range, sizeof range, "must lie between %g and %g", least, most);
+      report(*found, at(key), range);
+      return fallback;
+    }
+    return found->number;
+  }
+  // "200ms", "5s", "2m", "1h", as milliseconds; or "64KiB", "16MiB", "1GiB" (or a plain integer), as bytes.
+  std::int64_t quantity(const std::string& key, std::int64_t fallback, bool is_time, std::int64_t most) {
+    const Node* found = get(key);
+    if (found == nullptr) return fallback;
+    std::int64_t value = 0;
+    bool good = false;
+    if (found->kind == Node::Kind::integer && !is_time) {
+      value = found->integer;
+      good = value > 0;
+    } else if (found->kind == Node::Kind::string) {
+      const char* last = found->string.data() + found->string.size();
+      const auto [end, error] = std::from_chars(found->string.data(), last, value);
+      const std::int64_t factor = unit({end, static_cast<std::size_t>(last - end)}, is_time);
+      good = error == std::errc() && value > 0 && factor > 0 && value <= most / factor;
+      value *= good ? factor : 0;
+    }
+    if (good && value <= most) return value;
+    report(*found, at(key),
+           is_time ? R"(expected a time such as "200ms", "5s" or "2m")"
+                   : R"(expected a size such as "64KiB" or "16MiB", or a number of bytes)");
+    return fallback;
+  }
+  std::vector<std::string> texts(const std::string& key) {
+    std::vector<std::string> out;
+    const Node* found = get(key, Node::Kind::array);
+    if (found == nullptr) return out;
+    for (std::size_t i = 0; i < found->items.size(); ++i) {
+      const Node& item = found->items[i];
+      if (item.kind == Node::Kind::string) {
+        out.push_back(item.string);
+      } else {
+        report(item, at(key) + "[" + std::to_string(i) + "]",
+               "expected a string but found " + std::string(agents::to_string(item.kind)));
+      }
+    }
+    return out;
+  }
+  // Must be the last call: what was never asked for is unknown.
+  void done() {
+    for (const Node::Member& member : node_.members) {
+      if (std::find(known_.begin(), known_.end(), member.key) != known_.end()) continue;
+      std::string message = "unknown key";
+      if (const auto near = suggestion(member.key, known_)) {
+        message += "; did you mean \"" + *near + "\"?";
+      } else {
+        message += "; known here: " + list_of(known_);
+      }
+      problems_.push_back({at(member.key), member.line, member.column, std::move(message)});
+    }
+  }
+
+ private:
+  static std::int64_t unit(std::string_view name, bool is_time) {
+    if (is_time) {
+      if (name == "ms") return 1;
+      if (name == "s") return 1000;
+      if (name == "m") return 60'000;
+      if (name == "h") return 3'600'000;
+      return 0;
+    }
+    if (name == "B") return 1;
+    if (name == "KiB") return kib;
+    if (name == "MiB") return kib * kib;
+    if (name == "GiB") return kib * kib * kib;
+    return 0;
+  }
+
+  std::vector<Problem>& problems_;
+  const Node& node_;
+  std::string path_;
+  std::vector<std::string> known_;
+};
+
+class FleetParser {
+ public:
+  FleetParser(const Node& root, const FleetContext& context) : root_(root), context_(context) {}
+
+  FleetFile parse() {
+    Fleet& fleet = file_.fleet;
+    fleet.directory = context_.directory;
+    fleet.profiles = preset_profiles();
+    Reader top(file_.problems, root_, "");
+    if (root_.kind != Node::Kind::object) return std::move(file_);
+    top.get("$schema", Node::Kind::string);
+    fleet.name = top.text("name", "fleet");
+    check_name(top, "name", fleet.name);
+    each(top, "profiles", [this](Reader& reader, const std::string& name) { profile(reader, name); });
+    each(top, "models", [this](Reader& reader, const std::string& name) { model(reader, name); });
+    each(top, "mcpServers", [this](Reader& reader, const std::string& name) { mcp_server(reader, name); });
+    each(top, "tools", [this](Reader& reader, const std::string& name) { tool(reader, name); });
+    each(top, "agents", [this](Reader& reader, const std::string& name) { agent(reader, name); });
+    policies(top);
+    fleet.limits = limits(top, {never, never, never, never});
+    if (const Node* node = top.get("workflow", Node::Kind::object)) {
+      Reader reader(file_.problems, *node, "workflow");
+      workflow(reader);
+    }
+    top.require("models");
+    top.require("agents");
+    top.require("workflow");
+    top.require("policies");
+    top.done();
+    std::stable_sort(file_.problems.begin(), file_.problems.end(), [](const Problem& a, const Problem& b) {
+      return std::pair(a.line, a.column) < std::pair(b.line, b.column);
+    });
+    return std::move(file_);
+  }
+
+ private:
+  template <class F>
+  void each(Reader& top, const std::string& key, F read) {
+    const Node* node = top.get(key, Node::Kind::object);
+    if (node == nullptr) return;
+    for (const Node::Member& member : node->members) {
+      const std::string path = key + "." + member.key;
+      if (!is_name(member.key)) {
+        file_.problems.push_back({path, member.line, member.column,
+                                  "a name has 1 to 64 of the letters a-z, A-Z, 0-9, '_', '-'"});
+        continue;
+      }
+      Reader reader(file_.problems, member.value, path);
+      if (member.value.kind == Node::Kind::object) read(reader, member.key);
+    }
+  }
+
+  static bool is_name(std::string_view name) {
+    return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
+      return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-';
+    });
+  }
+  void check_name(Reader& reader, const std::string& key, const std::string& name) {
+    const Node* node = reader.get(key);
+    if (node != nullptr && node->kind == Node::Kind::string && !is_name(name)) {
+      reader.report(*node, reader.at(key), "a name has 1 to 64 of the letters a-z, A-Z, 0-9, '_', '-'");
+    }
+  }
+
+  [[nodiscard]] std::string absolute(const std::string& path) const {
+    if (path.empty() || path.front() == '/' || path.starts_with("${")) return path;
+    std::string base = context_.directory;
+    std::string_view rest = path;
+    while (rest.starts_with("./") || rest.starts_with("../")) {
+      if (rest.starts_with("./")) {
+        rest.remove_prefix(2);
+      } else {
+        rest.remove_prefix(3);
+        base.resize(std::min(base.size(), base.find_last_of('/')));
+      }
+    }
+    if (rest == ".") rest = "";
+    return rest.empty() ? base : base + "/" + std::string(rest);
+  }
+
+  // A path that must exist; reported at the node that names it.
+  std::string existing(Reader& reader, const std::string& key, const Node& node, const std::string& path) {
+    std::string full = absolute(path);
+    if (!full.starts_with("${") && context_.file_exists && !context_.file_exists(full)) {
+      reader.report(node, reader.at(key), "there is no file \"" + full + "\"");
+    }
+    return full;
+  }
+
+  // One of `names`, or a problem with a suggestion.
+  void known(Reader& reader, const std::string& key, const std::string& value,
+             const std::vector<std::string>& names, const std::string& what) {
+    const Node* node = reader.get(key);
+    if (node == nullptr || node->kind != Node::Kind::string) return;
+    if (std::find(names.begin(), names.end(), value) != names.end()) return;
+    std::string message = "there is no " + what + " \"" + value + "\"";
+    if (const auto near = suggestion(value, names)) {
+      message += "; did you mean \"" + *near + "\"?";
+    } else {
+      message += names.empty() ? "; none is defined" : "; there are: " + list_of(names);
+    }
+    reader.report(*node, reader.at(key), message);
+  }
+
+  template <class T>
+  static std::vector<std::string> names_of(const std::vector<T>& items) {
+    std::vector<std::string> names;
+    for (const T& item : items) names.push_back(item.name);
+    return names;
+  }
+
+  // ${VAR} and ${VAR:-default} from the environment.
+  std::string environment(Reader& reader, const Node& node, const std::string& path, const std::string& text) {
+    auto value = [this](std::string_view name) -> std::optional<std::string> {
+      std::optional<std::string> fallback;
+      const std::size_t at = name.find(":-");
+      if (at != std::string_view::npos) {
+        fallback = std::string(name.substr(at + 2));
+        name = name.substr(0, at);
+      }
+      auto found = context_.environment ? context_.environment(std::string(name)) : std::nullopt;
+      return found ? found : fallback;
+    };
+    auto result = expand(text, value);
+    if (result) return *result;
+    reader.report(node, path, result.error().message + "; set it in the environment or write ${NAME:-default}");
+    return text;
+  }
+
+  void profile(Reader& reader, const std::string& name) {
+    if (file_.fleet.profile(name) != nullptr) {
+      reader.report(reader.node(), reader.path(), "\"" + name + "\" is the name of a preset; choose another");
+    }
+    const std::string base = reader.text("extends", "compute");
+    known(reader, "extends", base, names_of(file_.fleet.profiles), "profile");
+    const Profile* parent = file_.fleet.profile(base);
+    Profile made = parent != nullptr ? *parent : Profile{};
+    made.name = name;
+    for (const std::string& path : reader.texts("read")) made.read_paths.push_back(absolute(path));
+    for (const std::string& path : reader.texts("write")) made.write_paths.push_back(absolute(path));
+    made.wall_ms = reader.quantity("wallTime", made.wall_ms, true, 86'400'000);
+    made.cpu_ms = reader.quantity("cpuTime", made.cpu_ms, true, 86'400'000);
+    made.memory_bytes = reader.quantity("memory", made.memory_bytes, false, kib * kib * kib * 64);
+    made.file_bytes = reader.quantity("fileSize", made.file_bytes, false, kib * kib * kib * 64);
+    made.scratch_bytes = reader.quantity("scratch", made.scratch_bytes, false, kib * kib * kib * 64);
+    made.output_bytes = reader.quantity("output", made.output_bytes, false, kib * kib * 64);
+    made.processes = reader.integer("processes", made.processes, 1, 4096);
+    made.open_files = reader.integer("openFiles", made.open_files, 8, 65'536);
+    made.level = parent != nullptr ? parent->level : made.level;
+    if (made.level == "compute" && !(made.read_paths.empty() && made.write_paths.empty())) {
+      reader.report(reader.node(), reader.path(),
+                    R"(a profile that reads or writes paths must extend "fs-read" or "fs-write")");
+    }
+    if (made.level == "fs-read" && !made.write_paths.empty()) {
+      reader.report(reader.node(), reader.path(), R"(a profile that writes paths must extend "fs-write")");
+    }
+    reader.done();
+    file_.fleet.profiles.push_back(std::move(made));
+  }
+
+  void model(Reader& reader, const std::string& name) {
+    ModelSpec spec;
+    spec.name = name;
+    const std::string provider = reader.text("provider", "embedded");
+    known(reader, "provider", provider, {"embedded"}, "provider");
+    reader.require("model");
+    if (const Node* node = reader.get("model", Node::Kind::string)) {
+      spec.file = existing(reader, "model", *node, environment(reader, *node, reader.at("model"), node->string));
+    }
+    spec.sampling.temperature = reader.real("temperature", 0.0, 0.0, 10.0);
+    spec.sampling.top_p = reader.real("topP", 1.0, 0.0, 1.0);
+    spec.sampling.min_p = reader.real("minP", 0.0, 0.0, 1.0);
+    spec.sampling.top_k = static_cast<int>(reader.integer("topK", 0, 0, 1'000'000));
+    spec.sampling.repeat_penalty = reader.real("repeatPenalty", 1.0, 0.1, 10.0);
+    spec.tokens_max = reader.integer("maxTokens", spec.tokens_max, 1, 1'000'000);
+    spec.context_max = reader.integer("contextLength", spec.context_max, 16, 16'000'000);
+    reader.done();
+    file_.fleet.models.push_back(std::move(spec));
+  }
+
+  void mcp_server(Reader& reader, const std::string& name) {
+    McpServerSpec spec;
+    spec.name = name;
+    spec.profile = reader.text("profile", "fs-read");
+    known(reader, "profile", spec.profile, names_of(file_.fleet.profiles), "profile");
+    const Node* type = reader.get("type", Node::Kind::string);
+    const Node* url = reader.get("url", Node::Kind::string);
+    if (url != nullptr || (type != nullptr && type->string != "stdio")) {
+      const Node& where = type != nullptr ? *type : *url;
+      reader.report(where, reader.at(type != nullptr ? "type" : "url"),
+                    R"(only servers over stdio are supported so far: give "command" and "args")");
+    } else {
+      reader.require("command");
+    }
+    const Node* command = reader.get("command", Node::Kind::string);
+    if (command != nullptr) {
+      spec.command = environment(reader, *command, reader.at("command"), command->string);
+      if (spec.command.empty()) reader.report(*command, reader.at("command"), "the command is empty");
+      if (spec.command.find('/') != std::string::npos) spec.command = absolute(spec.command);
+    }
+    if (const Node* node = reader.get("args")) {
+      for (const std::string& argument : reader.texts("args")) {
+        spec.arguments.push_back(environment(reader, *node, reader.at("args"), argument));
+      }
+    }
+    if (const Node* node = reader.get("env", Node::Kind::object)) {
+      for (const Node::Member& member : node->members) {
+        const std::string path = reader.at("env") + "." + member.key;
+        if (member.value.kind == Node::Kind::string) {
+          spec.environment.emplace_back(member.key, environment(reader, member.value, path, member.value.string));
+        } else {
+          reader.report(member.value, path, "expected a string but found " +
+                                                std::string(agents::to_string(member.value.kind)));
+        }
+      }
+    }
+    spec.directory = absolute(reader.text("cwd", "."));
+    reader.done();
+    file_.fleet.mcp_servers.push_back(std::move(spec));
+  }
+
+  void tool(Reader& reader, const std::string& name) {
+    CommandToolSpec spec;
+    spec.spec.name = name;
+    if (name.starts_with("mcp__")) {
+      reader.report(reader.node(), reader.path(), "names that begin with mcp__ belong to MCP servers");
+    }
+    reader.require("description");
+    reader.require("command");
+    spec.spec.description = reader.text("description");
+    spec.command = reader.texts("command");
+    const Node* command = reader.get("command");
+    if (command != nullptr && command->kind == Node::Kind::array && command->items.empty()) {
+      reader.report(*command, reader.at("command"), "the command is empty: give the program and its arguments");
+    }
+    spec.profile = reader.text("profile", "compute");
+    known(reader, "profile", spec.profile, names_of(file_.fleet.profiles), "profile");
+    spec.input = reader.text("stdin");
+    std::vector<std::string> arguments = known_arguments_of_tools;
+    spec.spec.input_schema = R"({"type":"object","properties":{}})";
+    if (const Node* schema = reader.get("inputSchema", Node::Kind::object)) {
+      spec.spec.input_schema = schema->to_json();
+      const Node* type = schema->find("type");
+      if (type == nullptr || type->string != "object") {
+        reader.report(*schema, reader.at("inputSchema"), R"(an input schema needs "type": "object")");
+      }
+      if (const Node* properties = schema->find("properties")) {
+        for (const Node::Member& member : properties->members) arguments.push_back(member.key);
+      }
+    }
+    for (std::size_t i = 0; i < spec.command.size(); ++i) {
+      placeholders(reader, "command[" + std::to_string(i) + "]", command->items[i], spec.command[i], arguments);
+    }
+    if (const Node* input = reader.get("stdin", Node::Kind::string)) {
+      placeholders(reader, "stdin", *input, spec.input, arguments);
+    }
+    if (const Node* node = reader.get("annotations", Node::Kind::object)) {
+      Reader hints(file_.problems, *node, reader.at("annotations"));
+      hints.get("title", Node::Kind::string);
+      spec.spec.read_only = hints.flag("readOnlyHint", false);
+      spec.spec.destructive = hints.flag("destructiveHint", !spec.spec.read_only);
+      spec.spec.idempotent = hints.flag("idempotentHint", spec.spec.read_only);
+      hints.flag("openWorldHint", false);
+      hints.done();
+    }
+    reader.done();
+    file_.fleet.tools.push_back(std::move(spec));
+  }
+
+  void placeholders(Reader& reader, const std::string& key, const Node& node, const std::string& text,
+                    const std::vector<std::string>& arguments) {
+    auto known_name = [&](std::string_view name) -> std::optional<std::string> {
+      const bool found = std::find(arguments.begin(), arguments.end(), name) != arguments.end();
+      return found ? std::optional<std::string>("") : std::nullopt;
+    };
+    const auto result = expand(text, known_name);
+    if (!result) {
+      reader.report(node, reader.at(key), result.error().message +
+                                              "; known here: " + list_of(arguments));
+    }
+  }
+
+  void agent(Reader& reader, const std::string& name) {
+    AgentSpec spec;
+    spec.name = name;
+    spec.description = reader.text("description");
+    spec.instructions = reader.text("instructions");
+    spec.owner = reader.text("owner");
+    reader.require("model");
+    spec.model = reader.text("model");
+    known(reader, "model", spec.model, names_of(file_.fleet.models), "model");
+    spec.tools = tool_names(reader, "tools");
+    spec.disallowed_tools = tool_names(reader, "disallowedTools");
+    spec.priority = static_cast<int>(reader.integer("priority", 0, -100, 100));
+    spec.limits = limits(reader, Limits{});
+    reader.done();
+    file_.fleet.agents.push_back(std::move(spec));
+  }
+
+  std::vector<std::string> tool_names(Reader& reader, const std::string& key) {
+    std::vector<std::string> known_tools;
+    for (const CommandToolSpec& tool : file_.fleet.tools) known_tools.push_back(tool.spec.name);
+    std::vector<std::string> servers;
+    for (const McpServerSpec& server : file_.fleet.mcp_servers) servers.push_back("mcp__" + server.name + "__*");
+    std::vector<std::string> names = reader.texts(key);
+    const Node* node = reader.get(key);
+    for (std::size_t i = 0; i < names.size() && i < node->items.size(); ++i) {
+      const std::string& name = names[i];
+      const bool from_server = std::any_of(servers.begin(), servers.end(), [&](const std::string& pattern) {
+        return name.starts_with(pattern.substr(0, pattern.size() - 1));
+      });
+      if (name == "*" || from_server || name.ends_with('*') ||
+          std::find(known_tools.begin(), known_tools.end(), name) != known_tools.end()) {
+        continue;
+      }
+      std::vector<std::string> all = known_tools;
+      all.insert(all.end(), servers.begin(), servers.end());
+      std::string message = "there is no tool \"" + name + "\"";
+      const auto near = suggestion(name, all);
+      message += near ? "; did you mean \"" + *near + "\"?" : "; there are: " + list_of(all);
+      reader.report(node->items[i], reader.at(key) + "[" + std::to_string(i) + "]", message);
+    }
+    return names;
+  }
+
+  Limits limits(Reader& owner, Limits fallback) {
+    const Node* node = owner.get("limits", Node::Kind::object);
+    if (node == nullptr) return fallback;
+    Reader reader(file_.problems, *node, owner.at("limits"));
+    fallback.turns = reader.integer("maxTurns", fallback.turns, 1, 1'000'000'000);
+    fallback.tool_calls = reader.integer("maxToolCalls", fallback.tool_calls, 0, 1'000'000'000);
+    fallback.tokens = reader.integer("maxTokens", fallback.tokens, 1, 1'000'000'000'000);
+    fallback.wall_ms = reader.quantity("maxWallTime", fallback.wall_ms, true, 86'400'000LL * 365);
+    reader.done();
+    return fallback;
+  }
+
+  void policies(Reader& top) {
+    const Node* node = top.get("policies", Node::Kind::array);
+    if (node == nullptr) return;
+    std::vector<std::string> paths = top.texts("policies");
+    for (std::size_t i = 0; i < paths.size() && i < node->items.size(); ++i) {
+      const std::string key = "policies[" + std::to_string(i) + "]";
+      file_.fleet.policies.push_back(existing(top, key, node->items[i], paths[i]));
+    }
+    if (node->items.empty()) {
+      top.report(*node, "policies", "no policy: everything would be denied; name at least one Cedar file");
+    }
+  }
+
+  void workflow(Reader& reader) {
+    Workflow& flow = file_.fleet.workflow;
+    const std::string pattern = reader.text("pattern", "single");
+    known(reader, "pattern", pattern, {"single"}, "pattern");
+    reader.require("agent");
+    flow.agent = reader.text("agent");
+    known(reader, "agent", flow.agent, names_of(file_.fleet.agents), "agent");
+    if (const Node* node = reader.get("inputs", Node::Kind::string)) {
+      flow.inputs = existing(reader, "inputs", *node, node->string);
+    }
+    flow.id = reader.text("id", "id");
+    reader.require("prompt");
+    flow.prompt = reader.text("prompt");
+    flow.concurrency = reader.integer("concurrency", flow.concurrency, 1, 1'000'000);
+    reader.done();
+  }
+
+  const Node& root_;
+  const FleetContext& context_;
+  FleetFile file_;
+};
+
+}  // namespace
+
+bool AgentSpec::offers(std::string_view tool) const {
+  auto matches = [tool](const std::string& pattern) {
+    if (!pattern.ends_with('*')) return pattern == tool;
+    return tool.starts_with(std::string_view(pattern).substr(0, pattern.size() - 1));
+  };
+  return std::any_of(tools.begin(), tools.end(), matches) &&
+         std::none_of(disallowed_tools.begin(), disallowed_tools.end(), matches);
+}
+
+const ModelSpec* Fleet::model(std::string_view wanted) const {
+  const auto at = std::find_if(models.begin(), models.end(), [&](const auto& item) { return item.name == wanted; });
+  return at != models.end() ? &*at : nullptr;
+}
+const AgentSpec* Fleet::agent(std::string_view wanted) const {
+  const auto at = std::find_if(agents.begin(), agents.end(), [&](const auto& item) { return item.name == wanted; });
+  return at != agents.end() ? &*at : nullptr;
+}
+const Profile* Fleet::profile(std::string_view wanted) const {
+  const auto at =
+      std::find_if(profiles.begin(), profiles.end(), [&](const auto& item) { return item.name == wanted; });
+  return at != profiles.end() ? &*at : nullptr;
+}
+
+std::vector<Profile> preset_profiles() {
+  std::vector<Profile> presets(3);
+  presets[0].name = presets[0].level = "compute";
+  presets[1].name = presets[1].level = "fs-read";
+  presets[2].name = presets[2].level = "fs-write";
+  return presets;
+}
+
+std::optional<std::string> suggestion(std::string_view wrong, const std::vector<std::string>& known) {
+  std::optional<std::string> best;
+  std::size_t best_distance = std::max<std::size_t>(1, std::min<std::size_t>(3, wrong.size() / 3)) + 1;
+  for (const std::string& candidate : known) {
+    // Levenshtein, upper and lower case alike.
+    std::vector<std::size_t> row(candidate.size() + 1);
+    for (std::size_t j = 0; j < row.size(); ++j) row[j] = j;
+    for (std::size_t i = 1; i <= wrong.size(); ++i) {
+      std::size_t diagonal = row[0];
+      row[0] = i;
+      for (std::size_t j = 1; j < row.size(); ++j) {
+        const bool same = std::tolower(static_cast<unsigned char>(wrong[i - 1])) ==
+                          std::tolower(static_cast<unsigned char>(candidate[j - 1]));
+        const std::size_t replaced = diagonal + (same ? 0 : 1);
+        diagonal = row[j];
+        row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
+      }
+    }
+    if (row.back() < best_distance) {
+      best_distance = row.back();
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+Result<std::string> expand(std::string_view text,
+                           const std::function<std::optional<std::string>(std::string_view)>& value) {
+  std::string out;
+  std::size_t at = 0;
+  while (at < text.size()) {
+    if (text.substr(at).starts_with("$${")) {
+      out += "${";
+      at += 3;
+    } else if (text.substr(at).starts_with("${")) {
+      const std::size_t end = text.find('}', at);
+      if (end == std::string_view::npos) return Err(Code::invalid, "\"${\" without \"}\"; write \"$${\" for the text itself");
+      const std::string_view name = text.substr(at + 2, end - at - 2);
+      auto found = value(name);
+      if (!found) return Err(Code::not_found, "nothing is known as ${" + std::string(name) + "}");
+      out += *found;
+      at = end + 1;
+    } else {
+      out += text[at++];
+    }
+  }
+  return out;
+}
+
+FleetFile parse_fleet(std::string_view text, const FleetContext& context) {
+  auto document = parse_document(text);
+  if (document) return FleetParser(*document, context).parse();
+  // The message carries its place: "line 3, column 7: ...".
+  FleetFile file;
+  Problem problem{"", 1, 1, document.error().message};
+  int line = 0;
+  int column = 0;
+  if (std::sscanf(problem.message.c_str(), "line %d, column %d:", &line, &column) == 2) {
+    problem = {"", line, column, problem.message.substr(problem.message.find(": ") + 2)};
+  }
+  file.problems.push_back(std::move(problem));
+  return file;
+}
+
+}  // namespace ambit::agents

@@ -1,0 +1,123 @@
+#pragma once
+
+// The fleet file: what a platform engineer writes. JSON with comments, names as other hosts spell them
+// (mcpServers, inputSchema, maxTurns). parse_fleet() finds every mistake in one pass, each with its path,
+// line and column; a Fleet without problems is complete: names resolve, patterns are known, limits have
+// values. fleet.schema.json beside this file says the same for editors.
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "agents/document.h"
+#include "agents/ports.h"
+
+namespace ambit::agents {
+
+struct Problem {
+  std::string path;  // "agents.clerk.tools[2]"
+  int line = 0;
+  int column = 0;
+  std::string message;
+  friend bool operator==(const Problem&, const Problem&) = default;
+};
+
+struct Limits {
+  std::int64_t turns = 16;
+  std::int64_t tool_calls = 32;
+  std::int64_t tokens = 32'768;  // input not counted twice: new input plus output
+  std::int64_t wall_ms = 120'000;
+  friend bool operator==(const Limits&, const Limits&) = default;
+};
+
+struct ModelSpec {
+  std::string name;
+  std::string file;  // absolute
+  Sampling sampling;
+  std::int64_t tokens_max = 256;    // of one turn
+  std::int64_t context_max = 4096;  // of one session
+};
+
+struct McpServerSpec {
+  std::string name;
+  std::string command;
+  std::vector<std::string> arguments;
+  std::vector<std::pair<std::string, std::string>> environment;
+  std::string directory;  // absolute
+  std::string profile;    // which jail it lives in
+};
+
+struct CommandToolSpec {
+  ToolSpec spec;
+  std::vector<std::string> command;  // may hold ${argument}, ${workdir}, ${fleetdir}
+  std::string input;                 // stdin, a template as well
+  std::string profile;
+};
+
+struct AgentSpec {
+  std::string name;
+  std::string description;
+  std::string instructions;
+  std::string model;
+  std::vector<std::string> tools;             // names; a trailing * stands for the rest
+  std::vector<std::string> disallowed_tools;
+  std::string owner;  // who is answerable, and who answers escalations
+  Limits limits;
+  int priority = 0;
+  bool offers(std::string_view tool) const;
+};
+
+// One agent for every record of a JSON Lines file. The one pattern so far: "single".
+struct Workflow {
+  std::string agent;
+  std::string inputs;       // absolute path of the JSON Lines file; empty: one run with `prompt` as it is
+  std::string id = "id";    // the field that names a record
+  std::string prompt;       // ${field} is replaced from the record
+  std::int64_t concurrency = 256;
+};
+
+struct Fleet {
+  std::string name;
+  std::string directory;  // absolute: where the file lies; relative paths start here
+  std::vector<ModelSpec> models;
+  std::vector<McpServerSpec> mcp_servers;
+  std::vector<CommandToolSpec> tools;
+  std::vector<Profile> profiles;  // presets first, then the file's own
+  std::vector<AgentSpec> agents;
+  std::vector<std::string> policies;  // absolute paths
+  Limits limits;                      // of a whole run; 0 = none
+  Workflow workflow;
+
+  [[nodiscard]] const ModelSpec* model(std::string_view name) const;
+  [[nodiscard]] const AgentSpec* agent(std::string_view name) const;
+  [[nodiscard]] const Profile* profile(std::string_view name) const;
+};
+
+struct FleetContext {
+  std::string directory;  // absolute
+  // Is there such a file? Absent: not looked.
+  std::function<bool(const std::string& path)> file_exists;
+  std::function<std::optional<std::string>(const std::string& name)> environment;
+};
+
+struct FleetFile {
+  Fleet fleet;
+  std::vector<Problem> problems;  // empty: the fleet is sound
+};
+FleetFile parse_fleet(std::string_view text, const FleetContext& context);
+
+// The presets that a file can name or extend: compute, fs-read, fs-write.
+std::vector<Profile> preset_profiles();
+
+// The key nearest to `wrong`, if it is near enough to be what was meant.
+std::optional<std::string> suggestion(std::string_view wrong, const std::vector<std::string>& known);
+
+// Replaces ${name} by what `value` gives; an unknown name is an error. "$${" stands for "${".
+Result<std::string> expand(std::string_view text,
+                           const std::function<std::optional<std::string>(std::string_view)>& value);
+
+}  // namespace ambit::agents
