@@ -10,7 +10,7 @@ std::int64_t elapsed_ms(Instant from, Instant to) {
 }
 
 std::int64_t room(std::int64_t limit, std::int64_t used) {
-  return limit <= 0 ? -1 : std::max<std::int64_t>(0, limit - used);
+  return limit < 0 ? -1 : std::max<std::int64_t>(0, limit - used);
 }
 
 // The smaller of two, where -1 is without limit.
@@ -26,14 +26,14 @@ Ledger::Ledger(std::string owner, Limits limits, Instant started, Ledger* parent
 
 Result<void> Ledger::check(const Cost& cost, Instant now) const {
   auto over = [&](std::int64_t limit, std::int64_t used, std::int64_t wanted, const char* name) -> Result<void> {
-    if (limit <= 0 || wanted == 0 || used + wanted <= limit) return {};
+    if (limit < 0 || wanted == 0 || used + wanted <= limit) return {};
     return Err(Code::exhausted, "the limit " + std::string(name) + " = " + std::to_string(limit) + " of " + owner_ +
                                     " is used up");
   };
   TRY(over(limits_.turns, spent_.turns + reserved_.turns, cost.turns, "maxTurns"));
   TRY(over(limits_.tool_calls, spent_.tool_calls + reserved_.tool_calls, cost.tool_calls, "maxToolCalls"));
   TRY(over(limits_.tokens, spent_.tokens + reserved_.tokens, cost.tokens, "maxTokens"));
-  if (limits_.wall_ms > 0 && elapsed_ms(started_, now) >= limits_.wall_ms) {
+  if (limits_.wall_ms >= 0 && elapsed_ms(started_, now) >= limits_.wall_ms) {
     return Err(Code::exhausted,
                "the limit maxWallTime = " + std::to_string(limits_.wall_ms) + " ms of " + owner_ + " is used up");
   }

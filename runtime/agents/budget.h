@@ -23,8 +23,8 @@ struct Cost {
 
 class Ledger {
  public:
-  // `owner` names the ledger in errors: "session INC-7". A limit of 0 is no limit, except that tool_calls 0
-  // of a session means none. `parent` (may be null) must outlive this ledger.
+  // `owner` names the ledger in errors: "session INC-7". A negative limit is no limit. `parent` (may be
+  // null) must outlive this ledger.
   Ledger(std::string owner, Limits limits, Instant started, Ledger* parent);
 
   // All of `cost`, here and in every parent, or nothing and Code::exhausted naming the limit.

@@ -311,7 +311,7 @@ void write(const Node& node, std::string& out) {
     case Node::Kind::boolean: out += node.boolean ? "true" : "false"; break;
     case Node::Kind::integer:
     case Node::Kind::number: out += node.string; break;
-    case Node::Kind::string: out += quoted(node.string); break;
+    case Node::Kind::string: out += json_quoted(node.string); break;
     case Node::Kind::array: {
       out += '[';
       for (std::size_t i = 0; i < node.items.size(); ++i) {
@@ -325,7 +325,7 @@ void write(const Node& node, std::string& out) {
       out += '{';
       for (std::size_t i = 0; i < node.members.size(); ++i) {
         if (i > 0) out += ',';
-        out += quoted(node.members[i].key);
+        out += json_quoted(node.members[i].key);
         out += ':';
         write(node.members[i].value, out);
       }
@@ -365,7 +365,7 @@ std::string Node::to_json() const {
 
 Result<Node> parse_document(std::string_view text) { return Parser(text).parse(); }
 
-std::string quoted(std::string_view text) {
+std::string json_quoted(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);

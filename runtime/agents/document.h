@@ -46,6 +46,6 @@ std::string_view to_string(Node::Kind kind);
 Result<Node> parse_document(std::string_view text);
 
 // A JSON string literal with its quotes.
-std::string quoted(std::string_view text);
+std::string json_quoted(std::string_view text);
 
 }  // namespace ambit::agents

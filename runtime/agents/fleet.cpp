@@ -8,9 +8,9 @@ namespace ambit::agents {
 namespace {
 
 constexpr std::int64_t kib = 1024;
-constexpr std::int64_t never = 0;
+constexpr std::int64_t never = -1;
 
-const std::vector<std::string> known_arguments_of_tools = {"workdir", "fleetdir"};
+const std::vector<std::string> known_arguments_of_tools = {"workdir", "fleetdir", "arguments"};
 
 std::string list_of(const std::vector<std::string>& names) {
   std::string out;
@@ -396,7 +396,7 @@ class FleetParser {
     }
     spec.profile = reader.text("profile", "compute");
     known(reader, "profile", spec.profile, names_of(file_.fleet.profiles), "profile");
-    spec.input = reader.text("stdin");
+    spec.input = reader.text("stdin", "${arguments}");
     std::vector<std::string> arguments = known_arguments_of_tools;
     spec.spec.input_schema = R"({"type":"object","properties":{}})";
     if (const Node* schema = reader.get("inputSchema", Node::Kind::object)) {

@@ -89,7 +89,7 @@ struct Fleet {
   std::vector<Profile> profiles;  // presets first, then the file's own
   std::vector<AgentSpec> agents;
   std::vector<std::string> policies;  // absolute paths
-  Limits limits;                      // of a whole run; 0 = none
+  Limits limits;                      // of a whole run; -1 = without limit
   Workflow workflow;
 
   [[nodiscard]] const ModelSpec* model(std::string_view name) const;

@@ -1,0 +1,102 @@
+#pragma once
+
+// FleetRun: one `ambit run`: every input becomes a session of the workflow's agent; at most `concurrency`
+// live at once, all on one loop, their model turns in one batch. Also the way back after a crash: given the
+// recorded events of a run, it goes on with what had not ended.
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agents/budget.h"
+#include "agents/fleet.h"
+#include "agents/ports.h"
+#include "agents/session.h"
+#include "agents/turn_loop.h"
+#include "async/channel.h"
+#include "async/scope.h"
+
+namespace ambit::agents {
+
+struct Input {
+  std::string id;
+  std::string prompt;
+  std::string error;  // not empty: this record cannot be used, for this reason
+};
+
+// One Input per line of a JSON Lines text; a line that is no JSON object, lacks a field that the prompt
+// needs, or repeats an id, gives an Input with an error. Blank lines are left out.
+std::vector<Input> read_inputs(const Workflow& workflow, std::string_view json_lines);
+
+struct RunOptions {
+  std::string run;  // id
+  std::string principal;
+  std::uint64_t seed = 0;
+  int repeat = 1;  // sessions per input; their ids get "#2", "#3", ...
+};
+
+struct RunProgress {
+  std::int64_t sessions = 0;
+  std::int64_t live = 0;
+  std::int64_t ended = 0;
+  std::int64_t turns = 0;
+  std::int64_t tool_calls = 0;
+  std::int64_t input_tokens = 0;
+  std::int64_t cached_tokens = 0;
+  std::int64_t output_tokens = 0;
+  std::map<SessionEnd, std::int64_t> ends;
+};
+
+struct FleetSession {
+  std::string id;
+  const Input* input = nullptr;
+  SessionState state;  // empty until it has started
+};
+
+class FleetRun {
+ public:
+  // `models` by name in the fleet file; all is borrowed and outlives the run.
+  FleetRun(const Fleet& fleet, RunOptions options, std::map<std::string, Model*> models,
+           std::vector<Toolbox*> toolboxes, Ports ports);
+
+  // Folds the events of an earlier, interrupted try. Call before run().
+  Result<void> restore(Journal& journal);
+  // Runs everything to its end. An error: the journal failed, or the tools could not be listed.
+  Task<Result<void>> run(std::vector<Input> inputs);
+
+  [[nodiscard]] RunProgress progress() const;
+  // In the order of the inputs, repeats last.
+  [[nodiscard]] const std::vector<std::unique_ptr<FleetSession>>& sessions() const { return sessions_; }
+
+ private:
+  Task<Result<void>> list_tools();
+  Task<Result<void>> run_session(FleetSession& session);
+  Task<void> admitted(FleetSession& session);
+
+  const Fleet& fleet_;
+  RunOptions options_;
+  std::map<std::string, Model*> models_;
+  std::vector<Toolbox*> toolboxes_;
+  Ports ports_;
+  Catalogue catalogue_;
+  std::map<std::string, SessionState> restored_;
+  std::vector<Input> inputs_;
+  std::vector<std::unique_ptr<FleetSession>> sessions_;
+  std::unique_ptr<Ledger> ledger_;
+  bool resumed_ = false;
+  std::int64_t live_ = 0;
+  Result<void> failure_;
+  std::unique_ptr<Semaphore> places_;
+  Scope scope_;
+};
+
+// The same bytes for the same decisions and words: no times, no run id. One JSON object.
+std::string transcript(const SessionState& state);
+
+// What the sampler of one session is seeded with: a 64-bit mix of the run's seed and the session's id.
+std::uint64_t session_seed(std::uint64_t seed, std::string_view session);
+
+}  // namespace ambit::agents
