@@ -7,11 +7,11 @@
 
 #include <cstddef>
 #include <deque>
-#include <list>
 #include <optional>
 #include <utility>
 
 #include "async/task.h"
+#include "async/waiters.h"
 
 namespace ambit {
 
@@ -22,99 +22,98 @@ class Channel {
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
 
-  // False when full or closed; the value is then lost.
+  // False when full (or others wait before us) or closed; the value is then lost.
   bool try_send(T value) {
-    if (closed_ || items_.size() >= capacity_) return false;
+    if (closed_ || !has_room()) return false;
     push(std::move(value));
     return true;
   }
   Task<Result<void>> send(T value) {
-    while (!closed_ && items_.size() >= capacity_) co_await wait(senders_);
+    if (!closed_ && !has_room()) co_await Turn(*this, senders_);
     if (closed_) co_return Err(Code::closed, "the channel is closed");
     push(std::move(value));
     co_return Result<void>();
   }
   std::optional<T> try_receive() {
-    if (items_.empty()) return std::nullopt;
-    T value = std::move(items_.front());
-    items_.pop_front();
-    wake_one(senders_);
-    return value;
+    if (!has_item()) return std::nullopt;
+    return pop();
   }
   Task<Result<T>> receive() {
-    while (items_.empty() && !closed_) co_await wait(receivers_);
+    if (!closed_ && !has_item()) co_await Turn(*this, receivers_);
     if (items_.empty()) co_return Err(Code::closed, "the channel is closed");
-    T value = std::move(items_.front());
-    items_.pop_front();
-    wake_one(senders_);
+    T value = pop();
     co_return std::move(value);
   }
   void close() {
     closed_ = true;
-    wake_all(senders_);
-    wake_all(receivers_);
+    senders_.waiters.wake_all();
+    receivers_.waiters.wake_all();
   }
   [[nodiscard]] bool closed() const { return closed_; }
   [[nodiscard]] std::size_t size() const { return items_.size(); }
   [[nodiscard]] std::size_t capacity() const { return capacity_; }
 
  private:
-  using Waiters = std::list<Event*>;
+  // One side of the channel. What a woken task was woken for (a place, an item) is promised to it until it
+  // goes on, so that nobody who comes later takes it away.
+  struct Side {
+    Waiters waiters;
+    std::size_t promised = 0;
+  };
 
-  // One place in a queue of waiters; leaves it when cancelled, and passes a wake-up on that came too late.
-  class Wait {
+  class Turn {
    public:
-    Wait(Channel& channel, Waiters& waiters) : channel_(channel), waiters_(waiters) {}
-    Wait(const Wait&) = delete;
-    Wait& operator=(const Wait&) = delete;
-    ~Wait() {
-      if (resumed_ || event_ == nullptr) return;
-      for (auto at = waiters_.begin(); at != waiters_.end(); ++at) {
-        if (*at == event_) {
-          waiters_.erase(at);
-          return;
-        }
-      }
-      channel_.pass_on(waiters_);
+    Turn(Channel& channel, Side& side) : channel_(channel), side_(side), wait_(side.waiters) {}
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+    ~Turn() {
+      if (!wait_.wasted()) return;
+      settle();
+      channel_.serve();
     }
     [[nodiscard]] bool await_ready() const { return false; }
     template <class P>
     void await_suspend(std::coroutine_handle<P> parent) {
-      event_ = &parent.promise();
-      waiters_.push_back(event_);
+      wait_.await_suspend(parent);
     }
-    void await_resume() { resumed_ = true; }
+    void await_resume() {
+      wait_.await_resume();
+      settle();
+    }
 
    private:
+    // Those woken by close() were promised nothing.
+    void settle() {
+      if (side_.promised > 0) --side_.promised;
+    }
+
     Channel& channel_;
-    Waiters& waiters_;
-    Event* event_ = nullptr;
-    bool resumed_ = false;
+    Side& side_;
+    Waiters::Wait wait_;
   };
 
-  Wait wait(Waiters& waiters) { return Wait(*this, waiters); }
+  [[nodiscard]] bool has_room() const { return items_.size() + senders_.promised < capacity_; }
+  [[nodiscard]] bool has_item() const { return items_.size() > receivers_.promised; }
   void push(T value) {
     items_.push_back(std::move(value));
-    wake_one(receivers_);
+    serve();
   }
-  void pass_on(Waiters& waiters) {
-    const bool useful = &waiters == &receivers_ ? !items_.empty() : items_.size() < capacity_;
-    if (useful || closed_) wake_one(waiters);
+  T pop() {
+    T value = std::move(items_.front());
+    items_.pop_front();
+    serve();
+    return value;
   }
-  static void wake_one(Waiters& waiters) {
-    if (waiters.empty()) return;
-    Event* event = waiters.front();
-    waiters.pop_front();
-    event->arm();
-  }
-  static void wake_all(Waiters& waiters) {
-    while (!waiters.empty()) wake_one(waiters);
+  // Promises what is free to those who wait for it.
+  void serve() {
+    while (has_room() && senders_.waiters.wake_one()) ++senders_.promised;
+    while (has_item() && receivers_.waiters.wake_one()) ++receivers_.promised;
   }
 
   std::size_t capacity_;
   std::deque<T> items_;
-  Waiters senders_;
-  Waiters receivers_;
+  Side senders_;
+  Side receivers_;
   bool closed_ = false;
 };
 
@@ -140,7 +139,8 @@ class Semaphore {
   };
 
   Task<Permit> acquire() {
-    auto sent = co_await used_.send(Taken{});
+    const Taken taken;
+    auto sent = co_await used_.send(taken);
     CHECK(sent.has_value());
     co_return Permit(*this);
   }

@@ -5,6 +5,7 @@
 //   auto [pending, resolver] = make_pending<int>();   ...   int n = co_await std::move(pending);
 // The operation may outlive the awaiter: a resolver whose pending is gone resolves into nothing.
 // A resolver that dies unresolved leaves its awaiter waiting (give it a timeout or resolve an error).
+// Both are used on the loop's thread; another thread may only carry a Resolver back to it.
 
 #include <memory>
 #include <optional>
@@ -21,17 +22,18 @@ template <class T>
 class Resolver {
  public:
   void resolve(T value) {
-    if (!state_ || state_->value) return;
+    if (!wanted() || state_->value) return;
     state_->value.emplace(std::move(value));
     if (state_->waiter != nullptr) state_->waiter->arm();
   }
   // False once nobody waits any more: the operation may be stopped.
-  [[nodiscard]] bool wanted() const { return state_ && state_.use_count() > 1; }
+  [[nodiscard]] bool wanted() const { return state_ && !state_->abandoned; }
 
  private:
   struct State {
     std::optional<T> value;
     Event* waiter = nullptr;
+    bool abandoned = false;
   };
   friend class Pending<T>;
   template <class U>
@@ -43,21 +45,33 @@ template <class T>
 class [[nodiscard]] Pending {
  public:
   Pending(Pending&&) noexcept = default;
-  Pending& operator=(Pending&&) noexcept = default;
-  ~Pending() {
-    if (state_) state_->waiter = nullptr;
+  Pending& operator=(Pending&& other) noexcept {
+    if (this != &other) {
+      abandon();
+      state_ = std::move(other.state_);
+    }
+    return *this;
   }
+  ~Pending() { abandon(); }
   [[nodiscard]] bool await_ready() const { return state_->value.has_value(); }
   template <class P>
   void await_suspend(std::coroutine_handle<P> parent) {
     state_->waiter = &parent.promise();
   }
-  T await_resume() { return std::move(*state_->value); }
+  T await_resume() {
+    CHECK(state_->value.has_value());
+    return std::move(*state_->value);
+  }
 
  private:
   template <class U>
   friend std::pair<Pending<U>, Resolver<U>> make_pending();
   explicit Pending(std::shared_ptr<typename Resolver<T>::State> state) : state_(std::move(state)) {}
+  void abandon() {
+    if (!state_) return;
+    state_->waiter = nullptr;
+    state_->abandoned = true;
+  }
   std::shared_ptr<typename Resolver<T>::State> state_;
 };
 

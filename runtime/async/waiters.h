@@ -1,0 +1,68 @@
+#pragma once
+
+// Waiters: the tasks that wait for one thing to happen, first come, first served. `co_await w.wait()` joins
+// the queue; wake_one() and wake_all() let tasks go on through the loop. A cancelled waiter leaves the queue.
+// The Waiters must outlive the tasks that wait in it (let the frame hold what owns it).
+
+#include <coroutine>
+#include <list>
+
+#include "async/event.h"
+
+namespace ambit {
+
+class Waiters {
+ public:
+  class [[nodiscard]] Wait {
+   public:
+    explicit Wait(Waiters& waiters) : waiters_(waiters) {}
+    Wait(const Wait&) = delete;
+    Wait& operator=(const Wait&) = delete;
+    ~Wait() {
+      if (waiting_) waiters_.queue_.erase(at_);
+    }
+    [[nodiscard]] bool await_ready() const { return false; }
+    template <class P>
+    void await_suspend(std::coroutine_handle<P> parent) {
+      event_ = &parent.promise();
+      at_ = waiters_.queue_.insert(waiters_.queue_.end(), this);
+      waiting_ = true;
+    }
+    void await_resume() { resumed_ = true; }
+    // It was woken and then cancelled before it could go on: what it was woken for is nobody's.
+    [[nodiscard]] bool wasted() const { return event_ != nullptr && !waiting_ && !resumed_; }
+
+   private:
+    friend class Waiters;
+    Waiters& waiters_;
+    Event* event_ = nullptr;
+    std::list<Wait*>::iterator at_;
+    bool waiting_ = false;
+    bool resumed_ = false;
+  };
+
+  Waiters() = default;
+  Waiters(const Waiters&) = delete;
+  Waiters& operator=(const Waiters&) = delete;
+
+  Wait wait() { return Wait(*this); }
+  // False if nobody waits.
+  bool wake_one() {
+    if (queue_.empty()) return false;
+    Wait* first = queue_.front();
+    queue_.pop_front();
+    first->waiting_ = false;
+    first->event_->arm();
+    return true;
+  }
+  void wake_all() {
+    while (wake_one()) {
+    }
+  }
+  [[nodiscard]] bool empty() const { return queue_.empty(); }
+
+ private:
+  std::list<Wait*> queue_;
+};
+
+}  // namespace ambit
