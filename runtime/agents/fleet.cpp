@@ -435,10 +435,13 @@ class FleetParser {
       return found ? std::optional<std::string>("") : std::nullopt;
     };
     const auto result = expand(text, known_name);
-    if (!result) {
-      reader.report(node, reader.at(key), result.error().message +
-                                              "; known here: " + list_of(arguments));
-    }
+    if (result) return;
+    const std::string& message = result.error().message;
+    const std::size_t open = message.find("${");
+    const auto near = open == std::string::npos ? std::nullopt
+                                                : suggestion(message.substr(open + 2, message.size() - open - 3), arguments);
+    reader.report(node, reader.at(key),
+                  message + (near ? "; did you mean ${" + *near + "}?" : "; known here: " + list_of(arguments)));
   }
 
   void agent(Reader& reader, const std::string& name) {

@@ -1,0 +1,53 @@
+#pragma once
+
+// What main knows of a command, and what a command gets from main. Exit codes: 0 done, 1 it failed (one
+// line on stderr says what and what to do), 2 the command line is wrong.
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "app/options.h"
+
+namespace ambit::app {
+
+struct Context {
+  std::map<std::string, std::string> environment;
+  std::string directory;   // the current one
+  std::string executable;  // absolute path of this program
+  bool terminal = false;   // stdout is one: colour and live progress
+};
+
+struct Command {
+  std::string name;       // "audit verify"
+  std::string arguments;  // "FILE", "[RUN]"
+  std::string summary;
+  std::vector<OptionSpec> options;
+  std::size_t positional_least = 0;
+  std::size_t positional_most = 0;
+  std::function<int(const Options&, const Context&)> run;
+};
+
+Command run_command();
+Command fleet_check_command();
+Command fleet_schema_command();
+Command audit_list_command();
+Command audit_show_command();
+Command audit_verify_command();
+Command model_inspect_command();
+Command model_eval_command();
+Command doctor_command();
+
+// One line on stderr: "ambit: message".
+int fail(const Error& error);
+int fail(std::string_view message);
+void print(std::string_view text);
+// `text` in quotes as JSON; what is no UTF-8 is replaced.
+std::string json_text(std::string_view text);
+// A path relative to the current directory, made absolute.
+std::string absolute(const Context& context, const std::string& path);
+
+}  // namespace ambit::app

@@ -1,0 +1,54 @@
+#include "app/load_fleet.h"
+
+#include <sys/stat.h>
+
+#include "io/file.h"
+
+namespace ambit::app {
+namespace {
+
+constexpr std::size_t fleet_bytes_max = 8 << 20;
+
+// Without "." and "..", so that messages and jails show the path that is meant.
+std::string normal(const std::string& path) {
+  std::vector<std::string> parts;
+  std::size_t at = 0;
+  while (at < path.size()) {
+    const std::size_t end = std::min(path.find('/', at), path.size());
+    const std::string part = path.substr(at, end - at);
+    if (part == "..") {
+      if (!parts.empty()) parts.pop_back();
+    } else if (!part.empty() && part != ".") {
+      parts.push_back(part);
+    }
+    at = end + 1;
+  }
+  std::string out;
+  for (const std::string& part : parts) out += "/" + part;
+  return out.empty() ? "/" : out;
+}
+
+}  // namespace
+
+Result<agents::FleetFile> load_fleet(const Context& context, const std::string& path) {
+  const std::string full = normal(absolute(context, path));
+  const std::string text = TRY(io::read_file(full, fleet_bytes_max));
+  agents::FleetContext files;
+  files.directory = full.substr(0, std::max<std::size_t>(1, full.rfind('/')));
+  files.file_exists = [](const std::string& file) {
+    struct stat found {};
+    return ::stat(file.c_str(), &found) == 0;
+  };
+  files.environment = [&context](const std::string& name) -> std::optional<std::string> {
+    const auto at = context.environment.find(name);
+    return at != context.environment.end() ? std::optional(at->second) : std::nullopt;
+  };
+  return agents::parse_fleet(text, files);
+}
+
+std::string problem_line(const std::string& path, const agents::Problem& problem) {
+  return path + ":" + std::to_string(problem.line) + ":" + std::to_string(problem.column) + ": " +
+         (problem.path.empty() ? "" : problem.path + ": ") + problem.message;
+}
+
+}  // namespace ambit::app

@@ -1,0 +1,86 @@
+#include "agents/fleet.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include <catch2/catch.hpp>
+
+namespace ambit::agents {
+namespace {
+
+std::string slurp(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::stringstream out;
+  out << in.rdbuf();
+  return out.str();
+}
+
+FleetFile parse(const std::string& text) {
+  FleetContext context;
+  context.directory = "/fleet";
+  context.file_exists = [](const std::string& path) { return path != "/fleet/other.gguf"; };
+  context.environment = [](const std::string&) { return std::optional<std::string>(); };
+  return parse_fleet(text, context);
+}
+
+}  // namespace
+
+TEST_CASE("a sound fleet file becomes a complete fleet", "[agents]") {
+  const FleetFile file = parse(slurp(TEST_DATA "/agents/sound.json"));
+  REQUIRE(file.problems.empty());
+  const Fleet& fleet = file.fleet;
+  CHECK(fleet.name == "desk");
+  CHECK(fleet.model("small")->file == "/fleet/model.gguf");
+  CHECK(fleet.profile("logs")->read_paths == std::vector<std::string>{"/fleet/logs"});
+  CHECK(fleet.profile("logs")->wall_ms == 5000);
+  CHECK(fleet.profile("logs")->output_bytes == 16 * 1024);
+  CHECK(fleet.mcp_servers.at(0).environment.at(0).second == "read");
+  CHECK(fleet.tools.at(0).spec.read_only);
+  CHECK(fleet.tools.at(0).spec.idempotent);
+  const AgentSpec& clerk = *fleet.agent("clerk");
+  CHECK(clerk.offers("search"));
+  CHECK(clerk.offers("mcp__registry__lookup"));
+  CHECK_FALSE(clerk.offers("delete"));
+  CHECK(clerk.limits == Limits{8, 6, 4000, 30'000});
+  CHECK(fleet.limits == Limits{-1, -1, 1'000'000, -1});
+  CHECK(fleet.policies == std::vector<std::string>{"/fleet/desk.cedar"});
+}
+
+TEST_CASE("every mistake in a fleet file gives its clear message", "[agents]") {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(TEST_DATA "/agents/mistakes")) {
+    if (entry.path().extension() == ".json") files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  CHECK(files.size() >= 20);
+  for (const auto& path : files) {
+    std::string messages;
+    for (const Problem& problem : parse(slurp(path)).problems) {
+      messages += std::to_string(problem.line) + ":" + std::to_string(problem.column) + ": " +
+                  (problem.path.empty() ? "" : problem.path + ": ") + problem.message + "\n";
+    }
+    INFO(path.filename().string() << " gives\n" << messages);
+    CHECK(messages == slurp(std::filesystem::path(path).replace_extension(".txt")));
+  }
+}
+
+TEST_CASE("placeholders are replaced once and unknown ones are errors", "[agents]") {
+  auto value = [](std::string_view name) -> std::optional<std::string> {
+    return name == "a" ? std::optional<std::string>("${b}") : std::nullopt;
+  };
+  CHECK(expand("x${a}y", value).value() == "x${b}y");
+  CHECK(expand("$${a}", value).value() == "${a}");
+  CHECK(expand("${c}", value).error().message == "nothing is known as ${c}");
+  CHECK(expand("${a", value).error().message == "\"${\" without \"}\"; write \"$${\" for the text itself");
+}
+
+TEST_CASE("a suggestion is near what was written, or absent", "[agents]") {
+  const std::vector<std::string> known = {"tools", "model", "maxTurns"};
+  CHECK(suggestion("tolls", known) == "tools");
+  CHECK(suggestion("MaxTurn", known) == "maxTurns");
+  CHECK_FALSE(suggestion("completely", known));
+}
+
+}  // namespace ambit::agents
