@@ -68,6 +68,7 @@ class FleetRun {
   Task<Result<void>> run(std::vector<Input> inputs);
 
   [[nodiscard]] RunProgress progress() const;
+  [[nodiscard]] std::int64_t live() const { return live_; }
   // In the order of the inputs, repeats last.
   [[nodiscard]] const std::vector<std::unique_ptr<FleetSession>>& sessions() const { return sessions_; }
 

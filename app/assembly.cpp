@@ -1,0 +1,133 @@
+#include "app/assembly.h"
+
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "app/argument_check.h"
+#include "io/file.h"
+
+namespace ambit::app {
+namespace {
+
+constexpr std::size_t policy_bytes_max = 4 << 20;
+
+// mkdir -p for our own state; 0700, since the record is nobody else's.
+Result<void> make_directories(const std::string& path) {
+  for (std::size_t at = 1; at != std::string::npos;) {
+    at = path.find('/', at + 1);
+    const std::string part = path.substr(0, at);
+    if (::mkdir(part.c_str(), 0700) != 0 && errno != EEXIST) {
+      return Err(Code::denied, "cannot make the folder " + part + ": " + std::strerror(errno));
+    }
+  }
+  return {};
+}
+
+// The paths that a jail must see for a program that lies outside the system's folders.
+std::string folder_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
+
+}  // namespace
+
+Assembly::Assembly(io::UvWorld& world, agents::Fleet fleet, AssemblyOptions options)
+    : world_(world), fleet_(std::move(fleet)), options_(std::move(options)) {}
+
+Assembly::~Assembly() { stop(); }
+
+Result<std::unique_ptr<Assembly>> Assembly::open(io::UvWorld& world, agents::Fleet fleet, AssemblyOptions options) {
+  std::unique_ptr<Assembly> made(new Assembly(world, std::move(fleet), std::move(options)));
+  TRY(make_directories(made->journal_path()));
+  made->journal_ = TRY(governance::LogJournal::open(world.world(), made->journal_path(), {}));
+  TRY(made->open_guard());
+  TRY(made->open_models());
+  TRY(made->open_tools());
+  return made;
+}
+
+Result<void> Assembly::open_guard() {
+  std::vector<governance::PolicySource> sources;
+  for (const std::string& path : fleet_.policies) {
+    sources.push_back({path, TRY(io::read_file(path, policy_bytes_max))});
+  }
+  governance::GuardOptions options;
+  options.fleet = fleet_.name;
+  guard_ = TRY(governance::PolicyGuard::create(sources, options));
+  return {};
+}
+
+Result<void> Assembly::open_models() {
+  for (const agents::ModelSpec& spec : fleet_.models) {
+    inference::EngineOptions options;
+    options.threads = static_cast<int>(options_.threads);
+    options.batch_max = static_cast<int>(options_.batch_max);
+    options.context_max = static_cast<int>(spec.context_max);
+    options.grammar = options_.grammar;
+    auto engine = inference::Engine::open(spec.file, options, world_.loop());
+    if (!engine) return Err(std::move(engine).error().context("model " + spec.name));
+    engines_.emplace(spec.name, std::move(*engine));
+  }
+  return {};
+}
+
+Result<void> Assembly::open_tools() {
+  sandbox::RunnerOptions options;
+  options.forbidden = {journal_path()};
+  runner_ = TRY(sandbox::ZygoteRunner::open(world_.world(), options));
+  command_tools_ = std::make_unique<agents::CommandTools>(
+      fleet_, *runner_, [this](const std::string& session) { return work_directory(session); });
+  for (const agents::McpServerSpec& server : fleet_.mcp_servers) {
+    servers_.push_back(std::make_unique<mcp::McpToolbox>(
+        server.name, [this, &server]() { return connect(server); }));
+  }
+  return {};
+}
+
+// "#2" of a repeated session is no good in a path that tools get to see.
+Result<std::string> Assembly::work_directory(const std::string& session) {
+  std::string name = session;
+  for (char& c : name) {
+    if (c == '#') c = '.';
+  }
+  const std::string path = work_path() + "/" + name;
+  TRY(make_directories(path));
+  return path;
+}
+
+Task<Result<mcp::Connection>> Assembly::connect(const agents::McpServerSpec& server) {
+  agents::JailCall call;
+  call.profile = *fleet_.profile(server.profile);
+  if (call.profile.level != "compute") {
+    call.profile.read_paths.push_back(server.directory);
+    if (server.command.starts_with('/')) call.profile.read_paths.push_back(folder_of(server.command));
+  }
+  call.command.push_back(server.command);
+  call.command.insert(call.command.end(), server.arguments.begin(), server.arguments.end());
+  call.environment = server.environment;
+  call.directory = call.profile.level == "compute" ? "/tmp" : server.directory;
+  auto started = runner_->start(std::move(call));
+  if (!started) co_return Err(std::move(started).error().context("MCP server " + server.name));
+  std::shared_ptr<sandbox::JailedProcess> process = std::move(*started);
+  mcp::Connection connection{&process->input(), &process->output(), &process->errors(), process};
+  co_return connection;
+}
+
+agents::FleetRun& Assembly::start(agents::RunOptions options) {
+  std::map<std::string, agents::Model*> models;
+  for (const auto& [name, engine] : engines_) models.emplace(name, engine.get());
+  std::vector<agents::Toolbox*> toolboxes{command_tools_.get()};
+  for (const auto& server : servers_) toolboxes.push_back(server.get());
+  run_ = std::make_unique<agents::FleetRun>(fleet_, std::move(options), std::move(models), std::move(toolboxes),
+                                            agents::Ports{*guard_, *journal_, make_argument_check()});
+  return *run_;
+}
+
+void Assembly::stop() {
+  run_.reset();
+  servers_.clear();
+  command_tools_.reset();
+  runner_.reset();
+  engines_.clear();
+}
+
+}  // namespace ambit::app

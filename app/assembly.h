@@ -1,0 +1,69 @@
+#pragma once
+
+// Assembly: the rooms wired to the ports for one fleet. What `ambit run` owns while it runs, in the order in
+// which it comes up; reading open() shows the program.
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agents/command_tools.h"
+#include "agents/fleet.h"
+#include "agents/fleet_run.h"
+#include "app/command.h"
+#include "governance/guard.h"
+#include "governance/log/journal.h"
+#include "inference/engine.h"
+#include "io/uv_world.h"
+#include "mcp/toolbox.h"
+#include "sandbox/runner.h"
+
+namespace ambit::app {
+
+struct AssemblyOptions {
+  std::string state;        // folder of journal and work directories; made if absent
+  std::string run;          // id
+  std::int64_t threads = 0;  // of the engine; 0: as many as there are processors
+  std::int64_t batch_max = 64;
+  bool grammar = true;
+};
+
+class Assembly {
+ public:
+  static Result<std::unique_ptr<Assembly>> open(io::UvWorld& world, agents::Fleet fleet, AssemblyOptions options);
+  ~Assembly();
+  Assembly(const Assembly&) = delete;
+  Assembly& operator=(const Assembly&) = delete;
+
+  agents::FleetRun& start(agents::RunOptions options);
+  // Stops all sessions, servers and jails; the journal stays open.
+  void stop();
+
+  [[nodiscard]] const agents::Fleet& fleet() const { return fleet_; }
+  governance::LogJournal& journal() { return *journal_; }
+  [[nodiscard]] const std::map<std::string, std::unique_ptr<inference::Engine>>& engines() const { return engines_; }
+  [[nodiscard]] std::string journal_path() const { return options_.state + "/journal"; }
+  [[nodiscard]] std::string work_path() const { return options_.state + "/work/" + options_.run; }
+
+ private:
+  Assembly(io::UvWorld& world, agents::Fleet fleet, AssemblyOptions options);
+  Result<void> open_models();
+  Result<void> open_guard();
+  Result<void> open_tools();
+  Result<std::string> work_directory(const std::string& session);
+  Task<Result<mcp::Connection>> connect(const agents::McpServerSpec& server);
+
+  io::UvWorld& world_;
+  agents::Fleet fleet_;
+  AssemblyOptions options_;
+  std::unique_ptr<governance::LogJournal> journal_;
+  std::unique_ptr<governance::PolicyGuard> guard_;
+  std::map<std::string, std::unique_ptr<inference::Engine>> engines_;
+  std::unique_ptr<sandbox::ZygoteRunner> runner_;
+  std::unique_ptr<agents::CommandTools> command_tools_;
+  std::vector<std::unique_ptr<mcp::McpToolbox>> servers_;
+  std::unique_ptr<agents::FleetRun> run_;
+};
+
+}  // namespace ambit::app

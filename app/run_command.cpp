@@ -1,0 +1,337 @@
+// ambit run FLEET: every input of the workflow becomes a session; at the end a table of what came of it.
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+
+#include "app/assembly.h"
+#include "app/command.h"
+#include "app/load_fleet.h"
+#include "async/race.h"
+#include "io/file.h"
+#include "io/signals.h"
+#include "io/uuid.h"
+
+namespace ambit::app {
+namespace {
+
+using agents::SessionEnd;
+
+constexpr std::size_t inputs_bytes_max = 256 << 20;
+
+std::int64_t memory_of_process(const char* field) {
+  std::ifstream status("/proc/self/status");
+  std::string line;
+  while (std::getline(status, line)) {
+    if (line.starts_with(field)) return std::stoll(line.substr(std::string_view(field).size() + 1)) * 1024;
+  }
+  return 0;
+}
+
+std::string count(std::int64_t number) {
+  std::string digits = std::to_string(number);
+  for (std::ptrdiff_t at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > 0; at -= 3) {
+    digits.insert(static_cast<std::size_t>(at), ",");
+  }
+  return digits;
+}
+
+std::string fixed(double value, int digits) {
+  char text[48];
+  std::snprintf(text, sizeof text, "%.*f", digits, value);
+  return text;
+}
+
+// What the whole command needs from one place.
+struct Session {
+  std::string path;
+  std::string fleet_file;
+  std::string resume;
+  bool json = false;
+  bool live = false;  // one line that is written again and again
+  bool quiet = false;
+  std::string transcripts;
+  agents::RunOptions options;
+  AssemblyOptions assembly;
+  std::int64_t memory_before = 0;
+  std::int64_t live_peak = 0;
+  double seconds = 0;
+  int signal = 0;
+  Result<void> result;
+};
+
+void show_progress(const agents::FleetRun& run, const Session& session, double seconds, bool last) {
+  if (session.quiet) return;
+  const agents::RunProgress now = run.progress();
+  const double rate = seconds > 0 ? static_cast<double>(now.output_tokens) / seconds : 0;
+  std::fprintf(stderr, "%s%s of %s sessions, %s live, %s turns, %s tool calls, %s tokens (%s/s), %s s%s",
+               session.live ? "\r\x1b[K" : "", count(now.ended).c_str(), count(now.sessions).c_str(),
+               count(now.live).c_str(), count(now.turns).c_str(), count(now.tool_calls).c_str(),
+               count(now.output_tokens).c_str(), fixed(rate, 0).c_str(), fixed(seconds, 1).c_str(),
+               session.live && !last ? "" : "\n");
+}
+
+Task<void> watch_progress(const agents::FleetRun& run, Session& session, Instant start) {
+  const Duration period = session.live ? std::chrono::milliseconds(200) : std::chrono::seconds(1);
+  while (true) {
+    co_await delay(period);
+    session.live_peak = std::max(session.live_peak, run.progress().live);
+    show_progress(run, session, std::chrono::duration<double>(Loop::current().now() - start).count(), false);
+  }
+}
+
+Task<void> run_all(agents::FleetRun& run, std::vector<agents::Input> inputs, Session& session) {
+  session.result = co_await run.run(std::move(inputs));
+}
+
+Task<void> watch_signals(io::Signals& signals, Session& session) { session.signal = co_await signals.next(); }
+
+std::string session_json(const agents::FleetSession& session) {
+  const agents::SessionState& state = session.state;
+  std::string out = "{\"session\":" + json_text(session.id) + ",\"agent\":" + json_text(state.agent) +
+                    ",\"state\":" + json_text(to_string(state.end)) + ",\"answer\":" + json_text(state.answer) +
+                    ",\"error\":" + json_text(state.error) + ",\"turns\":" + std::to_string(state.turns) +
+                    ",\"inputTokens\":" + std::to_string(state.usage.input_tokens) +
+                    ",\"cachedTokens\":" + std::to_string(state.usage.cached_tokens) +
+                    ",\"outputTokens\":" + std::to_string(state.usage.output_tokens) + ",\"calls\":[";
+  for (std::size_t i = 0; i < state.calls.size(); ++i) {
+    const agents::CallRecord& call = state.calls[i];
+    out += (i > 0 ? "," : "") + std::string("{\"tool\":") + json_text(call.call.name) +
+           ",\"arguments\":" + call.call.arguments + ",\"verdict\":" + json_text(to_string(call.verdict)) +
+           ",\"reason\":" + json_text(call.reason) + ",\"policies\":[";
+    for (std::size_t k = 0; k < call.policies.size(); ++k) out += (k > 0 ? "," : "") + json_text(call.policies[k]);
+    out += "],\"outcome\":" + json_text(call.outcome ? to_string(*call.outcome) : "none") +
+           ",\"detail\":" + json_text(call.detail) + "}";
+  }
+  return out + "]}";
+}
+
+struct Totals {
+  agents::RunProgress progress;
+  double seconds = 0;
+  std::int64_t memory_peak = 0;
+  std::int64_t memory_per_agent = 0;
+};
+
+Totals totals_of(const agents::FleetRun& run, const Session& session) {
+  Totals totals;
+  totals.progress = run.progress();
+  totals.seconds = session.seconds;
+  totals.memory_peak = memory_of_process("VmHWM");
+  const std::int64_t live = std::max<std::int64_t>(session.live_peak, 1);
+  totals.memory_per_agent = std::max<std::int64_t>(0, totals.memory_peak - session.memory_before) / live;
+  return totals;
+}
+
+void print_json(const agents::FleetRun& run, const Session& session, Assembly& assembly) {
+  const Totals totals = totals_of(run, session);
+  const agents::RunProgress& sum = totals.progress;
+  print("{\"run\":" + json_text(session.options.run) + ",\"fleet\":" + json_text(assembly.fleet().name) +
+        ",\"seed\":" + std::to_string(session.options.seed) + ",\"sessions\":[");
+  bool first = true;
+  for (const auto& item : run.sessions()) {
+    print((first ? "\n" : ",\n") + session_json(*item));
+    first = false;
+  }
+  std::string ends;
+  for (const auto& [end, number] : sum.ends) {
+    ends += (ends.empty() ? "" : ",") + json_text(to_string(end)) + ":" + std::to_string(number);
+  }
+  auto rate = [&](std::int64_t number) {
+    return fixed(totals.seconds > 0 ? static_cast<double>(number) / totals.seconds : 0, 1);
+  };
+  print("\n],\"states\":{" + ends + "},\"totals\":{\"sessions\":" + std::to_string(sum.sessions) +
+        ",\"livePeak\":" + std::to_string(session.live_peak) + ",\"seconds\":" + fixed(totals.seconds, 3) +
+        ",\"turns\":" + std::to_string(sum.turns) + ",\"turnsPerSecond\":" + rate(sum.turns) +
+        ",\"toolCalls\":" + std::to_string(sum.tool_calls) + ",\"inputTokens\":" + std::to_string(sum.input_tokens) +
+        ",\"cachedTokens\":" + std::to_string(sum.cached_tokens) +
+        ",\"outputTokens\":" + std::to_string(sum.output_tokens) +
+        ",\"outputTokensPerSecond\":" + rate(sum.output_tokens) +
+        ",\"tokensPerSecond\":" + rate(sum.output_tokens + sum.input_tokens - sum.cached_tokens) +
+        ",\"memoryPeakBytes\":" + std::to_string(totals.memory_peak) +
+        ",\"memoryPerAgentBytes\":" + std::to_string(totals.memory_per_agent) +
+        "},\"record\":{\"path\":" + json_text(assembly.journal_path()) +
+        ",\"size\":" + std::to_string(assembly.journal().size()) + "},\"work\":" + json_text(assembly.work_path()) +
+        "}\n");
+}
+
+std::string cut(const std::string& text, std::size_t width) {
+  std::string line = text.substr(0, text.find('\n'));
+  return line.size() <= width ? line : line.substr(0, width - 3) + "...";
+}
+
+std::string padded(std::string text, std::size_t width) {
+  text.resize(std::max(width, text.size()), ' ');
+  return text;
+}
+
+// At most this many rows of a table; the rest is counted.
+constexpr std::size_t rows_max = 60;
+
+void print_tables(const agents::FleetRun& run) {
+  print("\n" + padded("SESSION", 14) + padded("STATE", 11) + padded("CALLS", 7) + "ANSWER\n");
+  std::size_t row = 0;
+  for (const auto& item : run.sessions()) {
+    if (++row > rows_max) continue;
+    const agents::SessionState& state = item->state;
+    print(padded(item->id, 14) + padded(std::string(to_string(state.end)), 11) +
+          padded(std::to_string(state.calls.size()), 7) +
+          cut(state.error.empty() ? state.answer.substr(state.answer.rfind('\n') + 1) : state.error, 100) + "\n");
+  }
+  if (row > rows_max) print("... and " + count(static_cast<std::int64_t>(row - rows_max)) + " more (see --json)\n");
+  row = 0;
+  for (const auto& item : run.sessions()) {
+    for (const agents::CallRecord& call : item->state.calls) {
+      if (call.verdict == agents::Verdict::allow) continue;
+      if (row++ == 0) print("\nNot allowed:\n");
+      if (row > rows_max) continue;
+      print(padded(item->id, 14) + padded(std::string(to_string(call.verdict)), 10) + call.call.name + " " +
+            cut(call.call.arguments, 70) + "\n" + std::string(24, ' ') + call.reason + "\n");
+    }
+  }
+  if (row > rows_max) print("... and " + count(static_cast<std::int64_t>(row - rows_max)) + " more (see --json)\n");
+}
+
+void print_summary(const agents::FleetRun& run, const Session& session, Assembly& assembly) {
+  const Totals totals = totals_of(run, session);
+  const agents::RunProgress& sum = totals.progress;
+  std::string ends;
+  for (const auto& [end, number] : sum.ends) {
+    ends += (ends.empty() ? "" : ", ") + count(number) + " " + std::string(to_string(end));
+  }
+  const double seconds = std::max(totals.seconds, 1e-9);
+  print("\n" + count(sum.sessions) + " sessions in " + fixed(totals.seconds, 1) + " s: " + ends + ".\n");
+  print(count(sum.turns) + " turns (" + fixed(static_cast<double>(sum.turns) / seconds, 0) + "/s), " +
+        count(sum.tool_calls) + " tool calls, " + count(sum.output_tokens) + " tokens decoded (" +
+        fixed(static_cast<double>(sum.output_tokens) / seconds, 0) + "/s), " +
+        count(sum.input_tokens - sum.cached_tokens) + " read, " + count(sum.cached_tokens) +
+        " found in the cache.\nMemory: " + count(totals.memory_peak >> 10) + " KiB at the peak, " +
+        count(totals.memory_per_agent >> 10) + " KiB for each of " + count(session.live_peak) + " live agents.\n");
+  print("Record: " + count(static_cast<std::int64_t>(assembly.journal().size())) + " records in " +
+        assembly.journal_path() + "\nWork:   " + assembly.work_path() + "\n\nNext: ambit audit verify --state " +
+        session.assembly.state + "\n      ambit audit list --state " + session.assembly.state + " --run " +
+        session.options.run + "\n");
+}
+
+Result<void> write_transcripts(const agents::FleetRun& run, const std::string& path) {
+  std::string text;
+  for (const auto& item : run.sessions()) text += agents::transcript(item->state) + "\n";
+  return io::write_file(path, text);
+}
+
+Result<std::vector<agents::Input>> inputs_of(const agents::Fleet& fleet) {
+  if (fleet.workflow.inputs.empty()) return std::vector<agents::Input>{{"main", fleet.workflow.prompt, ""}};
+  return agents::read_inputs(fleet.workflow, TRY(io::read_file(fleet.workflow.inputs, inputs_bytes_max)));
+}
+
+Result<int> run_fleet(Session session, agents::Fleet fleet) {
+  std::vector<agents::Input> inputs = TRY(inputs_of(fleet));
+  if (inputs.empty()) return Err(Code::invalid, fleet.workflow.inputs + " holds no record");
+  io::UvWorld world;
+  if (session.resume.empty()) {
+    session.options.run = io::uuid_v7(world.world().entropy, world.world().clock);
+  } else {
+    session.options.run = session.resume;
+  }
+  session.assembly.run = session.options.run;
+  auto assembly = TRY(Assembly::open(world, std::move(fleet), session.assembly));
+  auto signals = TRY(world.signals({SIGINT, SIGTERM}));
+  agents::FleetRun& run = assembly->start(session.options);
+  if (!session.resume.empty()) TRY(run.restore(assembly->journal()));
+  session.memory_before = memory_of_process("VmRSS");
+  const Instant start = world.loop().now();
+  {
+    Scope background;
+    Scope work;
+    background.spawn(watch_progress(run, session, start));
+    background.spawn(watch_signals(*signals, session));
+    work.spawn(run_all(run, std::move(inputs), session));
+    world.loop().run_until([&] {
+      session.live_peak = std::max(session.live_peak, run.live());
+      return work.size() == 0 || session.signal != 0;
+    });
+  }
+  session.seconds = std::chrono::duration<double>(world.loop().now() - start).count();
+  show_progress(run, session, session.seconds, true);
+  if (!session.transcripts.empty()) TRY(write_transcripts(run, session.transcripts));
+  if (session.json) {
+    print_json(run, session, *assembly);
+  } else {
+    print_tables(run);
+    print_summary(run, session, *assembly);
+  }
+  if (session.signal != 0) {
+    const agents::RunProgress now = run.progress();
+    return fail("stopped by a signal; " + count(now.ended) + " of " + count(now.sessions) +
+                " sessions had ended. Go on with: ambit run " + session.fleet_file + " --state " +
+                session.assembly.state + " --resume " + session.options.run);
+  }
+  if (!session.result) return Err(std::move(session.result).error());
+  return run.progress().ends.contains(SessionEnd::failed) ? 1 : 0;
+}
+
+int run(const Options& options, const Context& context) {
+  Session session;
+  session.fleet_file = options.positional()[0];
+  session.json = options.flag("json");
+  session.quiet = options.flag("quiet");
+  session.live = context.terminal && !session.json && ::isatty(STDERR_FILENO) == 1;
+  session.transcripts = options.text("transcripts");
+  session.resume = options.text("resume");
+  session.assembly.state = absolute(context, options.text("state", ".ambit"));
+  session.assembly.grammar = !options.flag("no-grammar");
+  const auto seed = options.integer("seed", 0, 0, std::numeric_limits<std::int64_t>::max());
+  const auto repeat = options.integer("repeat", 1, 1, 100'000);
+  const auto batch = options.integer("max-batch", 64, 1, 4096);
+  const auto threads = options.integer("threads", 0, 0, 1024);
+  for (const auto* number : {&seed, &repeat, &batch, &threads}) {
+    if (!*number) {
+      fail(number->error());
+      return 2;
+    }
+  }
+  session.options.seed = static_cast<std::uint64_t>(*seed);
+  session.options.repeat = static_cast<int>(*repeat);
+  session.assembly.batch_max = *batch;
+  session.assembly.threads = *threads;
+  const auto user = context.environment.find("USER");
+  session.options.principal = options.text("principal", user != context.environment.end() ? user->second : "unknown");
+  auto file = load_fleet(context, session.fleet_file);
+  if (!file) return fail(file.error());
+  if (!file->problems.empty()) {
+    return fail(problem_line(session.fleet_file, file->problems.front()) +
+                (file->problems.size() > 1 ? " (and " + std::to_string(file->problems.size() - 1) +
+                                                 " more: ambit fleet check " + session.fleet_file + ")"
+                                           : ""));
+  }
+  auto code = run_fleet(std::move(session), std::move(file->fleet));
+  return code ? *code : fail(code.error());
+}
+
+}  // namespace
+
+Command run_command() {
+  return {"run",
+          "FLEET",
+          "run a fleet: one session for every input, until all have ended",
+          {{"seed", "N", "seed of the sampling (default 0)"},
+           {"repeat", "N", "run every input N times (default 1)"},
+           {"max-batch", "N", "at most N sessions in one forward pass (default 64); changes no token"},
+           {"threads", "N", "threads of the engine (default: all processors); changes no token"},
+           {"state", "DIR", "where journal and work directories are kept (default .ambit)"},
+           {"transcripts", "FILE", "write every conversation as JSON Lines, the same bytes for the same seed"},
+           {"resume", "RUN", "go on with a run that was cut off"},
+           {"principal", "NAME", "who is answerable (default: $USER)"},
+           {"no-grammar", "", "let the model write calls freely"},
+           {"quiet", "", "no progress"},
+           {"json", "", "print the result as JSON"}},
+          1,
+          1,
+          run};
+}
+
+}  // namespace ambit::app
