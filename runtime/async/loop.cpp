@@ -48,16 +48,19 @@ void Loop::run() {
 
 bool Loop::run_until(const std::function<bool()>& done) {
   stopped_ = false;
-  while (!stopped_) {
-    if (done()) return true;
-    if (!turn()) return done();
+  while (!done()) {
+    run_ready();
+    // What has just run may have been the last thing waited for: the outside might never say a
+    // word.
+    if (stopped_ || done()) break;
+    if (!look_outside()) break;
   }
   return done();
 }
 
-// One round: what is ready, then what the outside has for us. False: nothing can happen any more.
-bool Loop::turn() {
-  run_ready();
+// What the outside has for us; waits for it if nothing is ready. False: nothing can happen any
+// more.
+bool Loop::look_outside() {
   if (head_ != nullptr) {
     poller_.poll();
     now_ = poller_.now();

@@ -1,8 +1,10 @@
 #pragma once
 
-// Loop: the one thread on which all agents live. It owns the ready queue and the timers; the Poller is
-// its whole seam to the operating system (libuv in production, a seeded one in tests), which also *tells*
-// it the time. Nothing here reads a clock or a file descriptor.
+// Loop: the one thread on which all agents live. It owns the ready queue and the timers; the Poller
+// is its whole seam to the operating system (libuv in production, a seeded one in tests), which
+// also *tells* it the time. Nothing here reads a clock or a file descriptor.
+
+#include "async/event.h"
 
 #include <chrono>
 #include <cstdint>
@@ -12,8 +14,6 @@
 #include <optional>
 #include <utility>
 #include <vector>
-
-#include "async/event.h"
 
 namespace ambit {
 
@@ -59,7 +59,7 @@ class Loop {
  private:
   friend class Event;
   friend class Timer;
-  bool turn();
+  bool look_outside();
   void run_ready();
   void run_timers();
   void run_posted();

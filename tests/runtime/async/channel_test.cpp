@@ -1,12 +1,12 @@
 #include "async/channel.h"
 
-#include <vector>
-
-#include <catch2/catch.hpp>
-
 #include "async/race.h"
 #include "async/scope.h"
 #include "fake_poller.h"
+
+#include <catch2/catch.hpp>
+
+#include <vector>
 
 namespace ambit {
 namespace {
@@ -95,6 +95,40 @@ TEST_CASE("a semaphore lets at most n in", "[async]") {
   loop.run_until([&] { return scope.size() == 0; });
   CHECK(most == 2);
   CHECK(semaphore.in_use() == 0);
+}
+
+TEST_CASE("a place that became free goes to the one who waited longest", "[async]") {
+  FakePoller poller;
+  Loop loop(poller);
+  Channel<int> channel(1);
+  CHECK(channel.try_send(0));
+  Scope scope;
+  scope.spawn([](Channel<int>& to) -> Task<void> { co_await to.send(1); }(channel));
+  loop.run_until([] { return false; });
+  CHECK(channel.try_receive() == 0);  // wakes the waiting sender, which has not run yet
+  CHECK_FALSE(channel.try_send(2));   // so a newcomer must not take its place
+  loop.run_until([&] { return scope.size() == 0; });
+  CHECK(channel.try_receive() == 1);
+}
+
+TEST_CASE("a sender cancelled after it was woken passes its place on", "[async]") {
+  FakePoller poller;
+  Loop loop(poller);
+  Channel<int> channel(1);
+  CHECK(channel.try_send(0));
+  const auto send = [](Channel<int>& to, int n) -> Task<void> { co_await to.send(n); };
+  Scope second;
+  {
+    Scope first;
+    first.spawn(send(channel, 1));
+    loop.run_until([] { return false; });
+    second.spawn(send(channel, 2));
+    loop.run_until([] { return false; });
+    CHECK(channel.try_receive() == 0);
+  }
+  loop.run_until([&] { return second.size() == 0; });
+  CHECK(channel.try_receive() == 2);
+  CHECK(channel.try_send(3));
 }
 
 }  // namespace ambit

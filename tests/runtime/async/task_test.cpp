@@ -1,17 +1,17 @@
 #include "async/task.h"
 
+#include "async/pending.h"
+#include "async/race.h"
+#include "async/scope.h"
+#include "fake_poller.h"
+
+#include <catch2/catch.hpp>
+
 #include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
-
-#include <catch2/catch.hpp>
-
-#include "async/pending.h"
-#include "async/race.h"
-#include "async/scope.h"
-#include "fake_poller.h"
 
 namespace ambit {
 namespace {
@@ -38,7 +38,9 @@ T run(Loop& loop, Task<T> task) {
   return task.take();
 }
 
-Task<int> answer() { co_return 42; }
+Task<int> answer() {
+  co_return 42;
+}
 Task<int> twice() {
   const int a = co_await answer();
   const int b = co_await answer();
@@ -109,7 +111,9 @@ TEST_CASE("a task that is never awaited never runs", "[async]") {
   FakePoller poller;
   Loop loop(poller);
   Trace trace;
-  { Task<Result<int>> unused = slow(trace, "unused"); }
+  {
+    Task<Result<int>> unused = slow(trace, "unused");
+  }
   CHECK(trace.lines.empty());
 }
 
@@ -173,6 +177,33 @@ TEST_CASE("timers of one instant fire in the order in which they were set", "[as
   }
   loop.run_until([&] { return scope.size() == 0; });
   CHECK(trace.lines == std::vector<std::string>{"0", "1", "2", "3", "4"});
+}
+
+TEST_CASE("a loop that has what it ran for does not wait for the outside", "[async]") {
+  struct SilentPoller final : Poller {
+    int waits = 0;
+    Instant now() override { return {}; }
+    void poll() override {}
+    bool wait(std::optional<Duration> /*timeout*/) override { return ++waits < 10; }
+    void wake() override {}
+  } poller;
+  Loop loop(poller);
+  CHECK(run(loop, answer()) == 42);
+  CHECK(poller.waits == 0);
+}
+
+TEST_CASE("a resolver knows when nobody waits any more, whatever its copies", "[async]") {
+  FakePoller poller;
+  Loop loop(poller);
+  auto made = make_pending<int>();
+  auto copy = made.second;
+  CHECK(copy.wanted());
+  {
+    const Pending<int> gone = std::move(made.first);
+  }
+  CHECK_FALSE(copy.wanted());
+  copy.resolve(1);
+  CHECK_FALSE(made.second.wanted());
 }
 
 }  // namespace ambit
