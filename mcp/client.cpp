@@ -1,0 +1,322 @@
+#include "mcp/client.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "async/race.h"
+
+#include <nlohmann/json.hpp>
+
+namespace ambit::mcp {
+namespace {
+
+using rpc::Json;
+using rpc::Reply;
+
+constexpr std::size_t cancelling_max = 64;
+constexpr const char* discover_method = "server/discover";
+constexpr const char* initialize_method = "initialize";
+
+Task<Result<Reply>> within(Duration limit, Task<Result<Reply>> call) {
+  auto reply = co_await with_timeout(limit, std::move(call));
+  co_return reply;
+}
+
+std::string joined(const std::vector<std::string>& parts) {
+  std::string text;
+  for (const std::string& part : parts) text += (text.empty() ? "" : ", ") + part;
+  return text.empty() ? "none" : text;
+}
+
+rpc::Peer::Handlers handlers_for(rpc::Binder& requests, std::function<void(rpc::Notification)> on_notification,
+                                 std::function<void(const rpc::Id&, const std::string&)> on_abandoned) {
+  rpc::Peer::Handlers handlers;
+  handlers.on_request = [&requests](rpc::Request request) { return requests.dispatch(std::move(request)); };
+  handlers.on_notification = std::move(on_notification);
+  handlers.on_abandoned = std::move(on_abandoned);
+  return handlers;
+}
+
+Reply refusal(const std::string& what) {
+  Reply reply;
+  reply.fault = rpc::Fault{rpc::method_not_found, "this client does not offer " + what, {}};
+  return reply;
+}
+
+Task<Reply> refuse_sampling(rpc::Request /*request*/) { co_return refusal("sampling"); }
+Task<Reply> refuse_elicitation(rpc::Request /*request*/) { co_return refusal("elicitation"); }
+Task<Reply> no_roots(rpc::Request /*request*/) {
+  Reply reply;
+  reply.result = Json{{"roots", Json::array()}};
+  co_return reply;
+}
+
+}  // namespace
+
+// How long a call has been silent; known to on_notification by its progress token.
+struct Client::Watch {
+  Client& client;
+  std::int64_t token;
+  Instant started = Loop::current().now();
+  Instant heard = started;
+  const CallOptions* options = nullptr;
+
+  explicit Watch(Client& owner) : client(owner), token(owner.next_token_++) {
+    client.watches_.emplace(token, this);
+  }
+  Watch(const Watch&) = delete;
+  Watch& operator=(const Watch&) = delete;
+  ~Watch() { client.watches_.erase(token); }
+};
+
+Client::Client(Connection connection, ClientOptions options)
+    : connection_(std::move(connection)),
+      options_(std::move(options)),
+      stderr_(options_.stdio.stderr_bytes_kept),
+      transport_(*connection_.input, *connection_.output, options_.stdio),
+      peer_(transport_,
+            handlers_for(
+                requests_, [this](const rpc::Notification& notification) { on_notification(notification); },
+                [this](const rpc::Id& id, const std::string& method) { on_abandoned(id, method); }),
+            options_.peer) {
+  bind_requests();
+  scope_.spawn(run_writer());
+  scope_.spawn(run_peer());
+  if (connection_.errors != nullptr) scope_.spawn(stderr_.drain(*connection_.errors));
+}
+
+void Client::bind_requests() {
+  requests_.bind("ping", [](rpc::Empty empty) -> Result<rpc::Empty> { return empty; });
+  requests_.bind_raw("roots/list", no_roots);
+  requests_.bind_raw("sampling/createMessage", refuse_sampling);
+  requests_.bind_raw("elicitation/create", refuse_elicitation);
+}
+
+Task<void> Client::run_peer() {
+  auto reason = co_await peer_.run();
+  // Everything that waits has been told why; ended() keeps it.
+  peer_.end(std::move(reason));
+}
+
+Task<void> Client::run_writer() {
+  auto reason = co_await transport_.write_all();
+  // What the server said before it stopped reading still counts: its replies may be in the pipe.
+  co_await delay(std::chrono::milliseconds(100));
+  peer_.end(std::move(reason));
+}
+
+Value Client::meta(std::optional<std::int64_t> progress_token) const {
+  RequestMeta meta;
+  meta.era = server_.era;
+  meta.client_info = options_.info;
+  meta.progress_token = progress_token;
+  return to_value(meta);
+}
+
+Task<Result<void>> Client::connect() {
+  if (options_.era != EraChoice::legacy) {
+    const bool modern = co_await ok(discover());
+    if (modern) co_return Result<void>();
+    if (options_.era == EraChoice::modern) {
+      co_return Err(Code::unsupported, "the server does not speak MCP " + std::string(modern_version));
+    }
+  }
+  auto done = co_await initialize();
+  co_return std::move(done);
+}
+
+// True: the server is modern. False: nothing says that it is.
+Task<Result<bool>> Client::discover() {
+  server_.era = Era::modern;
+  Value params = Json{{"_meta", meta(std::nullopt).json()}};
+  auto reply = co_await within(options_.discover_time, peer_.call(discover_method, std::move(params)));
+  server_.era = Era::legacy;
+  if (!reply) {
+    if (reply.error().code == Code::timeout) co_return false;
+    died_at_discovery_ = true;
+    co_return Err(explained(std::move(reply).error()).context("server/discover"));
+  }
+  co_return judge_discovery(std::move(*reply));
+}
+
+Result<bool> Client::judge_discovery(Reply reply) {
+  std::vector<std::string> versions;
+  if (reply.fault) {
+    const std::int64_t code = reply.fault->code;
+    versions = supported_versions(*reply.fault);
+    if (code == header_mismatch || code == missing_client_capability) {
+      return Err(rpc::to_error(*reply.fault).context("server/discover"));
+    }
+    if (code != unsupported_protocol_version) return false;
+  } else {
+    // Servers that answer everything with an empty result are older than the method.
+    if (!reply.result.json().is_object() || !reply.result.json().contains("supportedVersions")) return false;
+    DiscoverResult result;
+    if (auto read = from_value(reply.result, result); !read) {
+      return Err(std::move(read).error().context("server/discover"));
+    }
+    versions = result.supported_versions;
+    if (std::find(versions.begin(), versions.end(), modern_version) != versions.end()) {
+      server_ = {Era::modern, std::string(modern_version), std::move(result.server_info),
+                 std::move(result.capabilities), std::move(result.instructions)};
+      return true;
+    }
+  }
+  if (versions.empty() || std::any_of(versions.begin(), versions.end(), is_legacy_version)) return false;
+  return Err(Code::unsupported, "the server speaks only MCP " + joined(versions) + ", we speak " +
+                                    std::string(modern_version) + " and " + std::string(legacy_version) +
+                                    " and older");
+}
+
+Task<Result<void>> Client::initialize() {
+  InitializeParams params;
+  params.protocol_version = legacy_version;
+  params.client_info = options_.info;
+  auto call = peer_.call(initialize_method, to_value(params));
+  auto reply = co_await within(options_.initialize_time, std::move(call));
+  if (!reply) co_return Err(explained(std::move(reply).error()).context(initialize_method));
+  if (reply->fault) co_return Err(rpc::to_error(*reply->fault).context(initialize_method));
+  InitializeResult result;
+  auto read = from_value(reply->result, result);
+  if (!read) co_return Err(std::move(read).error().context(initialize_method));
+  if (!is_legacy_version(result.protocol_version)) {
+    co_return Err(Code::unsupported,
+                  "the server wants to speak MCP \"" + result.protocol_version + "\", which we do not know");
+  }
+  server_ = {Era::legacy, std::move(result.protocol_version), std::move(result.server_info),
+             std::move(result.capabilities), std::move(result.instructions)};
+  auto notified = co_await peer_.notify("notifications/initialized", {});
+  co_return std::move(notified);
+}
+
+Task<Result<ToolList>> Client::list_tools() {
+  ToolList list;
+  std::set<std::string> names;
+  std::set<std::string> cursors;
+  std::optional<std::string> cursor;
+  tools_changed_ = false;
+  for (std::size_t page = 0; page < options_.pages_max; ++page) {
+    auto result = co_await ok(list_page(cursor));
+    for (std::string& why : result.rejected) list.rejected.push_back(std::move(why));
+    for (Tool& tool : result.tools) {
+      if (names.size() >= options_.tools_max) {
+        co_return Err(Code::exhausted, "tools/list: more than " + std::to_string(options_.tools_max) + " tools");
+      }
+      if (names.insert(tool.name).second) {
+        list.tools.push_back(std::move(tool));
+      } else {
+        list.rejected.push_back("a second tool with the name \"" + tool.name + "\"");
+      }
+    }
+    if (!result.next_cursor) co_return list;
+    if (!cursors.insert(*result.next_cursor).second) {
+      co_return Err(Code::invalid, "tools/list: the server gives the same cursor twice");
+    }
+    cursor = std::move(result.next_cursor);
+  }
+  co_return Err(Code::exhausted, "tools/list: more than " + std::to_string(options_.pages_max) + " pages");
+}
+
+Task<Result<ListToolsResult>> Client::list_page(std::optional<std::string> cursor) {
+  ListToolsParams params;
+  params.cursor = std::move(cursor);
+  params.meta = meta(std::nullopt);
+  auto call = peer_.call("tools/list", to_value(params));
+  auto reply = co_await within(options_.list_time, std::move(call));
+  if (!reply) co_return Err(explained(std::move(reply).error()).context("tools/list"));
+  if (reply->fault) co_return Err(rpc::to_error(*reply->fault).context("tools/list"));
+  ListToolsResult result;
+  auto read = from_value(reply->result, result);
+  if (!read) co_return Err(std::move(read).error().context("tools/list"));
+  co_return result;
+}
+
+Task<void> Client::watch(Watch& watch, CallOptions& options) {
+  while (true) {
+    const Instant now = Loop::current().now();
+    const Instant deadline = std::min(watch.heard + options.silence, watch.started + options.total);
+    if (now >= deadline) co_return;
+    co_await delay(deadline - now);
+  }
+}
+
+Task<Result<ToolAnswer>> Client::call_tool(std::string name, Value arguments, CallOptions options) {
+  Watch watched(*this);
+  watched.options = &options;
+  CallToolParams params;
+  params.name = std::move(name);
+  params.arguments = std::move(arguments);
+  params.meta = meta(watched.token);
+  auto call = peer_.call("tools/call", to_value(params));
+  auto outcome = co_await race(std::move(call), watch(watched, options));
+  if (outcome.index() == 1) {
+    const Duration waited = Loop::current().now() - watched.started;
+    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(waited).count();
+    co_return Err(Code::timeout, "no answer from the server after " + std::to_string(ms) + " ms");
+  }
+  auto reply = std::get<0>(std::move(outcome));
+  if (!reply) co_return Err(explained(std::move(reply).error()));
+  ToolAnswer answer;
+  if (reply->fault) {
+    answer.fault = std::move(reply->fault);
+    co_return answer;
+  }
+  auto read = from_value(reply->result, answer.result);
+  if (!read) co_return Err(std::move(read).error());
+  const std::string& type = answer.result.result_type;
+  if (!type.empty() && type != "complete") {
+    co_return Err(Code::unsupported, "the server answers with a result of type \"" + type +
+                                         "\", which this client has not offered to take");
+  }
+  co_return answer;
+}
+
+void Client::on_notification(const rpc::Notification& notification) {
+  if (notification.method == "notifications/progress") {
+    ProgressParams progress;
+    if (!from_value(notification.params, progress)) return;
+    const auto* token = std::get_if<std::int64_t>(&progress.token);
+    const auto at = token == nullptr ? watches_.end() : watches_.find(*token);
+    if (at == watches_.end()) return;
+    at->second->heard = Loop::current().now();
+    if (at->second->options->on_progress) at->second->options->on_progress(progress);
+  } else if (notification.method == "notifications/tools/list_changed") {
+    tools_changed_ = true;
+  } else if (notification.method == "notifications/cancelled") {
+    CancelledParams cancelled;
+    if (from_value(notification.params, cancelled)) peer_.cancel_incoming(cancelled.request);
+  } else if (notification.method == "notifications/message" && options_.on_log) {
+    LogParams log;
+    if (from_value(notification.params, log)) options_.on_log(log);
+  }
+}
+
+// The handshake may not be cancelled, and a server that takes no messages is not sent more and more.
+void Client::on_abandoned(const rpc::Id& id, const std::string& method) {
+  if (method == initialize_method || method == discover_method) return;
+  if (cancelling_ >= cancelling_max) return;
+  scope_.spawn(send_cancelled(id));
+}
+
+Task<void> Client::send_cancelled(rpc::Id id) {
+  struct Leave {
+    std::size_t& count;
+    ~Leave() { --count; }
+  };
+  ++cancelling_;
+  const Leave leave{cancelling_};
+  CancelledParams params;
+  params.request = std::move(id);
+  params.reason = "the caller does not wait any more";
+  auto sent = co_await peer_.notify("notifications/cancelled", to_value(params));
+  if (!sent) co_return;
+}
+
+Error Client::explained(Error error) const {
+  const std::string printed = stderr_.text();
+  if (!printed.empty()) error.message += "; its stderr ends with: " + printed;
+  return error;
+}
+
+}  // namespace ambit::mcp
