@@ -1,0 +1,34 @@
+#pragma once
+
+// SHA-256 and the small codecs that go with it: hex and base64 (RFC 4648, padded, strict).
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "async/result.h"
+
+namespace ambit::log {
+
+using Hash = std::array<std::uint8_t, 32>;
+
+Hash sha256(std::string_view bytes);
+// The hash of the parts one after another, without joining them first.
+Hash sha256(std::initializer_list<std::string_view> parts);
+
+inline std::string_view bytes_of(const Hash& hash) {
+  return {reinterpret_cast<const char*>(hash.data()), hash.size()};
+}
+// Error: a size other than 32 bytes.
+Result<Hash> hash_from(std::string_view bytes);
+
+std::string to_hex(std::string_view bytes);
+Result<std::string> from_hex(std::string_view hex);
+std::string to_base64(std::string_view bytes);
+// Refuses what to_base64 would not write: other characters, missing padding, bits left over.
+Result<std::string> from_base64(std::string_view text);
+
+}  // namespace ambit::log
