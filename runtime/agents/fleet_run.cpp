@@ -94,6 +94,13 @@ Result<void> FleetRun::restore(Journal& journal) {
   bool found = false;
   auto visit = [&](const StoredEvent& stored) {
     found = true;
+    if (stored.event.type == "run.started") {
+      const json body = json::parse(stored.event.body, nullptr, false);
+      if (body.is_object()) {
+        options_.seed = body.value("seed", options_.seed);
+        options_.repeat = body.value("repeat", options_.repeat);
+      }
+    }
     if (stored.event.type.starts_with("run.")) return true;
     good = apply(restored_[stored.event.session], stored.event);
     return good.has_value();

@@ -62,7 +62,7 @@ class FleetRun {
   FleetRun(const Fleet& fleet, RunOptions options, std::map<std::string, Model*> models,
            std::vector<Toolbox*> toolboxes, Ports ports);
 
-  // Folds the events of an earlier, interrupted try. Call before run().
+  // Folds the events of an earlier, interrupted try, and takes seed and repeat from it. Call before run().
   Result<void> restore(Journal& journal);
   // Runs everything to its end. An error: the journal failed, or the tools could not be listed.
   Task<Result<void>> run(std::vector<Input> inputs);
