@@ -38,7 +38,9 @@ Assembly::~Assembly() { stop(); }
 Result<std::unique_ptr<Assembly>> Assembly::open(io::UvWorld& world, agents::Fleet fleet, AssemblyOptions options) {
   std::unique_ptr<Assembly> made(new Assembly(world, std::move(fleet), std::move(options)));
   TRY(make_directories(made->journal_path()));
-  made->journal_ = TRY(governance::LogJournal::open(world.world(), made->journal_path(), {}));
+  log::JournalOptions journal;
+  journal.writer.folder = made->journal_path();
+  made->journal_ = TRY(log::LogJournal::open(world.world(), journal));
   TRY(made->open_guard());
   TRY(made->open_models());
   TRY(made->open_tools());
@@ -108,7 +110,11 @@ Task<Result<mcp::Connection>> Assembly::connect(const agents::McpServerSpec& ser
   auto started = runner_->start(std::move(call));
   if (!started) co_return Err(std::move(started).error().context("MCP server " + server.name));
   std::shared_ptr<sandbox::JailedProcess> process = std::move(*started);
-  mcp::Connection connection{&process->input(), &process->output(), &process->errors(), process};
+  mcp::Connection connection;
+  connection.input = &process->input();
+  connection.output = &process->output();
+  connection.errors = &process->errors();
+  connection.owner = std::move(process);
   co_return connection;
 }
 

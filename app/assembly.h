@@ -13,7 +13,7 @@
 #include "agents/fleet_run.h"
 #include "app/command.h"
 #include "governance/guard.h"
-#include "governance/log/journal.h"
+#include "log/journal.h"
 #include "inference/engine.h"
 #include "io/uv_world.h"
 #include "mcp/toolbox.h"
@@ -41,7 +41,7 @@ class Assembly {
   void stop();
 
   [[nodiscard]] const agents::Fleet& fleet() const { return fleet_; }
-  governance::LogJournal& journal() { return *journal_; }
+  log::LogJournal& journal() { return *journal_; }
   [[nodiscard]] const std::map<std::string, std::unique_ptr<inference::Engine>>& engines() const { return engines_; }
   [[nodiscard]] std::string journal_path() const { return options_.state + "/journal"; }
   [[nodiscard]] std::string work_path() const { return options_.state + "/work/" + options_.run; }
@@ -57,7 +57,7 @@ class Assembly {
   io::UvWorld& world_;
   agents::Fleet fleet_;
   AssemblyOptions options_;
-  std::unique_ptr<governance::LogJournal> journal_;
+  std::unique_ptr<log::LogJournal> journal_;
   std::unique_ptr<governance::PolicyGuard> guard_;
   std::map<std::string, std::unique_ptr<inference::Engine>> engines_;
   std::unique_ptr<sandbox::ZygoteRunner> runner_;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <fstream>
 
@@ -127,6 +128,8 @@ Totals totals_of(const agents::FleetRun& run, const Session& session) {
   return totals;
 }
 
+std::uint64_t records_of(Assembly& assembly) { return assembly.journal().reader().size().value_or(0); }
+
 void print_json(const agents::FleetRun& run, const Session& session, Assembly& assembly) {
   const Totals totals = totals_of(run, session);
   const agents::RunProgress& sum = totals.progress;
@@ -155,7 +158,7 @@ void print_json(const agents::FleetRun& run, const Session& session, Assembly& a
         ",\"memoryPeakBytes\":" + std::to_string(totals.memory_peak) +
         ",\"memoryPerAgentBytes\":" + std::to_string(totals.memory_per_agent) +
         "},\"record\":{\"path\":" + json_text(assembly.journal_path()) +
-        ",\"size\":" + std::to_string(assembly.journal().size()) + "},\"work\":" + json_text(assembly.work_path()) +
+        ",\"size\":" + std::to_string(records_of(assembly)) + "},\"work\":" + json_text(assembly.work_path()) +
         "}\n");
 }
 
@@ -211,7 +214,7 @@ void print_summary(const agents::FleetRun& run, const Session& session, Assembly
         count(sum.input_tokens - sum.cached_tokens) + " read, " + count(sum.cached_tokens) +
         " found in the cache.\nMemory: " + count(totals.memory_peak >> 10) + " KiB at the peak, " +
         count(totals.memory_per_agent >> 10) + " KiB for each of " + count(session.live_peak) + " live agents.\n");
-  print("Record: " + count(static_cast<std::int64_t>(assembly.journal().size())) + " records in " +
+  print("Record: " + count(static_cast<std::int64_t>(records_of(assembly))) + " records in " +
         assembly.journal_path() + "\nWork:   " + assembly.work_path() + "\n\nNext: ambit audit verify --state " +
         session.assembly.state + "\n      ambit audit list --state " + session.assembly.state + " --run " +
         session.options.run + "\n");
@@ -226,6 +229,17 @@ Result<void> write_transcripts(const agents::FleetRun& run, const std::string& p
 Result<std::vector<agents::Input>> inputs_of(const agents::Fleet& fleet) {
   if (fleet.workflow.inputs.empty()) return std::vector<agents::Input>{{"main", fleet.workflow.prompt, ""}};
   return agents::read_inputs(fleet.workflow, TRY(io::read_file(fleet.workflow.inputs, inputs_bytes_max)));
+}
+
+// Seals the record: what was appended is on disk already, whatever becomes of this.
+Result<void> close_journal(io::UvWorld& world, Assembly& assembly) {
+  Result<void> result;
+  Scope scope;
+  scope.spawn([](log::LogJournal& journal, Result<void>& out) -> Task<void> {
+    out = co_await journal.close();
+  }(assembly.journal(), result));
+  world.loop().run_until([&] { return scope.size() == 0; });
+  return result;
 }
 
 Result<int> run_fleet(Session session, agents::Fleet fleet) {
@@ -256,6 +270,7 @@ Result<int> run_fleet(Session session, agents::Fleet fleet) {
     });
   }
   session.seconds = std::chrono::duration<double>(world.loop().now() - start).count();
+  const Result<void> closed = close_journal(world, *assembly);
   show_progress(run, session, session.seconds, true);
   if (!session.transcripts.empty()) TRY(write_transcripts(run, session.transcripts));
   if (session.json) {
@@ -271,6 +286,7 @@ Result<int> run_fleet(Session session, agents::Fleet fleet) {
                 session.assembly.state + " --resume " + session.options.run);
   }
   if (!session.result) return Err(std::move(session.result).error());
+  TRY(closed);
   return run.progress().ends.contains(SessionEnd::failed) ? 1 : 0;
 }
 

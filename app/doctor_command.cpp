@@ -1,0 +1,37 @@
+// ambit doctor: which layers of a jail this machine can enforce, each tried, not guessed.
+
+#include "app/command.h"
+#include "sandbox/doctor.h"
+
+namespace ambit::app {
+namespace {
+
+int doctor(const Options& options, const Context& /*context*/) {
+  const std::vector<sandbox::Layer> layers = sandbox::examine();
+  bool all = true;
+  std::string json;
+  for (const sandbox::Layer& layer : layers) {
+    all = all && layer.available;
+    if (options.flag("json")) {
+      json += (json.empty() ? "" : ",") + std::string("{\"layer\":") + json_text(layer.name) +
+              ",\"available\":" + (layer.available ? "true" : "false") + ",\"detail\":" + json_text(layer.detail) +
+              ",\"how\":" + json_text(layer.how_to_get_it) + "}";
+      continue;
+    }
+    std::string name = layer.name;
+    name.resize(std::max<std::size_t>(name.size() + 1, 28), ' ');
+    print(std::string(layer.available ? "yes  " : "NO   ") + name + layer.detail + "\n");
+    if (!layer.available && !layer.how_to_get_it.empty()) print("       to get it: " + layer.how_to_get_it + "\n");
+  }
+  if (options.flag("json")) print("{\"layers\":[" + json + "]}\n");
+  return all ? 0 : 1;
+}
+
+}  // namespace
+
+Command doctor_command() {
+  return {"doctor", "", "try every layer of a jail on this machine; a call whose layer is missing is refused",
+          {{"json", "", "print the layers as JSON"}}, 0, 0, doctor};
+}
+
+}  // namespace ambit::app
