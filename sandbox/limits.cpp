@@ -25,6 +25,7 @@ int set(__rlimit_resource resource, std::uint64_t soft, std::uint64_t hard) {
 }  // namespace
 
 int apply_processes(const protocol::Limits& limits) {
+  if (limits.processes == 0) return 0;  // a cgroup counts them
   // The zygote and the jail's init count as well.
   return set(RLIMIT_NPROC, limits.processes + 2, limits.processes + 2);
 }

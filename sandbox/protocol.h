@@ -26,7 +26,7 @@ inline constexpr std::size_t descriptors_max = 5;
 
 enum class Kind : std::uint32_t { spec = 1, call, stop, kill, ready, failed, ended };
 
-// Where making a jail stopped. Kept in step with to_string (zygote_link.cpp).
+// Where making a jail stopped; outcome.cpp has the words.
 enum class Stage : std::uint32_t {
   none,
   request,
