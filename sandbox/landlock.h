@@ -1,0 +1,34 @@
+#pragma once
+
+// Landlock: what a command may do below which path. Rules stick to inodes, and a rule made before a mount
+// hides its place never applies, so the ruleset is built after the last mount of a call. Everything that
+// this kernel's ABI knows is handled, so what no rule grants is refused. Part of the zygote: 0 or an errno.
+
+#include <cstdint>
+
+namespace ambit::sandbox::landlock {
+
+// 0: there is none.
+int abi();
+
+enum class Grant { system, device, read, read_write, scratch, proc };
+
+class Ruleset {
+ public:
+  Ruleset() = default;
+  Ruleset(const Ruleset&) = delete;
+  Ruleset& operator=(const Ruleset&) = delete;
+  ~Ruleset();
+
+  int create(int abi_version);
+  // `place` is an O_PATH descriptor; `is_directory` because rights of directories are refused on files.
+  int allow(Grant grant, int place, bool is_directory);
+  // Binds the calling thread, and all that it makes, for good.
+  int enforce();
+
+ private:
+  std::uint64_t handled_ = 0;
+  int ruleset_ = -1;
+};
+
+}  // namespace ambit::sandbox::landlock

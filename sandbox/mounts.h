@@ -1,0 +1,44 @@
+#pragma once
+
+// The file tree of a jail. Once a zygote: a small tmpfs with the system's programs and the paths of the
+// profile, everything read-only but the write paths, entered with pivot_root so that no way leads back.
+// Once a call: a private /tmp. Part of the zygote: raw system calls, no allocation, 0 or an errno.
+
+#include <array>
+#include <cstddef>
+
+#include "landlock.h"
+#include "protocol.h"
+
+namespace ambit::sandbox::mounts {
+
+struct Fault {
+  protocol::Stage stage = protocol::Stage::none;
+  int error = 0;
+  std::uint32_t index = 0;  // which path of the spec
+  explicit operator bool() const { return stage != protocol::Stage::none; }
+};
+
+// Builds the tree and moves into it. The network, mount and user namespaces are entered already.
+Fault enter_root(const protocol::Spec& spec);
+
+// Mounts the private /tmp of one call, and on it the paths of the profile that lie below /tmp.
+Fault make_scratch(const protocol::Spec& spec);
+int mount_proc();
+
+// Places that a call's Landlock rules name; opened once a zygote, so that a call only adds rules. What
+// lies below /tmp is opened by the call, because its own /tmp hides the zygote's.
+struct Place {
+  landlock::Grant grant = landlock::Grant::read;
+  int descriptor = -1;
+  bool is_directory = true;
+};
+struct Places {
+  std::array<Place, protocol::paths_max + 16> all;
+  std::size_t count = 0;
+};
+Fault open_places(const protocol::Spec& spec, Places& places);
+// All rules of one call, after its mounts.
+Fault restrict_to(const protocol::Spec& spec, const Places& places, int landlock_abi);
+
+}  // namespace ambit::sandbox::mounts

@@ -1,0 +1,31 @@
+#pragma once
+
+// Profiles in words: what a jailed call may do. Each preset holds everything of the one before it.
+//   compute    runs a program of the system on its input; no paths, no further processes
+//   fs-read    reads the paths given; may start processes
+//   fs-write   changes the write paths given
+//   net        through the egress proxy only (not offered yet: refused with a message)
+// Every profile has a private /tmp and nothing of the network.
+
+#include <span>
+#include <string>
+
+#include "agents/ports.h"
+#include "async/result.h"
+#include "sandbox/seccomp.h"
+
+namespace ambit::sandbox {
+
+// The preset of that name with its default limits.
+Result<agents::Profile> preset(const std::string& name);
+
+Result<seccomp::Tier> tier_of(const agents::Profile& profile);
+
+// Everything that can be wrong with a profile before a jail is made. `forbidden` are paths that no jail
+// may ever see: the runtime's keys and its journal; a path that holds or lies in one is refused.
+Result<void> validate(const agents::Profile& profile, std::span<const std::string> forbidden = {});
+
+// What it allows, in plain words, then the system calls.
+Result<std::string> explain(const agents::Profile& profile);
+
+}  // namespace ambit::sandbox

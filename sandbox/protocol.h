@@ -1,0 +1,234 @@
+#pragma once
+
+// What the supervisor and the zygote say to each other. Requests go down one SOCK_SEQPACKET socket, a
+// frame a packet, with descriptors attached; reports come back up a pipe, each one fixed-size struct,
+// written at once. Both ends are one build on one machine, so numbers travel as they lie in memory; every
+// length is checked all the same. The zygote parses here too, so this file allocates and throws nothing.
+
+#include <linux/filter.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+
+namespace ambit::sandbox::protocol {
+
+inline constexpr std::uint32_t magic = 0x54424d41;  // "AMBT"
+inline constexpr std::size_t frame_bytes_max = 128 << 10;
+inline constexpr std::size_t paths_max = 64;
+inline constexpr std::size_t strings_max = 512;  // arguments, and as many variables
+inline constexpr std::size_t instructions_max = 4096;
+inline constexpr std::size_t calls_max = 256;  // at once in one zygote
+inline constexpr std::size_t descriptors_max = 5;
+
+enum class Kind : std::uint32_t { spec = 1, call, stop, kill, ready, failed, ended };
+
+// Where making a jail stopped; outcome.cpp has the words.
+enum class Stage : std::uint32_t {
+  none,
+  request,
+  parent_death_signal,
+  user_namespace,
+  id_maps,
+  namespaces,
+  root_tree,
+  read_path,
+  write_path,
+  pivot_root,
+  host_name,
+  bounding_set,
+  no_new_privileges,
+  filter,
+  clone,
+  cgroup,
+  scratch,
+  proc,
+  session,
+  directory,
+  limits,
+  capabilities,
+  landlock,
+  last_filter,
+  descriptors,
+  execute,
+};
+
+// One struct for all that the zygote reports.
+struct Report {
+  static constexpr std::uint32_t process_limit = 1;   // no process more could be made when it ended
+  static constexpr std::uint32_t scratch_full = 2;    // the private /tmp had no block left
+  static constexpr std::uint32_t cpu_limit = 4;       // ended for its CPU time
+  static constexpr std::uint32_t stopped = 8;         // ended because the supervisor said stop
+  static constexpr std::uint32_t violation = 16;      // a trip-wire: `syscall`, `architecture`
+  static constexpr std::uint32_t has_status = 32;     // wait_status is that of the command itself
+
+  std::uint32_t magic_number = magic;
+  Kind kind = Kind::ended;
+  std::uint32_t call = 0;
+  Stage stage = Stage::none;  // failed or ended before the command ran
+  std::int32_t error = 0;     // errno at that stage
+  std::int32_t wait_status = 0;
+  std::uint32_t flags = 0;
+  std::int32_t syscall = 0;
+  std::uint32_t architecture = 0;
+  std::uint32_t index = 0;  // which path
+  std::int64_t cpu_us = 0;
+  std::int64_t memory_peak_bytes = 0;
+  friend bool operator==(const Report&, const Report&) = default;
+};
+
+enum class Access : std::uint32_t { read, write };
+
+struct Path {
+  Access access = Access::read;
+  std::string_view name;  // NUL-terminated in the frame
+};
+
+struct Limits {
+  std::uint64_t cpu_ms = 0;
+  std::uint64_t address_space_bytes = 0;  // 0: none
+  std::uint64_t data_bytes = 0;           // 0: none
+  std::uint64_t processes = 0;
+  std::uint64_t file_bytes = 0;
+  std::uint64_t open_files = 0;
+  std::uint64_t scratch_bytes = 0;
+};
+
+// How to isolate a zygote. Views point into the frame.
+struct Spec {
+  std::uint32_t flags = 0;
+  static constexpr std::uint32_t with_proc = 1;
+  Limits limits;
+  std::array<Path, paths_max> paths;
+  std::size_t path_count = 0;
+  std::span<const sock_filter> filter;       // for the zygote and all that it clones
+  std::span<const sock_filter> last_filter;  // for the command: closes set-up, notifies of trip-wires
+};
+
+// One call. Descriptors travel beside it: stdin, stdout, stderr, then cgroup.procs files to join.
+struct Call {
+  std::uint32_t id = 0;
+  std::string_view directory;
+  std::array<char*, strings_max + 1> arguments;    // NULL-terminated, into the frame
+  std::array<char*, strings_max + 1> environment;  // "NAME=value"
+  std::size_t argument_count = 0;
+  std::size_t environment_count = 0;
+};
+
+// Reads a frame from front to back; once something is out of bounds everything after it is refused.
+class Reader {
+ public:
+  explicit Reader(std::span<char> bytes) : bytes_(bytes) {}
+
+  template <class T>
+  T number() {
+    static_assert(sizeof(T) == 4 || sizeof(T) == 8);
+    T value{};
+    if (char* from = take(sizeof(T))) std::memcpy(&value, from, sizeof(T));
+    return value;
+  }
+  // Length, bytes, one NUL; no NUL inside.
+  std::string_view string() {
+    const auto length = number<std::uint32_t>();
+    if (length >= frame_bytes_max) bad_ = true;
+    char* from = bad_ ? nullptr : take(std::size_t{length} + 1);
+    if (from == nullptr) return {};
+    if (from[length] != '\0' || std::memchr(from, 0, length) != nullptr) {
+      bad_ = true;
+      return {};
+    }
+    return {from, length};
+  }
+  std::span<const sock_filter> program() {
+    const auto count = number<std::uint32_t>();
+    while (at_ % alignof(sock_filter) != 0 && !bad_) (void)take(1);
+    if (count == 0 || count > instructions_max) bad_ = true;
+    char* from = bad_ ? nullptr : take(count * sizeof(sock_filter));
+    if (from == nullptr) return {};
+    return {reinterpret_cast<const sock_filter*>(from), count};
+  }
+  // True when all was in bounds and nothing is left over.
+  [[nodiscard]] bool complete() const { return !bad_ && at_ == bytes_.size(); }
+  [[nodiscard]] bool bad() const { return bad_; }
+
+ private:
+  char* take(std::size_t count) {
+    if (bad_ || bytes_.size() - at_ < count) {
+      bad_ = true;
+      return nullptr;
+    }
+    char* from = bytes_.data() + at_;
+    at_ += count;
+    return from;
+  }
+
+  std::span<char> bytes_;
+  std::size_t at_ = 0;
+  bool bad_ = false;
+};
+
+// The frame must be aligned for sock_filter and outlive what was parsed.
+inline bool parse_spec(std::span<char> frame, Spec& spec) {
+  Reader reader(frame);
+  if (reader.number<std::uint32_t>() != magic) return false;
+  if (reader.number<std::uint32_t>() != static_cast<std::uint32_t>(Kind::spec)) return false;
+  spec.flags = reader.number<std::uint32_t>();
+  for (std::uint64_t* limit :
+       {&spec.limits.cpu_ms, &spec.limits.address_space_bytes, &spec.limits.data_bytes,
+        &spec.limits.processes, &spec.limits.file_bytes, &spec.limits.open_files,
+        &spec.limits.scratch_bytes})
+    *limit = reader.number<std::uint64_t>();
+  const auto paths = reader.number<std::uint32_t>();
+  if (paths > paths_max) return false;
+  for (std::uint32_t i = 0; i < paths; ++i) {
+    const auto access = reader.number<std::uint32_t>();
+    const std::string_view name = reader.string();
+    if (reader.bad() || access > 1 || name.size() < 2 || name[0] != '/') return false;
+    spec.paths[i] = {static_cast<Access>(access), name};
+  }
+  spec.path_count = paths;
+  spec.filter = reader.program();
+  spec.last_filter = reader.program();
+  return reader.complete();
+}
+
+namespace detail {
+inline bool parse_strings(Reader& reader, std::array<char*, strings_max + 1>& into,
+                          std::size_t& count) {
+  const auto wanted = reader.number<std::uint32_t>();
+  if (wanted > strings_max) return false;
+  for (std::uint32_t i = 0; i < wanted; ++i) {
+    const std::string_view text = reader.string();
+    if (reader.bad()) return false;
+    into[i] = const_cast<char*>(text.data());
+  }
+  into[wanted] = nullptr;
+  count = wanted;
+  return true;
+}
+}  // namespace detail
+
+inline bool parse_call(std::span<char> frame, Call& call) {
+  Reader reader(frame);
+  if (reader.number<std::uint32_t>() != magic) return false;
+  if (reader.number<std::uint32_t>() != static_cast<std::uint32_t>(Kind::call)) return false;
+  call.id = reader.number<std::uint32_t>();
+  call.directory = reader.string();
+  if (!detail::parse_strings(reader, call.arguments, call.argument_count)) return false;
+  if (!detail::parse_strings(reader, call.environment, call.environment_count)) return false;
+  return reader.complete() && call.argument_count > 0 && !call.directory.empty();
+}
+
+// "stop" (wind up and say why) and "kill" (at once).
+inline bool parse_signal(std::span<char> frame, Kind& kind, std::uint32_t& call) {
+  Reader reader(frame);
+  if (reader.number<std::uint32_t>() != magic) return false;
+  kind = static_cast<Kind>(reader.number<std::uint32_t>());
+  call = reader.number<std::uint32_t>();
+  return reader.complete() && (kind == Kind::stop || kind == Kind::kill);
+}
+
+}  // namespace ambit::sandbox::protocol

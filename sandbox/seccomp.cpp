@@ -1,0 +1,253 @@
+#include "sandbox/seccomp.h"
+
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/prctl.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <memory>
+#include <set>
+
+#include "sandbox/policy.h"
+
+namespace ambit::sandbox::seccomp {
+namespace {
+
+// Arguments are compared on all 64 bits, so that a high half never slips past a check of the low one.
+constexpr std::uint64_t high_half = 0xffffffff00000000ULL;
+constexpr std::uint64_t set_id_bits = 06000;
+constexpr std::uint64_t notify_receive = 0xc0502100;  // SECCOMP_IOCTL_NOTIF_RECV, for a jail's init
+constexpr std::uint64_t foreign_clone_flags =
+    high_half | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWNET |
+    CLONE_PTRACE | CLONE_UNTRACED;
+
+struct Release {
+  void operator()(void* context) const { seccomp_release(context); }
+};
+using Context = std::unique_ptr<void, Release>;
+
+std::uint32_t token(Architecture architecture) {
+  return architecture == Architecture::x86_64 ? SCMP_ARCH_X86_64 : SCMP_ARCH_AARCH64;
+}
+
+// Collects the first failure, so that the lists below read as lists.
+class Builder {
+ public:
+  Builder(std::uint32_t default_action, Architecture architecture)
+      : architecture_(architecture), context_(seccomp_init(default_action)) {
+    if (!context_) {
+      error_ = ENOMEM;
+      return;
+    }
+    if (architecture != native()) {
+      keep(seccomp_arch_add(context_.get(), token(architecture)));
+      keep(seccomp_arch_remove(context_.get(), token(native())));
+    }
+    keep(seccomp_attr_set(context_.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS));
+    keep(seccomp_attr_set(context_.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2));
+  }
+
+  void add(std::uint32_t action, std::string_view name, std::vector<scmp_arg_cmp> when = {}) {
+    const int number = number_of(name, architecture_);
+    if (number < 0 || error_ != 0) return;
+    const auto count = static_cast<unsigned>(when.size());
+    const int error =
+        seccomp_rule_add_array(context_.get(), action, number, count, count == 0 ? nullptr : when.data());
+    if (error != -EEXIST) keep(error);
+  }
+
+  Result<std::vector<sock_filter>> finish() {
+    std::size_t bytes = 0;
+    if (error_ == 0) keep(export_to(bytes, nullptr));
+    if (error_ != 0)
+      return Err(Code::internal, "libseccomp could not build the filter: errno " +
+                                     std::to_string(error_));
+    return program_;
+  }
+
+ private:
+  void keep(int error) {
+    if (error != 0 && error_ == 0) error_ = -error;
+  }
+  // Debian 12's libseccomp writes to a descriptor only.
+  int export_to(std::size_t& /*bytes*/, void* /*unused*/) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return -errno;
+    (void)fcntl(ends[1], F_SETPIPE_SZ, 1 << 17);
+    const int error = seccomp_export_bpf(context_.get(), ends[1]);
+    close(ends[1]);
+    sock_filter one{};
+    while (error == 0 && ::read(ends[0], &one, sizeof one) == static_cast<ssize_t>(sizeof one))
+      program_.push_back(one);
+    close(ends[0]);
+    return error;
+  }
+
+  Architecture architecture_;
+  Context context_;
+  std::vector<sock_filter> program_;
+  int error_ = 0;
+};
+
+scmp_arg_cmp equal(unsigned argument, std::uint64_t value) {
+  return {argument, SCMP_CMP_EQ, value, 0};
+}
+scmp_arg_cmp masked(unsigned argument, std::uint64_t mask, std::uint64_t value) {
+  return {argument, SCMP_CMP_MASKED_EQ, mask, value};
+}
+
+std::vector<policy::Name> names_of(Tier tier) {
+  std::vector<policy::Name> names(policy::compute.begin(), policy::compute.end());
+  if (tier >= Tier::fs_read) names.insert(names.end(), policy::fs_read.begin(), policy::fs_read.end());
+  if (tier >= Tier::fs_write)
+    names.insert(names.end(), policy::fs_write.begin(), policy::fs_write.end());
+  return names;
+}
+
+// Those allowed with certain arguments only.
+void add_conditional(Builder& builder, Tier tier) {
+  const std::uint32_t allow = SCMP_ACT_ALLOW;
+  builder.add(allow, "clone", {masked(0, foreign_clone_flags, 0)});
+  for (const std::uint64_t command : {std::uint64_t{TCGETS}, std::uint64_t{TIOCGWINSZ},
+                                      std::uint64_t{FIONREAD}, std::uint64_t{FIONBIO},
+                                      std::uint64_t{FIOCLEX}, std::uint64_t{FIONCLEX}, notify_receive})
+    builder.add(allow, "ioctl", {equal(1, command)});
+  constexpr std::uint64_t set_vma = 0x53564d41;  // PR_SET_VMA: naming memory, for debuggers
+  for (const std::uint64_t option :
+       {std::uint64_t{PR_SET_NAME}, std::uint64_t{PR_GET_NAME}, set_vma, std::uint64_t{PR_GET_DUMPABLE},
+        std::uint64_t{PR_CAPBSET_READ}, std::uint64_t{PR_SET_PDEATHSIG},
+        std::uint64_t{PR_GET_NO_NEW_PRIVS}})
+    builder.add(allow, "prctl", {equal(0, option)});
+  for (const int command :
+       {F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW,
+        F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_GETPIPE_SZ, F_SETPIPE_SZ})
+    builder.add(allow, "fcntl", {equal(1, static_cast<std::uint64_t>(command))});
+  builder.add(allow, "openat", {masked(3, set_id_bits, 0)});
+  builder.add(allow, "open", {masked(2, set_id_bits, 0)});
+  // Up to MADV_COLLAPSE: not the ones that poison pages.
+  builder.add(allow, "madvise", {{2, SCMP_CMP_LT, 26, 0}});
+  builder.add(allow, "personality", {equal(0, 0)});
+  builder.add(allow, "personality", {equal(0, 0xffffffff)});
+  if (tier >= Tier::fs_read) builder.add(allow, "socketpair", {equal(0, AF_UNIX)});
+  if (tier >= Tier::fs_write) {
+    builder.add(allow, "chmod", {masked(1, set_id_bits, 0)});
+    builder.add(allow, "fchmod", {masked(1, set_id_bits, 0)});
+    builder.add(allow, "fchmodat", {masked(2, set_id_bits, 0)});
+  }
+}
+
+// Before libseccomp's part, which knows no ranges: foreign tables die, numbers that we do not know are
+// absent, as on a kernel that is older than the program.
+std::vector<sock_filter> prologue(Architecture architecture) {
+  const auto statement = [](std::uint16_t code, std::uint32_t k) { return sock_filter{code, 0, 0, k}; };
+  const auto jump = [](std::uint16_t code, std::uint32_t k, std::uint8_t yes, std::uint8_t no) {
+    return sock_filter{code, yes, no, k};
+  };
+  constexpr std::uint32_t absent = SECCOMP_RET_ERRNO | ENOSYS;
+  return {
+      statement(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
+      jump(BPF_JMP | BPF_JEQ | BPF_K, audit_architecture(architecture), 1, 0),
+      statement(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+      statement(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      jump(BPF_JMP | BPF_JGT | BPF_K, policy::last_number, 0, 4),
+      jump(BPF_JMP | BPF_JEQ | BPF_K, 0xffffffff, 2, 0),
+      jump(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1),
+      statement(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+      statement(BPF_RET | BPF_K, absent),
+  };
+}
+
+Result<std::vector<sock_filter>> build_first(Tier tier, Architecture architecture) {
+  Builder builder(SCMP_ACT_ERRNO(EPERM), architecture);
+  for (const policy::Name name : policy::absent) builder.add(SCMP_ACT_ERRNO(ENOSYS), name);
+  for (const policy::Name name : names_of(tier)) builder.add(SCMP_ACT_ALLOW, name);
+  for (const policy::Name name : policy::set_up) builder.add(SCMP_ACT_ALLOW, name);
+  // The last filter's notice must be able to win: the strictest verdict of both counts.
+  for (const policy::Name name : policy::trip_wires) builder.add(SCMP_ACT_ALLOW, name);
+  add_conditional(builder, tier);
+  const std::vector<sock_filter> body = TRY(builder.finish());
+  std::vector<sock_filter> program = prologue(architecture);
+  program.insert(program.end(), body.begin(), body.end());
+  return program;
+}
+
+Result<std::vector<sock_filter>> build_last(Tier tier, Architecture architecture) {
+  const std::uint32_t refuse = SCMP_ACT_ERRNO(EPERM);
+  Builder builder(SCMP_ACT_ALLOW, architecture);
+  for (const policy::Name name : policy::trip_wires) builder.add(SCMP_ACT_NOTIFY, name);
+  const std::vector<policy::Name> own = names_of(tier);
+  for (const policy::Name name : policy::set_up) {
+    const bool kept = std::find(own.begin(), own.end(), name) != own.end();
+    if (!kept && name != "prlimit64") builder.add(refuse, name);
+  }
+  // Only reading one's own limits.
+  builder.add(refuse, "prlimit64", {{0, SCMP_CMP_NE, 0, 0}});
+  builder.add(refuse, "prlimit64", {{2, SCMP_CMP_NE, 0, 0}});
+  builder.add(refuse, "clone", {masked(0, CLONE_NEWPID, CLONE_NEWPID)});
+  builder.add(refuse, "clone", {masked(0, CLONE_NEWNS, CLONE_NEWNS)});
+  if (tier == Tier::compute) builder.add(refuse, "clone", {masked(0, CLONE_THREAD, 0)});
+  return builder.finish();
+}
+
+}  // namespace
+
+Architecture native() {
+#if defined(__aarch64__)
+  return Architecture::aarch64;
+#else
+  return Architecture::x86_64;
+#endif
+}
+
+std::uint32_t audit_architecture(Architecture architecture) {
+  return architecture == Architecture::x86_64 ? AUDIT_ARCH_X86_64 : AUDIT_ARCH_AARCH64;
+}
+
+int number_of(std::string_view name, Architecture architecture) {
+  // Newer than Debian 12's libseccomp; the same number on every architecture.
+  if (name == "fchmodat2") return 452;
+  const int number =
+      seccomp_syscall_resolve_name_arch(token(architecture), std::string(name).c_str());
+  return number < 0 ? -1 : number;
+}
+
+std::string name_of(int number, std::uint32_t audit) {
+  const Architecture architecture =
+      audit == AUDIT_ARCH_AARCH64 ? Architecture::aarch64 : Architecture::x86_64;
+  const std::unique_ptr<char, decltype(&std::free)> name(
+      seccomp_syscall_resolve_num_arch(token(architecture), number), &std::free);
+  return name ? std::string(name.get()) : "system call " + std::to_string(number);
+}
+
+Result<Filters> build(Tier tier, Architecture architecture) {
+  Filters filters;
+  filters.first = TRY(build_first(tier, architecture));
+  filters.last = TRY(build_last(tier, architecture));
+  return filters;
+}
+
+std::vector<std::string> allowed(Tier tier) {
+  std::set<std::string> names;
+  for (const policy::Name name : names_of(tier)) names.emplace(name);
+  for (const char* name : {"clone", "ioctl", "prctl", "fcntl", "openat", "open", "madvise", "personality",
+                           "prlimit64"})
+    names.emplace(name);
+  if (tier >= Tier::fs_read) names.emplace("socketpair");
+  if (tier >= Tier::fs_write) names.insert({"chmod", "fchmod", "fchmodat"});
+  return {names.begin(), names.end()};
+}
+
+std::vector<std::string> trip_wires() {
+  return {policy::trip_wires.begin(), policy::trip_wires.end()};
+}
+
+}  // namespace ambit::sandbox::seccomp

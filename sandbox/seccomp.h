@@ -1,0 +1,40 @@
+#pragma once
+
+// The system-call policy of a jail: two filters. The first is loaded once by the zygote and inherited by
+// everything: default deny, the calls of the profile plus those that setting up a jail needs. The second
+// is loaded by each command just before it executes: it takes the set-up calls away again and reports
+// the trip-wires. Built here with libseccomp, sent to the zygote as raw BPF. The lists are in policy.h.
+
+#include <linux/filter.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "async/result.h"
+
+namespace ambit::sandbox::seccomp {
+
+enum class Tier { compute, fs_read, fs_write };
+enum class Architecture { x86_64, aarch64 };
+Architecture native();
+
+struct Filters {
+  std::vector<sock_filter> first;
+  std::vector<sock_filter> last;
+};
+Result<Filters> build(Tier tier, Architecture architecture);
+
+// Names of what a tier may call, sorted.
+std::vector<std::string> allowed(Tier tier);
+// Names of the calls that end a command.
+std::vector<std::string> trip_wires();
+
+// "openat", or "system call 999". `audit_architecture` as the kernel reports it.
+std::string name_of(int number, std::uint32_t audit_architecture);
+// -1: this architecture has none of that name.
+int number_of(std::string_view name, Architecture architecture);
+std::uint32_t audit_architecture(Architecture architecture);
+
+}  // namespace ambit::sandbox::seccomp

@@ -1,0 +1,146 @@
+#include "sandbox/zygote_process.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <utility>
+
+#include "sandbox/outcome.h"
+#include "sandbox/zygote_link.h"
+
+namespace ambit::sandbox {
+
+using protocol::Kind;
+using protocol::Report;
+
+Result<std::shared_ptr<ZygoteProcess>> ZygoteProcess::start(io::World& world,
+                                                            const std::string& program,
+                                                            const std::string& spec,
+                                                            const agents::Profile& profile) {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+    return Err(Code::unavailable, std::string("make a socket for a jail: ") + ::strerror(errno));
+  io::ProcessOptions options;
+  options.command = {program};
+  options.directory = "/";
+  options.inherit = {ends[1]};
+  auto process = world.processes.spawn(std::move(options));
+  ::close(ends[1]);
+  if (!process) {
+    ::close(ends[0]);
+    return Err(std::move(process).error().context("start the jail's helper"));
+  }
+  std::shared_ptr<ZygoteProcess> zygote(new ZygoteProcess(profile, ends[0], std::move(*process)));
+  TRY(send_frame(zygote->requests_, spec, {}));
+  return zygote;
+}
+
+ZygoteProcess::ZygoteProcess(const agents::Profile& profile, int requests,
+                             std::unique_ptr<io::Process> process)
+    : profile_(profile), requests_(requests), process_(std::move(process)) {
+  scope_.spawn(read_reports());
+}
+
+ZygoteProcess::~ZygoteProcess() {
+  scope_.cancel();
+  ::close(requests_);
+  // Its death is the death of its jails.
+  process_->signal(SIGKILL);
+}
+
+Result<std::unique_ptr<ZygoteCall>> ZygoteProcess::begin(const agents::JailCall& call,
+                                                         std::span<const int> descriptors,
+                                                         std::shared_ptr<void> held) {
+  if (dead_) return Err(Code::unavailable, *dead_);
+  const std::uint32_t id = next_id_;
+  const std::string frame = TRY(encode_call(id, call));
+  TRY(send_frame(requests_, frame, descriptors));
+  ++next_id_;
+  auto started = std::make_unique<ZygoteCall>(shared_from_this(), id);
+  calls_[id] = Running{started.get(), std::move(held)};
+  return started;
+}
+
+void ZygoteProcess::end() {
+  process_->signal(SIGKILL);
+  die("the jail's helper was ended");
+}
+
+void ZygoteProcess::signal(Kind kind, std::uint32_t id) {
+  if (dead_) return;
+  // A zygote that takes no message cannot end the call: then it ends itself, with all its calls.
+  if (!send_frame(requests_, encode_signal(kind, id), {})) process_->signal(SIGKILL);
+}
+
+Task<void> ZygoteProcess::read_reports() {
+  std::string bytes;
+  for (;;) {
+    Result<std::string> part = co_await process_->output().read(64 * sizeof(Report));
+    if (!part || part->empty()) break;
+    bytes += *part;
+    std::size_t at = 0;
+    for (; bytes.size() - at >= sizeof(Report); at += sizeof(Report)) {
+      const Result<Report> report =
+          decode_report(std::string_view(bytes).substr(at, sizeof(Report)));
+      if (!report) {
+        die(report.error().message);
+        process_->signal(SIGKILL);
+        co_return;
+      }
+      take(*report);
+    }
+    bytes.erase(0, at);
+  }
+  die("the jail's helper died");
+}
+
+void ZygoteProcess::take(const Report& report) {
+  if (report.kind == Kind::ready) {
+    ready_ = true;
+  } else if (report.kind == Kind::failed) {
+    die("the jail could not be made: " + describe_fault(report, profile_));
+  } else {
+    const auto found = calls_.find(report.call);
+    if (found == calls_.end()) return;
+    ZygoteCall* call = found->second.call;
+    calls_.erase(found);
+    if (call != nullptr) call->end(report);
+  }
+  changed_.wake_all();
+}
+
+void ZygoteProcess::die(std::string why) {
+  if (dead_) return;
+  dead_ = std::move(why);
+  for (const auto& [id, running] : std::exchange(calls_, {}))
+    if (running.call != nullptr) running.call->end(Err(Code::unavailable, *dead_));
+  changed_.wake_all();
+}
+
+ZygoteCall::~ZygoteCall() {
+  if (ended_) return;
+  const auto found = zygote_->calls_.find(id_);
+  if (found == zygote_->calls_.end()) return;
+  // It keeps its place until the zygote says that it is gone.
+  found->second.call = nullptr;
+  kill();
+}
+
+Task<void> ZygoteCall::wait() {
+  while (!ended_) {
+    co_await waiters_.wait();
+  }
+}
+
+void ZygoteCall::stop() { zygote_->signal(Kind::stop, id_); }
+void ZygoteCall::kill() { zygote_->signal(Kind::kill, id_); }
+
+void ZygoteCall::end(Result<Report> how) {
+  ended_.emplace(std::move(how));
+  waiters_.wake_all();
+}
+
+}  // namespace ambit::sandbox
