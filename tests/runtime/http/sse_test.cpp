@@ -64,7 +64,8 @@ TEST_CASE("the end of the stream cuts an unfinished event off", "[http]") {
 TEST_CASE("a retry of digits and an id without a zero byte are kept", "[http]") {
   SseParser parser;
   REQUIRE(parser.feed("retry: 1500\nid: 4\n").has_value());
-  REQUIRE(parser.feed(std::string("retry: -1\nretry: 1s\nretry:\nid: 5") + \'\0\' + \'\n\').has_value());
+  REQUIRE(
+      parser.feed("retry: -1\nretry: 1s\nretry:\nid: 5" + std::string(1, '\0') + "\n").has_value());
   CHECK(parser.retry_ms() == 1500);
   CHECK(parser.last_event_id() == "4");
   REQUIRE(parser.feed("id\n").has_value());
