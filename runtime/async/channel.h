@@ -1,17 +1,17 @@
 #pragma once
 
-// Channel<T>: a bounded queue between tasks of one loop; its capacity is the back-pressure. send() waits
-// while it is full, receive() while it is empty; after close() senders fail and receivers drain what is
-// left, then get Code::closed. First come, first served on both sides; a cancelled waiter loses nothing.
-// Semaphore: a channel of permits, for "at most n at once".
+// Channel<T>: a bounded queue between tasks of one loop; its capacity is the back-pressure. send()
+// waits while it is full, receive() while it is empty; after close() senders fail and receivers
+// drain what is left, then get Code::closed. First come, first served on both sides; a cancelled
+// waiter loses nothing. Semaphore: a channel of permits, for "at most n at once".
+
+#include "async/task.h"
+#include "async/waiters.h"
 
 #include <cstddef>
 #include <deque>
 #include <optional>
 #include <utility>
-
-#include "async/task.h"
-#include "async/waiters.h"
 
 namespace ambit {
 
@@ -54,8 +54,8 @@ class Channel {
   [[nodiscard]] std::size_t capacity() const { return capacity_; }
 
  private:
-  // One side of the channel. What a woken task was woken for (a place, an item) is promised to it until it
-  // goes on, so that nobody who comes later takes it away.
+  // One side of the channel. What a woken task was woken for (a place, an item) is promised to it
+  // until it goes on, so that nobody who comes later takes it away.
   struct Side {
     Waiters waiters;
     std::size_t promised = 0;

@@ -1,7 +1,8 @@
 #pragma once
 
-// The operating log: one JSON line an event on a stream (stderr), named noun.verb, for the people who run
-// the program. No prompts and no secrets go here. The audit record is another thing (governance/log).
+// The operating log: one JSON line an event on a stream (stderr), named noun.verb, for the people
+// who run the program. No prompts and no secrets go here. The audit record is another thing
+// (governance/log).
 
 #include <cstdint>
 #include <functional>

@@ -1,17 +1,17 @@
 #pragma once
 
-// A value that will come once from outside the coroutines (a libuv callback, another thread by way of
-// Loop::post_from_thread). The operation keeps the Resolver, the task awaits the Pending:
+// A value that will come once from outside the coroutines (a libuv callback, another thread by way
+// of Loop::post_from_thread). The operation keeps the Resolver, the task awaits the Pending:
 //   auto [pending, resolver] = make_pending<int>();   ...   int n = co_await std::move(pending);
 // The operation may outlive the awaiter: a resolver whose pending is gone resolves into nothing.
-// A resolver that dies unresolved leaves its awaiter waiting (give it a timeout or resolve an error).
-// Both are used on the loop's thread; another thread may only carry a Resolver back to it.
+// A resolver that dies unresolved leaves its awaiter waiting (give it a timeout or resolve an
+// error). Both are used on the loop's thread; another thread may only carry a Resolver back to it.
+
+#include "async/task.h"
 
 #include <memory>
 #include <optional>
 #include <utility>
-
-#include "async/task.h"
 
 namespace ambit {
 

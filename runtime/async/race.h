@@ -4,12 +4,12 @@
 // with_timeout(d, task): the task's result, or Code::timeout once `d` has passed.
 // join(tasks): runs all at once, gives the results in the order of the tasks.
 
+#include "async/task.h"
+
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
-
-#include "async/task.h"
 
 namespace ambit {
 namespace detail {
@@ -40,7 +40,8 @@ class Race final : public Event {
     b_.start(this);
   }
   std::variant<Stored<A>, Stored<B>> await_resume() {
-    if (first_ == 0) return std::variant<Stored<A>, Stored<B>>(std::in_place_index<0>, take_stored(a_));
+    if (first_ == 0)
+      return std::variant<Stored<A>, Stored<B>>(std::in_place_index<0>, take_stored(a_));
     return std::variant<Stored<A>, Stored<B>>(std::in_place_index<1>, take_stored(b_));
   }
 
@@ -111,7 +112,9 @@ template <class T>
   return detail::Join<T>(std::move(tasks));
 }
 
-inline Task<void> delay_task(Duration duration) { co_await delay(duration); }
+inline Task<void> delay_task(Duration duration) {
+  co_await delay(duration);
+}
 
 template <class T>
 Task<Result<T>> with_timeout(Duration limit, Task<Result<T>> task) {

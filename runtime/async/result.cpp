@@ -4,16 +4,26 @@ namespace ambit {
 
 std::string_view to_string(Code code) {
   switch (code) {
-    case Code::invalid: return "invalid";
-    case Code::not_found: return "not_found";
-    case Code::denied: return "denied";
-    case Code::conflict: return "conflict";
-    case Code::exhausted: return "exhausted";
-    case Code::timeout: return "timeout";
-    case Code::closed: return "closed";
-    case Code::unavailable: return "unavailable";
-    case Code::unsupported: return "unsupported";
-    case Code::internal: return "internal";
+    case Code::invalid:
+      return "invalid";
+    case Code::not_found:
+      return "not_found";
+    case Code::denied:
+      return "denied";
+    case Code::conflict:
+      return "conflict";
+    case Code::exhausted:
+      return "exhausted";
+    case Code::timeout:
+      return "timeout";
+    case Code::closed:
+      return "closed";
+    case Code::unavailable:
+      return "unavailable";
+    case Code::unsupported:
+      return "unsupported";
+    case Code::internal:
+      return "internal";
   }
   return "internal";
 }

@@ -1,14 +1,15 @@
 #pragma once
 
-// Result<T>: a value or an Error. An expected failure (bad input, a peer that died, a limit reached)
-// is a Result; a bug is a CHECK. The message is for a person: what failed, on what, what to do.
-// In plain functions write `auto x = TRY(f());`, in coroutines `auto x = co_await ok(f());` (task.h).
+// Result<T>: a value or an Error. An expected failure (bad input, a peer that died, a limit
+// reached) is a Result; a bug is a CHECK. The message is for a person: what failed, on what, what
+// to do. In plain functions write `auto x = TRY(f());`, in coroutines `auto x = co_await ok(f());`
+// (task.h).
+
+#include <tl/expected.hpp>
 
 #include <string>
 #include <string_view>
 #include <utility>
-
-#include <tl/expected.hpp>
 
 namespace ambit {
 
@@ -42,7 +43,9 @@ using Result = tl::expected<T, Error>;
 inline tl::unexpected<Error> Err(Code code, std::string message) {
   return tl::unexpected<Error>(Error{code, std::move(message)});
 }
-inline tl::unexpected<Error> Err(Error error) { return tl::unexpected<Error>(std::move(error)); }
+inline tl::unexpected<Error> Err(Error error) {
+  return tl::unexpected<Error>(std::move(error));
+}
 
 namespace detail {
 template <class T>
@@ -54,9 +57,9 @@ inline void take(Result<void>& /*result*/) {}
 
 }  // namespace ambit
 
-#define TRY(expression)                                                        \
-  __extension__({                                                              \
-    auto try_result = (expression);                                            \
-    if (!try_result) return ::ambit::Err(std::move(try_result).error());       \
-    ::ambit::detail::take(try_result);                                         \
+#define TRY(expression)                                                  \
+  __extension__({                                                        \
+    auto try_result = (expression);                                      \
+    if (!try_result) return ::ambit::Err(std::move(try_result).error()); \
+    ::ambit::detail::take(try_result);                                   \
   })

@@ -1,7 +1,10 @@
 #pragma once
 
-// Scope: owns background tasks. Its destructor cancels those that still run; join() waits for them. Make
-// it the last member of what the tasks serve, so that it dies first. A task must not destroy its Scope.
+// Scope: owns background tasks. Its destructor cancels those that still run; join() waits for them.
+// Make it the last member of what the tasks serve, so that it dies first. A task must not destroy
+// its Scope.
+
+#include "async/task.h"
 
 #include <cstddef>
 #include <exception>
@@ -10,14 +13,12 @@
 #include <memory>
 #include <utility>
 
-#include "async/task.h"
-
 namespace ambit {
 
 class Scope {
  public:
-  // `on_exception` hears what escapes a task (a bug of that task, not of the process); without one the
-  // exception goes out of Loop::run.
+  // `on_exception` hears what escapes a task (a bug of that task, not of the process); without one
+  // the exception goes out of Loop::run.
   using OnException = std::function<void(std::exception_ptr)>;
   explicit Scope(OnException on_exception = nullptr) : on_exception_(std::move(on_exception)) {}
   Scope(const Scope&) = delete;
@@ -25,7 +26,8 @@ class Scope {
   ~Scope() { cancel(); }
 
   void spawn(Task<void> task) {
-    const auto at = children_.insert(children_.end(), std::make_unique<Child>(*this, std::move(task)));
+    const auto at =
+        children_.insert(children_.end(), std::make_unique<Child>(*this, std::move(task)));
     (*at)->at = at;
     (*at)->task.start(at->get());
   }

@@ -1,12 +1,17 @@
 #pragma once
 
-// Task<T>: a coroutine that owns its frame. It is lazy (nothing runs before it is awaited or given to a
-// Scope) and move-only. Destroying a Task cancels it, innermost frame first: RAII is the only cleanup
-// that always runs; there is no cancelled error and no token. Tasks go on through the loop's queue,
-// so the stack stays flat and there is one order of things.
+// Task<T>: a coroutine that owns its frame. It is lazy (nothing runs before it is awaited or given
+// to a Scope) and move-only. Destroying a Task cancels it, innermost frame first: RAII is the only
+// cleanup that always runs; there is no cancelled error and no token. Tasks go on through the
+// loop's queue, so the stack stays flat and there is one order of things.
 //
-// g++ 12 miscompiles `co_await` inside conditions and braced lists: write it only as a statement, as the
-// initializer or assignment of a variable, or after co_return.
+// g++ 12 miscompiles `co_await` inside conditions and braced lists: write it only as a statement,
+// as the initializer or assignment of a variable, or after co_return.
+
+#include "async/check.h"
+#include "async/event.h"
+#include "async/loop.h"
+#include "async/result.h"
 
 #include <coroutine>
 #include <exception>
@@ -14,11 +19,6 @@
 #include <type_traits>
 #include <utility>
 #include <variant>
-
-#include "async/check.h"
-#include "async/event.h"
-#include "async/loop.h"
-#include "async/result.h"
 
 namespace ambit {
 
@@ -42,8 +42,8 @@ class PromiseBase : public Event {
   }
   void unhandled_exception() { exception_ = std::current_exception(); }
 
-  // Ends the coroutine where it stands (an error that returns from `co_await ok(...)`): the result is
-  // already set, the frame is left suspended and dies with its Task.
+  // Ends the coroutine where it stands (an error that returns from `co_await ok(...)`): the result
+  // is already set, the frame is left suspended and dies with its Task.
   void finish() noexcept {
     finished_ = true;
     if (continuation_ != nullptr) continuation_->arm();
@@ -240,8 +240,8 @@ auto Task<T>::operator co_await() && {
   return detail::TaskAwaiter<T>(std::move(*this));
 }
 
-// `auto value = co_await ok(f());`: the value, or the error returns from this coroutine (whose own type
-// must be Task<Result<...>>). Takes a Result or a Task of one.
+// `auto value = co_await ok(f());`: the value, or the error returns from this coroutine (whose own
+// type must be Task<Result<...>>). Takes a Result or a Task of one.
 template <class T>
 [[nodiscard]] auto ok(Result<T> result) {
   return detail::OkResult<T>(std::move(result));
@@ -266,6 +266,8 @@ class [[nodiscard]] Delay {
   Duration duration_;
   std::optional<Timer> timer_;
 };
-inline Delay delay(Duration duration) { return Delay(duration); }
+inline Delay delay(Duration duration) {
+  return Delay(duration);
+}
 
 }  // namespace ambit

@@ -1,13 +1,14 @@
 #pragma once
 
-// Waiters: the tasks that wait for one thing to happen, first come, first served. `co_await w.wait()` joins
-// the queue; wake_one() and wake_all() let tasks go on through the loop. A cancelled waiter leaves the queue.
-// The Waiters must outlive the tasks that wait in it (let the frame hold what owns it).
+// Waiters: the tasks that wait for one thing to happen, first come, first served. `co_await
+// w.wait()` joins the queue; wake_one() and wake_all() let tasks go on through the loop. A
+// cancelled waiter leaves the queue. The Waiters must outlive the tasks that wait in it (let the
+// frame hold what owns it).
+
+#include "async/event.h"
 
 #include <coroutine>
 #include <list>
-
-#include "async/event.h"
 
 namespace ambit {
 

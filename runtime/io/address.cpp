@@ -5,19 +5,23 @@
 namespace ambit::io {
 namespace {
 
-// sun_path of Linux holds 108 bytes with the final zero; the kernel would cut a longer one silently.
+// sun_path of Linux holds 108 bytes with the final zero; the kernel would cut a longer one
+// silently.
 constexpr std::size_t socket_path_max = 107;
 constexpr std::size_t host_max = 253;
 
 Error bad(std::string_view text, std::string_view why) {
   constexpr std::size_t shown = 200;
-  return Error{Code::invalid, "address \"" + std::string(text.substr(0, shown)) + "\": " + std::string(why)};
+  return Error{Code::invalid,
+               "address \"" + std::string(text.substr(0, shown)) + "\": " + std::string(why)};
 }
 
 bool is_host_character(char c, bool literal_v6) {
   const bool digit = c >= '0' && c <= '9';
-  if (literal_v6) return digit || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F') || c == ':' || c == '.';
-  return digit || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '-' || c == '_';
+  if (literal_v6)
+    return digit || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F') || c == ':' || c == '.';
+  return digit || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '-' ||
+         c == '_';
 }
 
 }  // namespace
@@ -31,7 +35,8 @@ Result<Address> parse_address(std::string_view text) {
     if (address.path.size() > socket_path_max) {
       return Err(bad(text, "a socket's path has at most 107 bytes"));
     }
-    if (address.path.find('\0') != std::string::npos) return Err(bad(text, "the path holds a zero byte"));
+    if (address.path.find('\0') != std::string::npos)
+      return Err(bad(text, "the path holds a zero byte"));
     return address;
   }
   const std::size_t colon = text.rfind(':');
@@ -40,15 +45,18 @@ Result<Address> parse_address(std::string_view text) {
   const std::string_view port = text.substr(colon + 1);
   const bool bracketed = host.size() >= 2 && host.front() == '[' && host.back() == ']';
   if (bracketed) host = host.substr(1, host.size() - 2);
-  if (host.empty() || host.size() > host_max) return Err(bad(text, "the host is missing or too long"));
+  if (host.empty() || host.size() > host_max)
+    return Err(bad(text, "the host is missing or too long"));
   for (const char c : host) {
     if (!is_host_character(c, bracketed)) {
-      return Err(bad(text, "the host may hold letters, digits, '.', '-', '_' or an IPv6 address in brackets"));
+      return Err(bad(
+          text, "the host may hold letters, digits, '.', '-', '_' or an IPv6 address in brackets"));
     }
   }
   unsigned value = 0;
   const auto [end, fault] = std::from_chars(port.data(), port.data() + port.size(), value);
-  if (fault != std::errc() || end != port.data() + port.size() || value > 65535 || port.size() > 5) {
+  if (fault != std::errc() || end != port.data() + port.size() || value > 65535 ||
+      port.size() > 5) {
     return Err(bad(text, "the port is a number from 0 to 65535"));
   }
   address.host = host;

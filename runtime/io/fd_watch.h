@@ -1,13 +1,13 @@
 #pragma once
 
-// Readiness of a descriptor that somebody else owns (a library with its own I/O, like libcurl). The callback
-// runs on the loop's thread, outside of all tasks; it should only note what happened and arm events.
-// Destroy the watch before its descriptor is closed.
+// Readiness of a descriptor that somebody else owns (a library with its own I/O, like libcurl). The
+// callback runs on the loop's thread, outside of all tasks; it should only note what happened and
+// arm events. It may destroy its own watch. Destroy the watch before its descriptor is closed.
+
+#include "async/result.h"
 
 #include <functional>
 #include <memory>
-
-#include "async/result.h"
 
 namespace ambit::io {
 
@@ -28,7 +28,8 @@ class FdWatcher {
  public:
   virtual ~FdWatcher() = default;
   // `ready` hears what is ready; both are set when the descriptor is broken.
-  virtual Result<std::unique_ptr<FdWatch>> watch(int descriptor, std::function<void(Readiness)> ready) = 0;
+  virtual Result<std::unique_ptr<FdWatch>> watch(int descriptor,
+                                                 std::function<void(Readiness)> ready) = 0;
 };
 
 }  // namespace ambit::io

@@ -1,13 +1,12 @@
 #include "io/file.h"
 
-#include <cerrno>
-#include <cstring>
-#include <utility>
-
 #include <sys/stat.h>
 
+#include <cerrno>
+#include <cstring>
 #include <fcntl.h>
 #include <unistd.h>
+#include <utility>
 
 namespace ambit::io {
 namespace {
@@ -16,20 +15,29 @@ Error failed(const std::string& what, int reason) {
   Code code = Code::unavailable;
   switch (reason) {
     case ENOENT:
-    case ENOTDIR: code = Code::not_found; break;
+    case ENOTDIR:
+      code = Code::not_found;
+      break;
     case EACCES:
     case EPERM:
-    case EROFS: code = Code::denied; break;
+    case EROFS:
+      code = Code::denied;
+      break;
     case ENOSPC:
     case EDQUOT:
     case EFBIG:
     case EMFILE:
-    case ENFILE: code = Code::exhausted; break;
+    case ENFILE:
+      code = Code::exhausted;
+      break;
     case ENAMETOOLONG:
     case EINVAL:
     case EISDIR:
-    case ELOOP: code = Code::invalid; break;
-    default: break;
+    case ELOOP:
+      code = Code::invalid;
+      break;
+    default:
+      break;
   }
   return Error{code, what + ": " + std::strerror(reason)};
 }
@@ -83,11 +91,12 @@ std::string folder_of(const std::string& path) {
 
 Result<std::string> read_file(const std::string& path, std::size_t bytes_max) {
   const std::string what = "read " + path;
-  if (path.find('\0') != std::string::npos) return Err(Code::invalid, "read a file: a zero byte in its path");
+  if (path.find('\0') != std::string::npos)
+    return Err(Code::invalid, "read a file: a zero byte in its path");
   // O_NONBLOCK: opening a named pipe must not wait for a writer.
   const File file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) return Err(failed(what, errno));
-  struct stat status {};
+  struct stat status{};
   if (::fstat(file.get(), &status) != 0) return Err(failed(what, errno));
   if (S_ISDIR(status.st_mode)) return Err(failed(what, EISDIR));
   if (!S_ISREG(status.st_mode)) return Err(Code::invalid, what + ": not a regular file");
@@ -121,13 +130,15 @@ Result<void> write_file(const std::string& path, std::string_view bytes, unsigne
   if (file.get() < 0) return Err(failed(what, errno));
   Temporary temporary(beside);
   if (::fchmod(file.get(), static_cast<mode_t>(mode)) != 0 || !write_all(file.get(), bytes) ||
-      ::fsync(file.get()) != 0 || file.close() != 0 || ::rename(beside.c_str(), path.c_str()) != 0) {
+      ::fsync(file.get()) != 0 || file.close() != 0 ||
+      ::rename(beside.c_str(), path.c_str()) != 0) {
     return Err(failed(what, errno));
   }
   temporary.keep();
   const File folder(::open(folder_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   // Some file systems cannot sync a folder; then the rename itself is all there is.
-  if (folder.get() < 0 || (::fsync(folder.get()) != 0 && errno != EINVAL)) return Err(failed(what, errno));
+  if (folder.get() < 0 || (::fsync(folder.get()) != 0 && errno != EINVAL))
+    return Err(failed(what, errno));
   return {};
 }
 

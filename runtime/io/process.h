@@ -1,7 +1,10 @@
 #pragma once
 
-// A child process with pipes. Destroying a Process kills its whole process group and reaps it; nothing is
-// left over. Only trusted helpers of our own (the zygote of a jail) are started this way.
+// A child process with pipes. Destroying a Process kills its whole process group and reaps it;
+// nothing is left over. Only trusted helpers of our own (the zygote of a jail) are started this
+// way.
+
+#include "io/stream.h"
 
 #include <cstdint>
 #include <memory>
@@ -9,15 +12,15 @@
 #include <utility>
 #include <vector>
 
-#include "io/stream.h"
-
 namespace ambit::io {
 
 struct ProcessOptions {
-  std::vector<std::string> command;                               // [0] is the program's path
-  std::vector<std::pair<std::string, std::string>> environment;   // the whole of it; nothing is inherited
-  std::string directory;                                          // empty: ours
-  std::vector<int> inherit;  // open descriptors given to the child as 3, 4, ...; still owned by the caller
+  std::vector<std::string> command;  // [0] is the program's path
+  std::vector<std::pair<std::string, std::string>>
+      environment;        // the whole of it; nothing is inherited
+  std::string directory;  // empty: ours
+  std::vector<int>
+      inherit;  // open descriptors given to the child as 3, 4, ...; still owned by the caller
 };
 
 struct ExitStatus {
@@ -29,9 +32,9 @@ struct ExitStatus {
 class Process {
  public:
   virtual ~Process() = default;
-  virtual Stream& input() = 0;    // its stdin
-  virtual Stream& output() = 0;   // its stdout
-  virtual Stream& errors() = 0;   // its stderr
+  virtual Stream& input() = 0;   // its stdin
+  virtual Stream& output() = 0;  // its stdout
+  virtual Stream& errors() = 0;  // its stderr
   virtual Task<ExitStatus> wait() = 0;
   virtual void signal(int number) = 0;
   [[nodiscard]] virtual std::int64_t pid() const = 0;

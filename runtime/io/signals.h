@@ -1,7 +1,7 @@
 #pragma once
 
-// Signals of the operating system as something to await (Ctrl-C, a supervisor's SIGTERM). While a Signals
-// lives, its numbers do not end the program; they are kept until next() asks for them.
+// Signals of the operating system as something to await (Ctrl-C, a supervisor's SIGTERM). While a
+// Signals lives, its numbers do not end the program; they are kept until next() asks for them.
 
 #include "async/task.h"
 
@@ -10,8 +10,8 @@ namespace ambit::io {
 class Signals {
  public:
   virtual ~Signals() = default;
-  // The number of the next signal; one that came before is given at once. Repeats of one number that nobody
-  // has asked for yet count as one.
+  // The number of the next signal; one that came before is given at once. Repeats of one number
+  // that nobody has asked for yet count as one.
   virtual Task<int> next() = 0;
 };
 

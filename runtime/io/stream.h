@@ -1,22 +1,24 @@
 #pragma once
 
-// A two-way byte stream and a listener for them. Back-pressure by construction: bytes are read only while
-// someone awaits read(), and write() is awaited until the peer (or the kernel) has taken the bytes.
+// A two-way byte stream and a listener for them. Back-pressure by construction: bytes are read only
+// while someone awaits read(), and write() is awaited until the peer (or the kernel) has taken the
+// bytes.
+
+#include "async/result.h"
+#include "async/task.h"
 
 #include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
 
-#include "async/result.h"
-#include "async/task.h"
-
 namespace ambit::io {
 
 class Stream {
  public:
   virtual ~Stream() = default;
-  // At least one byte and at most `max`; an empty string is the end of the stream. One reader at a time.
+  // At least one byte and at most `max`; an empty string is the end of the stream. One reader at a
+  // time.
   virtual Task<Result<std::string>> read(std::size_t max) = 0;
   // All of `bytes`, or an error. Writes are sent in the order in which they were started.
   virtual Task<Result<void>> write(std::string bytes) = 0;

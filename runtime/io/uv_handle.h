@@ -1,16 +1,16 @@
 #pragma once
 
-// UvHandle: one libuv handle that keeps itself alive until libuv has let go of it, whoever else drops it
-// first. Every handle's `data` points to its UvHandle, so that a shutting loop can end all of them.
-// Internal to io, like every file here whose name begins with uv_ (but uv_world.h).
+// UvHandle: one libuv handle that keeps itself alive until libuv has let go of it, whoever else
+// drops it first. Every handle's `data` points to its UvHandle, so that a shutting loop can end all
+// of them. Internal to io, like every file here whose name begins with uv_ (but uv_world.h).
+
+#include "async/result.h"
+
+#include <uv.h>
 
 #include <memory>
 #include <string>
 #include <string_view>
-
-#include <uv.h>
-
-#include "async/result.h"
 
 namespace ambit::io {
 

@@ -1,16 +1,15 @@
 #include "io/uv_network.h"
 
-#include <vector>
-
-#include <arpa/inet.h>
-#include <netdb.h>
-#include <netinet/in.h>
-
 #include "async/pending.h"
 #include "async/waiters.h"
 #include "io/address.h"
 #include "io/uv_handle.h"
 #include "io/uv_stream.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <vector>
 
 namespace ambit::io {
 namespace {
@@ -55,8 +54,9 @@ Pending<int> start_connect_tcp(UvStreamState& state, const sockaddr_storage& to)
   auto made = make_pending<int>();
   auto* connect = new ConnectRequest{{}, std::move(made.second)};
   connect->request.data = connect;
-  const int status = uv_tcp_connect(&connect->request, state.tcp(),
-                                    reinterpret_cast<const sockaddr*>(&to), ConnectRequest::finished);
+  const int status =
+      uv_tcp_connect(&connect->request, state.tcp(), reinterpret_cast<const sockaddr*>(&to),
+                     ConnectRequest::finished);
   if (status != 0) ConnectRequest::finished(&connect->request, status);
   return std::move(made.first);
 }
@@ -75,7 +75,8 @@ struct ResolveRequest {
     constexpr std::size_t addresses_max = 16;
     Resolved resolved;
     resolved.status = status;
-    for (addrinfo* at = list; at != nullptr && resolved.addresses.size() < addresses_max; at = at->ai_next) {
+    for (addrinfo* at = list; at != nullptr && resolved.addresses.size() < addresses_max;
+         at = at->ai_next) {
       sockaddr_storage storage{};
       std::copy_n(reinterpret_cast<const char*>(at->ai_addr), at->ai_addrlen,
                   reinterpret_cast<char*>(&storage));
@@ -94,15 +95,18 @@ Pending<Resolved> start_resolve(uv_loop_t* loop, const Address& address) {
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
-  const int status = uv_getaddrinfo(loop, &resolve->request, ResolveRequest::finished, address.host.c_str(),
-                                    std::to_string(address.port).c_str(), &hints);
+  const int status =
+      uv_getaddrinfo(loop, &resolve->request, ResolveRequest::finished, address.host.c_str(),
+                     std::to_string(address.port).c_str(), &hints);
   if (status != 0) ResolveRequest::finished(&resolve->request, status, nullptr);
   return std::move(made.first);
 }
 
 bool literal(const Address& address, sockaddr_storage& out) {
-  return uv_ip4_addr(address.host.c_str(), address.port, reinterpret_cast<sockaddr_in*>(&out)) == 0 ||
-         uv_ip6_addr(address.host.c_str(), address.port, reinterpret_cast<sockaddr_in6*>(&out)) == 0;
+  return uv_ip4_addr(address.host.c_str(), address.port, reinterpret_cast<sockaddr_in*>(&out)) ==
+             0 ||
+         uv_ip6_addr(address.host.c_str(), address.port, reinterpret_cast<sockaddr_in6*>(&out)) ==
+             0;
 }
 
 Task<Result<std::unique_ptr<Stream>>> connect_unix(uv_loop_t* loop, Address address) {
@@ -132,7 +136,9 @@ Task<Result<std::unique_ptr<Stream>>> connect_tcp(uv_loop_t* loop, Address addre
   co_return Err(uv_error(status, "connect to " + to_string(address)));
 }
 
-Task<Result<std::unique_ptr<Stream>>> fail(Error error) { co_return Err(std::move(error)); }
+Task<Result<std::unique_ptr<Stream>>> fail(Error error) {
+  co_return Err(std::move(error));
+}
 
 class UvListenerState final : public UvHandle {
  public:
@@ -180,12 +186,14 @@ class UvListenerState final : public UvHandle {
       if (address.host != "localhost") return UV_EINVAL;
       CHECK(uv_ip4_addr("127.0.0.1", address.port, reinterpret_cast<sockaddr_in*>(&storage)) == 0);
     }
-    if (const int status = is_tcp_ ? uv_tcp_init(loop, &any_.tcp) : uv_pipe_init(loop, &any_.pipe, 0)) {
+    if (const int status =
+            is_tcp_ ? uv_tcp_init(loop, &any_.tcp) : uv_pipe_init(loop, &any_.pipe, 0)) {
       return status;
     }
     opened();
-    if (const int status = is_tcp_ ? uv_tcp_bind(&any_.tcp, reinterpret_cast<sockaddr*>(&storage), 0)
-                                   : uv_pipe_bind(&any_.pipe, address.path.c_str())) {
+    if (const int status = is_tcp_
+                               ? uv_tcp_bind(&any_.tcp, reinterpret_cast<sockaddr*>(&storage), 0)
+                               : uv_pipe_bind(&any_.pipe, address.path.c_str())) {
       return status;
     }
     const int status = uv_listen(&any_.stream, backlog, [](uv_stream_t* from, int outcome) {
@@ -205,8 +213,9 @@ class UvListenerState final : public UvHandle {
     sockaddr_storage name{};
     int length = sizeof name;
     if (uv_tcp_getsockname(&any_.tcp, reinterpret_cast<sockaddr*>(&name), &length) != 0) return;
-    address.port = ntohs(name.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6*>(&name)->sin6_port
-                                                    : reinterpret_cast<sockaddr_in*>(&name)->sin_port);
+    address.port =
+        ntohs(name.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6*>(&name)->sin6_port
+                                         : reinterpret_cast<sockaddr_in*>(&name)->sin_port);
     address_ = to_string(address);
   }
 
@@ -229,7 +238,9 @@ class UvListener final : public Listener {
   ~UvListener() override { state_->close(); }
   UvListener(const UvListener&) = delete;
   UvListener& operator=(const UvListener&) = delete;
-  Task<Result<std::unique_ptr<Stream>>> accept() override { return UvListenerState::accept(state_); }
+  Task<Result<std::unique_ptr<Stream>>> accept() override {
+    return UvListenerState::accept(state_);
+  }
   [[nodiscard]] std::string address() const override { return state_->address(); }
 
  private:
@@ -241,7 +252,8 @@ class UvListener final : public Listener {
 Task<Result<std::unique_ptr<Stream>>> UvNetwork::connect(std::string address) {
   auto parsed = parse_address(address);
   if (!parsed) return fail(std::move(parsed).error());
-  return parsed->path.empty() ? connect_tcp(loop_, std::move(*parsed)) : connect_unix(loop_, std::move(*parsed));
+  return parsed->path.empty() ? connect_tcp(loop_, std::move(*parsed))
+                              : connect_unix(loop_, std::move(*parsed));
 }
 
 Result<std::unique_ptr<Listener>> UvNetwork::listen(const std::string& address) {

@@ -1,14 +1,14 @@
 #pragma once
 
-// TCP and Unix sockets by libuv as io::Network. Accepting happens only while someone awaits accept(): libuv
-// stops listening as long as a connection waits to be taken.
+// TCP and Unix sockets by libuv as io::Network. Accepting happens only while someone awaits
+// accept(): libuv stops listening as long as a connection waits to be taken.
 
-#include <memory>
-#include <string>
+#include "io/world.h"
 
 #include <uv.h>
 
-#include "io/world.h"
+#include <memory>
+#include <string>
 
 namespace ambit::io {
 

@@ -42,7 +42,9 @@ class UvPoller::Alarm final : public UvHandle {
 };
 
 UvPoller::UvPoller()
-    : read_buffer_(read_buffer_bytes), wake_(std::make_shared<Wake>()), alarm_(std::make_shared<Alarm>()) {
+    : read_buffer_(read_buffer_bytes),
+      wake_(std::make_shared<Wake>()),
+      alarm_(std::make_shared<Alarm>()) {
   CHECK(uv_loop_init(&loop_) == 0);
   loop_.data = &read_buffer_;
   wake_->open(&loop_);
@@ -54,9 +56,13 @@ UvPoller::~UvPoller() {
   CHECK(uv_loop_close(&loop_) == 0);
 }
 
-Instant UvPoller::now() { return Instant(static_cast<std::int64_t>(uv_hrtime())); }
+Instant UvPoller::now() {
+  return Instant(static_cast<std::int64_t>(uv_hrtime()));
+}
 
-void UvPoller::poll() { uv_run(&loop_, UV_RUN_NOWAIT); }
+void UvPoller::poll() {
+  uv_run(&loop_, UV_RUN_NOWAIT);
+}
 
 bool UvPoller::wait(std::optional<Duration> timeout) {
   if (timeout && *timeout <= Duration::zero()) {
@@ -69,7 +75,9 @@ bool UvPoller::wait(std::optional<Duration> timeout) {
   return true;
 }
 
-void UvPoller::wake() { wake_->send(); }
+void UvPoller::wake() {
+  wake_->send();
+}
 
 void UvPoller::shut_down() {
   uv_walk(

@@ -1,15 +1,15 @@
 #pragma once
 
-// UvPoller: the loop's seam to the operating system. Owns the uv_loop; everything else of io hangs on it.
-// shut_down() ends every handle and waits until libuv holds nothing any more.
-
-#include <memory>
-#include <vector>
-
-#include <uv.h>
+// UvPoller: the loop's seam to the operating system. Owns the uv_loop; everything else of io hangs
+// on it. shut_down() ends every handle and waits until libuv holds nothing any more.
 
 #include "async/loop.h"
 #include "io/uv_handle.h"
+
+#include <uv.h>
+
+#include <memory>
+#include <vector>
 
 namespace ambit::io {
 

@@ -1,19 +1,18 @@
 #include "io/uv_process.h"
 
-#include <array>
-#include <cerrno>
-#include <csignal>
-#include <optional>
-#include <utility>
-#include <vector>
-
-#include <fcntl.h>
-#include <unistd.h>
-
 #include "async/check.h"
 #include "async/waiters.h"
 #include "io/uv_handle.h"
 #include "io/uv_stream.h"
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <fcntl.h>
+#include <optional>
+#include <unistd.h>
+#include <utility>
+#include <vector>
 
 namespace ambit::io {
 namespace {
@@ -110,7 +109,8 @@ class UvProcessState final : public UvHandle {
 
 class UvProcess final : public Process {
  public:
-  UvProcess(std::shared_ptr<UvProcessState> state, std::array<std::shared_ptr<UvStreamState>, 3> streams)
+  UvProcess(std::shared_ptr<UvProcessState> state,
+            std::array<std::shared_ptr<UvStreamState>, 3> streams)
       : state_(std::move(state)),
         input_(std::move(streams[0])),
         output_(std::move(streams[1])),
@@ -133,7 +133,9 @@ class UvProcess final : public Process {
   UvStream errors_;
 };
 
-bool has_zero(const std::string& text) { return text.find('\0') != std::string::npos; }
+bool has_zero(const std::string& text) {
+  return text.find('\0') != std::string::npos;
+}
 
 Result<void> check(const ProcessOptions& options) {
   if (options.command.empty() || options.command[0].empty()) {
@@ -148,9 +150,11 @@ Result<void> check(const ProcessOptions& options) {
                                     "\" is not a name for an environment variable");
     }
   }
-  if (zero) return Err(Code::invalid, "start " + options.command[0] + ": a zero byte in its arguments");
+  if (zero)
+    return Err(Code::invalid, "start " + options.command[0] + ": a zero byte in its arguments");
   if (options.inherit.size() > inherited_max) {
-    return Err(Code::invalid, "start " + options.command[0] + ": more than 64 descriptors to inherit");
+    return Err(Code::invalid,
+               "start " + options.command[0] + ": more than 64 descriptors to inherit");
   }
   return {};
 }
@@ -199,7 +203,8 @@ Result<std::unique_ptr<Process>> UvProcesses::spawn(ProcessOptions options) {
   spawn.flags = UV_PROCESS_DETACHED;  // setsid: a session and a group of its own
   spawn.stdio = arguments.descriptors.data();
   spawn.stdio_count = static_cast<int>(arguments.descriptors.size());
-  // Some library may have opened a descriptor without close-on-exec; what the child gets is made by dup2.
+  // Some library may have opened a descriptor without close-on-exec; what the child gets is made by
+  // dup2.
   close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
 
   auto state = std::make_shared<UvProcessState>();

@@ -1,13 +1,13 @@
 #pragma once
 
-// Child processes by uv_spawn as io::Processes. Each leads a session and a process group of its own; when
-// the leader ends, or its Process is destroyed, the rest of the group is killed.
+// Child processes by uv_spawn as io::Processes. Each leads a session and a process group of its
+// own; when the leader ends, or its Process is destroyed, the rest of the group is killed.
 
-#include <memory>
+#include "io/world.h"
 
 #include <uv.h>
 
-#include "io/world.h"
+#include <memory>
 
 namespace ambit::io {
 

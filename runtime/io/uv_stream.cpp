@@ -1,20 +1,19 @@
 #include "io/uv_stream.h"
 
-#include <algorithm>
-#include <cerrno>
-#include <utility>
-#include <vector>
-
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <fcntl.h>
 #include <unistd.h>
+#include <utility>
+#include <vector>
 
 namespace ambit::io {
 
-// Reads while it lives. Its end (data came, or the reader was cancelled) stops the reading, so that the
-// kernel's buffer fills and the peer is slowed down.
+// Reads while it lives. Its end (data came, or the reader was cancelled) stops the reading, so that
+// the kernel's buffer fills and the peer is slowed down.
 class UvStreamState::Reading {
  public:
   explicit Reading(UvStreamState& state) : state_(state) {}
@@ -52,7 +51,7 @@ std::shared_ptr<UvStreamState> UvStreamState::make_pipe(uv_loop_t* loop) {
 }
 
 Result<std::shared_ptr<UvStreamState>> UvStreamState::adopt(uv_loop_t* loop, int descriptor) {
-  struct stat status {};
+  struct stat status{};
   if (fstat(descriptor, &status) != 0) return Err(uv_error(-errno, "adopt a descriptor"));
   const bool is_socket = S_ISSOCK(status.st_mode);
   if (!is_socket && !S_ISFIFO(status.st_mode)) {
@@ -112,7 +111,8 @@ void UvStreamState::arrived(ssize_t count, const char* bytes) {
   readable_.wake_all();
 }
 
-Task<Result<std::string>> UvStreamState::read(std::shared_ptr<UvStreamState> state, std::size_t max) {
+Task<Result<std::string>> UvStreamState::read(std::shared_ptr<UvStreamState> state,
+                                              std::size_t max) {
   CHECK(max > 0);
   CHECK(state->readable_.empty());  // one reader at a time
   while (!state->has_news()) {
@@ -166,13 +166,15 @@ Task<Result<void>> UvStreamState::write(std::shared_ptr<UvStreamState> state, st
 
 void UvStreamState::shutdown_write() {
   if (closing()) return;
-  auto* shutdown = new ShutdownRequest{{}, std::static_pointer_cast<UvStreamState>(shared_from_this())};
+  auto* shutdown =
+      new ShutdownRequest{{}, std::static_pointer_cast<UvStreamState>(shared_from_this())};
   shutdown->request.data = shutdown;
-  const int status = uv_shutdown(&shutdown->request, stream(), [](uv_shutdown_t* request, int ended) {
-    const std::unique_ptr<ShutdownRequest> self(static_cast<ShutdownRequest*>(request->data));
-    // A pipe has one direction: its end is to be closed.
-    if (ended == UV_ENOTSOCK) self->state->close();
-  });
+  const int status =
+      uv_shutdown(&shutdown->request, stream(), [](uv_shutdown_t* request, int ended) {
+        const std::unique_ptr<ShutdownRequest> self(static_cast<ShutdownRequest*>(request->data));
+        // A pipe has one direction: its end is to be closed.
+        if (ended == UV_ENOTSOCK) self->state->close();
+      });
   if (status != 0) delete shutdown;  // ended already, or a pipe for reading only
 }
 

@@ -1,18 +1,18 @@
 #pragma once
 
-// A connected libuv stream (TCP, Unix socket, pipe) as io::Stream. The state is shared by the Stream, by
-// the tasks that read and write, and by libuv, so each may go first.
-
-#include <memory>
-#include <optional>
-#include <string>
-
-#include <uv.h>
+// A connected libuv stream (TCP, Unix socket, pipe) as io::Stream. The state is shared by the
+// Stream, by the tasks that read and write, and by libuv, so each may go first.
 
 #include "async/pending.h"
 #include "async/waiters.h"
 #include "io/stream.h"
 #include "io/uv_handle.h"
+
+#include <uv.h>
+
+#include <memory>
+#include <optional>
+#include <string>
 
 namespace ambit::io {
 
@@ -39,7 +39,9 @@ class UvStreamState final : public UvHandle {
 
   uv_handle_t* handle() override { return &any_.handle; }
   void on_close() override { readable_.wake_all(); }
-  [[nodiscard]] bool has_news() const { return !buffer_.empty() || ended_ || failure_ || closing(); }
+  [[nodiscard]] bool has_news() const {
+    return !buffer_.empty() || ended_ || failure_ || closing();
+  }
   Result<void> start_reading(std::size_t max);
   void stop_reading();
   void arrived(ssize_t count, const char* bytes);
@@ -52,7 +54,8 @@ class UvStreamState final : public UvHandle {
     uv_tcp_t tcp;
     uv_pipe_t pipe;
   } any_{};
-  // Bytes that came for a reader who was cancelled in the same moment; at most what one read asked for.
+  // Bytes that came for a reader who was cancelled in the same moment; at most what one read asked
+  // for.
   std::string buffer_;
   std::size_t read_max_ = 0;
   bool ended_ = false;
@@ -67,7 +70,9 @@ class UvStream final : public Stream {
   UvStream(const UvStream&) = delete;
   UvStream& operator=(const UvStream&) = delete;
 
-  Task<Result<std::string>> read(std::size_t max) override { return UvStreamState::read(state_, max); }
+  Task<Result<std::string>> read(std::size_t max) override {
+    return UvStreamState::read(state_, max);
+  }
   Task<Result<void>> write(std::string bytes) override {
     return UvStreamState::write(state_, std::move(bytes));
   }

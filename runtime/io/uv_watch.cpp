@@ -1,12 +1,12 @@
 #include "io/uv_watch.h"
 
-#include <algorithm>
-#include <deque>
-#include <utility>
-
 #include "async/check.h"
 #include "async/waiters.h"
 #include "io/uv_handle.h"
+
+#include <algorithm>
+#include <deque>
+#include <utility>
 
 namespace ambit::io {
 namespace {
@@ -25,7 +25,8 @@ class UvPollState final : public UvHandle {
     if (events == 0) return uv_poll_stop(&poll_);
     return uv_poll_start(&poll_, events, [](uv_poll_t* from, int status, int happened) {
       // The callback may close us; the copy keeps it whole until it is over.
-      const auto self = std::static_pointer_cast<UvPollState>(of<UvPollState>(from).shared_from_this());
+      const auto self =
+          std::static_pointer_cast<UvPollState>(of<UvPollState>(from).shared_from_this());
       if (status != 0) happened = UV_READABLE | UV_WRITABLE;
       self->ready_(Readiness{(happened & UV_READABLE) != 0, (happened & UV_WRITABLE) != 0});
     });
@@ -114,7 +115,8 @@ class UvSignals final : public Signals {
 
 }  // namespace
 
-Result<std::unique_ptr<FdWatch>> UvFdWatcher::watch(int descriptor, std::function<void(Readiness)> ready) {
+Result<std::unique_ptr<FdWatch>> UvFdWatcher::watch(int descriptor,
+                                                    std::function<void(Readiness)> ready) {
   auto state = std::make_shared<UvPollState>(std::move(ready));
   const int status = state->open(loop_, descriptor);
   if (status != 0) return Err(uv_error(status, "watch a descriptor"));

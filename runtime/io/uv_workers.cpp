@@ -1,10 +1,10 @@
 #include "io/uv_workers.h"
 
+#include "async/pending.h"
+
 #include <exception>
 #include <memory>
 #include <utility>
-
-#include "async/pending.h"
 
 namespace ambit::io {
 
@@ -18,7 +18,8 @@ struct UvWorkers::Request {
   static Pending<std::exception_ptr> start(uv_loop_t* loop, std::function<void()> work,
                                            Semaphore::Permit place) {
     auto made = make_pending<std::exception_ptr>();
-    auto* self = new Request{{}, std::move(work), nullptr, std::move(made.second), std::move(place)};
+    auto* self =
+        new Request{{}, std::move(work), nullptr, std::move(made.second), std::move(place)};
     self->request.data = self;
     const auto body = [](uv_work_t* request) {
       auto& on_thread = *static_cast<Request*>(request->data);
@@ -39,7 +40,8 @@ struct UvWorkers::Request {
 
 Task<void> UvWorkers::run(std::function<void()> work) {
   auto place = co_await places_.acquire();
-  const std::exception_ptr thrown = co_await Request::start(loop_, std::move(work), std::move(place));
+  const std::exception_ptr thrown =
+      co_await Request::start(loop_, std::move(work), std::move(place));
   if (thrown) std::rethrow_exception(thrown);
 }
 

@@ -1,14 +1,14 @@
 #pragma once
 
-// Blocking work on libuv's threads as io::Workers. At most work_max pieces are accepted at once; further
-// callers wait for a place (and may be cancelled there). What has a place runs to its end.
-
-#include <functional>
-
-#include <uv.h>
+// Blocking work on libuv's threads as io::Workers. At most work_max pieces are accepted at once;
+// further callers wait for a place (and may be cancelled there). What has a place runs to its end.
 
 #include "async/channel.h"
 #include "io/world.h"
+
+#include <uv.h>
+
+#include <functional>
 
 namespace ambit::io {
 

@@ -1,17 +1,17 @@
 #include "io/uv_world.h"
 
-#include <cerrno>
-#include <csignal>
-#include <ctime>
-
-#include <sys/random.h>
-
 #include "async/check.h"
 #include "io/uv_network.h"
 #include "io/uv_poller.h"
 #include "io/uv_process.h"
 #include "io/uv_watch.h"
 #include "io/uv_workers.h"
+
+#include <sys/random.h>
+
+#include <cerrno>
+#include <csignal>
+#include <ctime>
 
 namespace ambit::io {
 namespace {
@@ -40,7 +40,7 @@ class SystemEntropy final : public Entropy {
 class NoSigpipe {
  public:
   NoSigpipe() {
-    struct sigaction ignore {};
+    struct sigaction ignore{};
     ignore.sa_handler = SIG_IGN;
     CHECK(sigaction(SIGPIPE, &ignore, &before_) == 0);
   }
@@ -49,7 +49,7 @@ class NoSigpipe {
   NoSigpipe& operator=(const NoSigpipe&) = delete;
 
  private:
-  struct sigaction before_ {};
+  struct sigaction before_{};
 };
 
 }  // namespace
@@ -68,12 +68,21 @@ struct UvWorld::Parts {
 };
 
 UvWorld::UvWorld() : parts_(std::make_unique<Parts>()) {}
-// While the Loop and the Workers still live: ending operations wake tasks and give their places back.
-UvWorld::~UvWorld() { parts_->poller.shut_down(); }
+// While the Loop and the Workers still live: ending operations wake tasks and give their places
+// back.
+UvWorld::~UvWorld() {
+  parts_->poller.shut_down();
+}
 
-World& UvWorld::world() { return parts_->world; }
-Loop& UvWorld::loop() { return parts_->loop; }
-FdWatcher& UvWorld::watcher() { return parts_->watcher; }
+World& UvWorld::world() {
+  return parts_->world;
+}
+Loop& UvWorld::loop() {
+  return parts_->loop;
+}
+FdWatcher& UvWorld::watcher() {
+  return parts_->watcher;
+}
 
 Result<std::unique_ptr<Signals>> UvWorld::signals(const std::vector<int>& numbers) {
   return make_signals(parts_->poller.loop(), numbers);

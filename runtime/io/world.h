@@ -4,6 +4,12 @@
 // threads, randomness), handed down from main. Tests hand down one made from a seed instead
 // (tests/sim), and the whole runtime runs under it, unchanged.
 
+#include "async/loop.h"
+#include "async/result.h"
+#include "async/task.h"
+#include "io/process.h"
+#include "io/stream.h"
+
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -11,18 +17,13 @@
 #include <span>
 #include <string>
 
-#include "async/loop.h"
-#include "async/result.h"
-#include "async/task.h"
-#include "io/process.h"
-#include "io/stream.h"
-
 namespace ambit::io {
 
 class Clock {
  public:
   virtual ~Clock() = default;
-  // Nanoseconds since 1970 UTC: for records and expiry dates. For waiting use delay() and Loop::now().
+  // Nanoseconds since 1970 UTC: for records and expiry dates. For waiting use delay() and
+  // Loop::now().
   virtual std::int64_t unix_ns() = 0;
 };
 
@@ -32,7 +33,8 @@ class Network {
   // Address: "127.0.0.1:80", "[::1]:80", "host:80" or "unix:/path".
   virtual Task<Result<std::unique_ptr<Stream>>> connect(std::string address) = 0;
   virtual Result<std::unique_ptr<Listener>> listen(const std::string& address) = 0;
-  // Takes over a connected socket or a pipe end (the other side of a jail's stdio); owns `descriptor`.
+  // Takes over a connected socket or a pipe end (the other side of a jail's stdio); owns
+  // `descriptor`.
   virtual Result<std::unique_ptr<Stream>> adopt(int descriptor) = 0;
 };
 
@@ -42,8 +44,8 @@ class Processes {
   virtual Result<std::unique_ptr<Process>> spawn(ProcessOptions options) = 0;
 };
 
-// Blocking work (fsync, file reads, hashing of large files) away from the loop. The work runs to its end
-// even if nobody waits for it any more.
+// Blocking work (fsync, file reads, hashing of large files) away from the loop. The work runs to
+// its end even if nobody waits for it any more.
 class Workers {
  public:
   virtual ~Workers() = default;
