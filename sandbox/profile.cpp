@@ -100,22 +100,22 @@ std::string list(const std::vector<std::string>& names) {
 
 Result<agents::Profile> preset(const std::string& name) {
   agents::Profile profile;
-  profile.name = name;
+  profile.name = profile.level = name;
   TRY(tier_of(profile));
   if (name == "compute") profile.processes = 8;
   return profile;
 }
 
 Result<seccomp::Tier> tier_of(const agents::Profile& profile) {
-  if (profile.name == "compute") return seccomp::Tier::compute;
-  if (profile.name == "fs-read") return seccomp::Tier::fs_read;
-  if (profile.name == "fs-write") return seccomp::Tier::fs_write;
-  if (profile.name == "net")
+  if (profile.level == "compute") return seccomp::Tier::compute;
+  if (profile.level == "fs-read") return seccomp::Tier::fs_read;
+  if (profile.level == "fs-write") return seccomp::Tier::fs_write;
+  if (profile.level == "net")
     return Err(Code::unsupported,
                "profile 'net' needs the egress proxy, which this version does not have: use fs-read or "
                "fs-write, whose jails have no network");
   return Err(Code::invalid,
-             "there is no profile '" + profile.name + "': use compute, fs-read or fs-write");
+             "there is no profile level '" + profile.level + "': use compute, fs-read or fs-write");
 }
 
 Result<void> validate(const agents::Profile& profile, std::span<const std::string> forbidden) {
