@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <ctime>
 #include <cstring>
 
 #include "app/argument_check.h"
@@ -23,6 +24,13 @@ Result<void> make_directories(const std::string& path) {
     }
   }
   return {};
+}
+
+// For the times in a turn's usage, on the engine's own thread; no decision rests on it.
+std::int64_t monotonic_us() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return std::int64_t{now.tv_sec} * 1'000'000 + now.tv_nsec / 1000;
 }
 
 // The paths that a jail must see for a program that lies outside the system's folders.
@@ -61,10 +69,11 @@ Result<void> Assembly::open_guard() {
 Result<void> Assembly::open_models() {
   for (const agents::ModelSpec& spec : fleet_.models) {
     inference::EngineOptions options;
-    options.threads = static_cast<int>(options_.threads);
-    options.batch_max = static_cast<int>(options_.batch_max);
-    options.context_max = static_cast<int>(spec.context_max);
+    options.threads = options_.threads > 0 ? static_cast<std::size_t>(options_.threads) : processors();
+    options.batch_max = static_cast<std::size_t>(options_.batch_max);
+    options.context_max = static_cast<std::size_t>(spec.context_max);
     options.grammar = options_.grammar;
+    options.clock_us = monotonic_us;
     auto engine = inference::Engine::open(spec.file, options, world_.loop());
     if (!engine) return Err(std::move(engine).error().context("model " + spec.name));
     engines_.emplace(spec.name, std::move(*engine));

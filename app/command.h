@@ -47,6 +47,8 @@ int fail(std::string_view message);
 void print(std::string_view text);
 // `text` in quotes as JSON; what is no UTF-8 is replaced.
 std::string json_text(std::string_view text);
+// How many processors there are: the default of every --threads.
+std::size_t processors();
 // A path relative to the current directory, made absolute.
 std::string absolute(const Context& context, const std::string& path);
 

@@ -131,6 +131,11 @@ void print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), std
 
 std::string json_text(std::string_view text) { return agents::json_quoted(text); }
 
+std::size_t processors() {
+  const long count = ::sysconf(_SC_NPROCESSORS_ONLN);
+  return count > 0 ? static_cast<std::size_t>(count) : 1;
+}
+
 std::string absolute(const Context& context, const std::string& path) {
   return path.starts_with('/') ? path : context.directory + "/" + path;
 }

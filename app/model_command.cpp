@@ -11,6 +11,7 @@
 #include "async/scope.h"
 #include "inference/engine.h"
 #include "inference/gguf.h"
+#include "inference/model_file.h"
 #include "io/file.h"
 #include "io/uv_world.h"
 
@@ -128,10 +129,11 @@ struct Score {
   double seconds = 0;
 };
 
-Result<Score> evaluate(const std::string& model, const std::vector<Case>& cases, int threads, bool grammar) {
+Result<Score> evaluate(const std::string& model, const std::vector<Case>& cases, std::size_t threads, bool grammar) {
   io::UvWorld world;
   inference::EngineOptions options;
-  options.threads = threads;
+  options.threads = threads > 0 ? threads : processors();
+  options.batch_max = 64;
   options.grammar = grammar;
   auto engine = TRY(inference::Engine::open(model, options, world.loop()));
   Score score;
@@ -208,7 +210,7 @@ void print_score(const std::string& name, const std::vector<Case>& cases, const 
 Result<void> eval(const Options& options, const Context& context) {
   const std::string model = absolute(context, options.positional()[0]);
   const std::vector<Case> cases = TRY(read_cases(absolute(context, options.positional()[1])));
-  const auto threads = static_cast<int>(TRY(options.integer("threads", 0, 0, 1024)));
+  const auto threads = static_cast<std::size_t>(TRY(options.integer("threads", 0, 0, 1024)));
   for (const bool grammar : {true, false}) {
     if (!grammar && options.flag("grammar-only")) continue;
     const Score score = TRY(evaluate(model, cases, threads, grammar));
@@ -218,9 +220,46 @@ Result<void> eval(const Options& options, const Context& context) {
   return {};
 }
 
+// One value for people: long texts and lists are cut.
+json short_value(const inference::GgufValue& value) {
+  return std::visit(
+      [](const auto& held) -> json {
+        using T = std::decay_t<decltype(held)>;
+        if constexpr (std::is_same_v<T, std::string>) {
+          return held.size() <= 200 ? held : held.substr(0, 197) + "...";
+        } else if constexpr (std::is_arithmetic_v<T>) {
+          return held;
+        } else {
+          return std::to_string(held.size()) + " values";
+        }
+      },
+      value);
+}
+
 Result<void> inspect(const Options& options, const Context& context) {
-  const auto text = TRY(inference::describe_gguf(absolute(context, options.positional()[0]), options.flag("json")));
-  print(text);
+  const auto file = TRY(inference::ModelFile::open(absolute(context, options.positional()[0])));
+  std::int64_t parameters = 0;
+  std::map<std::string, std::int64_t> types;
+  for (const inference::TensorView& tensor : file->file().tensors()) {
+    std::int64_t elements = 1;
+    for (const auto size : tensor.shape) elements *= static_cast<std::int64_t>(size);
+    parameters += elements;
+    types[std::string(inference::to_string(tensor.type))] += elements;
+  }
+  json out = {{"identity", file->identity()},
+              {"architecture", file->model().config.architecture},
+              {"parameters", parameters},
+              {"bytes", file->file().bytes().size()},
+              {"layers", file->model().config.layers},
+              {"width", file->model().config.width},
+              {"heads", file->model().config.heads},
+              {"kvHeads", file->model().config.kv_heads},
+              {"context", file->model().config.context},
+              {"vocabulary", file->tokenizer().size()},
+              {"tensors", file->file().tensors().size()}};
+  for (const auto& [type, elements] : types) out["elements"][type] = elements;
+  for (const auto& [key, value] : file->file().metadata()) out["metadata"][key] = short_value(value);
+  print(out.dump(options.flag("json") ? -1 : 2, ' ', false, json::error_handler_t::replace) + "\n");
   return {};
 }
 
