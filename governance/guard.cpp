@@ -1,13 +1,13 @@
 #include "governance/guard.h"
 
+#include "log/sha256.h"
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <utility>
-
-#include "log/sha256.h"
 
 namespace ambit::governance {
 namespace {
@@ -24,7 +24,8 @@ using cedar::Record;
 using cedar::Value;
 using nlohmann::json;
 
-// A number with a fraction: a decimal where four digits after the point hold it exactly, else its text.
+// A number with a fraction: a decimal where four digits after the point hold it exactly, else its
+// text.
 Value fraction_value(double number) {
   std::array<char, 400> buffer{};
   const auto end =
@@ -36,17 +37,21 @@ Value fraction_value(double number) {
   return Value(json(number).dump());
 }
 
-// Null has no counterpart and is left out. Nothing in the arguments can become an entity: they are said
-// by the model.
+// Null has no counterpart and is left out. Nothing in the arguments can become an entity: they are
+// said by the model.
 std::optional<Value> argument_value(const json& value) {
   switch (value.type()) {
-    case json::value_t::boolean: return Value(value.get<bool>());
-    case json::value_t::string: return Value(value.get<std::string>());
-    case json::value_t::number_integer: return Value(value.get<std::int64_t>());
+    case json::value_t::boolean:
+      return Value(value.get<bool>());
+    case json::value_t::string:
+      return Value(value.get<std::string>());
+    case json::value_t::number_integer:
+      return Value(value.get<std::int64_t>());
     case json::value_t::number_unsigned:
       if (value.get<std::uint64_t>() > INT64_MAX) return Value(value.dump());
       return Value(value.get<std::int64_t>());
-    case json::value_t::number_float: return fraction_value(value.get<double>());
+    case json::value_t::number_float:
+      return fraction_value(value.get<double>());
     case json::value_t::array: {
       std::vector<Value> elements;
       for (const json& element : value) {
@@ -63,7 +68,8 @@ std::optional<Value> argument_value(const json& value) {
       }
       return Value(std::move(record));
     }
-    default: return std::nullopt;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -90,7 +96,8 @@ Result<Value> arguments_value(const Action& action, const GuardOptions& options)
   if (action.arguments.empty()) return Value(Record{});
   if (action.arguments.size() > options.argument_bytes_max) {
     return Err(Code::invalid, "the arguments have " + std::to_string(action.arguments.size()) +
-                                  " bytes, more than " + std::to_string(options.argument_bytes_max));
+                                  " bytes, more than " +
+                                  std::to_string(options.argument_bytes_max));
   }
   if (nesting(action.arguments) > options.argument_depth_max) {
     return Err(Code::invalid, "the arguments are nested deeper than " +
@@ -103,13 +110,18 @@ Result<Value> arguments_value(const Action& action, const GuardOptions& options)
 
 std::string_view resource_type(ActionKind kind) {
   switch (kind) {
-    case ActionKind::model_call: return "Model";
-    case ActionKind::tool_call: return "Tool";
+    case ActionKind::model_call:
+      return "Model";
+    case ActionKind::tool_call:
+      return "Tool";
     case ActionKind::delegation:
     case ActionKind::message:
-    case ActionKind::spawn: return "Agent";
-    case ActionKind::memory_write: return "Memory";
-    case ActionKind::egress: return "Host";
+    case ActionKind::spawn:
+      return "Agent";
+    case ActionKind::memory_write:
+      return "Memory";
+    case ActionKind::egress:
+      return "Host";
   }
   return "Tool";
 }
@@ -149,7 +161,8 @@ Entity resource_entity(const Action& action) {
   return resource;
 }
 
-// What may still be spent. A budget without limit (-1) has no field, so that no policy takes it for spent.
+// What may still be spent. A budget without limit (-1) has no field, so that no policy takes it for
+// spent.
 Value budget_value(const agents::Budget& left) {
   Record record;
   const auto add = [&record](const char* name, std::int64_t amount) {
@@ -262,7 +275,8 @@ Result<std::unique_ptr<PolicyGuard>> PolicyGuard::create(const std::vector<Polic
     }
   }
   if (all.empty()) {
-    return Err(Code::invalid, "there is no policy, so everything would be denied; write at least one permit");
+    return Err(Code::invalid,
+               "there is no policy, so everything would be denied; write at least one permit");
   }
   cedar::PolicySet set = TRY(cedar::PolicySet::create(std::move(all)));
   std::string hash = log::to_hex(log::bytes_of(log::sha256(texts)));

@@ -1,18 +1,19 @@
 #pragma once
 
-// PolicyGuard: the gate before every effect of an agent. It turns an Action into a Cedar request, lets the
-// policies decide, and turns the answer into a Decision with its reason. POLICY.md is the manual: which
-// entities and attributes a policy sees, and when an advice makes a verdict an escalation.
+// PolicyGuard: the gate before every effect of an agent. It turns an Action into a Cedar request,
+// lets the policies decide, and turns the answer into a Decision with its reason. POLICY.md is the
+// manual: which entities and attributes a policy sees, and when an advice makes a verdict an
+// escalation.
+
+#include "agents/ports.h"
+#include "async/result.h"
+#include "cedar/policy_set.h"
 
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
-
-#include "agents/ports.h"
-#include "async/result.h"
-#include "cedar/policy_set.h"
 
 namespace ambit::governance {
 
@@ -34,7 +35,8 @@ struct GuardOptions {
 
 class PolicyGuard final : public agents::Guard {
  public:
-  // Errors: a text that does not parse (FILE:LINE:COLUMN), two policies of one @id, no policy at all.
+  // Errors: a text that does not parse (FILE:LINE:COLUMN), two policies of one @id, no policy at
+  // all.
   static Result<std::unique_ptr<PolicyGuard>> create(const std::vector<PolicySource>& sources,
                                                      GuardOptions options);
 

@@ -7,10 +7,9 @@ namespace {
 
 template <class Nodes>
 auto* search(Nodes& nodes, const EntityUid& uid) {
-  const auto at =
-      std::lower_bound(nodes.begin(), nodes.end(), uid, [](const auto& node, const EntityUid& wanted) {
-        return node.entity.uid < wanted;
-      });
+  const auto at = std::lower_bound(
+      nodes.begin(), nodes.end(), uid,
+      [](const auto& node, const EntityUid& wanted) { return node.entity.uid < wanted; });
   return at != nodes.end() && at->entity.uid == uid ? &*at : nullptr;
 }
 
@@ -32,8 +31,8 @@ Result<Entities> Entities::create(std::vector<Entity> entities) {
   return made;
 }
 
-// Depth first without recursion: an entity is done after all its parents are. A parent met while it is
-// still open is an ancestor of itself.
+// Depth first without recursion: an entity is done after all its parents are. A parent met while it
+// is still open is an ancestor of itself.
 Result<void> Entities::close_over_parents() {
   enum class State : std::uint8_t { fresh, open, done };
   std::vector<State> states(nodes_.size(), State::fresh);
@@ -74,8 +73,12 @@ Result<void> Entities::close_over_parents() {
   return {};
 }
 
-const Entities::Node* Entities::node(const EntityUid& uid) const { return search(nodes_, uid); }
-Entities::Node* Entities::node(const EntityUid& uid) { return search(nodes_, uid); }
+const Entities::Node* Entities::node(const EntityUid& uid) const {
+  return search(nodes_, uid);
+}
+Entities::Node* Entities::node(const EntityUid& uid) {
+  return search(nodes_, uid);
+}
 
 const Entity* Entities::find(const EntityUid& uid) const {
   const Node* found = node(uid);

@@ -1,13 +1,14 @@
 #pragma once
 
-// What is known about entities while a decision is made: attributes, tags and all ancestors (the parents
-// and theirs, worked out once). Immutable after it is made, so that many decisions may read it.
+// What is known about entities while a decision is made: attributes, tags and all ancestors (the
+// parents and theirs, worked out once). Immutable after it is made, so that many decisions may read
+// it.
+
+#include "cedar/value.h"
 
 #include <span>
 #include <string_view>
 #include <vector>
-
-#include "cedar/value.h"
 
 namespace ambit::cedar {
 
@@ -43,7 +44,8 @@ class Entities {
   std::vector<Node> nodes_;  // sorted by uid
 };
 
-// Entities as Cedar's JSON has them: [{"uid": {"type", "id"}, "attrs": {}, "parents": [], "tags": {}}].
+// Entities as Cedar's JSON has them: [{"uid": {"type", "id"}, "attrs": {}, "parents": [], "tags":
+// {}}].
 Result<std::vector<Entity>> entities_from_json(std::string_view json);
 // A value of that JSON: {"__entity": {...}} and {"__extn": {"fn", "arg"}} mean what they say.
 Result<Value> value_from_json(std::string_view json);

@@ -9,7 +9,9 @@ namespace {
 const Value TRUE_VALUE{Value::Data(true)};
 const Value FALSE_VALUE{Value::Data(false)};
 
-const Value* boolean(bool value) { return value ? &TRUE_VALUE : &FALSE_VALUE; }
+const Value* boolean(bool value) {
+  return value ? &TRUE_VALUE : &FALSE_VALUE;
+}
 
 // Negative, zero or positive; false if the two have no order.
 template <class T>
@@ -23,10 +25,14 @@ bool compare_as(const Value& left, const Value& right, std::strong_ordering& ord
 
 bool holds(Operator op, std::strong_ordering order) {
   switch (op) {
-    case Operator::less: return order < 0;
-    case Operator::less_equal: return order <= 0;
-    case Operator::greater: return order > 0;
-    default: return order >= 0;
+    case Operator::less:
+      return order < 0;
+    case Operator::less_equal:
+      return order <= 0;
+    case Operator::greater:
+      return order > 0;
+    default:
+      return order >= 0;
   }
 }
 
@@ -65,11 +71,16 @@ bool Evaluation::matches(const Scope& scope, const Value& value) const {
   const EntityUid& uid = *value.as<EntityUid>();
   const auto in = [this, &uid](const EntityUid& group) { return entities_.is_in(uid, group); };
   switch (scope.kind) {
-    case ScopeKind::any: return true;
-    case ScopeKind::equal: return uid == scope.entities.front();
-    case ScopeKind::in: return std::any_of(scope.entities.begin(), scope.entities.end(), in);
-    case ScopeKind::is: return uid.type == scope.type;
-    case ScopeKind::is_in: return uid.type == scope.type && in(scope.entities.front());
+    case ScopeKind::any:
+      return true;
+    case ScopeKind::equal:
+      return uid == scope.entities.front();
+    case ScopeKind::in:
+      return std::any_of(scope.entities.begin(), scope.entities.end(), in);
+    case ScopeKind::is:
+      return uid.type == scope.type;
+    case ScopeKind::is_in:
+      return uid.type == scope.type && in(scope.entities.front());
   }
   return false;
 }
@@ -94,14 +105,21 @@ const Value* Evaluation::fail_type(const Expression& at, std::string_view wanted
 
 const Value* Evaluation::value(const Expression& at) {
   switch (at.op) {
-    case Operator::literal: return &at.value;
-    case Operator::principal: return &request_.principal;
-    case Operator::action: return &request_.action;
-    case Operator::resource: return &request_.resource;
-    case Operator::context: return &request_.context;
-    case Operator::conditional: return conditional(at);
+    case Operator::literal:
+      return &at.value;
+    case Operator::principal:
+      return &request_.principal;
+    case Operator::action:
+      return &request_.action;
+    case Operator::resource:
+      return &request_.resource;
+    case Operator::context:
+      return &request_.context;
+    case Operator::conditional:
+      return conditional(at);
     case Operator::all:
-    case Operator::any: return connective(at);
+    case Operator::any:
+      return connective(at);
     case Operator::negation: {
       const bool* operand = truth(at.operands[0]);
       return operand == nullptr ? nullptr : boolean(!*operand);
@@ -116,28 +134,39 @@ const Value* Evaluation::value(const Expression& at) {
     case Operator::less:
     case Operator::less_equal:
     case Operator::greater:
-    case Operator::greater_equal: return comparison(at);
+    case Operator::greater_equal:
+      return comparison(at);
     case Operator::minus:
     case Operator::add:
     case Operator::subtract:
-    case Operator::multiply: return arithmetic(at);
-    case Operator::in: return membership(at);
-    case Operator::has: return has(at);
+    case Operator::multiply:
+      return arithmetic(at);
+    case Operator::in:
+      return membership(at);
+    case Operator::has:
+      return has(at);
     case Operator::like: {
       const auto* text = expect<std::string>(at.operands[0], "a string");
       return text == nullptr ? nullptr : boolean(at.pattern.matches(*text));
     }
-    case Operator::is: return is(at);
-    case Operator::attribute: return attribute(at);
+    case Operator::is:
+      return is(at);
+    case Operator::attribute:
+      return attribute(at);
     case Operator::contains:
     case Operator::contains_all:
     case Operator::contains_any:
-    case Operator::is_empty: return set_method(at);
+    case Operator::is_empty:
+      return set_method(at);
     case Operator::get_tag:
-    case Operator::has_tag: return tag(at);
-    case Operator::set: return literal_set(at);
-    case Operator::record: return literal_record(at);
-    case Operator::call: return call(at);
+    case Operator::has_tag:
+      return tag(at);
+    case Operator::set:
+      return literal_set(at);
+    case Operator::record:
+      return literal_record(at);
+    case Operator::call:
+      return call(at);
   }
   return nullptr;
 }
@@ -162,8 +191,8 @@ const Value* Evaluation::comparison(const Expression& at) {
   const Value* right = left == nullptr ? nullptr : value(at.operands[1]);
   if (right == nullptr) return nullptr;
   auto order = std::strong_ordering::equal;
-  if (!compare_as<std::int64_t>(*left, *right, order) && !compare_as<Datetime>(*left, *right, order) &&
-      !compare_as<Timespan>(*left, *right, order)) {
+  if (!compare_as<std::int64_t>(*left, *right, order) &&
+      !compare_as<Datetime>(*left, *right, order) && !compare_as<Timespan>(*left, *right, order)) {
     const bool comparable = left->as<std::int64_t>() != nullptr ||
                             left->as<Datetime>() != nullptr || left->as<Timespan>() != nullptr;
     return fail_type(at, comparable ? "a " + std::string(type_name(*left)) : "a long",

@@ -1,12 +1,13 @@
 #pragma once
 
-// Evaluation of one policy over one request. Values are handed on as pointers to where they already are
-// (the policy, the request, the entities); only what is computed is made, in a list of this evaluation.
+// Evaluation of one policy over one request. Values are handed on as pointers to where they already
+// are (the policy, the request, the entities); only what is computed is made, in a list of this
+// evaluation.
+
+#include "cedar/policy_set.h"
 
 #include <forward_list>
 #include <string>
-
-#include "cedar/policy_set.h"
 
 namespace ambit::cedar {
 

@@ -1,8 +1,8 @@
 // The functions and methods of the extension types.
 
-#include <limits>
-
 #include "cedar/evaluate.h"
+
+#include <limits>
 
 namespace ambit::cedar {
 namespace {
@@ -18,8 +18,10 @@ std::size_t operand_count(Function function) {
     case Function::greater_than_or_equal:
     case Function::is_in_range:
     case Function::offset:
-    case Function::duration_since: return 2;
-    default: return 1;
+    case Function::duration_since:
+      return 2;
+    default:
+      return 1;
   }
 }
 
@@ -44,13 +46,16 @@ const Value* Evaluation::call(const Expression& at) {
     case Function::less_than:
     case Function::less_than_or_equal:
     case Function::greater_than:
-    case Function::greater_than_or_equal: return decimal_method(at);
+    case Function::greater_than_or_equal:
+      return decimal_method(at);
     case Function::is_ipv4:
     case Function::is_ipv6:
     case Function::is_loopback:
     case Function::is_multicast:
-    case Function::is_in_range: return ip_method(at);
-    default: return time_method(at);
+    case Function::is_in_range:
+      return ip_method(at);
+    default:
+      return time_method(at);
   }
 }
 
@@ -60,10 +65,14 @@ const Value* Evaluation::constructor(const Expression& at, const std::string& te
     return make(Value(*parsed));
   };
   switch (at.function) {
-    case Function::decimal: return give(parse_decimal(text));
-    case Function::ip: return give(parse_ip(text));
-    case Function::datetime: return give(parse_datetime(text));
-    default: return give(parse_timespan(text));
+    case Function::decimal:
+      return give(parse_decimal(text));
+    case Function::ip:
+      return give(parse_ip(text));
+    case Function::datetime:
+      return give(parse_datetime(text));
+    default:
+      return give(parse_timespan(text));
   }
 }
 
@@ -73,10 +82,18 @@ const Value* Evaluation::decimal_method(const Expression& at) {
   if (right == nullptr) return nullptr;
   bool result = false;
   switch (at.function) {
-    case Function::less_than: result = *left < *right; break;
-    case Function::less_than_or_equal: result = *left <= *right; break;
-    case Function::greater_than: result = *left > *right; break;
-    default: result = *left >= *right; break;
+    case Function::less_than:
+      result = *left < *right;
+      break;
+    case Function::less_than_or_equal:
+      result = *left <= *right;
+      break;
+    case Function::greater_than:
+      result = *left > *right;
+      break;
+    default:
+      result = *left >= *right;
+      break;
   }
   return make(Value(result));
 }
@@ -89,10 +106,14 @@ const Value* Evaluation::ip_method(const Expression& at) {
     return range == nullptr ? nullptr : make(Value(is_in_range(*ip, *range)));
   }
   switch (at.function) {
-    case Function::is_ipv4: return make(Value(!ip->v6));
-    case Function::is_ipv6: return make(Value(ip->v6));
-    case Function::is_loopback: return make(Value(is_loopback(*ip)));
-    default: return make(Value(is_multicast(*ip)));
+    case Function::is_ipv4:
+      return make(Value(!ip->v6));
+    case Function::is_ipv6:
+      return make(Value(ip->v6));
+    case Function::is_loopback:
+      return make(Value(is_loopback(*ip)));
+    default:
+      return make(Value(is_multicast(*ip)));
   }
 }
 

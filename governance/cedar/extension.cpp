@@ -1,11 +1,12 @@
-// The texts of the extension types: decimal, ip, datetime, duration. Strict, as the language defines
-// them: no leading zeros in addresses, no mixed IPv4-in-IPv6 form, four digits after the point at most.
+// The texts of the extension types: decimal, ip, datetime, duration. Strict, as the language
+// defines them: no leading zeros in addresses, no mixed IPv4-in-IPv6 form, four digits after the
+// point at most.
+
+#include "cedar/value.h"
 
 #include <cstddef>
 #include <limits>
 #include <optional>
-
-#include "cedar/value.h"
 
 namespace ambit::cedar {
 namespace {
@@ -14,7 +15,9 @@ __extension__ using Wide = __int128;
 
 constexpr std::int64_t DAY_MS = 86'400'000;
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
 
 bool fits(Wide value) {
   return value >= std::numeric_limits<std::int64_t>::min() &&
@@ -177,9 +180,10 @@ std::optional<std::int64_t> take_time_ms(std::string_view& text) {
 Result<Decimal> parse_decimal(std::string_view text) {
   const std::string whole(text.substr(0, 64));
   const auto bad = [&whole] {
-    return Err(Code::invalid, "\"" + whole +
-                                  "\" is not a decimal: write 1 to 4 digits after the point, as in "
-                                  "\"12.34\", between -922337203685477.5808 and 922337203685477.5807");
+    return Err(Code::invalid,
+               "\"" + whole +
+                   "\" is not a decimal: write 1 to 4 digits after the point, as in "
+                   "\"12.34\", between -922337203685477.5808 and 922337203685477.5807");
   };
   const bool negative = take(text, "-");
   const auto units = take_number(text);

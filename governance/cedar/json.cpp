@@ -1,11 +1,11 @@
-// The JSON forms: entities and values, and policies (EST). Numbers must be 64-bit integers; everything that
-// is refused is named with its JSON path.
-
-#include <nlohmann/json.hpp>
+// The JSON forms: entities and values, and policies (EST). Numbers must be 64-bit integers;
+// everything that is refused is named with its JSON path.
 
 #include "cedar/entities.h"
 #include "cedar/policy_set.h"
 #include "cedar/syntax.h"
+
+#include <nlohmann/json.hpp>
 
 namespace ambit::cedar {
 namespace {
@@ -66,8 +66,10 @@ Result<Value> extension_of(const json& call, const std::string& path, std::size_
     callable = find_method(name);
     if (callable) ++callable->arguments;
   }
-  if (!callable || callable->op != Operator::call) return bad(path, "there is no function \"" + name + "\"");
-  if (operands.size() != callable->arguments) return bad(path, "\"" + name + "\" lacks its argument");
+  if (!callable || callable->op != Operator::call)
+    return bad(path, "there is no function \"" + name + "\"");
+  if (operands.size() != callable->arguments)
+    return bad(path, "\"" + name + "\" lacks its argument");
   Expression expression;
   expression.op = Operator::call;
   expression.function = callable->function;
@@ -155,10 +157,10 @@ Result<std::vector<Entity>> entities_from_json(std::string_view text) {
     entity.attributes = TRY(record_of(object, "attrs", path));
     entity.tags = TRY(record_of(object, "tags", path));
     const json* parents = member(object, "parents");
-    if (parents != nullptr && !parents->is_array()) return bad(path + "/parents", "must be an array");
+    if (parents != nullptr && !parents->is_array())
+      return bad(path + "/parents", "must be an array");
     for (std::size_t k = 0; parents != nullptr && k < parents->size(); ++k) {
-      entity.parents.push_back(
-          TRY(uid_of((*parents)[k], path + "/parents/" + std::to_string(k))));
+      entity.parents.push_back(TRY(uid_of((*parents)[k], path + "/parents/" + std::to_string(k))));
     }
     entities.push_back(std::move(entity));
   }

@@ -8,9 +8,15 @@ namespace {
 bool is_identifier_start(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
 }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
-bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xC0U) == 0x80; }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+bool is_space(char c) {
+  return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+bool is_continuation(char c) {
+  return (static_cast<unsigned char>(c) & 0xC0U) == 0x80;
+}
 
 class Lexer {
  public:
@@ -142,20 +148,30 @@ void append_utf8(std::string& text, std::uint32_t code) {
   }
 }
 
-// Takes one escape off the front of `text` (which starts after the backslash) and appends what it means.
-// False: no such escape.
+// Takes one escape off the front of `text` (which starts after the backslash) and appends what it
+// means. False: no such escape.
 bool take_escape(std::string_view& text, std::string& out) {
   if (text.empty()) return false;
   const char kind = text.front();
   text.remove_prefix(1);
   switch (kind) {
-    case 'n': out += '\n'; return true;
-    case 'r': out += '\r'; return true;
-    case 't': out += '\t'; return true;
-    case '0': out += '\0'; return true;
+    case 'n':
+      out += '\n';
+      return true;
+    case 'r':
+      out += '\r';
+      return true;
+    case 't':
+      out += '\t';
+      return true;
+    case '0':
+      out += '\0';
+      return true;
     case '\\':
     case '\'':
-    case '"': out += kind; return true;
+    case '"':
+      out += kind;
+      return true;
     case 'x': {
       if (text.size() < 2) return false;
       const int high = hex_digit(text[0]);
@@ -165,11 +181,14 @@ bool take_escape(std::string_view& text, std::string& out) {
       text.remove_prefix(2);
       return true;
     }
-    case 'u': break;
-    default: return false;
+    case 'u':
+      break;
+    default:
+      return false;
   }
   const std::size_t close = text.find('}');
-  if (!text.starts_with('{') || close == std::string_view::npos || close < 2 || close > 7) return false;
+  if (!text.starts_with('{') || close == std::string_view::npos || close < 2 || close > 7)
+    return false;
   std::uint32_t code = 0;
   for (const char c : text.substr(1, close - 1)) {
     const int digit = hex_digit(c);
@@ -200,11 +219,15 @@ Result<std::vector<Token>> tokenize(std::string_view text, std::string_view sour
 
 std::string describe(const Token& token) {
   switch (token.kind) {
-    case TokenKind::end: return "the end of the text";
-    case TokenKind::string: return "the string \"" + std::string(token.text.substr(0, 40)) + "\"";
-    case TokenKind::integer: return "the number " + std::string(token.text.substr(0, 40));
+    case TokenKind::end:
+      return "the end of the text";
+    case TokenKind::string:
+      return "the string \"" + std::string(token.text.substr(0, 40)) + "\"";
+    case TokenKind::integer:
+      return "the number " + std::string(token.text.substr(0, 40));
     case TokenKind::identifier:
-    case TokenKind::symbol: break;
+    case TokenKind::symbol:
+      break;
   }
   return "`" + std::string(token.text.substr(0, 40)) + "`";
 }
@@ -254,7 +277,7 @@ Result<Pattern> unescape_pattern(const Token& token, std::string_view source) {
 bool is_utf8(std::string_view text) {
   for (std::size_t i = 0; i < text.size();) {
     const auto lead = static_cast<unsigned char>(text[i]);
-    const std::size_t length = lead < 0x80              ? 1
+    const std::size_t length = lead < 0x80             ? 1
                                : (lead & 0xE0) == 0xC0 ? 2
                                : (lead & 0xF0) == 0xE0 ? 3
                                : (lead & 0xF8) == 0xF0 ? 4

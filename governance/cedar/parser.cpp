@@ -1,11 +1,11 @@
-// The text form of policies, by recursive descent. Every function leaves the parser past what it read, or
-// returns an error that names what was expected and what was found.
-
-#include <charconv>
-#include <span>
+// The text form of policies, by recursive descent. Every function leaves the parser past what it
+// read, or returns an error that names what was expected and what was found.
 
 #include "cedar/lexer.h"
 #include "cedar/syntax.h"
+
+#include <charconv>
+#include <span>
 
 namespace ambit::cedar {
 namespace {
@@ -115,7 +115,8 @@ class Parser {
       const Token name = take();
       std::string value;
       if (accept("(")) {
-        if (peek().kind != TokenKind::string) return Err(expected("the annotation's value, a string"));
+        if (peek().kind != TokenKind::string)
+          return Err(expected("the annotation's value, a string"));
         value = TRY(unescape(take(), source_));
         TRY(expect(")", "after the annotation's value"));
       }
@@ -124,8 +125,9 @@ class Parser {
                             "the annotation @" + std::string(name.text) + " is given twice"));
       }
       if (policy.annotations.size() == limits_.annotations_max) {
-        return Err(error_at(source_, name.where,
-                            "more than " + std::to_string(limits_.annotations_max) + " annotations"));
+        return Err(
+            error_at(source_, name.where,
+                     "more than " + std::to_string(limits_.annotations_max) + " annotations"));
       }
       policy.annotations.emplace_back(std::string(name.text), std::move(value));
     }
@@ -182,8 +184,9 @@ class Parser {
 
   Result<EntityUid> entity() {
     if (is("?")) {
-      return Err(error_at(source_, peek().where,
-                          "templates (?principal, ?resource) cannot be linked here; write the entity"));
+      return Err(
+          error_at(source_, peek().where,
+                   "templates (?principal, ?resource) cannot be linked here; write the entity"));
     }
     const Position where = peek().where;
     std::string type = TRY(path("an entity such as Tool::\"grep\""));
@@ -217,9 +220,9 @@ class Parser {
   Result<Expression> expression() {
     // The recursion is bounded here, before the depth of what it yields is known.
     if (++nesting_ > limits_.depth_max) {
-      return Err(error_at(source_, peek().where,
-                          "the expression is nested deeper than " +
-                              std::to_string(limits_.depth_max) + " levels"));
+      return Err(error_at(
+          source_, peek().where,
+          "the expression is nested deeper than " + std::to_string(limits_.depth_max) + " levels"));
     }
     auto result = is("if") ? conditional() : disjunction();
     --nesting_;
@@ -277,7 +280,8 @@ class Parser {
     } else if (accept("has")) {
       result = has(std::move(*result), where);
     } else if (accept("like")) {
-      if (peek().kind != TokenKind::string) return Err(expected("a pattern, a string, after `like`"));
+      if (peek().kind != TokenKind::string)
+        return Err(expected("a pattern, a string, after `like`"));
       Pattern pattern = TRY(unescape_pattern(take(), source_));
       result = node(Operator::like, where, list(std::move(*result)));
       if (result) result->pattern = std::move(pattern);
@@ -425,7 +429,8 @@ class Parser {
   }
 
   // The arguments in parentheses, after those that are there already.
-  Result<Expression> call(const Callable& callable, const Token& name, std::vector<Expression> operands) {
+  Result<Expression> call(const Callable& callable, const Token& name,
+                          std::vector<Expression> operands) {
     take();
     const std::size_t before = operands.size();
     while (!accept(")")) {
@@ -461,8 +466,9 @@ class Parser {
     if (accept("false")) return literal(Value(false), token.where);
     if (is("if")) return conditional_operand();
     if (is("?")) {
-      return Err(error_at(source_, token.where,
-                          "templates (?principal, ?resource) cannot be linked here; write the entity"));
+      return Err(
+          error_at(source_, token.where,
+                   "templates (?principal, ?resource) cannot be linked here; write the entity"));
     }
     if (token.kind == TokenKind::identifier && !is("::", 1)) return name(token);
     if (token.kind != TokenKind::identifier) return Err(expected("an expression"));
@@ -520,7 +526,8 @@ class Parser {
       const Token key = peek();
       if (key.kind == TokenKind::string) {
         names.push_back(TRY(unescape(take(), source_)));
-      } else if (key.kind == TokenKind::identifier && (!is_reserved(key.text) || key.text == "if")) {
+      } else if (key.kind == TokenKind::identifier &&
+                 (!is_reserved(key.text) || key.text == "if")) {
         names.emplace_back(take().text);
       } else {
         return Err(expected("a field's name in the record"));
@@ -532,7 +539,8 @@ class Parser {
     Expression made = TRY(node(Operator::record, where, std::move(values)));
     made.names = std::move(names);
     const auto twice = sort_fields(made);
-    if (twice) return Err(error_at(source_, where, "the field " + quote(*twice) + " is given twice"));
+    if (twice)
+      return Err(error_at(source_, where, "the field " + quote(*twice) + " is given twice"));
     return made;
   }
 
@@ -556,8 +564,9 @@ const std::string* Policy::annotation(std::string_view name) const {
 Result<std::vector<Policy>> parse_policies(std::string_view text, std::string_view source,
                                            const Limits& limits) {
   if (text.size() > limits.text_bytes_max) {
-    return Err(Code::invalid, std::string(source) + ": the text has " + std::to_string(text.size()) +
-                                  " bytes, more than " + std::to_string(limits.text_bytes_max));
+    return Err(Code::invalid, std::string(source) + ": the text has " +
+                                  std::to_string(text.size()) + " bytes, more than " +
+                                  std::to_string(limits.text_bytes_max));
   }
   const std::vector<Token> tokens = TRY(tokenize(text, source));
   return Parser(text, source, limits, tokens).policies();

@@ -1,16 +1,17 @@
 #pragma once
 
-// A policy as it was written: effect, scope, conditions, annotations. The expressions are plain trees with
-// the position of each node, so that an evaluation can say which clause failed and where it stands.
+// A policy as it was written: effect, scope, conditions, annotations. The expressions are plain
+// trees with the position of each node, so that an evaluation can say which clause failed and where
+// it stands.
+
+#include "async/result.h"
+#include "cedar/value.h"
 
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include "async/result.h"
-#include "cedar/value.h"
 
 namespace ambit::cedar {
 
@@ -22,8 +23,8 @@ struct Position {
 };
 
 enum class Operator : std::uint8_t {
-  literal,      // value
-  principal,    // the four variables
+  literal,    // value
+  principal,  // the four variables
   action,
   resource,
   context,
@@ -42,31 +43,49 @@ enum class Operator : std::uint8_t {
   subtract,
   multiply,
   in,
-  has,          // operands[0] has names[0].names[1]...
-  like,         // operands[0] like pattern
-  is,           // operands[0] is names[0], or `is names[0] in operands[1]`
-  attribute,    // operands[0].names[0]
+  has,        // operands[0] has names[0].names[1]...
+  like,       // operands[0] like pattern
+  is,         // operands[0] is names[0], or `is names[0] in operands[1]`
+  attribute,  // operands[0].names[0]
   contains,
   contains_all,
   contains_any,
   is_empty,
   get_tag,
   has_tag,
-  set,          // [operands...]
-  record,       // {names[i]: operands[i]...}, sorted by name
-  call,         // function(operands...)
+  set,     // [operands...]
+  record,  // {names[i]: operands[i]...}, sorted by name
+  call,    // function(operands...)
 };
 
 // The functions and methods of the extension types.
 enum class Function : std::uint8_t {
-  decimal, ip, datetime, duration,
-  less_than, less_than_or_equal, greater_than, greater_than_or_equal,
-  is_ipv4, is_ipv6, is_loopback, is_multicast, is_in_range,
-  offset, duration_since, to_date, to_time,
-  to_milliseconds, to_seconds, to_minutes, to_hours, to_days,
+  decimal,
+  ip,
+  datetime,
+  duration,
+  less_than,
+  less_than_or_equal,
+  greater_than,
+  greater_than_or_equal,
+  is_ipv4,
+  is_ipv6,
+  is_loopback,
+  is_multicast,
+  is_in_range,
+  offset,
+  duration_since,
+  to_date,
+  to_time,
+  to_milliseconds,
+  to_seconds,
+  to_minutes,
+  to_hours,
+  to_days,
 };
 
-// The pattern of `like`: literal pieces with a `*` (any run of characters) between each two of them.
+// The pattern of `like`: literal pieces with a `*` (any run of characters) between each two of
+// them.
 struct Pattern {
   std::vector<std::string> pieces{std::string()};
   [[nodiscard]] bool matches(std::string_view text) const;
@@ -87,8 +106,8 @@ struct Expression {
 enum class Effect : std::uint8_t { permit, forbid };
 enum class ScopeKind : std::uint8_t { any, equal, in, is, is_in };
 
-// One of the three parts of the scope: `principal`, `principal == E`, `in E`, `is T`, `is T in E`, and for
-// the action also `in [E, ...]`.
+// One of the three parts of the scope: `principal`, `principal == E`, `in E`, `is T`, `is T in E`,
+// and for the action also `in [E, ...]`.
 struct Scope {
   ScopeKind kind = ScopeKind::any;
   std::string type;
@@ -121,10 +140,10 @@ struct Policy {
 struct Limits {
   std::size_t text_bytes_max = 8U << 20;
   std::size_t policies_max = 200'000;
-  std::uint16_t depth_max = 200;       // of nested expressions
-  std::size_t annotations_max = 64;    // of one policy
-  // Refuses extension calls with a wrong number of arguments when they are read. The language itself
-  // lets them fail only when they are evaluated; false keeps to that.
+  std::uint16_t depth_max = 200;     // of nested expressions
+  std::size_t annotations_max = 64;  // of one policy
+  // Refuses extension calls with a wrong number of arguments when they are read. The language
+  // itself lets them fail only when they are evaluated; false keeps to that.
   bool arguments_counted = true;
 };
 

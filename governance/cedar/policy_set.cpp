@@ -1,11 +1,11 @@
 #include "cedar/policy_set.h"
 
+#include "cedar/evaluate.h"
+
 #include <algorithm>
 #include <array>
 #include <unordered_map>
 #include <unordered_set>
-
-#include "cedar/evaluate.h"
 
 namespace ambit::cedar {
 namespace {
@@ -17,8 +17,9 @@ struct UidHash {
   }
 };
 
-// What a policy asks of principal, action and resource, as numbers: an entity (== or in), a type (is), or
-// 0 for anything. A request matches few such keys, and only policies under those keys can apply to it.
+// What a policy asks of principal, action and resource, as numbers: an entity (== or in), a type
+// (is), or 0 for anything. A request matches few such keys, and only policies under those keys can
+// apply to it.
 using Key = std::array<std::uint32_t, 3>;
 
 struct KeyHash {
@@ -71,7 +72,8 @@ struct PolicySet::Index {
       insert({principal, 0, resource}, index);
     }
     for (const EntityUid& action : policy.action.entities) {
-      insert({principal, entity_numbers_.try_emplace(action, next()).first->second, resource}, index);
+      insert({principal, entity_numbers_.try_emplace(action, next()).first->second, resource},
+             index);
     }
   }
 
@@ -87,7 +89,8 @@ struct PolicySet::Index {
 
   std::uint32_t number_of(const Scope& scope) {
     if (scope.kind == ScopeKind::any) return 0;
-    if (scope.kind == ScopeKind::is) return type_numbers_.try_emplace(scope.type, next()).first->second;
+    if (scope.kind == ScopeKind::is)
+      return type_numbers_.try_emplace(scope.type, next()).first->second;
     return entity_numbers_.try_emplace(scope.entities.front(), next()).first->second;
   }
 

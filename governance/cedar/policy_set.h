@@ -1,18 +1,18 @@
 #pragma once
 
-// PolicySet: policies compiled once, and the decision over them. Default deny; one forbid outweighs every
-// permit; a policy whose evaluation fails counts as not satisfied and is reported. The policies lie in an
-// index over their scopes, so that a decision looks only at those that can apply and its cost stays flat
-// in their number. Immutable: any number of threads may decide at once.
+// PolicySet: policies compiled once, and the decision over them. Default deny; one forbid outweighs
+// every permit; a policy whose evaluation fails counts as not satisfied and is reported. The
+// policies lie in an index over their scopes, so that a decision looks only at those that can apply
+// and its cost stays flat in their number. Immutable: any number of threads may decide at once.
+
+#include "cedar/entities.h"
+#include "cedar/policy.h"
 
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "cedar/entities.h"
-#include "cedar/policy.h"
 
 namespace ambit::cedar {
 
@@ -22,9 +22,10 @@ struct Request {
   Value action;
   Value resource;
   Value context;
-  static Request make(EntityUid principal, EntityUid action, EntityUid resource, Record context = {}) {
-    return Request{Value(std::move(principal)), Value(std::move(action)), Value(std::move(resource)),
-                   Value(std::move(context))};
+  static Request make(EntityUid principal, EntityUid action, EntityUid resource,
+                      Record context = {}) {
+    return Request{Value(std::move(principal)), Value(std::move(action)),
+                   Value(std::move(resource)), Value(std::move(context))};
   }
 };
 
@@ -64,10 +65,11 @@ class PolicySet {
   std::unique_ptr<const Index> index_;
 };
 
-// Whether the policy is satisfied; an error if its evaluation fails. The whole truth about one policy,
-// without the index.
+// Whether the policy is satisfied; an error if its evaluation fails. The whole truth about one
+// policy, without the index.
 Result<bool> evaluate(const Policy& policy, const Request& request, const Entities& entities);
 // The value of an expression.
-Result<Value> evaluate(const Expression& expression, const Request& request, const Entities& entities);
+Result<Value> evaluate(const Expression& expression, const Request& request,
+                       const Entities& entities);
 
 }  // namespace ambit::cedar

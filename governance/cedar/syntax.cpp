@@ -56,8 +56,12 @@ std::optional<Callable> find(const std::array<Named, N>& table, std::string_view
 
 }  // namespace
 
-std::optional<Callable> find_function(std::string_view name) { return find(FUNCTIONS, name); }
-std::optional<Callable> find_method(std::string_view name) { return find(METHODS, name); }
+std::optional<Callable> find_function(std::string_view name) {
+  return find(FUNCTIONS, name);
+}
+std::optional<Callable> find_method(std::string_view name) {
+  return find(METHODS, name);
+}
 
 bool is_reserved(std::string_view word) {
   constexpr std::array<std::string_view, 10> words = {"true", "false", "if",   "then", "else",
@@ -84,7 +88,9 @@ bool is_path(std::string_view text) {
   }
 }
 
-bool is_action_type(std::string_view type) { return type == "Action" || type.ends_with("::Action"); }
+bool is_action_type(std::string_view type) {
+  return type == "Action" || type.ends_with("::Action");
+}
 
 Result<Expression> make_node(Operator op, Position where, std::vector<Expression> operands,
                              const Limits& limits) {
@@ -106,9 +112,8 @@ Result<Expression> make_node(Operator op, Position where, std::vector<Expression
 std::optional<std::string> sort_fields(Expression& record) {
   std::vector<std::size_t> places(record.names.size());
   std::iota(places.begin(), places.end(), std::size_t{0});
-  std::sort(places.begin(), places.end(), [&record](std::size_t a, std::size_t b) {
-    return record.names[a] < record.names[b];
-  });
+  std::sort(places.begin(), places.end(),
+            [&record](std::size_t a, std::size_t b) { return record.names[a] < record.names[b]; });
   std::vector<std::string> names;
   std::vector<Expression> operands;
   for (const std::size_t place : places) {

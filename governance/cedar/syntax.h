@@ -1,7 +1,10 @@
 #pragma once
 
-// What the text form and the JSON form share: the tables of functions and methods, the reserved words, the
-// checks of a policy's parts, and the one way to put a node together (which bounds the depth).
+// What the text form and the JSON form share: the tables of functions and methods, the reserved
+// words, the checks of a policy's parts, and the one way to put a node together (which bounds the
+// depth).
+
+#include "cedar/policy.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -10,8 +13,6 @@
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include "cedar/policy.h"
 
 namespace ambit::cedar {
 

@@ -126,7 +126,9 @@ std::strong_ordering operator<=>(const Value& a, const Value& b) {
       a.data);
 }
 
-bool operator==(const Value& a, const Value& b) { return (a <=> b) == 0; }
+bool operator==(const Value& a, const Value& b) {
+  return (a <=> b) == 0;
+}
 
 Set make_set(std::vector<Value> values) {
   std::sort(values.begin(), values.end());
@@ -139,12 +141,24 @@ std::string quote(std::string_view text) {
   std::string quoted = "\"";
   for (const char c : text) {
     switch (c) {
-      case '"': quoted += "\\\""; break;
-      case '\\': quoted += "\\\\"; break;
-      case '\n': quoted += "\\n"; break;
-      case '\r': quoted += "\\r"; break;
-      case '\t': quoted += "\\t"; break;
-      case '\0': quoted += "\\0"; break;
+      case '"':
+        quoted += "\\\"";
+        break;
+      case '\\':
+        quoted += "\\\\";
+        break;
+      case '\n':
+        quoted += "\\n";
+        break;
+      case '\r':
+        quoted += "\\r";
+        break;
+      case '\t':
+        quoted += "\\t";
+        break;
+      case '\0':
+        quoted += "\\0";
+        break;
       default:
         if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
           quoted += "\\u{";
@@ -159,13 +173,18 @@ std::string quote(std::string_view text) {
   return quoted + "\"";
 }
 
-std::string to_text(const EntityUid& uid) { return uid.type + "::" + quote(uid.id); }
+std::string to_text(const EntityUid& uid) {
+  return uid.type + "::" + quote(uid.id);
+}
 
-std::string to_text(const Value& value) { return std::visit(Writer{}, value.data); }
+std::string to_text(const Value& value) {
+  return std::visit(Writer{}, value.data);
+}
 
 std::string_view type_name(const Value& value) {
-  constexpr std::array<std::string_view, 10> names = {
-      "bool", "long", "string", "entity", "set", "record", "decimal", "ipaddr", "datetime", "duration"};
+  constexpr std::array<std::string_view, 10> names = {"bool",     "long",    "string",  "entity",
+                                                      "set",      "record",  "decimal", "ipaddr",
+                                                      "datetime", "duration"};
   return names[value.data.index()];
 }
 

@@ -1,8 +1,10 @@
 #pragma once
 
-// The values of the Cedar language: booleans, 64-bit integers, strings, entity references, sets, records
-// and the extension types decimal, ipaddr, datetime and duration. Plain data, ordered (so that sets can be
-// kept sorted) and compared as the language compares them.
+// The values of the Cedar language: booleans, 64-bit integers, strings, entity references, sets,
+// records and the extension types decimal, ipaddr, datetime and duration. Plain data, ordered (so
+// that sets can be kept sorted) and compared as the language compares them.
+
+#include "async/result.h"
 
 #include <array>
 #include <compare>
@@ -12,8 +14,6 @@
 #include <utility>
 #include <variant>
 #include <vector>
-
-#include "async/result.h"
 
 namespace ambit::cedar {
 
@@ -65,8 +65,8 @@ struct Record {
 };
 
 struct Value {
-  using Data = std::variant<bool, std::int64_t, std::string, EntityUid, Set, Record, Decimal, IpAddress,
-                            Datetime, Timespan>;
+  using Data = std::variant<bool, std::int64_t, std::string, EntityUid, Set, Record, Decimal,
+                            IpAddress, Datetime, Timespan>;
   Data data;
 
   Value() = default;

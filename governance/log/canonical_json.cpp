@@ -17,8 +17,8 @@ using nlohmann::json;
 constexpr std::size_t DEPTH_MAX = 64;
 constexpr std::int64_t SAFE_MAX = 9'007'199'254'740'991;  // 2^53 - 1
 
-// Sorts as UTF-16 code units do. That differs from the order of UTF-8 bytes only where a character beyond
-// the basic plane (a surrogate pair, 0xD800..) meets one from 0xE000 on.
+// Sorts as UTF-16 code units do. That differs from the order of UTF-8 bytes only where a character
+// beyond the basic plane (a surrogate pair, 0xD800..) meets one from 0xE000 on.
 bool utf16_less(std::string_view a, std::string_view b) {
   const auto difference = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
   if (difference.first == a.end() || difference.second == b.end()) return a.size() < b.size();
@@ -67,13 +67,27 @@ void write_string(std::string_view text, std::string& out) {
   out += '"';
   for (const char c : text) {
     switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\b': out += "\\b"; break;
-      case '\f': out += "\\f"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\b':
+        out += "\\b";
+        break;
+      case '\f':
+        out += "\\f";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
       default:
         if (static_cast<unsigned char>(c) < 0x20) {
           out += "\\u00";
@@ -106,12 +120,14 @@ Result<void> write_object(const json& value, std::size_t depth, std::string& out
 }
 
 Result<void> write_integer(const json& value, std::string& out) {
-  const bool safe = value.is_number_unsigned()
-                        ? value.get<std::uint64_t>() <= static_cast<std::uint64_t>(SAFE_MAX)
-                        : value.get<std::int64_t>() >= -SAFE_MAX && value.get<std::int64_t>() <= SAFE_MAX;
+  const bool safe =
+      value.is_number_unsigned()
+          ? value.get<std::uint64_t>() <= static_cast<std::uint64_t>(SAFE_MAX)
+          : value.get<std::int64_t>() >= -SAFE_MAX && value.get<std::int64_t>() <= SAFE_MAX;
   if (!safe) {
-    return Err(Code::invalid, "the number " + value.dump() +
-                                  " is beyond 2^53, where readers of JSON round; write it as a string");
+    return Err(Code::invalid,
+               "the number " + value.dump() +
+                   " is beyond 2^53, where readers of JSON round; write it as a string");
   }
   out += value.dump();
   return {};
@@ -120,13 +136,23 @@ Result<void> write_integer(const json& value, std::string& out) {
 Result<void> write(const json& value, std::size_t depth, std::string& out) {
   if (depth > DEPTH_MAX) return Err(Code::invalid, "the JSON is nested deeper than 64 levels");
   switch (value.type()) {
-    case json::value_t::null: out += "null"; return {};
-    case json::value_t::boolean: out += value.get<bool>() ? "true" : "false"; return {};
-    case json::value_t::string: write_string(value.get_ref<const std::string&>(), out); return {};
+    case json::value_t::null:
+      out += "null";
+      return {};
+    case json::value_t::boolean:
+      out += value.get<bool>() ? "true" : "false";
+      return {};
+    case json::value_t::string:
+      write_string(value.get_ref<const std::string&>(), out);
+      return {};
     case json::value_t::number_integer:
-    case json::value_t::number_unsigned: return write_integer(value, out);
-    case json::value_t::number_float: out += number_text(value.get<double>()); return {};
-    case json::value_t::object: return write_object(value, depth, out);
+    case json::value_t::number_unsigned:
+      return write_integer(value, out);
+    case json::value_t::number_float:
+      out += number_text(value.get<double>());
+      return {};
+    case json::value_t::object:
+      return write_object(value, depth, out);
     case json::value_t::array:
       out += '[';
       for (std::size_t i = 0; i < value.size(); ++i) {
@@ -135,7 +161,8 @@ Result<void> write(const json& value, std::size_t depth, std::string& out) {
       }
       out += ']';
       return {};
-    default: return Err(Code::invalid, "this value has no JSON form");
+    default:
+      return Err(Code::invalid, "this value has no JSON form");
   }
 }
 
@@ -148,13 +175,15 @@ Result<std::string> canonical_json(const json& value) {
 }
 
 Result<std::string> canonical_json(std::string_view text) {
-  // The parser's callback sees every member: it stops at the first one that is given twice, and at depth.
+  // The parser's callback sees every member: it stops at the first one that is given twice, and at
+  // depth.
   std::vector<std::set<std::string>> open;
   std::string problem;
   const auto watch = [&open, &problem](int depth, json::parse_event_t event, json& parsed) {
     if (event == json::parse_event_t::object_start) open.emplace_back();
     if (event == json::parse_event_t::object_end) open.pop_back();
-    if (event == json::parse_event_t::key && !open.back().insert(parsed.get<std::string>()).second) {
+    if (event == json::parse_event_t::key &&
+        !open.back().insert(parsed.get<std::string>()).second) {
       problem = "the member " + parsed.dump(-1, ' ', false, json::error_handler_t::replace) +
                 " is given twice";
     }
@@ -165,7 +194,8 @@ Result<std::string> canonical_json(std::string_view text) {
   for (const char c : text) {
     if (c == '[' || c == '{') ++depth;
   }
-  // Brackets inside strings count too: this only keeps the parser's own recursion away from wild input.
+  // Brackets inside strings count too: this only keeps the parser's own recursion away from wild
+  // input.
   if (depth > (1U << 20)) return Err(Code::invalid, "the JSON has too many brackets");
   const json parsed = json::parse(text, watch, false);
   if (parsed.is_discarded()) return Err(Code::invalid, "this is not JSON (or not UTF-8)");

@@ -1,9 +1,9 @@
 #include "log/merkle.h"
 
+#include "async/check.h"
+
 #include <array>
 #include <bit>
-
-#include "async/check.h"
 
 namespace ambit::log {
 namespace {
@@ -11,7 +11,9 @@ namespace {
 using namespace std::string_view_literals;
 
 // The largest power of two below `size` (which is at least 2).
-std::uint64_t split(std::uint64_t size) { return std::bit_floor(size - 1); }
+std::uint64_t split(std::uint64_t size) {
+  return std::bit_floor(size - 1);
+}
 
 // The root over the leaves [begin, begin + size); begin is a multiple of the largest subtree in it.
 Result<Hash> range_root(std::uint64_t begin, std::uint64_t size, const NodeReader& node) {
@@ -25,8 +27,8 @@ Result<Hash> range_root(std::uint64_t begin, std::uint64_t size, const NodeReade
   return node_hash(a, b);
 }
 
-Result<void> path(std::uint64_t index, std::uint64_t begin, std::uint64_t size, const NodeReader& node,
-                  std::vector<Hash>& proof) {
+Result<void> path(std::uint64_t index, std::uint64_t begin, std::uint64_t size,
+                  const NodeReader& node, std::vector<Hash>& proof) {
   if (size == 1) return {};
   const std::uint64_t left = split(size);
   if (index < left) {
@@ -39,7 +41,8 @@ Result<void> path(std::uint64_t index, std::uint64_t begin, std::uint64_t size, 
   return {};
 }
 
-// RFC 6962 SUBPROOF; `whole`: the old tree is this subtree itself, so its root is known to the verifier.
+// RFC 6962 SUBPROOF; `whole`: the old tree is this subtree itself, so its root is known to the
+// verifier.
 Result<void> subproof(std::uint64_t old_size, std::uint64_t begin, std::uint64_t size, bool whole,
                       const NodeReader& node, std::vector<Hash>& proof) {
   if (old_size == size) {
@@ -59,7 +62,9 @@ Result<void> subproof(std::uint64_t old_size, std::uint64_t begin, std::uint64_t
 
 }  // namespace
 
-Hash leaf_hash(std::string_view leaf) { return sha256({"\0"sv, leaf}); }
+Hash leaf_hash(std::string_view leaf) {
+  return sha256({"\0"sv, leaf});
+}
 
 Hash node_hash(const Hash& left, const Hash& right) {
   std::array<char, 65> bytes;
@@ -69,7 +74,9 @@ Hash node_hash(const Hash& left, const Hash& right) {
   return sha256(std::string_view(bytes.data(), bytes.size()));
 }
 
-Hash empty_root() { return sha256(""); }
+Hash empty_root() {
+  return sha256("");
+}
 
 Tree::Tree(std::uint64_t size, std::vector<Hash> roots) : size_(size), roots_(std::move(roots)) {
   CHECK(roots_.size() == static_cast<std::size_t>(std::popcount(size)));

@@ -1,12 +1,13 @@
 #include "log/note.h"
 
+#include "async/check.h"
+#include "log/merkle.h"
+
 #include <openssl/evp.h>
 
 #include <charconv>
 #include <memory>
-
-#include "async/check.h"
-#include "log/merkle.h"
+#include <optional>
 
 namespace ambit::log {
 namespace {
@@ -76,7 +77,8 @@ Result<KeyParts> parse_key(std::string_view text) {
   return parts;
 }
 
-std::string key_text(const std::string& name, std::uint32_t id, const std::array<std::uint8_t, 32>& key) {
+std::string key_text(const std::string& name, std::uint32_t id,
+                     const std::array<std::uint8_t, 32>& key) {
   return name + "+" + to_hex(id_bytes(id)) + "+" + to_base64(tagged(key));
 }
 
@@ -119,11 +121,14 @@ Result<VerifierKey> VerifierKey::parse(std::string_view text) {
   return VerifierKey{std::move(parts.name), parts.id, parts.key};
 }
 
-std::string VerifierKey::text() const { return key_text(name, id, key); }
+std::string VerifierKey::text() const {
+  return key_text(name, id, key);
+}
 
 Result<SignerKey> SignerKey::from_seed(std::string name, const std::array<std::uint8_t, 32>& seed) {
   if (!is_key_name(name)) {
-    return Err(Code::invalid, "the key's name \"" + name + "\" may not be empty or hold spaces or +");
+    return Err(Code::invalid,
+               "the key's name \"" + name + "\" may not be empty or hold spaces or +");
   }
   const Key pkey(EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, nullptr, seed.data(), seed.size()));
   SignerKey signer;
@@ -144,7 +149,8 @@ Result<SignerKey> SignerKey::parse(std::string_view text) {
   KeyParts parts = TRY(parse_key(text.substr(PRIVATE_PREFIX.size())));
   SignerKey signer = TRY(from_seed(std::move(parts.name), parts.key));
   if (signer.verifier_.id != parts.id) {
-    return Err(Code::invalid, "the private key's hash does not fit the key; it was damaged or altered");
+    return Err(Code::invalid,
+               "the private key's hash does not fit the key; it was damaged or altered");
   }
   return signer;
 }
@@ -155,7 +161,8 @@ std::string SignerKey::text() const {
 
 std::string SignerKey::sign(const std::string& text) const {
   CHECK(text.ends_with('\n'));
-  const Key pkey(EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, nullptr, seed_.data(), seed_.size()));
+  const Key pkey(
+      EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, nullptr, seed_.data(), seed_.size()));
   const Context context(EVP_MD_CTX_new());
   std::array<std::uint8_t, 64> signature{};
   std::size_t length = signature.size();
@@ -207,8 +214,8 @@ Result<std::string> open_note(std::string_view bytes, const VerifierKey& key) {
     if (verify_ed25519(key, note.text, signature.bytes)) return std::move(note.text);
     return Err(Code::invalid, "the signature of " + key.name + " does not verify");
   }
-  return Err(Code::invalid, "there is no signature of the key " + key.name + "+" +
-                                to_hex(id_bytes(key.id)));
+  return Err(Code::invalid,
+             "there is no signature of the key " + key.name + "+" + to_hex(id_bytes(key.id)));
 }
 
 Result<Checkpoint> Checkpoint::parse(std::string_view text) {
@@ -234,13 +241,15 @@ std::string Checkpoint::text() const {
   return origin + "\n" + std::to_string(size) + "\n" + to_base64(bytes_of(root)) + "\n";
 }
 
-std::string tlog_proof(std::uint64_t index, const std::vector<Hash>& proof, std::string_view checkpoint) {
+std::string tlog_proof(std::uint64_t index, const std::vector<Hash>& proof,
+                       std::string_view checkpoint) {
   std::string text = "c2sp.org/tlog-proof@v1\nindex " + std::to_string(index) + "\n";
   for (const Hash& hash : proof) text += to_base64(bytes_of(hash)) + "\n";
   return text + "\n" + std::string(checkpoint);
 }
 
-Result<Checkpoint> verify_tlog_proof(std::string_view text, std::string_view leaf, const VerifierKey& key) {
+Result<Checkpoint> verify_tlog_proof(std::string_view text, std::string_view leaf,
+                                     const VerifierKey& key) {
   const auto bad = [] { return Err(Code::invalid, "this is not a c2sp.org/tlog-proof@v1"); };
   if (take_line(text) != std::string_view("c2sp.org/tlog-proof@v1")) return bad();
   auto line = take_line(text);
@@ -251,7 +260,8 @@ Result<Checkpoint> verify_tlog_proof(std::string_view text, std::string_view lea
   std::vector<Hash> proof;
   for (line = take_line(text); line && !line->empty(); line = take_line(text)) {
     if (proof.size() == 64) return bad();
-    proof.push_back(TRY(hash_from(TRY(from_base64(*line)))));
+    const std::string bytes = TRY(from_base64(*line));
+    proof.push_back(TRY(hash_from(bytes)));
   }
   if (!line) return bad();
   const std::string opened = TRY(open_note(text, key));

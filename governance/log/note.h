@@ -1,16 +1,16 @@
 #pragma once
 
-// C2SP signed notes (signed-note v1.0.0) with Ed25519, and checkpoints of a log (tlog-checkpoint v1.0.0)
-// on top of them. Any verifier of transparency logs can check what is signed here.
+// C2SP signed notes (signed-note v1.0.0) with Ed25519, and checkpoints of a log (tlog-checkpoint
+// v1.0.0) on top of them. Any verifier of transparency logs can check what is signed here.
+
+#include "async/result.h"
+#include "log/sha256.h"
 
 #include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "async/result.h"
-#include "log/sha256.h"
 
 namespace ambit::log {
 
@@ -65,9 +65,12 @@ struct Checkpoint {
   friend bool operator==(const Checkpoint&, const Checkpoint&) = default;
 };
 
-// A tlog-proof (c2sp.org/tlog-proof@v1): one leaf's inclusion with the checkpoint, to be checked offline.
-std::string tlog_proof(std::uint64_t index, const std::vector<Hash>& proof, std::string_view checkpoint);
+// A tlog-proof (c2sp.org/tlog-proof@v1): one leaf's inclusion with the checkpoint, to be checked
+// offline.
+std::string tlog_proof(std::uint64_t index, const std::vector<Hash>& proof,
+                       std::string_view checkpoint);
 // Checks such a proof against the leaf's bytes: the checkpoint it leads to.
-Result<Checkpoint> verify_tlog_proof(std::string_view text, std::string_view leaf, const VerifierKey& key);
+Result<Checkpoint> verify_tlog_proof(std::string_view text, std::string_view leaf,
+                                     const VerifierKey& key);
 
 }  // namespace ambit::log

@@ -11,11 +11,14 @@ namespace ambit::log {
 namespace {
 
 constexpr std::string_view HEX = "0123456789abcdef";
-constexpr std::string_view BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+constexpr std::string_view BASE64 =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 }  // namespace
 
-Hash sha256(std::string_view bytes) { return sha256({bytes}); }
+Hash sha256(std::string_view bytes) {
+  return sha256({bytes});
+}
 
 Hash sha256(std::initializer_list<std::string_view> parts) {
   SHA256_CTX context;
@@ -23,6 +26,25 @@ Hash sha256(std::initializer_list<std::string_view> parts) {
   for (const std::string_view part : parts) SHA256_Update(&context, part.data(), part.size());
   Hash hash;
   SHA256_Final(hash.data(), &context);
+  return hash;
+}
+
+struct Sha256::State {
+  SHA256_CTX context;
+};
+
+Sha256::Sha256() : state_(std::make_unique<State>()) {
+  SHA256_Init(&state_->context);
+}
+Sha256::~Sha256() = default;
+
+void Sha256::update(std::string_view bytes) {
+  SHA256_Update(&state_->context, bytes.data(), bytes.size());
+}
+
+Hash Sha256::finish() {
+  Hash hash;
+  SHA256_Final(hash.data(), &state_->context);
   return hash;
 }
 
@@ -94,8 +116,10 @@ Result<std::string> from_base64(std::string_view text) {
       }
       group = (group << 6) | static_cast<std::uint32_t>(c == '=' ? 0 : digit);
     }
-    if ((padding == 1 && (group & 0xFF) != 0) || (padding == 2 && (group & 0xFFFF) != 0)) return bad();
-    for (std::size_t k = 0; k + padding < 3; ++k) bytes += static_cast<char>((group >> (16 - 8 * k)) & 0xFF);
+    if ((padding == 1 && (group & 0xFF) != 0) || (padding == 2 && (group & 0xFFFF) != 0))
+      return bad();
+    for (std::size_t k = 0; k + padding < 3; ++k)
+      bytes += static_cast<char>((group >> (16 - 8 * k)) & 0xFF);
   }
   return bytes;
 }

@@ -1,12 +1,11 @@
-// Replays the public conformance corpus of the Cedar language: the decision, the determining policies and
-// the policies in error must be equal. The small sample lies in tests/data/cedar; the whole corpus is read
-// from the shared folder where there is one, and skipped aloud where not.
+// Replays the public conformance corpus of the Cedar language: the decision, the determining
+// policies and the policies in error must be equal. The small sample lies in tests/data/cedar; the
+// whole corpus is read from the shared folder where there is one, and skipped aloud where not.
 
 #include "cedar/policy_set.h"
 
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
-#include <zlib.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -15,6 +14,7 @@
 #include <functional>
 #include <iostream>
 #include <sstream>
+#include <zlib.h>
 
 namespace fs = std::filesystem;
 using ambit::cedar::Answer;
@@ -84,16 +84,18 @@ void replay(const std::string& name, const PolicySet& set, const Entities& entit
       tally.add(false, what + ": " + context.error().message);
       continue;
     }
-    Request request = Request::make(uid(wanted["principal"]), uid(wanted["action"]), uid(wanted["resource"]));
+    Request request =
+        Request::make(uid(wanted["principal"]), uid(wanted["action"]), uid(wanted["resource"]));
     request.context = *context;
     const Answer answer = set.decide(request, entities);
     std::vector<std::string> reasons;
     for (const Policy* policy : answer.determining()) reasons.push_back(policy->id);
     std::vector<std::string> errors;
     for (const auto& error : answer.errors) errors.push_back(error.policy->id);
-    const bool ok = (answer.allowed() ? "allow" : "deny") == wanted["decision"].get<std::string>() &&
-                    sorted(reasons) == sorted(wanted["reason"].get<std::vector<std::string>>()) &&
-                    sorted(errors) == sorted(wanted["errors"].get<std::vector<std::string>>());
+    const bool ok =
+        (answer.allowed() ? "allow" : "deny") == wanted["decision"].get<std::string>() &&
+        sorted(reasons) == sorted(wanted["reason"].get<std::vector<std::string>>()) &&
+        sorted(errors) == sorted(wanted["errors"].get<std::vector<std::string>>());
     tally.add(ok, what + (answer.errors.empty() ? "" : ": " + answer.errors[0].message));
   }
 }
@@ -116,8 +118,8 @@ void run_case(const std::string& name, const std::string& policies, const std::s
 void run_lines(const fs::path& path, Tally& tally) {
   for_each_line(path, [&tally](const std::string& line) {
     const json test = json::parse(line);
-    run_case(test["id"].get<std::string>(), test["text"].get<std::string>(), test["entities"].dump(),
-             test["test"]["requests"], tally);
+    run_case(test["id"].get<std::string>(), test["text"].get<std::string>(),
+             test["entities"].dump(), test["test"]["requests"], tally);
   });
 }
 
@@ -138,8 +140,9 @@ void run_folder(const fs::path& root, Tally& tally) {
     const json test = json::parse(read_file(entry.path()));
     json entities = json::parse(read_file(root / test["entities"].get<std::string>()));
     for (json& entity : entities) mark_references(entity["attrs"]);
-    run_case(entry.path().lexically_relative(root), read_file(root / test["policies"].get<std::string>()),
-             entities.dump(), test["requests"], tally);
+    run_case(entry.path().lexically_relative(root),
+             read_file(root / test["policies"].get<std::string>()), entities.dump(),
+             test["requests"], tally);
   }
 }
 
@@ -162,7 +165,8 @@ TEST_CASE("the sample of the Cedar corpus is decided as the reference decides it
 TEST_CASE("the whole Cedar corpus is decided as the reference decides it", "[cedar]") {
   const fs::path root = shared_folder() / "data" / "cedar";
   if (!fs::exists(root / "corpus_est.jsonl.gz")) {
-    WARN("SKIPPED: no corpus in " << root << "; set AMBIT_SHARED to the folder that holds data/cedar");
+    WARN("SKIPPED: no corpus in " << root
+                                  << "; set AMBIT_SHARED to the folder that holds data/cedar");
     return;
   }
   Tally corpus;

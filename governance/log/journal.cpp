@@ -1,0 +1,123 @@
+#include "log/journal.h"
+
+#include "log/canonical_json.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace ambit::log {
+
+// What the loop hands to a worker and back.
+struct LogJournal::Work {
+  std::vector<Prepared> events;
+  std::vector<Resolver<Result<std::uint64_t>>> waiters;  // touched on the loop alone
+  Result<std::vector<Result<std::uint64_t>>> result =
+      Err(Code::internal, "the group was not written");
+};
+
+LogJournal::LogJournal(io::World& world, JournalOptions options, std::shared_ptr<LogWriter> writer)
+    : world_(world), options_(std::move(options)), writer_(std::move(writer)) {}
+
+LogJournal::~LogJournal() = default;
+
+Result<std::unique_ptr<LogJournal>> LogJournal::open(io::World& world, JournalOptions options) {
+  std::shared_ptr<LogWriter> writer = TRY(LogWriter::open(
+      options.writer, [&world](std::span<std::uint8_t> bytes) { world.entropy.fill(bytes); }));
+  return std::unique_ptr<LogJournal>(new LogJournal(world, std::move(options), std::move(writer)));
+}
+
+Result<LogJournal::Waiting> LogJournal::prepare(agents::Event event) {
+  TRY(check_names(event));
+  auto body = canonical_json(std::string_view(event.body));
+  if (!body) return Err(std::move(body).error().context("the body of the event " + event.type));
+  if (!body->starts_with('{')) {
+    return Err(Code::invalid, "the body of the event " + event.type + " is not a JSON object");
+  }
+  event.body = std::move(*body);
+  Waiting waiting;
+  waiting.bytes = event.body.size() + 512;
+  for (const agents::Payload& payload : event.payloads) {
+    std::array<std::uint8_t, 32> salt{};
+    world_.entropy.fill(salt);
+    waiting.prepared.salts.emplace_back(reinterpret_cast<const char*>(salt.data()), salt.size());
+    waiting.bytes += payload.bytes.size();
+  }
+  waiting.prepared.unix_ns = std::max<std::int64_t>(0, world_.clock.unix_ns());
+  waiting.prepared.event = std::move(event);
+  return waiting;
+}
+
+Task<Result<std::uint64_t>> LogJournal::append(agents::Event event) {
+  if (closed_) co_return Err(Code::closed, "the record is closed; nothing can be done any more");
+  Waiting waiting = co_await ok(prepare(std::move(event)));
+  if (queue_.size() >= options_.queue_max ||
+      queue_bytes_ + waiting.bytes > options_.queue_bytes_max) {
+    co_return Err(Code::exhausted, "the record cannot keep up: " + std::to_string(queue_.size()) +
+                                       " events wait to be written; nothing is done unrecorded");
+  }
+  auto both = make_pending<Result<std::uint64_t>>();
+  waiting.done = std::move(both.second);
+  queue_bytes_ += waiting.bytes;
+  queue_.push_back(std::move(waiting));
+  if (!committing_) {
+    committing_ = true;
+    scope_.spawn(commit_all());
+  }
+  auto index = co_await std::move(both.first);
+  co_return index;
+}
+
+LogJournal::Group LogJournal::take_group() {
+  Group group;
+  std::size_t bytes = 0;
+  while (!queue_.empty() && group.size() < options_.group_max &&
+         (group.empty() || bytes + queue_.front().bytes <= options_.group_bytes_max)) {
+    bytes += queue_.front().bytes;
+    group.push_back(std::move(queue_.front()));
+    queue_.pop_front();
+  }
+  queue_bytes_ -= bytes;
+  return group;
+}
+
+// One group after another until the queue is empty.
+Task<void> LogJournal::commit_all() {
+  while (!queue_.empty()) {
+    auto work = std::make_shared<Work>();
+    for (Waiting& waiting : take_group()) {
+      work->events.push_back(std::move(waiting.prepared));
+      work->waiters.push_back(std::move(waiting.done));
+    }
+    std::function<void()> write = [work, writer = writer_] {
+      work->result = writer->append(work->events);
+    };
+    co_await world_.workers.run(std::move(write));
+    ++stats_.groups;
+    for (std::size_t i = 0; i < work->waiters.size(); ++i) {
+      if (!work->result) {
+        work->waiters[i].resolve(Err(work->result.error()));
+        continue;
+      }
+      if ((*work->result)[i]) ++stats_.records;
+      work->waiters[i].resolve(std::move((*work->result)[i]));
+    }
+  }
+  committing_ = false;
+}
+
+Result<void> LogJournal::read(const std::string& run,
+                              const std::function<bool(const agents::StoredEvent&)>& visit) {
+  return reader().read_run(run, visit);
+}
+
+Task<Result<void>> LogJournal::close() {
+  if (closed_) co_return Result<void>();
+  closed_ = true;
+  co_await scope_.join();
+  auto result = std::make_shared<Result<void>>();
+  std::function<void()> seal = [result, writer = writer_] { *result = writer->seal(); };
+  co_await world_.workers.run(std::move(seal));
+  co_return *result;
+}
+
+}  // namespace ambit::log

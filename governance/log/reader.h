@@ -1,0 +1,70 @@
+#pragma once
+
+// LogReader: what is recorded, for `ambit audit` and for recovery: records by filter, one record
+// with its payloads and the proof that it is in the log. Reads a log that nobody writes, or one
+// that another process writes, or (by LogJournal::reader) one that this process writes.
+
+#include "agents/ports.h"
+#include "log/note.h"
+#include "log/record.h"
+#include "log/store.h"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace ambit::log {
+
+// What is empty filters nothing. `verdict` and `tool` are members of the bodies of decisions and
+// outcomes.
+struct Filter {
+  std::string run;
+  std::string session;
+  std::string agent;
+  std::string type;
+  std::string verdict;
+  std::string tool;
+  std::optional<std::int64_t> from_unix_ns;   // at this time or later
+  std::optional<std::int64_t> until_unix_ns;  // before this time
+};
+
+struct ProvenRecord {
+  Leaf leaf;
+  std::string bytes;  // of the leaf, as hashed
+  Hash hash{};
+  std::vector<agents::Payload> payloads;
+  std::vector<Hash> proof;  // inclusion in the newest checkpoint
+  Checkpoint checkpoint;
+  std::string note;  // the signed checkpoint
+  [[nodiscard]] std::string tlog_proof() const { return log::tlog_proof(leaf.index, proof, note); }
+};
+
+class LogReader {
+ public:
+  // Errors: not_found (no log there), denied, invalid (damaged).
+  static Result<std::unique_ptr<LogReader>> open(const std::string& folder);
+  explicit LogReader(std::shared_ptr<Store> store) : store_(std::move(store)) {}
+
+  [[nodiscard]] Result<std::uint64_t> size() const;
+  // Records in order until `visit` returns false.
+  Result<void> for_each(const Filter& filter, const std::function<bool(const Leaf&)>& visit) const;
+  [[nodiscard]] Result<ProvenRecord> get(std::uint64_t index) const;
+  // The events of one run with their payloads, each checked against its commitment.
+  Result<void> read_run(const std::string& run,
+                        const std::function<bool(const agents::StoredEvent&)>& visit) const;
+
+ private:
+  std::shared_ptr<Store> store_;
+};
+
+// Writes the log in the layout of C2SP tlog-tiles v0.1.0 (`checkpoint`, `tile/...`,
+// `tile/entries/...`) into `folder`, for verifiers that are not ours. Returns the number of
+// records.
+Result<std::uint64_t> write_tiles(const Store& store, const std::string& folder);
+// "x001/x234/067".
+std::string tile_number(std::uint64_t number);
+
+}  // namespace ambit::log

@@ -1,0 +1,225 @@
+#include "log/writer.h"
+
+#include "io/file.h"
+#include "log/folder_lock.h"
+
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <charconv>
+#include <fcntl.h>
+#include <filesystem>
+#include <unistd.h>
+
+namespace ambit::log {
+namespace {
+
+constexpr std::size_t HEADS_MAX = 65'536;
+constexpr std::size_t KEY_FILE_BYTES_MAX = 4096;
+
+// The key of the log in `folder`, made on first use.
+Result<SignerKey> load_key(const WriterOptions& options, const LogWriter::FillRandom& random) {
+  const std::string path = options.folder + "/key";
+  const std::string data = options.folder + "/data.mdb";
+  std::error_code failed;
+  if (std::filesystem::exists(path, failed)) {
+    const std::string text = TRY(io::read_file(path, KEY_FILE_BYTES_MAX));
+    auto signer = SignerKey::parse(text);
+    if (!signer) return Err(std::move(signer).error().context(path));
+    return signer;
+  }
+  if (std::filesystem::exists(data, failed)) {
+    return Err(Code::not_found, path +
+                                    ": the log's private key is missing; put it back, or start a "
+                                    "new log in another folder");
+  }
+  std::array<std::uint8_t, 32> seed{};
+  random(seed);
+  std::string origin = options.origin;
+  if (origin.empty()) {
+    std::array<std::uint8_t, 4> name{};
+    random(name);
+    origin = "ambit/log-" + to_hex({reinterpret_cast<const char*>(name.data()), name.size()});
+  }
+  SignerKey signer = TRY(SignerKey::from_seed(std::move(origin), seed));
+  TRY(io::write_file(options.folder + "/vkey", signer.verifier().text() + "\n", 0644));
+  TRY(io::write_file(path, signer.text() + "\n", 0600));
+  return signer;
+}
+
+// The right edge of the stored tree, checked against the newest checkpoint.
+Result<Tree> load_tree(const std::string& folder, const Snapshot& snapshot,
+                       const VerifierKey& key) {
+  const std::uint64_t size = TRY(snapshot.size());
+  std::vector<Hash> roots;
+  for (int level = 63; level >= 0; --level) {
+    if (((size >> level) & 1) == 0) continue;
+    const auto at = static_cast<unsigned>(level);
+    roots.push_back(TRY(snapshot.node(at, (size >> at) - 1)));
+  }
+  Tree tree(size, std::move(roots));
+  const std::string note = TRY(snapshot.checkpoint());
+  if (size == 0 && note.empty()) return tree;
+  const std::string damaged = "log " + folder + ": ";
+  auto text = open_note(note, key);
+  if (!text) return Err(std::move(text).error().context(damaged + "its newest checkpoint"));
+  const Checkpoint checkpoint = TRY(Checkpoint::parse(*text));
+  if (checkpoint.size != size || checkpoint.root != tree.root()) {
+    return Err(Code::invalid,
+               damaged + "its records do not fit its newest checkpoint; verify the log");
+  }
+  return tree;
+}
+
+std::string session_key(const std::string& run, const std::string& session) {
+  return run + '\0' + session;
+}
+
+}  // namespace
+
+LogWriter::LogWriter(std::string folder, std::unique_ptr<FolderLock> lock,
+                     std::shared_ptr<Store> store, SignerKey signer, Tree tree)
+    : folder_(std::move(folder)),
+      lock_(std::move(lock)),
+      store_(std::move(store)),
+      signer_(std::move(signer)),
+      tree_(std::move(tree)) {}
+
+LogWriter::~LogWriter() = default;
+
+Result<std::unique_ptr<LogWriter>> LogWriter::open(const WriterOptions& options,
+                                                   const FillRandom& random) {
+  auto lock = TRY(FolderLock::take(options.folder));
+  SignerKey signer = TRY(load_key(options, random));
+  const std::string data = options.folder + "/data.mdb";
+  std::error_code failed;
+  if (std::filesystem::exists(data, failed)) TRY(check_header_pages(data));
+  std::shared_ptr<Store> store =
+      TRY(Store::open(options.folder, Store::Mode::write, options.map_bytes));
+  Tree tree;
+  {
+    const Snapshot snapshot = TRY(store->snapshot());
+    tree = TRY(load_tree(options.folder, snapshot, signer.verifier()));
+  }
+  std::unique_ptr<LogWriter> writer(new LogWriter(options.folder, std::move(lock), std::move(store),
+                                                  std::move(signer), std::move(tree)));
+  writer->sealed_ = std::filesystem::exists(options.folder + "/seal", failed);
+  return writer;
+}
+
+Result<std::string> LogWriter::previous_of(const Snapshot& snapshot, const std::string& run,
+                                           const std::string& session) const {
+  const auto last = TRY(snapshot.last_in_session(run, session, tree_.size()));
+  if (!last) return std::string();
+  const Hash hash = TRY(snapshot.stored_node(0, *last));
+  return to_hex(bytes_of(hash));
+}
+
+Result<std::vector<Result<std::uint64_t>>> LogWriter::append(const std::vector<Prepared>& group) {
+  Batch batch;
+  Tree tree = tree_;
+  std::unordered_map<std::string, Hash> heads;  // those that this group changes
+  std::vector<Result<std::uint64_t>> results;
+  const Snapshot snapshot = TRY(store_->snapshot());
+  for (const Prepared& prepared : group) {
+    const agents::Event& event = prepared.event;
+    Leaf leaf{tree.size(), prepared.unix_ns, event.type, event.run, event.session,
+              event.agent, event.body,       {},         {}};
+    const std::string chain = session_key(event.run, event.session);
+    if (const auto here = heads.find(chain); here != heads.end()) {
+      leaf.previous = to_hex(bytes_of(here->second));
+    } else if (const auto known = heads_.find(chain); known != heads_.end()) {
+      leaf.previous = to_hex(bytes_of(known->second));
+    } else {
+      leaf.previous = TRY(previous_of(snapshot, event.run, event.session));
+    }
+    StoredRecord record{tree.size(), event.run, event.session, {}, {}};
+    for (std::size_t i = 0; i < event.payloads.size(); ++i) {
+      const agents::Payload& payload = event.payloads[i];
+      leaf.payloads.push_back(
+          {payload.name, payload.bytes.size(), commitment(prepared.salts[i], payload.bytes)});
+      record.payloads.push_back({prepared.salts[i], payload.bytes});
+    }
+    auto bytes = to_bytes(leaf);
+    if (!bytes) {
+      results.emplace_back(Err(std::move(bytes).error()));
+      continue;
+    }
+    record.leaf = std::move(*bytes);
+    const Hash hash = leaf_hash(record.leaf);
+    tree.append(hash, [&batch](unsigned level, std::uint64_t index, const Hash& node) {
+      if (level % TILE_HEIGHT == 0) batch.nodes.push_back({level, index, node});
+    });
+    heads[chain] = hash;
+    results.emplace_back(record.index);
+    batch.records.push_back(std::move(record));
+  }
+  if (batch.records.empty()) return results;
+  if (sealed_) {
+    // Before the first new byte: a seal that no longer fits would look like tampering.
+    std::error_code failed;
+    std::filesystem::remove(folder_ + "/seal", failed);
+    if (failed) return Err(file_error("remove", folder_ + "/seal", failed.value()));
+    sealed_ = false;
+  }
+  batch.size = tree.size();
+  batch.checkpoint =
+      signer_.sign(Checkpoint{signer_.verifier().name, tree.size(), tree.root()}.text());
+  TRY(store_->commit(batch));
+  tree_ = std::move(tree);
+  if (heads_.size() + heads.size() > HEADS_MAX) heads_.clear();
+  for (auto& [chain, hash] : heads) heads_[chain] = hash;
+  return results;
+}
+
+Result<void> LogWriter::seal() {
+  const auto [bytes, hash] = TRY(hash_file(folder_ + "/data.mdb"));
+  const Seal seal{signer_.verifier().name, tree_.size(), bytes, hash};
+  TRY(io::write_file(folder_ + "/seal", signer_.sign(seal.text()), 0644));
+  sealed_ = true;
+  return {};
+}
+
+std::string Seal::text() const {
+  return "ambit-seal/1\n" + origin + "\n" + std::to_string(records) + "\n" +
+         std::to_string(file_bytes) + "\n" + file_hash + "\n";
+}
+
+Result<Seal> Seal::parse(std::string_view text) {
+  std::array<std::string, 5> lines;
+  for (std::string& line : lines) {
+    const std::size_t end = text.find('\n');
+    if (end == std::string_view::npos) return Err(Code::invalid, "the seal is cut off");
+    line = std::string(text.substr(0, end));
+    text.remove_prefix(end + 1);
+  }
+  Seal seal{lines[1], 0, 0, lines[4]};
+  const auto number = [](const std::string& digits, std::uint64_t& value) {
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    return error == std::errc() && end == digits.data() + digits.size();
+  };
+  if (lines[0] != "ambit-seal/1" || !number(lines[2], seal.records) ||
+      !number(lines[3], seal.file_bytes) || !text.empty()) {
+    return Err(Code::invalid, "the seal is malformed");
+  }
+  return seal;
+}
+
+Result<std::pair<std::uint64_t, std::string>> hash_file(const std::string& path) {
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return Err(file_error("read", path, errno));
+  Sha256 hash;
+  std::vector<char> buffer(1U << 20);
+  std::uint64_t total = 0;
+  ssize_t count = 0;
+  while ((count = ::read(file, buffer.data(), buffer.size())) > 0) {
+    hash.update({buffer.data(), static_cast<std::size_t>(count)});
+    total += static_cast<std::uint64_t>(count);
+  }
+  const int failed = errno;
+  ::close(file);
+  if (count < 0) return Err(file_error("read", path, failed));
+  return std::pair(total, to_hex(bytes_of(hash.finish())));
+}
+
+}  // namespace ambit::log

@@ -1,0 +1,89 @@
+#pragma once
+
+// LogWriter: appends groups of records to one log, each group one durable transaction with a signed
+// checkpoint. Synchronous and for one thread at a time; LogJournal calls it from a worker. Opening
+// it takes the folder's lock, makes the key on first use, and checks the tree against the newest
+// checkpoint.
+
+#include "log/merkle.h"
+#include "log/note.h"
+#include "log/record.h"
+#include "log/store.h"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace ambit::log {
+
+struct WriterOptions {
+  std::string folder;
+  std::string origin;  // name of the log and its key; empty: made up when the log is made
+  std::uint64_t map_bytes = std::uint64_t{64} << 30;  // the greatest size of the data file
+};
+
+// An event that was checked, with all that does not depend on its place in the log.
+struct Prepared {
+  agents::Event event;  // the body is canonical
+  std::int64_t unix_ns = 0;
+  std::vector<std::string> salts;  // one a payload
+};
+
+class FolderLock;
+
+class LogWriter {
+ public:
+  using FillRandom = std::function<void(std::span<std::uint8_t>)>;
+  // Errors: conflict (another process has this log), denied (read-only, no permission), exhausted
+  // (full disk), invalid (damaged: run verify).
+  static Result<std::unique_ptr<LogWriter>> open(const WriterOptions& options,
+                                                 const FillRandom& random);
+  ~LogWriter();
+  LogWriter(const LogWriter&) = delete;
+  LogWriter& operator=(const LogWriter&) = delete;
+
+  // The indexes of the records, durable; or an error, and then nothing of the group is recorded. A
+  // single record that cannot be (too long) fails alone.
+  Result<std::vector<Result<std::uint64_t>>> append(const std::vector<Prepared>& group);
+  // Seals the data file: a signed hash of all of its bytes. Appending breaks the seal.
+  Result<void> seal();
+
+  [[nodiscard]] std::uint64_t size() const { return tree_.size(); }
+  [[nodiscard]] const VerifierKey& verifier() const { return signer_.verifier(); }
+  [[nodiscard]] const std::shared_ptr<Store>& store() const { return store_; }
+
+ private:
+  LogWriter(std::string folder, std::unique_ptr<FolderLock> lock, std::shared_ptr<Store> store,
+            SignerKey signer, Tree tree);
+  Result<std::string> previous_of(const Snapshot& snapshot, const std::string& run,
+                                  const std::string& session) const;
+
+  std::string folder_;
+  std::unique_ptr<FolderLock> lock_;
+  std::shared_ptr<Store> store_;
+  SignerKey signer_;
+  Tree tree_;
+  bool sealed_ = false;
+  // Hash of the last record of each session, as a shortcut to what the store knows. Emptied when it
+  // is full.
+  std::unordered_map<std::string, Hash> heads_;
+};
+
+// The seal: "ambit-seal/1", origin, records, bytes of the data file, its SHA-256; a line each,
+// signed.
+struct Seal {
+  std::string origin;
+  std::uint64_t records = 0;
+  std::uint64_t file_bytes = 0;
+  std::string file_hash;
+  static Result<Seal> parse(std::string_view text);
+  [[nodiscard]] std::string text() const;
+};
+// SHA-256 of a file in hex, with its length.
+Result<std::pair<std::uint64_t, std::string>> hash_file(const std::string& path);
+
+}  // namespace ambit::log
