@@ -1,10 +1,10 @@
 #include "mcp/catalogue.h"
 
-#include <utility>
-
 #include "mcp/digest.h"
 
 #include <nlohmann/json.hpp>
+
+#include <utility>
 
 namespace ambit::mcp {
 namespace {
@@ -13,7 +13,8 @@ constexpr std::size_t name_bytes_max = 64;
 constexpr std::size_t suffix_bytes = 9;  // "_" and 8 hex digits
 
 bool is_safe(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+         c == '-';
 }
 
 std::string sanitised(std::string_view name) {
@@ -36,7 +37,8 @@ agents::ToolSpec to_spec(std::string name, const Tool& tool, const CatalogueOpti
   return spec;
 }
 
-void note_unchecked(const rpc::Schema& schema, const std::string& tool, std::vector<std::string>& problems) {
+void note_unchecked(const rpc::Schema& schema, const std::string& tool,
+                    std::vector<std::string>& problems) {
   for (const std::string& what : schema.unchecked()) {
     problems.push_back("tool \"" + tool + "\": not checked: " + what);
   }
@@ -55,8 +57,9 @@ std::string offered_name(std::string_view server, std::string_view tool) {
 }
 
 std::string definition_digest(const Tool& tool) {
-  const rpc::Json definition = {
-      {"description", tool.description}, {"inputSchema", tool.input_schema.json()}, {"name", tool.name}};
+  const rpc::Json definition = {{"description", tool.description},
+                                {"inputSchema", tool.input_schema.json()},
+                                {"name", tool.name}};
   return sha256_hex(rpc::canonical(definition));
 }
 
@@ -83,14 +86,16 @@ Catalogue make_catalogue(std::string_view server, const std::vector<Tool>& tools
       if (compiled) {
         output = std::move(*compiled);
       } else {
-        catalogue.problems.push_back("tool \"" + tool.name + "\": output not checked: " + compiled.error().message);
+        catalogue.problems.push_back("tool \"" + tool.name +
+                                     "\": output not checked: " + compiled.error().message);
       }
     }
     std::string name = offered_name(server, tool.name);
     agents::ToolSpec spec = to_spec(name, tool, options);
     OfferedTool offered{tool.name, std::move(spec), std::move(*input), std::move(output)};
     if (!catalogue.tools.emplace(std::move(name), std::move(offered)).second) {
-      catalogue.problems.push_back("tool \"" + tool.name + "\" left out: another has the same offered name");
+      catalogue.problems.push_back("tool \"" + tool.name +
+                                   "\" left out: another has the same offered name");
     }
   }
   return catalogue;

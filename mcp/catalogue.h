@@ -1,7 +1,12 @@
 #pragma once
 
-// Catalogue: the tools of one server as agents see them: a name that is unique in the fleet and safe in
-// any prompt, the digest of the definition, and the compiled schemas. Made once a listing; sorted by name.
+// Catalogue: the tools of one server as agents see them: a name that is unique in the fleet and
+// safe in any prompt, the digest of the definition, and the compiled schemas. Made once a listing;
+// sorted by name.
+
+#include "agents/ports.h"
+#include "mcp/protocol.h"
+#include "rpc/schema.h"
 
 #include <map>
 #include <optional>
@@ -9,15 +14,11 @@
 #include <string_view>
 #include <vector>
 
-#include "agents/ports.h"
-#include "mcp/protocol.h"
-#include "rpc/schema.h"
-
 namespace ambit::mcp {
 
-// "mcp__<server>__<tool>": letters, digits, '_' and '-' stay, everything else becomes '_'. A name that had
-// to be changed or cut (64 characters at most) ends in 8 hex digits of the original's SHA-256, so
-// two tools never share one, whatever else the server lists.
+// "mcp__<server>__<tool>": letters, digits, '_' and '-' stay, everything else becomes '_'. A name
+// that had to be changed or cut (64 characters at most) ends in 8 hex digits of the original's
+// SHA-256, so two tools never share one, whatever else the server lists.
 std::string offered_name(std::string_view server, std::string_view tool);
 
 // SHA-256 of name, description and input schema in canonical form.

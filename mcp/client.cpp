@@ -1,12 +1,12 @@
 #include "mcp/client.h"
 
-#include <algorithm>
-#include <set>
-#include <utility>
-
 #include "async/race.h"
 
 #include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <set>
+#include <utility>
 
 namespace ambit::mcp {
 namespace {
@@ -29,10 +29,13 @@ std::string joined(const std::vector<std::string>& parts) {
   return text.empty() ? "none" : text;
 }
 
-rpc::Peer::Handlers handlers_for(rpc::Binder& requests, std::function<void(rpc::Notification)> on_notification,
-                                 std::function<void(const rpc::Id&, const std::string&)> on_abandoned) {
+rpc::Peer::Handlers handlers_for(
+    rpc::Binder& requests, std::function<void(rpc::Notification)> on_notification,
+    std::function<void(const rpc::Id&, const std::string&)> on_abandoned) {
   rpc::Peer::Handlers handlers;
-  handlers.on_request = [&requests](rpc::Request request) { return requests.dispatch(std::move(request)); };
+  handlers.on_request = [&requests](rpc::Request request) {
+    return requests.dispatch(std::move(request));
+  };
   handlers.on_notification = std::move(on_notification);
   handlers.on_abandoned = std::move(on_abandoned);
   return handlers;
@@ -44,8 +47,12 @@ Reply refusal(const std::string& what) {
   return reply;
 }
 
-Task<Reply> refuse_sampling(rpc::Request /*request*/) { co_return refusal("sampling"); }
-Task<Reply> refuse_elicitation(rpc::Request /*request*/) { co_return refusal("elicitation"); }
+Task<Reply> refuse_sampling(rpc::Request /*request*/) {
+  co_return refusal("sampling");
+}
+Task<Reply> refuse_elicitation(rpc::Request /*request*/) {
+  co_return refusal("elicitation");
+}
 Task<Reply> no_roots(rpc::Request /*request*/) {
   Reply reply;
   reply.result = Json{{"roots", Json::array()}};
@@ -77,7 +84,8 @@ Client::Client(Connection connection, ClientOptions options)
       transport_(*connection_.input, *connection_.output, options_.stdio),
       peer_(transport_,
             handlers_for(
-                requests_, [this](const rpc::Notification& notification) { on_notification(notification); },
+                requests_,
+                [this](const rpc::Notification& notification) { on_notification(notification); },
                 [this](const rpc::Id& id, const std::string& method) { on_abandoned(id, method); }),
             options_.peer) {
   bind_requests();
@@ -119,7 +127,8 @@ Task<Result<void>> Client::connect() {
     const bool modern = co_await ok(discover());
     if (modern) co_return Result<void>();
     if (options_.era == EraChoice::modern) {
-      co_return Err(Code::unsupported, "the server does not speak MCP " + std::string(modern_version));
+      co_return Err(Code::unsupported,
+                    "the server does not speak MCP " + std::string(modern_version));
     }
   }
   auto done = co_await initialize();
@@ -130,7 +139,8 @@ Task<Result<void>> Client::connect() {
 Task<Result<bool>> Client::discover() {
   server_.era = Era::modern;
   Value params = Json{{"_meta", meta(std::nullopt).json()}};
-  auto reply = co_await within(options_.discover_time, peer_.call(discover_method, std::move(params)));
+  auto reply =
+      co_await within(options_.discover_time, peer_.call(discover_method, std::move(params)));
   server_.era = Era::legacy;
   if (!reply) {
     if (reply.error().code == Code::timeout) co_return false;
@@ -151,7 +161,8 @@ Result<bool> Client::judge_discovery(Reply reply) {
     if (code != unsupported_protocol_version) return false;
   } else {
     // Servers that answer everything with an empty result are older than the method.
-    if (!reply.result.json().is_object() || !reply.result.json().contains("supportedVersions")) return false;
+    if (!reply.result.json().is_object() || !reply.result.json().contains("supportedVersions"))
+      return false;
     DiscoverResult result;
     if (auto read = from_value(reply.result, result); !read) {
       return Err(std::move(read).error().context("server/discover"));
@@ -163,10 +174,11 @@ Result<bool> Client::judge_discovery(Reply reply) {
       return true;
     }
   }
-  if (versions.empty() || std::any_of(versions.begin(), versions.end(), is_legacy_version)) return false;
+  if (versions.empty() || std::any_of(versions.begin(), versions.end(), is_legacy_version))
+    return false;
   return Err(Code::unsupported, "the server speaks only MCP " + joined(versions) + ", we speak " +
-                                    std::string(modern_version) + " and " + std::string(legacy_version) +
-                                    " and older");
+                                    std::string(modern_version) + " and " +
+                                    std::string(legacy_version) + " and older");
 }
 
 Task<Result<void>> Client::initialize() {
@@ -181,8 +193,8 @@ Task<Result<void>> Client::initialize() {
   auto read = from_value(reply->result, result);
   if (!read) co_return Err(std::move(read).error().context(initialize_method));
   if (!is_legacy_version(result.protocol_version)) {
-    co_return Err(Code::unsupported,
-                  "the server wants to speak MCP \"" + result.protocol_version + "\", which we do not know");
+    co_return Err(Code::unsupported, "the server wants to speak MCP \"" + result.protocol_version +
+                                         "\", which we do not know");
   }
   server_ = {Era::legacy, std::move(result.protocol_version), std::move(result.server_info),
              std::move(result.capabilities), std::move(result.instructions)};
@@ -201,7 +213,8 @@ Task<Result<ToolList>> Client::list_tools() {
     for (std::string& why : result.rejected) list.rejected.push_back(std::move(why));
     for (Tool& tool : result.tools) {
       if (names.size() >= options_.tools_max) {
-        co_return Err(Code::exhausted, "tools/list: more than " + std::to_string(options_.tools_max) + " tools");
+        co_return Err(Code::exhausted,
+                      "tools/list: more than " + std::to_string(options_.tools_max) + " tools");
       }
       if (names.insert(tool.name).second) {
         list.tools.push_back(std::move(tool));
@@ -215,7 +228,8 @@ Task<Result<ToolList>> Client::list_tools() {
     }
     cursor = std::move(result.next_cursor);
   }
-  co_return Err(Code::exhausted, "tools/list: more than " + std::to_string(options_.pages_max) + " pages");
+  co_return Err(Code::exhausted,
+                "tools/list: more than " + std::to_string(options_.pages_max) + " pages");
 }
 
 Task<Result<ListToolsResult>> Client::list_page(std::optional<std::string> cursor) {
@@ -292,7 +306,8 @@ void Client::on_notification(const rpc::Notification& notification) {
   }
 }
 
-// The handshake may not be cancelled, and a server that takes no messages is not sent more and more.
+// The handshake may not be cancelled, and a server that takes no messages is not sent more and
+// more.
 void Client::on_abandoned(const rpc::Id& id, const std::string& method) {
   if (method == initialize_method || method == discover_method) return;
   if (cancelling_ >= cancelling_max) return;

@@ -1,16 +1,10 @@
 #pragma once
 
-// Client: talks to one MCP server, of either era, over its stdio. connect() finds the era out (discover
-// first, initialize if that is not understood). Requests of the server are answered: ping and an empty
-// list of roots; sampling and elicitation are refused. Whatever the server does, each call ends:
-// with an answer, Code::timeout, or the reason why the connection ended. Owned by a toolbox or a command.
-
-#include <cstdint>
-#include <functional>
-#include <map>
-#include <optional>
-#include <string>
-#include <vector>
+// Client: talks to one MCP server, of either era, over its stdio. connect() finds the era out
+// (discover first, initialize if that is not understood). Requests of the server are answered: ping
+// and an empty list of roots; sampling and elicitation are refused. Whatever the server does, each
+// call ends: with an answer, Code::timeout, or the reason why the connection ended. Owned by a
+// toolbox or a command.
 
 #include "async/loop.h"
 #include "async/scope.h"
@@ -18,6 +12,13 @@
 #include "mcp/stdio.h"
 #include "rpc/binder.h"
 #include "rpc/peer.h"
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
 
 namespace ambit::mcp {
 
@@ -69,7 +70,8 @@ class Client {
 
   // Once, before anything else.
   Task<Result<void>> connect();
-  // Some servers end at a first message that is not initialize: start it again with EraChoice::legacy.
+  // Some servers end at a first message that is not initialize: start it again with
+  // EraChoice::legacy.
   [[nodiscard]] bool died_at_discovery() const { return died_at_discovery_; }
 
   Task<Result<ToolList>> list_tools();

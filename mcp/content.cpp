@@ -1,10 +1,10 @@
 #include "mcp/content.h"
 
-#include <utility>
-
 #include "rpc/fields.h"
 
 #include <nlohmann/json.hpp>
+
+#include <utility>
 
 namespace ambit::mcp {
 namespace {
@@ -37,7 +37,8 @@ void read_kind(Fields& fields, ContentKind& out) {
       return;
     }
   }
-  fields.fail(fields.path("type"), "must be text, image, audio, resource or resource_link, is \"" + name + "\"");
+  fields.fail(fields.path("type"),
+              "must be text, image, audio, resource or resource_link, is \"" + name + "\"");
 }
 
 void read_resource(Fields& outer, Content& out) {
@@ -59,13 +60,17 @@ Result<Content> read_content(const Json& json, const std::string& path) {
   Fields fields(json, path);
   read_kind(fields, content.kind);
   switch (content.kind) {
-    case ContentKind::text: fields.read("text", content.text); break;
+    case ContentKind::text:
+      fields.read("text", content.text);
+      break;
     case ContentKind::image:
     case ContentKind::audio:
       fields.read("data", content.data);
       fields.read("mimeType", content.mime_type);
       break;
-    case ContentKind::resource: read_resource(fields, content); break;
+    case ContentKind::resource:
+      read_resource(fields, content);
+      break;
     case ContentKind::resource_link:
       fields.read("uri", content.uri);
       fields.read("name", content.name);
@@ -79,7 +84,9 @@ Result<Content> read_content(const Json& json, const std::string& path) {
 Json to_json(const Content& content) {
   Json json = {{"type", name_of(content.kind)}};
   switch (content.kind) {
-    case ContentKind::text: json["text"] = content.text; break;
+    case ContentKind::text:
+      json["text"] = content.text;
+      break;
     case ContentKind::image:
     case ContentKind::audio:
       json["data"] = content.data;
@@ -109,13 +116,16 @@ std::string described(const Content& content) {
   const auto bytes = [&] { return std::to_string(content.data.size() / 4 * 3) + " bytes"; };
   const std::string type = content.mime_type.empty() ? "" : " " + content.mime_type;
   switch (content.kind) {
-    case ContentKind::text: return content.text;
+    case ContentKind::text:
+      return content.text;
     case ContentKind::image:
-    case ContentKind::audio: return std::string("[") + name_of(content.kind) + type + ", " + bytes() + "]";
+    case ContentKind::audio:
+      return std::string("[") + name_of(content.kind) + type + ", " + bytes() + "]";
     case ContentKind::resource:
       if (content.data.empty()) return content.text;
       return "[resource " + content.uri + type + ", " + bytes() + "]";
-    case ContentKind::resource_link: return "[link " + content.name + ": " + content.uri + "]";
+    case ContentKind::resource_link:
+      return "[link " + content.name + ": " + content.uri + "]";
   }
   return "";
 }

@@ -1,12 +1,12 @@
 #pragma once
 
-// What a model gets to read of a tool's result: text as it is, everything else as one line that says what
-// it was. Cut at a bound, between two characters.
+// What a model gets to read of a tool's result: text as it is, everything else as one line that
+// says what it was. Cut at a bound, between two characters.
+
+#include "mcp/protocol.h"
 
 #include <cstddef>
 #include <string>
-
-#include "mcp/protocol.h"
 
 namespace ambit::mcp {
 

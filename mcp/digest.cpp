@@ -1,10 +1,10 @@
 #include "mcp/digest.h"
 
+#include "async/check.h"
+
 #include <openssl/evp.h>
 
 #include <array>
-
-#include "async/check.h"
 
 namespace ambit::mcp {
 

@@ -1,12 +1,12 @@
 #include "mcp/protocol.h"
 
-#include <algorithm>
-#include <array>
-#include <utility>
-
 #include "rpc/fields.h"
 
 #include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <array>
+#include <utility>
 
 namespace ambit::mcp {
 namespace {
@@ -16,7 +16,9 @@ using rpc::Json;
 
 constexpr const char* server_info_key = "io.modelcontextprotocol/serverInfo";
 
-Json to_json(const Implementation& info) { return {{"name", info.name}, {"version", info.version}}; }
+Json to_json(const Implementation& info) {
+  return {{"name", info.name}, {"version", info.version}};
+}
 
 void read_implementation(Fields& outer, const char* key, Implementation& out) {
   const Json* object = outer.find_object(key, true);
@@ -82,7 +84,8 @@ Result<Tool> read_tool(const Json& json, const std::string& path) {
 }  // namespace
 
 bool is_legacy_version(std::string_view version) {
-  constexpr std::array<std::string_view, 4> known = {"2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"};
+  constexpr std::array<std::string_view, 4> known = {"2025-11-25", "2025-06-18", "2025-03-26",
+                                                     "2024-11-05"};
   return std::find(known.begin(), known.end(), version) != known.end();
 }
 
@@ -95,9 +98,10 @@ Result<void> from_value(const Value& value, InitializeParams& out) {
 }
 
 Value to_value(const InitializeParams& params) {
-  return Json{{"protocolVersion", params.protocol_version},
-              {"capabilities", params.capabilities.present() ? params.capabilities.json() : Json::object()},
-              {"clientInfo", to_json(params.client_info)}};
+  return Json{
+      {"protocolVersion", params.protocol_version},
+      {"capabilities", params.capabilities.present() ? params.capabilities.json() : Json::object()},
+      {"clientInfo", to_json(params.client_info)}};
 }
 
 Result<void> from_value(const Value& value, InitializeResult& out) {
@@ -110,9 +114,10 @@ Result<void> from_value(const Value& value, InitializeResult& out) {
 }
 
 Value to_value(const InitializeResult& result) {
-  Json json = {{"protocolVersion", result.protocol_version},
-               {"capabilities", result.capabilities.present() ? result.capabilities.json() : Json::object()},
-               {"serverInfo", to_json(result.server_info)}};
+  Json json = {
+      {"protocolVersion", result.protocol_version},
+      {"capabilities", result.capabilities.present() ? result.capabilities.json() : Json::object()},
+      {"serverInfo", to_json(result.server_info)}};
   if (!result.instructions.empty()) json["instructions"] = result.instructions;
   return json;
 }
@@ -123,7 +128,8 @@ Result<void> from_value(const Value& value, DiscoverResult& out) {
   fields.read_object("capabilities", out.capabilities);
   fields.maybe("instructions", out.instructions);
   read_caching(fields, out.caching);
-  if (const Json* meta = fields.find_object("_meta", false); meta != nullptr && meta->contains(server_info_key)) {
+  if (const Json* meta = fields.find_object("_meta", false);
+      meta != nullptr && meta->contains(server_info_key)) {
     Fields inner(*meta, fields.path("_meta"));
     Implementation info;
     read_implementation(inner, server_info_key, info);
@@ -136,7 +142,8 @@ Result<void> from_value(const Value& value, DiscoverResult& out) {
 Value to_value(const DiscoverResult& result) {
   Json json = {{"resultType", "complete"},
                {"supportedVersions", result.supported_versions},
-               {"capabilities", result.capabilities.present() ? result.capabilities.json() : Json::object()}};
+               {"capabilities",
+                result.capabilities.present() ? result.capabilities.json() : Json::object()}};
   put_caching(json, result.caching);
   if (!result.instructions.empty()) json["instructions"] = result.instructions;
   if (result.server_info) json["_meta"][server_info_key] = to_json(*result.server_info);
@@ -147,7 +154,8 @@ Value to_value(const Tool& tool) {
   Json json = {{"name", tool.name}};
   if (!tool.title.empty()) json["title"] = tool.title;
   if (!tool.description.empty()) json["description"] = tool.description;
-  json["inputSchema"] = tool.input_schema.present() ? tool.input_schema.json() : Json{{"type", "object"}};
+  json["inputSchema"] =
+      tool.input_schema.present() ? tool.input_schema.json() : Json{{"type", "object"}};
   if (tool.output_schema.present()) json["outputSchema"] = tool.output_schema.json();
   const auto hint = [&](const char* key, const std::optional<bool>& set) {
     if (set) json["annotations"][key] = *set;

@@ -1,18 +1,18 @@
 #pragma once
 
-// The MCP messages of a client of tools, as plain structs, for the revisions 2024-11-05 ... 2026-07-28.
-// "Legacy" are those up to 2025-11-25 (initialize), "modern" is 2026-07-28 (no handshake; every request
-// says its version in _meta). from_value() names what is wrong by its path; members that a
-// revision does not know are left out by leaving the field empty.
+// The MCP messages of a client of tools, as plain structs, for the revisions 2024-11-05 ...
+// 2026-07-28. "Legacy" are those up to 2025-11-25 (initialize), "modern" is 2026-07-28 (no
+// handshake; every request says its version in _meta). from_value() names what is wrong by its
+// path; members that a revision does not know are left out by leaving the field empty.
+
+#include "rpc/binder.h"
+#include "rpc/message.h"
 
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "rpc/binder.h"
-#include "rpc/message.h"
 
 namespace ambit::mcp {
 

@@ -1,8 +1,8 @@
 #include "mcp/stdio.h"
 
-#include <utility>
-
 #include "rpc/value.h"
+
+#include <utility>
 
 namespace ambit::mcp {
 namespace {

@@ -1,21 +1,22 @@
 #pragma once
 
-// The stdio transport: one JSON-RPC message a line, over any pair of streams. A line has a bound, the queue
-// towards the server has a bound, and what the server prints on stderr is read for ever but only its end
-// is kept. Who owns the process behind the streams is the Connection's business (a jail, a test).
-
-#include <cstddef>
-#include <memory>
-#include <string>
+// The stdio transport: one JSON-RPC message a line, over any pair of streams. A line has a bound,
+// the queue towards the server has a bound, and what the server prints on stderr is read for ever
+// but only its end is kept. Who owns the process behind the streams is the Connection's business (a
+// jail, a test).
 
 #include "async/channel.h"
 #include "io/stream.h"
 #include "rpc/peer.h"
 
+#include <cstddef>
+#include <memory>
+#include <string>
+
 namespace ambit::mcp {
 
-// A server's three streams; `owner` keeps them (and the process behind them) alive. Letting go of the
-// owner must end the server.
+// A server's three streams; `owner` keeps them (and the process behind them) alive. Letting go of
+// the owner must end the server.
 struct Connection {
   std::shared_ptr<void> owner;
   io::Stream* input = nullptr;   // its stdin: we write
@@ -48,7 +49,7 @@ class StdioTransport final : public rpc::Transport {
   io::Stream& output_;
   StdioLimits limits_;
   Channel<std::string> outgoing_;
-  std::string buffer_;        // read and not yet given away, from `begin_` on
+  std::string buffer_;  // read and not yet given away, from `begin_` on
   std::size_t begin_ = 0;
   std::size_t searched_ = 0;  // no line break between begin_ and here
 };

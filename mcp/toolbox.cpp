@@ -1,11 +1,12 @@
 #include "mcp/toolbox.h"
 
-#include <algorithm>
-#include <utility>
-
+#include "async/race.h"
 #include "mcp/content.h"
 
 #include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <utility>
 
 namespace ambit::mcp {
 namespace {
@@ -26,9 +27,11 @@ Outcome failed(OutcomeKind kind, std::string content, std::string detail) {
 // What went wrong between us and the server, as the model and the record see it.
 Outcome from_error(const std::string& server, const Error& error) {
   if (error.code == Code::timeout) {
-    return failed(OutcomeKind::timeout, "error: the tool did not answer in time", server + ": " + error.message);
+    return failed(OutcomeKind::timeout, "error: the tool did not answer in time",
+                  server + ": " + error.message);
   }
-  return failed(OutcomeKind::protocol_error, "error: the tool's server failed", server + ": " + error.message);
+  return failed(OutcomeKind::protocol_error, "error: the tool's server failed",
+                server + ": " + error.message);
 }
 
 // Whether starting again can help.
@@ -40,7 +43,8 @@ Result<Value> read_arguments(const OfferedTool& tool, const std::string& text) {
   rpc::ParseLimits limits;
   limits.bytes_max = arguments_bytes_max;
   Value arguments = TRY(Value::parse(text.empty() ? "{}" : text, limits));
-  if (!arguments.json().is_object()) return Err(Code::invalid, "$: the arguments must be a JSON object");
+  if (!arguments.json().is_object())
+    return Err(Code::invalid, "$: the arguments must be a JSON object");
   TRY(tool.input.validate(arguments.json()));
   return arguments;
 }
@@ -51,9 +55,12 @@ McpToolbox::McpToolbox(std::string server, Connect connect, ToolboxOptions optio
     : server_(std::move(server)),
       connect_(std::move(connect)),
       options_(std::move(options)),
+      era_(options_.client.era),
       in_flight_(options_.calls_at_once) {}
 
-const ServerFacts* McpToolbox::server() const { return session_ ? &session_->client.server() : nullptr; }
+const ServerFacts* McpToolbox::server() const {
+  return session_ ? &session_->client.server() : nullptr;
+}
 
 Task<Result<std::vector<agents::ToolSpec>>> McpToolbox::list() {
   auto opened = co_await session();
@@ -61,12 +68,13 @@ Task<Result<std::vector<agents::ToolSpec>>> McpToolbox::list() {
   const SessionPointer current = std::move(*opened);
   if (current->client.take_tools_changed()) {
     auto refreshed = co_await refresh(*current);
-    if (!refreshed) co_return Err(std::move(refreshed).error().context("MCP server \"" + server_ + "\""));
+    if (!refreshed)
+      co_return Err(std::move(refreshed).error().context("MCP server \"" + server_ + "\""));
   }
-  std::vector<agents::ToolSpec> specs = current->catalogue.specs();
+  std::vector<agents::ToolSpec> specs = current->catalogue->specs();
   listed_.clear();
   for (const agents::ToolSpec& spec : specs) listed_[spec.name] = spec.digest;
-  problems_ = current->catalogue.problems;
+  problems_ = current->catalogue->problems;
   co_return specs;
 }
 
@@ -79,14 +87,17 @@ void McpToolbox::note_death() {
   last_death_ = Loop::current().now();
 }
 
+void McpToolbox::bury(const SessionPointer& session) {
+  if (!session || session != session_ || !session->client.ended()) return;
+  note_death();
+  session_.reset();
+}
+
 // The living session, or a new one. One caller at a time connects; the others wait for it.
 Task<Result<McpToolbox::SessionPointer>> McpToolbox::session() {
   auto permit = co_await connecting_.acquire();
   if (session_ && !session_->client.ended()) co_return session_;
-  if (session_) {
-    note_death();
-    session_.reset();
-  }
+  bury(session_);
   auto opened = co_await open();
   if (!opened) co_return Err(std::move(opened).error().context("MCP server \"" + server_ + "\""));
   session_ = std::move(*opened);
@@ -105,7 +116,7 @@ Task<Result<McpToolbox::SessionPointer>> McpToolbox::open() {
       const Duration pause = std::min(options_.pause_max, options_.pause_first * (1 << doublings));
       co_await delay(pause);
     }
-    auto opened = co_await open_once(options_.client.era);
+    auto opened = co_await open_once();
     if (opened) co_return std::move(opened);
     last = std::move(opened).error();
     note_death();
@@ -114,18 +125,19 @@ Task<Result<McpToolbox::SessionPointer>> McpToolbox::open() {
   co_return Err(std::move(last));
 }
 
-Task<Result<McpToolbox::SessionPointer>> McpToolbox::open_once(EraChoice era) {
+Task<Result<McpToolbox::SessionPointer>> McpToolbox::open_once() {
   ++starts_;
-  const Connection connection = co_await ok(connect_());
+  auto connection = co_await with_timeout(options_.start_time, connect_());
+  if (!connection) co_return Err(std::move(connection).error().context("starting it"));
   ClientOptions options = options_.client;
-  options.era = era;
-  auto fresh = std::make_shared<Session>(connection, std::move(options));
+  options.era = era_;
+  auto fresh = std::make_shared<Session>(std::move(*connection), std::move(options));
   auto connected = co_await fresh->client.connect();
   if (!connected) {
-    if (era == EraChoice::automatic && fresh->client.died_at_discovery()) {
-      // Older servers end at a message that they do not know: the next start does not ask.
-      options_.client.era = EraChoice::legacy;
-    }
+    // Older servers end at a message that they do not know: then the next start does not ask. If
+    // that fails too, it was something else.
+    const bool silent_end = era_ == EraChoice::automatic && fresh->client.died_at_discovery();
+    era_ = silent_end ? EraChoice::legacy : options_.client.era;
     co_return Err(std::move(connected).error());
   }
   auto refreshed = co_await refresh(*fresh);
@@ -135,7 +147,8 @@ Task<Result<McpToolbox::SessionPointer>> McpToolbox::open_once(EraChoice era) {
 
 Task<Result<void>> McpToolbox::refresh(Session& session) {
   auto list = co_await ok(session.client.list_tools());
-  session.catalogue = make_catalogue(server_, list.tools, std::move(list.rejected), options_.catalogue);
+  session.catalogue = std::make_shared<const Catalogue>(
+      make_catalogue(server_, list.tools, std::move(list.rejected), options_.catalogue));
   co_return Result<void>();
 }
 
@@ -152,24 +165,31 @@ Task<Outcome> McpToolbox::call_now(agents::ToolCall call) {
   auto opened = co_await session();
   if (!opened) co_return from_error(server_, opened.error());
   const SessionPointer current = std::move(*opened);
-  const auto at = current->catalogue.tools.find(call.name);
-  if (at == current->catalogue.tools.end()) {
+  // A listing beside this call may put another catalogue in its place.
+  const std::shared_ptr<const Catalogue> catalogue = current->catalogue;
+  const auto at = catalogue->tools.find(call.name);
+  if (at == catalogue->tools.end()) {
     const std::string what = "there is no tool \"" + call.name + "\"";
     co_return failed(OutcomeKind::bad_arguments, "error: " + what, server_ + ": " + what);
   }
-  const OfferedTool tool = at->second;
+  const OfferedTool& tool = at->second;
   const auto listed = listed_.find(call.name);
   if (listed != listed_.end() && listed->second != tool.spec.digest) {
-    co_return failed(OutcomeKind::protocol_error, "error: the tool is not what it was when it was offered",
-                     server_ + ": the definition of " + tool.raw_name + " has changed since it was listed");
+    co_return failed(
+        OutcomeKind::protocol_error, "error: the tool is not what it was when it was offered",
+        server_ + ": the definition of " + tool.raw_name + " has changed since it was listed");
   }
   auto arguments = read_arguments(tool, call.arguments);
   if (!arguments) {
     const std::string& why = arguments.error().message;
     co_return failed(OutcomeKind::bad_arguments, "error: the arguments do not fit: " + why, why);
   }
-  auto answer = co_await current->client.call_tool(tool.raw_name, std::move(*arguments), options_.call);
-  if (!answer) co_return from_error(server_, answer.error());
+  auto answer =
+      co_await current->client.call_tool(tool.raw_name, std::move(*arguments), options_.call);
+  if (!answer) {
+    bury(current);
+    co_return from_error(server_, answer.error());
+  }
   deaths_ = 0;
   co_return judge(tool, std::move(*answer));
 }
@@ -178,7 +198,8 @@ Outcome McpToolbox::judge(const OfferedTool& tool, ToolAnswer answer) const {
   if (answer.fault) {
     const Error error = rpc::to_error(*answer.fault);
     const std::string_view shown = rpc::utf8_prefix(answer.fault->message, 2000);
-    return failed(OutcomeKind::tool_error, "error: " + std::string(shown), server_ + ": " + error.message);
+    return failed(OutcomeKind::tool_error, "error: " + std::string(shown),
+                  server_ + ": " + error.message);
   }
   const CallToolResult& result = answer.result;
   if (tool.output && !result.is_error) {
@@ -188,8 +209,9 @@ Outcome McpToolbox::judge(const OfferedTool& tool, ToolAnswer answer) const {
     }
     const auto fits = tool.output->validate(result.structured.json());
     if (!fits) {
-      return failed(OutcomeKind::protocol_error, "error: the tool's server failed",
-                    server_ + ": structuredContent of " + tool.raw_name + ": " + fits.error().message);
+      return failed(
+          OutcomeKind::protocol_error, "error: the tool's server failed",
+          server_ + ": structuredContent of " + tool.raw_name + ": " + fits.error().message);
     }
   }
   Flattened flat = flatten(result, options_.content_bytes_max);
@@ -201,6 +223,7 @@ Outcome McpToolbox::judge(const OfferedTool& tool, ToolAnswer answer) const {
   }
   if (result.is_error) {
     outcome.kind = OutcomeKind::tool_error;
+    if (outcome.content.rfind("error", 0) != 0) outcome.content = "error: " + outcome.content;
   } else if (flat.truncated) {
     outcome.kind = OutcomeKind::output_limit;
   }

@@ -1,8 +1,14 @@
 #pragma once
 
-// McpToolbox: the tools of one MCP server behind the Toolbox port. It starts the server when it is first
-// needed, again (with growing pauses, a bounded number of times) when it has died, checks arguments
-// before anything is sent, and refuses a tool whose definition is no longer the one that was listed.
+// McpToolbox: the tools of one MCP server behind the Toolbox port. It starts the server when it is
+// first needed, again (with growing pauses, a bounded number of times) when it has died, checks
+// arguments before anything is sent, and refuses a tool whose definition is no longer the one that
+// was listed.
+
+#include "agents/ports.h"
+#include "async/channel.h"
+#include "mcp/catalogue.h"
+#include "mcp/client.h"
 
 #include <cstdint>
 #include <functional>
@@ -10,11 +16,6 @@
 #include <memory>
 #include <string>
 #include <vector>
-
-#include "agents/ports.h"
-#include "async/channel.h"
-#include "mcp/catalogue.h"
-#include "mcp/client.h"
 
 namespace ambit::mcp {
 
@@ -27,8 +28,10 @@ struct ToolboxOptions {
   CatalogueOptions catalogue;
   std::size_t calls_at_once = 32;  // more wait for their turn
   std::size_t content_bytes_max = 64 << 10;
-  int starts_max = 3;   // attempts of one list() or call() to get a connection
-  int deaths_max = 8;   // in a row without one good answer; then the server is given up for `cool_down`
+  Duration start_time = std::chrono::seconds(30);  // of Connect
+  int starts_max = 3;  // attempts of one list() or call() to get a connection
+  int deaths_max =
+      8;  // in a row without one good answer; then the server is given up for `cool_down`
   Duration pause_first = std::chrono::milliseconds(100);
   Duration pause_max = std::chrono::seconds(5);
   Duration cool_down = std::chrono::seconds(60);
@@ -51,17 +54,20 @@ class McpToolbox final : public agents::Toolbox {
  private:
   // One life of the server. Calls share it, so that it outlives a restart beside them.
   struct Session {
-    Session(Connection connection, ClientOptions options) : client(std::move(connection), std::move(options)) {}
-    Catalogue catalogue;
+    Session(Connection connection, ClientOptions options)
+        : client(std::move(connection), std::move(options)) {}
+    std::shared_ptr<const Catalogue> catalogue;
     Client client;
   };
   using SessionPointer = std::shared_ptr<Session>;
 
   Task<Result<SessionPointer>> session();
   Task<Result<SessionPointer>> open();
-  Task<Result<SessionPointer>> open_once(EraChoice era);
+  Task<Result<SessionPointer>> open_once();
   Task<Result<void>> refresh(Session& session);
   void note_death();
+  // Lets go of a session that has ended, unless that was done before.
+  void bury(const SessionPointer& session);
   Task<agents::Outcome> call_now(agents::ToolCall call);
   agents::Outcome judge(const OfferedTool& tool, ToolAnswer answer) const;
   [[nodiscard]] bool given_up() const;
@@ -69,6 +75,7 @@ class McpToolbox final : public agents::Toolbox {
   std::string server_;
   Connect connect_;
   ToolboxOptions options_;
+  EraChoice era_;  // of the next start
   SessionPointer session_;
   std::map<std::string, std::string> listed_;  // offered name -> digest, as last listed
   std::vector<std::string> problems_;

@@ -11,7 +11,9 @@ Result<void> from_value(const Value& value, Empty& /*out*/) {
   return {};
 }
 
-Value to_value(const Empty& /*empty*/) { return Json::object(); }
+Value to_value(const Empty& /*empty*/) {
+  return Json::object();
+}
 
 void Binder::bind_raw(std::string method, std::function<Task<Reply>(Request)> function) {
   const bool fresh = table_.emplace(std::move(method), std::move(function)).second;

@@ -1,18 +1,19 @@
 #pragma once
 
 // Binder: a method table from typed functions. bind("tools/call", f) takes a callable
-// Task<Result<R>>(P) or Result<R>(P), where the params struct P has `Result<void> from_value(const Value&,
-// P&)` and the result R has `Value to_value(const R&)`, found beside the structs. Params that do not
-// fit are answered with -32602 and the path to the fault; an Error becomes the number of message.h's table.
+// Task<Result<R>>(P) or Result<R>(P), where the params struct P has `Result<void> from_value(const
+// Value&, P&)` and the result R has `Value to_value(const R&)`, found beside the structs. Params
+// that do not fit are answered with -32602 and the path to the fault; an Error becomes the number
+// of message.h's table.
+
+#include "async/task.h"
+#include "rpc/message.h"
 
 #include <functional>
 #include <map>
 #include <string>
 #include <type_traits>
 #include <utility>
-
-#include "async/task.h"
-#include "rpc/message.h"
 
 namespace ambit::rpc {
 
@@ -76,7 +77,8 @@ class Binder {
     });
   }
   template <class P, class R>
-  static Task<Reply> call_later(const std::function<Task<Result<R>>(P)>* function, Request request) {
+  static Task<Reply> call_later(const std::function<Task<Result<R>>(P)>* function,
+                                Request request) {
     P params;
     const auto read = from_value(request.params, params);
     if (!read) co_return bad_params(read.error());

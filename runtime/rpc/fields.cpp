@@ -1,8 +1,8 @@
 #include "rpc/fields.h"
 
-#include <utility>
-
 #include <nlohmann/json.hpp>
+
+#include <utility>
 
 namespace ambit::rpc {
 
@@ -14,7 +14,9 @@ Fields::Fields(const Json& json, std::string path) : json_(json), path_(std::mov
   if (!json_.is_object()) fail(path_, "must be an object");
 }
 
-std::string Fields::path(const char* key) const { return path_ + "." + key; }
+std::string Fields::path(const char* key) const {
+  return path_ + "." + key;
+}
 
 void Fields::fail(const std::string& at, const std::string& what) {
   if (!fault_) fault_ = Error{Code::invalid, at + ": " + what};
@@ -56,11 +58,21 @@ void Fields::get(const char* key, T& out, Is is, const char* what, bool required
 }
 
 namespace {
-bool is_string(const Json& json) { return json.is_string(); }
-bool is_number(const Json& json) { return json.is_number(); }
-bool is_bool(const Json& json) { return json.is_boolean(); }
-bool is_object(const Json& json) { return json.is_object(); }
-bool is_any(const Json& /*json*/) { return true; }
+bool is_string(const Json& json) {
+  return json.is_string();
+}
+bool is_number(const Json& json) {
+  return json.is_number();
+}
+bool is_bool(const Json& json) {
+  return json.is_boolean();
+}
+bool is_object(const Json& json) {
+  return json.is_object();
+}
+bool is_any(const Json& /*json*/) {
+  return true;
+}
 bool is_integer(const Json& json) {
   if (!json.is_number_integer()) return false;
   return !json.is_number_unsigned() || json.get<std::uint64_t>() <= std::uint64_t{INT64_MAX};
@@ -72,13 +84,21 @@ constexpr const char* a_bool = "must be true or false";
 constexpr const char* an_object = "must be an object";
 }  // namespace
 
-void Fields::read(const char* key, std::string& out) { get(key, out, is_string, a_string, true); }
+void Fields::read(const char* key, std::string& out) {
+  get(key, out, is_string, a_string, true);
+}
 void Fields::read(const char* key, std::int64_t& out) {
   get(key, out, is_integer, an_integer, true);
 }
-void Fields::read(const char* key, double& out) { get(key, out, is_number, a_number, true); }
-void Fields::read(const char* key, bool& out) { get(key, out, is_bool, a_bool, true); }
-void Fields::read(const char* key, Value& out) { get(key, out, is_any, "", true); }
+void Fields::read(const char* key, double& out) {
+  get(key, out, is_number, a_number, true);
+}
+void Fields::read(const char* key, bool& out) {
+  get(key, out, is_bool, a_bool, true);
+}
+void Fields::read(const char* key, Value& out) {
+  get(key, out, is_any, "", true);
+}
 void Fields::read_object(const char* key, Value& out) {
   get(key, out, is_object, an_object, true);
 }
@@ -93,7 +113,9 @@ void Fields::read(const char* key, std::vector<std::string>& out) {
     out.push_back((*array)[i].get<std::string>());
   }
 }
-void Fields::maybe(const char* key, std::string& out) { get(key, out, is_string, a_string, false); }
+void Fields::maybe(const char* key, std::string& out) {
+  get(key, out, is_string, a_string, false);
+}
 void Fields::maybe(const char* key, std::optional<std::string>& out) {
   get(key, out, is_string, a_string, false);
 }
@@ -106,7 +128,9 @@ void Fields::maybe(const char* key, std::optional<double>& out) {
 void Fields::maybe(const char* key, std::optional<bool>& out) {
   get(key, out, is_bool, a_bool, false);
 }
-void Fields::maybe(const char* key, Value& out) { get(key, out, is_any, "", false); }
+void Fields::maybe(const char* key, Value& out) {
+  get(key, out, is_any, "", false);
+}
 void Fields::maybe_object(const char* key, Value& out) {
   get(key, out, is_object, an_object, false);
 }

@@ -1,14 +1,15 @@
 #pragma once
 
-// Fields: reads the members of a JSON object into a struct and remembers the first thing that is wrong,
-// with its path ("$.tools[2].name: must be a string"). Unknown members are ignored: protocols grow.
+// Fields: reads the members of a JSON object into a struct and remembers the first thing that is
+// wrong, with its path ("$.tools[2].name: must be a string"). Unknown members are ignored:
+// protocols grow.
+
+#include "rpc/value.h"
 
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include "rpc/value.h"
 
 namespace ambit::rpc {
 

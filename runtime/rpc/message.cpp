@@ -1,10 +1,10 @@
 #include "rpc/message.h"
 
-#include <utility>
-
 #include "rpc/fields.h"
 
 #include <nlohmann/json.hpp>
+
+#include <utility>
 
 namespace ambit::rpc {
 namespace {
@@ -13,16 +13,16 @@ struct Row {
   Code code;
   std::int64_t fault_code;
 };
-// From us to the wire the first row of a Code counts, from the wire to us the row of the number. The
-// numbers -32000 ... -32019 are free for implementations and mean nothing to others.
+// From us to the wire the first row of a Code counts, from the wire to us the row of the number.
+// The numbers -32000 ... -32019 are free for implementations and mean nothing to others.
 constexpr Row table[] = {
-    {Code::invalid, invalid_params},       {Code::unsupported, method_not_found},
-    {Code::internal, internal_error},      {Code::invalid, parse_error},
-    {Code::invalid, invalid_request},      {Code::not_found, invalid_params},
-    {Code::denied, -32001},                {Code::unavailable, -32003},
-    {Code::exhausted, -32004},             {Code::timeout, -32005},
-    {Code::conflict, -32006},              {Code::closed, -32007},
-    {Code::invalid, -32020},               {Code::unsupported, -32021},
+    {Code::invalid, invalid_params},  {Code::unsupported, method_not_found},
+    {Code::internal, internal_error}, {Code::invalid, parse_error},
+    {Code::invalid, invalid_request}, {Code::not_found, invalid_params},
+    {Code::denied, -32001},           {Code::unavailable, -32003},
+    {Code::exhausted, -32004},        {Code::timeout, -32005},
+    {Code::conflict, -32006},         {Code::closed, -32007},
+    {Code::invalid, -32020},          {Code::unsupported, -32021},
     {Code::unsupported, -32022},
 };
 
@@ -107,16 +107,20 @@ Code to_code(std::int64_t fault_code) {
   return Code::internal;
 }
 
-Fault to_fault(const Error& error) { return Fault{to_fault_code(error.code), error.message, {}}; }
+Fault to_fault(const Error& error) {
+  return Fault{to_fault_code(error.code), error.message, {}};
+}
 
 Error to_error(const Fault& fault) {
-  return Error{to_code(fault.code), fault.message + " (JSON-RPC error " + std::to_string(fault.code) + ")"};
+  return Error{to_code(fault.code),
+               fault.message + " (JSON-RPC error " + std::to_string(fault.code) + ")"};
 }
 
 Result<Message> decode(std::string_view text, const ParseLimits& limits) {
   const Value value = TRY(Value::parse(text, limits));
   const Json& json = value.json();
-  if (json.is_array()) return Err(Code::unsupported, "$: a JSON-RPC batch; send one message at a time");
+  if (json.is_array())
+    return Err(Code::unsupported, "$: a JSON-RPC batch; send one message at a time");
   if (!json.is_object()) return Err(Code::invalid, "$: must be an object");
   const auto version = json.find("jsonrpc");
   if (version == json.end() || *version != "2.0") {

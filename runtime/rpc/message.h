@@ -4,13 +4,13 @@
 // bounded size and depth; a batch (an array) is refused, as MCP since 2025-06-18 and A2A ask for.
 // The table between our Codes and JSON-RPC's numbers stands here and nowhere else.
 
+#include "rpc/value.h"
+
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
-
-#include "rpc/value.h"
 
 namespace ambit::rpc {
 

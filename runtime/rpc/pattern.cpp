@@ -28,26 +28,34 @@ Ranges inverted(Ranges ranges) {
 
 const Ranges digits = {{'0', '9'}};
 const Ranges word = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
-const Ranges space = {{9, 13},         {' ', ' '},       {0xA0, 0xA0},     {0x1680, 0x1680},
+const Ranges space = {{9, 13},          {' ', ' '},       {0xA0, 0xA0},     {0x1680, 0x1680},
                       {0x2000, 0x200A}, {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F},
                       {0x3000, 0x3000}, {0xFEFF, 0xFEFF}};
 const Ranges line_ends = {{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}};
 
 std::optional<Ranges> named_class(char32_t letter) {
   switch (letter) {
-    case 'd': return digits;
-    case 'D': return inverted(digits);
-    case 'w': return word;
-    case 'W': return inverted(word);
-    case 's': return space;
-    case 'S': return inverted(space);
-    default: return std::nullopt;
+    case 'd':
+      return digits;
+    case 'D':
+      return inverted(digits);
+    case 'w':
+      return word;
+    case 'W':
+      return inverted(word);
+    case 's':
+      return space;
+    case 'S':
+      return inverted(space);
+    default:
+      return std::nullopt;
   }
 }
 
 bool is_word(char32_t point) {
-  return std::any_of(word.begin(), word.end(),
-                     [&](const auto& range) { return point >= range.first && point <= range.second; });
+  return std::any_of(word.begin(), word.end(), [&](const auto& range) {
+    return point >= range.first && point <= range.second;
+  });
 }
 
 int hex_digit(char32_t point) {
@@ -59,8 +67,8 @@ int hex_digit(char32_t point) {
 
 }  // namespace
 
-// A recursive descent over the expression that appends instructions as it goes. A repeat copies what it
-// repeats, so the size of the program bounds counted repeats inside each other.
+// A recursive descent over the expression that appends instructions as it goes. A repeat copies
+// what it repeats, so the size of the program bounds counted repeats inside each other.
 class PatternCompiler {
  public:
   explicit PatternCompiler(std::string_view expression) : text_(to_code_points(expression)) {}
@@ -80,7 +88,8 @@ class PatternCompiler {
     return Err(Code::invalid, what + " at character " + std::to_string(at_));
   }
   tl::unexpected<Error> unsupported(const std::string& what) const {
-    return Err(Code::unsupported, what + " at character " + std::to_string(at_) + " is not supported");
+    return Err(Code::unsupported,
+               what + " at character " + std::to_string(at_) + " is not supported");
   }
   [[nodiscard]] bool more() const { return at_ < text_.size(); }
   [[nodiscard]] bool looking_at(std::string_view ascii) const {
@@ -93,10 +102,13 @@ class PatternCompiler {
     at_ += ascii.size();
     return true;
   }
-  [[nodiscard]] std::uint32_t here() const { return static_cast<std::uint32_t>(out_.program_.size()); }
+  [[nodiscard]] std::uint32_t here() const {
+    return static_cast<std::uint32_t>(out_.program_.size());
+  }
 
   Result<void> emit(Op op, std::uint32_t a, std::uint32_t b) {
-    if (out_.program_.size() >= instructions_max) return Err(Code::exhausted, "the pattern is too large");
+    if (out_.program_.size() >= instructions_max)
+      return Err(Code::exhausted, "the pattern is too large");
     out_.program_.push_back({op, a, b});
     return {};
   }
@@ -108,7 +120,8 @@ class PatternCompiler {
   Result<void> insert(std::uint32_t start, Op op, std::uint32_t a, std::uint32_t b) {
     TRY(emit(Op::match, 0, 0));
     auto& program = out_.program_;
-    for (std::size_t i = program.size() - 1; i > start; --i) program[i] = moved(program[i - 1], start, 1);
+    for (std::size_t i = program.size() - 1; i > start; --i)
+      program[i] = moved(program[i - 1], start, 1);
     program[start] = {op, a, b};
     return {};
   }
@@ -225,7 +238,8 @@ class PatternCompiler {
     const std::size_t before = at_;
     std::uint32_t value = 0;
     while (more() && text_[at_] >= '0' && text_[at_] <= '9') {
-      value = std::min<std::uint32_t>(value * 10 + static_cast<std::uint32_t>(text_[at_++] - '0'), 1'000'000);
+      value = std::min<std::uint32_t>(value * 10 + static_cast<std::uint32_t>(text_[at_++] - '0'),
+                                      1'000'000);
     }
     if (at_ == before) return std::nullopt;
     return value;
@@ -281,23 +295,33 @@ class PatternCompiler {
     if (auto ranges = named_class(letter)) return std::move(*ranges);
     const auto one = [](char32_t point) { return Ranges{{point, point}}; };
     switch (letter) {
-      case 'n': return one('\n');
-      case 'r': return one('\r');
-      case 't': return one('\t');
-      case 'f': return one('\f');
-      case 'v': return one('\v');
-      case '0': return one(0);
+      case 'n':
+        return one('\n');
+      case 'r':
+        return one('\r');
+      case 't':
+        return one('\t');
+      case 'f':
+        return one('\f');
+      case 'v':
+        return one('\v');
+      case '0':
+        return one(0);
       case 'c': {
         const bool is_letter = more() && ((text_[at_] >= 'a' && text_[at_] <= 'z') ||
                                           (text_[at_] >= 'A' && text_[at_] <= 'Z'));
         if (!is_letter) return fault("\\c without a letter");
         return one(text_[at_++] & 31U);
       }
-      case 'x': return one(TRY(hex(2)));
-      case 'u': return one(TRY(unicode()));
+      case 'x':
+        return one(TRY(hex(2)));
+      case 'u':
+        return one(TRY(unicode()));
       case 'p':
-      case 'P': return unsupported("a Unicode property (\\p)");
-      default: break;
+      case 'P':
+        return unsupported("a Unicode property (\\p)");
+      default:
+        break;
     }
     const bool alphabetic = (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z');
     if (alphabetic) return fault("an unknown escape");
@@ -370,8 +394,8 @@ Result<Pattern> Pattern::compile(std::string_view expression) {
   return PatternCompiler(expression).compile();
 }
 
-// Adds to `list` the sets that can come next from `start` without reading; `seen` holds `mark` where
-// an instruction was visited at this position.
+// Adds to `list` the sets that can come next from `start` without reading; `seen` holds `mark`
+// where an instruction was visited at this position.
 void Pattern::follow(std::uint32_t start, bool at_begin, bool at_end, bool at_boundary,
                      std::vector<std::uint32_t>& list, std::vector<std::uint32_t>& seen,
                      std::uint32_t mark) const {
@@ -384,12 +408,16 @@ void Pattern::follow(std::uint32_t start, bool at_begin, bool at_end, bool at_bo
     const Instruction& instruction = program_[at];
     switch (instruction.op) {
       case Op::set:
-      case Op::match: list.push_back(at); break;
+      case Op::match:
+        list.push_back(at);
+        break;
       case Op::split:
         stack.push_back(instruction.b);
         stack.push_back(instruction.a);
         break;
-      case Op::jump: stack.push_back(instruction.a); break;
+      case Op::jump:
+        stack.push_back(instruction.a);
+        break;
       case Op::begin:
         if (at_begin) stack.push_back(at + 1);
         break;
@@ -443,7 +471,11 @@ std::u32string to_code_points(std::string_view text) {
   out.reserve(text.size());
   for (std::size_t i = 0; i < text.size();) {
     const auto lead = static_cast<unsigned char>(text[i]);
-    const std::size_t length = lead < 0x80 ? 1 : lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC0 ? 2 : 0;
+    const std::size_t length = lead < 0x80    ? 1
+                               : lead >= 0xF0 ? 4
+                               : lead >= 0xE0 ? 3
+                               : lead >= 0xC0 ? 2
+                                              : 0;
     char32_t point = length == 1 ? lead : length == 0 ? 0 : lead & (0x7FU >> length);
     bool good = length > 0 && i + length <= text.size();
     for (std::size_t k = 1; good && k < length; ++k) {
@@ -457,6 +489,8 @@ std::u32string to_code_points(std::string_view text) {
   return out;
 }
 
-std::size_t count_code_points(std::string_view text) { return to_code_points(text).size(); }
+std::size_t count_code_points(std::string_view text) {
+  return to_code_points(text).size();
+}
 
 }  // namespace ambit::rpc

@@ -1,17 +1,18 @@
 #pragma once
 
-// Pattern: the regular expressions of JSON Schema (`pattern`, `patternProperties`), matched in time linear
-// in the text: a server's schema must not be able to hang us. It is the part of ECMAScript that needs no
-// backtracking: literals, classes, escapes, groups, alternation, counted repeats, anchors, \b. Lookaround,
-// back references and \p{...} beyond a few letters are refused at compile time, by name.
+// Pattern: the regular expressions of JSON Schema (`pattern`, `patternProperties`), matched in time
+// linear in the text: a server's schema must not be able to hang us. It is the part of ECMAScript
+// that needs no backtracking: literals, classes, escapes, groups, alternation, counted repeats,
+// anchors, \b. Lookaround, back references and \p{...} beyond a few letters are refused at compile
+// time, by name.
+
+#include "async/result.h"
 
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include "async/result.h"
 
 namespace ambit::rpc {
 

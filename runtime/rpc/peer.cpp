@@ -1,8 +1,8 @@
 #include "rpc/peer.h"
 
-#include <utility>
-
 #include "async/race.h"
+
+#include <utility>
 
 namespace ambit::rpc {
 namespace {
@@ -23,7 +23,8 @@ struct Peer::Call {
   bool sent = false;
   bool done = false;
 
-  Call(Peer& owner, std::string called) : peer(owner), id(owner.next_id_++), method(std::move(called)) {}
+  Call(Peer& owner, std::string called)
+      : peer(owner), id(owner.next_id_++), method(std::move(called)) {}
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
   ~Call() {
@@ -155,8 +156,9 @@ bool Peer::accept_reply(Reply reply) {
 
 bool Peer::garbage(const std::string& what) {
   if (++counts_.garbage <= limits_.garbage_max) return true;
-  end(Error{Code::invalid, "the other side does not speak JSON-RPC: " + std::to_string(counts_.garbage) +
-                               " messages were wrong, the last: " + what});
+  end(Error{Code::invalid,
+            "the other side does not speak JSON-RPC: " + std::to_string(counts_.garbage) +
+                " messages were wrong, the last: " + what});
   return false;
 }
 

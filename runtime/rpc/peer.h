@@ -1,9 +1,15 @@
 #pragma once
 
-// Peer: one end of a JSON-RPC connection. It makes calls, answers calls and passes notifications on, over
-// any transport of whole messages. Destroying the task of a call withdraws it: the pending entry goes, the
-// `on_abandoned` hook hears of it (MCP then sends notifications/cancelled), and a late reply is dropped.
-// The peer ends when the transport ends or the other side passes a bound; then every call fails with why.
+// Peer: one end of a JSON-RPC connection. It makes calls, answers calls and passes notifications
+// on, over any transport of whole messages. Destroying the task of a call withdraws it: the pending
+// entry goes, the `on_abandoned` hook hears of it (MCP then sends notifications/cancelled), and a
+// late reply is dropped. The peer ends when the transport ends or the other side passes a bound;
+// then every call fails with why.
+
+#include "async/channel.h"
+#include "async/pending.h"
+#include "async/scope.h"
+#include "rpc/message.h"
 
 #include <cstdint>
 #include <functional>
@@ -12,14 +18,10 @@
 #include <optional>
 #include <string>
 
-#include "async/channel.h"
-#include "async/pending.h"
-#include "async/scope.h"
-#include "rpc/message.h"
-
 namespace ambit::rpc {
 
-// Whole messages, in order. receive() gives Code::closed at the end of the stream; one receiver at a time.
+// Whole messages, in order. receive() gives Code::closed at the end of the stream; one receiver at
+// a time.
 class Transport {
  public:
   virtual ~Transport() = default;
@@ -29,10 +31,10 @@ class Transport {
 
 struct PeerLimits {
   ParseLimits parse;
-  std::size_t calls_out_max = 1024;     // of ours, waiting for their reply
-  std::size_t calls_in_max = 64;        // of theirs, being answered; more are refused
-  std::size_t refusals_max = 256;       // refusals not yet taken by the transport; more end the peer
-  std::size_t garbage_max = 32;         // messages that are not JSON-RPC, replies nobody asked for
+  std::size_t calls_out_max = 1024;  // of ours, waiting for their reply
+  std::size_t calls_in_max = 64;     // of theirs, being answered; more are refused
+  std::size_t refusals_max = 256;    // refusals not yet taken by the transport; more end the peer
+  std::size_t garbage_max = 32;      // messages that are not JSON-RPC, replies nobody asked for
   std::size_t unasked_max = 1'000'000;  // messages in a row without one reply to us
 };
 
@@ -60,7 +62,8 @@ class Peer {
   // Reads until the connection ends; gives the reason. Run it once, in a Scope beside the peer.
   Task<Error> run();
 
-  // The reply, with its result or fault; an Error if none can come any more. No timeout: see race.h.
+  // The reply, with its result or fault; an Error if none can come any more. No timeout: see
+  // race.h.
   Task<Result<Reply>> call(std::string method, Value params);
   Task<Result<void>> notify(std::string method, Value params);
 

@@ -1,11 +1,11 @@
 #include "rpc/schema.h"
 
+#include "rpc/schema_compiled.h"
+
 #include <algorithm>
 #include <cmath>
 #include <optional>
 #include <utility>
-
-#include "rpc/schema_compiled.h"
 
 namespace ambit::rpc {
 namespace {
@@ -53,9 +53,13 @@ const Json* member(const Json& schema, const char* key) {
   return at == schema.end() ? nullptr : &*at;
 }
 
-long double number(const Json& json) { return json.get<long double>(); }
+long double number(const Json& json) {
+  return json.get<long double>();
+}
 
-std::string said(const Json& json) { return std::string(utf8_prefix(compact(json), 80)); }
+std::string said(const Json& json) {
+  return std::string(utf8_prefix(compact(json), 80));
+}
 
 bool has_type(const Json& value, const std::string& name) {
   if (name == "object") return value.is_object();
@@ -88,7 +92,9 @@ class Validation {
   Result<void> run(const Json& schema, const Json& value) {
     Seen seen;
     const bool good = eval(schema, value, {}, seen, 0);
-    if (exhausted_) return Err(Code::exhausted, "checking against the schema takes too much work: " + *exhausted_);
+    if (exhausted_)
+      return Err(Code::exhausted,
+                 "checking against the schema takes too much work: " + *exhausted_);
     if (!good) return Err(Code::invalid, fault_);
     return {};
   }
@@ -103,10 +109,12 @@ class Validation {
     return false;
   }
 
-  bool eval(const Json& schema, const Json& value, const Place& place, Seen& seen, std::size_t depth) {
+  bool eval(const Json& schema, const Json& value, const Place& place, Seen& seen,
+            std::size_t depth) {
     if (exhausted_) return false;
     if (++steps_ > schema_.options.steps_max) return give_up("too many steps");
-    if (depth > schema_.options.depth_max) return give_up("nested too deeply, perhaps a $ref that leads to itself");
+    if (depth > schema_.options.depth_max)
+      return give_up("nested too deeply, perhaps a $ref that leads to itself");
     if (schema.is_boolean()) {
       return schema.get<bool>() || fail(place, "is not allowed here");
     }
@@ -131,16 +139,19 @@ class Validation {
       if (type->is_string()) {
         good = has_type(value, type->get_ref<const std::string&>());
       } else {
-        for (const Json& name : *type) good = good || has_type(value, name.get_ref<const std::string&>());
+        for (const Json& name : *type)
+          good = good || has_type(value, name.get_ref<const std::string&>());
       }
       if (!good) {
-        return fail(place, "must be of type " + (type->is_string() ? type->get<std::string>() : compact(*type)) +
+        return fail(place, "must be of type " +
+                               (type->is_string() ? type->get<std::string>() : compact(*type)) +
                                ", is " + type_name(value));
       }
     }
     if (const Json* list = member(schema, "enum")) {
       steps_ += list->size();
-      const bool good = std::any_of(list->begin(), list->end(), [&](const Json& item) { return same(item, value); });
+      const bool good = std::any_of(list->begin(), list->end(),
+                                    [&](const Json& item) { return same(item, value); });
       if (!good) return fail(place, "must be one of " + said(*list) + ", is " + said(value));
     }
     if (const Json* only = member(schema, "const"); only != nullptr && !same(*only, value)) {
@@ -178,7 +189,8 @@ class Validation {
     if (const Json* high = exclusive("exclusiveMaximum"); high != nullptr && is >= number(*high)) {
       return fail(place, "must be below " + said(*high));
     }
-    if (const Json* of = member(schema, "multipleOf"); of != nullptr && !is_multiple(is, number(*of))) {
+    if (const Json* of = member(schema, "multipleOf");
+        of != nullptr && !is_multiple(is, number(*of))) {
       return fail(place, "must be a multiple of " + said(*of));
     }
     return true;
@@ -220,17 +232,21 @@ class Validation {
   bool check_sizes(const Json& schema, const Json& value, const Place& place, const char* least_key,
                    const char* most_key, const char* what) {
     const auto size = static_cast<double>(value.size());
-    if (const Json* least = member(schema, least_key); least != nullptr && size < least->get<double>()) {
+    if (const Json* least = member(schema, least_key);
+        least != nullptr && size < least->get<double>()) {
       return fail(place, "must have at least " + said(*least) + what);
     }
-    if (const Json* most = member(schema, most_key); most != nullptr && size > most->get<double>()) {
+    if (const Json* most = member(schema, most_key);
+        most != nullptr && size > most->get<double>()) {
       return fail(place, "must have at most " + said(*most) + what);
     }
     return true;
   }
 
-  bool check_object(const Json& schema, const Json& value, const Place& place, Seen& seen, std::size_t depth) {
-    if (!check_sizes(schema, value, place, "minProperties", "maxProperties", " members")) return false;
+  bool check_object(const Json& schema, const Json& value, const Place& place, Seen& seen,
+                    std::size_t depth) {
+    if (!check_sizes(schema, value, place, "minProperties", "maxProperties", " members"))
+      return false;
     if (const Json* required = member(schema, "required")) {
       for (const Json& name : *required) {
         if (!check_present(value, name, place, "is missing")) return false;
@@ -247,14 +263,16 @@ class Validation {
     return check_dependent(schema, value, place, seen, depth);
   }
 
-  bool check_present(const Json& value, const Json& name, const Place& place, const std::string& what) {
+  bool check_present(const Json& value, const Json& name, const Place& place,
+                     const std::string& what) {
     const auto& key = name.get_ref<const std::string&>();
     if (value.contains(key)) return true;
     return fail({&place, key}, what);
   }
 
   // properties, patternProperties, additionalProperties
-  bool check_members(const Json& schema, const Json& value, const Place& place, Seen& seen, std::size_t depth) {
+  bool check_members(const Json& schema, const Json& value, const Place& place, Seen& seen,
+                     std::size_t depth) {
     const Json* properties = member(schema, "properties");
     const Json* patterns = member(schema, "patternProperties");
     const Json* additional = member(schema, "additionalProperties");
@@ -303,7 +321,8 @@ class Validation {
   }
 
   // dependentRequired, dependentSchemas and draft-07's dependencies, which is both
-  bool check_dependent(const Json& schema, const Json& value, const Place& place, Seen& seen, std::size_t depth) {
+  bool check_dependent(const Json& schema, const Json& value, const Place& place, Seen& seen,
+                       std::size_t depth) {
     for (const char* keyword : {"dependentRequired", "dependentSchemas", "dependencies"}) {
       const Json* table = member(schema, keyword);
       if (table == nullptr) continue;
@@ -311,7 +330,8 @@ class Validation {
         if (!value.contains(at.key())) continue;
         if (at.value().is_array()) {
           for (const Json& name : at.value()) {
-            if (!check_present(value, name, place, "is missing; " + at.key() + " asks for it")) return false;
+            if (!check_present(value, name, place, "is missing; " + at.key() + " asks for it"))
+              return false;
           }
         } else if (!eval_part(at.value(), value, place, seen, depth)) {
           return false;
@@ -321,9 +341,11 @@ class Validation {
     return true;
   }
 
-  bool check_array(const Json& schema, const Json& value, const Place& place, Seen& seen, std::size_t depth) {
+  bool check_array(const Json& schema, const Json& value, const Place& place, Seen& seen,
+                   std::size_t depth) {
     if (!check_sizes(schema, value, place, "minItems", "maxItems", " items")) return false;
-    if (const Json* unique = member(schema, "uniqueItems"); unique != nullptr && unique->get<bool>()) {
+    if (const Json* unique = member(schema, "uniqueItems");
+        unique != nullptr && unique->get<bool>()) {
       if (!check_unique(value, place)) return false;
     }
     // Draft-07 writes the list of prefixItems as `items`, and the rest as `additionalItems`.
@@ -351,10 +373,12 @@ class Validation {
     std::sort(texts.begin(), texts.end());
     const auto twice = std::adjacent_find(texts.begin(), texts.end());
     if (twice == texts.end()) return true;
-    return fail(place, "must not hold the same item twice: " + std::string(utf8_prefix(*twice, 80)));
+    return fail(place,
+                "must not hold the same item twice: " + std::string(utf8_prefix(*twice, 80)));
   }
 
-  bool check_contains(const Json& schema, const Json& value, const Place& place, Seen& seen, std::size_t depth) {
+  bool check_contains(const Json& schema, const Json& value, const Place& place, Seen& seen,
+                      std::size_t depth) {
     const Json* contains = member(schema, "contains");
     if (contains == nullptr) return true;
     const Json* least = member(schema, "minContains");
@@ -377,7 +401,8 @@ class Validation {
   }
 
   // A schema for the same value: what it has seen counts only if it fits.
-  bool eval_part(const Json& schema, const Json& value, const Place& place, Seen& seen, std::size_t depth) {
+  bool eval_part(const Json& schema, const Json& value, const Place& place, Seen& seen,
+                 std::size_t depth) {
     if (!schema_.has_unevaluated) return eval(schema, value, place, seen, depth + 1);
     Seen inner;
     if (!eval(schema, value, place, inner, depth + 1)) return false;
@@ -386,7 +411,8 @@ class Validation {
   }
 
   // allOf, anyOf, oneOf, not, if
-  bool check_parts(const Json& schema, const Json& value, const Place& place, Seen& seen, std::size_t depth) {
+  bool check_parts(const Json& schema, const Json& value, const Place& place, Seen& seen,
+                   std::size_t depth) {
     if (const Json* all = member(schema, "allOf")) {
       for (const Json& part : *all) {
         if (!eval_part(part, value, place, seen, depth)) return false;
@@ -401,7 +427,8 @@ class Validation {
         if (first.empty()) first = fault_;
       }
       if (exhausted_) return false;
-      if (fits == 0) return fail(place, "fits none of the alternatives of anyOf; the first says " + first);
+      if (fits == 0)
+        return fail(place, "fits none of the alternatives of anyOf; the first says " + first);
     }
     if (const Json* one = member(schema, "oneOf")) {
       std::size_t fits = 0;
@@ -411,8 +438,10 @@ class Validation {
         if (first.empty()) first = fault_;
       }
       if (exhausted_) return false;
-      if (fits == 0) return fail(place, "fits none of the alternatives of oneOf; the first says " + first);
-      if (fits > 1) return fail(place, "fits " + std::to_string(fits) + " alternatives of oneOf, must fit one");
+      if (fits == 0)
+        return fail(place, "fits none of the alternatives of oneOf; the first says " + first);
+      if (fits > 1)
+        return fail(place, "fits " + std::to_string(fits) + " alternatives of oneOf, must fit one");
     }
     if (const Json* no = member(schema, "not")) {
       Seen inner;
@@ -423,7 +452,8 @@ class Validation {
     return check_if(schema, value, place, seen, depth);
   }
 
-  bool check_if(const Json& schema, const Json& value, const Place& place, Seen& seen, std::size_t depth) {
+  bool check_if(const Json& schema, const Json& value, const Place& place, Seen& seen,
+                std::size_t depth) {
     const Json* condition = member(schema, "if");
     if (condition == nullptr) return true;
     const bool holds = eval_part(*condition, value, place, seen, depth);
@@ -432,8 +462,10 @@ class Validation {
     return then == nullptr || eval_part(*then, value, place, seen, depth);
   }
 
-  bool check_unevaluated(const Json& schema, const Json& value, const Place& place, Seen& seen, std::size_t depth) {
-    if (const Json* rest = member(schema, "unevaluatedProperties"); rest != nullptr && value.is_object()) {
+  bool check_unevaluated(const Json& schema, const Json& value, const Place& place, Seen& seen,
+                         std::size_t depth) {
+    if (const Json* rest = member(schema, "unevaluatedProperties");
+        rest != nullptr && value.is_object()) {
       std::size_t index = 0;
       for (auto at = value.begin(); at != value.end(); ++at, ++index) {
         if (Seen::has(seen.members, index)) continue;
@@ -442,7 +474,8 @@ class Validation {
         Seen::mark(seen.members, index);
       }
     }
-    if (const Json* rest = member(schema, "unevaluatedItems"); rest != nullptr && value.is_array()) {
+    if (const Json* rest = member(schema, "unevaluatedItems");
+        rest != nullptr && value.is_array()) {
       for (std::size_t i = 0; i < value.size(); ++i) {
         if (Seen::has(seen.items, i)) continue;
         Seen inner;
@@ -470,6 +503,8 @@ Result<void> Schema::validate_as(const std::string& pointer, const Json& value) 
   return Validation(*compiled_).run(*schema, value);
 }
 
-const std::vector<std::string>& Schema::unchecked() const { return compiled_->unchecked; }
+const std::vector<std::string>& Schema::unchecked() const {
+  return compiled_->unchecked;
+}
 
 }  // namespace ambit::rpc

@@ -1,18 +1,18 @@
 #pragma once
 
 // Schema: JSON Schema 2020-12 (and the older spellings of draft-07 that MCP servers send), without
-// network and with a bound on all work. A fault names the place in the value: "$.hosts[2].port: ...".
-// What cannot be checked (a remote $ref, $dynamicRef, a pattern with lookaround) is not an error but is
-// listed by unchecked(), so that nobody takes silence for a check. `format` only annotates, as the standard
-// has it.
+// network and with a bound on all work. A fault names the place in the value: "$.hosts[2].port:
+// ...". What cannot be checked (a remote $ref, $dynamicRef, a pattern with lookaround) is not an
+// error but is listed by unchecked(), so that nobody takes silence for a check. `format` only
+// annotates, as the standard has it.
+
+#include "rpc/value.h"
 
 #include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "rpc/value.h"
 
 namespace ambit::rpc {
 

@@ -1,17 +1,18 @@
 #pragma once
 
-// What Schema keeps: its own copy of the schema, whose nodes the tables point into, and what was worked
-// out once (where each $ref leads, the patterns). Private to schema.cpp and schema_compiler.cpp.
-
-#include <map>
-#include <string>
-#include <unordered_map>
-#include <vector>
+// What Schema keeps: its own copy of the schema, whose nodes the tables point into, and what was
+// worked out once (where each $ref leads, the patterns). Private to schema.cpp and
+// schema_compiler.cpp.
 
 #include "rpc/pattern.h"
 #include "rpc/schema.h"
 
 #include <nlohmann/json.hpp>
+
+#include <map>
+#include <string>
+#include <unordered_map>
+#include <vector>
 
 namespace ambit::rpc {
 

@@ -1,35 +1,78 @@
+#include "rpc/schema_compiled.h"
+
 #include <optional>
 #include <utility>
-
-#include "rpc/schema_compiled.h"
 
 namespace ambit::rpc {
 namespace {
 
 enum class Kind {
-  schema, schemas, schema_map, schema_or_array, dependencies, count, number, number_or_bool, text, pattern,
-  strings, string_lists, array, boolean, type, ref, other,
+  schema,
+  schemas,
+  schema_map,
+  schema_or_array,
+  dependencies,
+  count,
+  number,
+  number_or_bool,
+  text,
+  pattern,
+  strings,
+  string_lists,
+  array,
+  boolean,
+  type,
+  ref,
+  other,
 };
 
 const std::map<std::string, Kind, std::less<>>& keywords() {
   static const std::map<std::string, Kind, std::less<>> table = {
-      {"additionalItems", Kind::schema}, {"additionalProperties", Kind::schema},
-      {"contains", Kind::schema}, {"else", Kind::schema}, {"if", Kind::schema},
-      {"items", Kind::schema_or_array}, {"not", Kind::schema}, {"propertyNames", Kind::schema},
-      {"then", Kind::schema}, {"unevaluatedItems", Kind::schema},
-      {"unevaluatedProperties", Kind::schema}, {"allOf", Kind::schemas}, {"anyOf", Kind::schemas},
-      {"oneOf", Kind::schemas}, {"prefixItems", Kind::schemas}, {"$defs", Kind::schema_map},
-      {"definitions", Kind::schema_map}, {"dependentSchemas", Kind::schema_map},
-      {"patternProperties", Kind::schema_map}, {"properties", Kind::schema_map},
-      {"dependencies", Kind::dependencies}, {"maxContains", Kind::count}, {"maxItems", Kind::count},
-      {"maxLength", Kind::count}, {"maxProperties", Kind::count}, {"minContains", Kind::count},
-      {"minItems", Kind::count}, {"minLength", Kind::count}, {"minProperties", Kind::count},
-      {"exclusiveMaximum", Kind::number_or_bool}, {"exclusiveMinimum", Kind::number_or_bool},
-      {"maximum", Kind::number}, {"minimum", Kind::number}, {"multipleOf", Kind::number},
-      {"$anchor", Kind::text}, {"$id", Kind::text}, {"$schema", Kind::text}, {"$ref", Kind::ref},
-      {"pattern", Kind::pattern}, {"required", Kind::strings},
-      {"dependentRequired", Kind::string_lists}, {"enum", Kind::array},
-      {"uniqueItems", Kind::boolean}, {"type", Kind::type}, {"$dynamicRef", Kind::other},
+      {"additionalItems", Kind::schema},
+      {"additionalProperties", Kind::schema},
+      {"contains", Kind::schema},
+      {"else", Kind::schema},
+      {"if", Kind::schema},
+      {"items", Kind::schema_or_array},
+      {"not", Kind::schema},
+      {"propertyNames", Kind::schema},
+      {"then", Kind::schema},
+      {"unevaluatedItems", Kind::schema},
+      {"unevaluatedProperties", Kind::schema},
+      {"allOf", Kind::schemas},
+      {"anyOf", Kind::schemas},
+      {"oneOf", Kind::schemas},
+      {"prefixItems", Kind::schemas},
+      {"$defs", Kind::schema_map},
+      {"definitions", Kind::schema_map},
+      {"dependentSchemas", Kind::schema_map},
+      {"patternProperties", Kind::schema_map},
+      {"properties", Kind::schema_map},
+      {"dependencies", Kind::dependencies},
+      {"maxContains", Kind::count},
+      {"maxItems", Kind::count},
+      {"maxLength", Kind::count},
+      {"maxProperties", Kind::count},
+      {"minContains", Kind::count},
+      {"minItems", Kind::count},
+      {"minLength", Kind::count},
+      {"minProperties", Kind::count},
+      {"exclusiveMaximum", Kind::number_or_bool},
+      {"exclusiveMinimum", Kind::number_or_bool},
+      {"maximum", Kind::number},
+      {"minimum", Kind::number},
+      {"multipleOf", Kind::number},
+      {"$anchor", Kind::text},
+      {"$id", Kind::text},
+      {"$schema", Kind::text},
+      {"$ref", Kind::ref},
+      {"pattern", Kind::pattern},
+      {"required", Kind::strings},
+      {"dependentRequired", Kind::string_lists},
+      {"enum", Kind::array},
+      {"uniqueItems", Kind::boolean},
+      {"type", Kind::type},
+      {"$dynamicRef", Kind::other},
       {"$recursiveRef", Kind::other},
   };
   return table;
@@ -38,8 +81,8 @@ const std::map<std::string, Kind, std::less<>>& keywords() {
 bool is_type_name(const Json& json) {
   if (!json.is_string()) return false;
   const std::string& name = json.get_ref<const std::string&>();
-  return name == "null" || name == "boolean" || name == "object" || name == "array" || name == "number" ||
-         name == "integer" || name == "string";
+  return name == "null" || name == "boolean" || name == "object" || name == "array" ||
+         name == "number" || name == "integer" || name == "string";
 }
 
 bool all_strings(const Json& json) {
@@ -53,7 +96,8 @@ bool all_strings(const Json& json) {
 bool is_count(const Json& json) {
   if (!json.is_number()) return false;
   const auto number = json.get<double>();
-  return number >= 0 && number <= 9e15 && number == static_cast<double>(static_cast<std::int64_t>(number));
+  return number >= 0 && number <= 9e15 &&
+         number == static_cast<double>(static_cast<std::int64_t>(number));
 }
 
 // The little of RFC 3986 that names inside one document need.
@@ -64,11 +108,14 @@ std::string join_uri(const std::string& base, const std::string& ref) {
     return base.substr(0, base.find('/', scheme + 3)) + ref;
   }
   const std::size_t slash = base.rfind('/');
-  if (slash == std::string::npos || (scheme != std::string::npos && slash < scheme + 3)) return base + "/" + ref;
+  if (slash == std::string::npos || (scheme != std::string::npos && slash < scheme + 3))
+    return base + "/" + ref;
   return base.substr(0, slash + 1) + ref;
 }
 
-std::string without_fragment(const std::string& uri) { return uri.substr(0, uri.find('#')); }
+std::string without_fragment(const std::string& uri) {
+  return uri.substr(0, uri.find('#'));
+}
 
 std::string unescape(std::string_view part) {
   std::string out;
@@ -116,14 +163,15 @@ const Json* follow_pointer(const Json& root, std::string_view pointer) {
   return at;
 }
 
-// Walks the places where schemas stand (not into enum, const, default), checks the keywords' own shapes,
-// then resolves the references that it met.
+// Walks the places where schemas stand (not into enum, const, default), checks the keywords' own
+// shapes, then resolves the references that it met.
 class SchemaCompiler {
  public:
   explicit SchemaCompiler(Schema::Compiled& out) : out_(out) {}
 
   Result<void> compile() {
-    if (const Json* dialect = member(out_.root, "$schema"); dialect != nullptr && dialect->is_string()) {
+    if (const Json* dialect = member(out_.root, "$schema");
+        dialect != nullptr && dialect->is_string()) {
       const auto& name = dialect->get_ref<const std::string&>();
       out_.old_dialect = name.find("draft-0") != std::string::npos;
     } else {
@@ -193,22 +241,26 @@ class SchemaCompiler {
     }
   }
 
-  Result<void> walk_keyword(const Json& schema, Kind kind, const Json& value, const std::string& path,
-                            const Base& base, std::size_t depth) {
+  Result<void> walk_keyword(const Json& schema, Kind kind, const Json& value,
+                            const std::string& path, const Base& base, std::size_t depth) {
     switch (kind) {
-      case Kind::schema: return walk(value, path, base, depth + 1);
+      case Kind::schema:
+        return walk(value, path, base, depth + 1);
       case Kind::schema_or_array:
         if (!value.is_array()) return walk(value, path, base, depth + 1);
         return walk_array(value, path, base, depth);
-      case Kind::schemas: return walk_array(value, path, base, depth);
+      case Kind::schemas:
+        return walk_array(value, path, base, depth);
       case Kind::schema_map:
-      case Kind::dependencies: return walk_map(kind, value, path, base, depth);
+      case Kind::dependencies:
+        return walk_map(kind, value, path, base, depth);
       case Kind::count:
         if (!is_count(value)) return wrong(path, "must be a whole number, not negative");
         return {};
       case Kind::number:
         if (!value.is_number()) return wrong(path, "must be a number");
-        if (path.ends_with("/multipleOf") && value.get<double>() <= 0) return wrong(path, "must be above 0");
+        if (path.ends_with("/multipleOf") && value.get<double>() <= 0)
+          return wrong(path, "must be above 0");
         return {};
       case Kind::number_or_bool:
         if (!value.is_number() && !value.is_boolean()) return wrong(path, "must be a number");
@@ -235,17 +287,21 @@ class SchemaCompiler {
       case Kind::boolean:
         if (!value.is_boolean()) return wrong(path, "must be true or false");
         return {};
-      case Kind::type: return check_type(value, path);
+      case Kind::type:
+        return check_type(value, path);
       case Kind::ref:
         if (!value.is_string()) return wrong(path, "must be a string");
         references_.push_back({&schema, path, base, value.get<std::string>(), depth});
         return {};
-      case Kind::other: out_.unchecked.push_back(path + ": this keyword is not supported"); return {};
+      case Kind::other:
+        out_.unchecked.push_back(path + ": this keyword is not supported");
+        return {};
     }
     return {};
   }
 
-  Result<void> walk_array(const Json& value, const std::string& path, const Base& base, std::size_t depth) {
+  Result<void> walk_array(const Json& value, const std::string& path, const Base& base,
+                          std::size_t depth) {
     if (!value.is_array()) return wrong(path, "must be an array of schemas");
     for (std::size_t i = 0; i < value.size(); ++i) {
       TRY(walk(value[i], path + "/" + std::to_string(i), base, depth + 1));
@@ -270,7 +326,9 @@ class SchemaCompiler {
     if (is_type_name(value)) return {};
     bool good = value.is_array() && !value.empty();
     for (std::size_t i = 0; good && i < value.size(); ++i) good = is_type_name(value[i]);
-    if (!good) return wrong(path, "must name one or more of null, boolean, object, array, number, integer, string");
+    if (!good)
+      return wrong(
+          path, "must name one or more of null, boolean, object, array, number, integer, string");
     return {};
   }
 
@@ -294,7 +352,8 @@ class SchemaCompiler {
       uri = join_uri(uri, document);
       const auto at = named_.find(uri);
       if (at == named_.end()) {
-        out_.unchecked.push_back(reference.path + ": " + target + " is not in this schema, and nothing is fetched");
+        out_.unchecked.push_back(reference.path + ": " + target +
+                                 " is not in this schema, and nothing is fetched");
         return {};
       }
       root = at->second;

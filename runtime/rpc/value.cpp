@@ -1,17 +1,17 @@
 #include "rpc/value.h"
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 #include <cmath>
 #include <utility>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
 namespace ambit::rpc {
 namespace {
 
-// Counts, before anything is built, what building would cost. It trusts nothing about the text's grammar:
-// the parser proper refuses what is not JSON.
+// Counts, before anything is built, what building would cost. It trusts nothing about the text's
+// grammar: the parser proper refuses what is not JSON.
 Result<void> check_shape(std::string_view text, const ParseLimits& limits) {
   if (text.size() > limits.bytes_max) {
     return Err(Code::exhausted, "JSON of " + std::to_string(text.size()) + " bytes; at most " +
@@ -119,14 +119,18 @@ Result<Value> Value::parse(std::string_view text, const ParseLimits& limits) {
   }
 }
 
-const Json& Value::json() const { return json_ ? *json_ : null_json(); }
+const Json& Value::json() const {
+  return json_ ? *json_ : null_json();
+}
 
 Json& Value::edit() {
   if (!json_) json_ = std::make_unique<Json>();
   return *json_;
 }
 
-std::string Value::text() const { return compact(json()); }
+std::string Value::text() const {
+  return compact(json());
+}
 
 bool operator==(const Value& a, const Value& b) {
   return a.present() == b.present() && same(a.json(), b.json());

@@ -1,18 +1,18 @@
 #pragma once
 
-// Value: a JSON value (or none) that other structs can hold while their headers see only json_fwd.hpp.
-// Objects keep the order in which their members were said: models read tool schemas in that order.
-// parse() is the one door for text from outside: bounded in bytes, depth and members before anything
-// is built. canonical() is the form for digests and comparisons.
+// Value: a JSON value (or none) that other structs can hold while their headers see only
+// json_fwd.hpp. Objects keep the order in which their members were said: models read tool schemas
+// in that order. parse() is the one door for text from outside: bounded in bytes, depth and members
+// before anything is built. canonical() is the form for digests and comparisons.
+
+#include "async/result.h"
+
+#include <nlohmann/json_fwd.hpp>
 
 #include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
-
-#include "async/result.h"
-
-#include <nlohmann/json_fwd.hpp>
 
 namespace ambit::rpc {
 
@@ -58,7 +58,8 @@ std::string canonical(const Json& json);
 bool same(const Json& a, const Json& b);
 std::string compact(const Json& json);
 
-// The largest prefix of `text` with at most `bytes_max` bytes that ends between two UTF-8 characters.
+// The largest prefix of `text` with at most `bytes_max` bytes that ends between two UTF-8
+// characters.
 std::string_view utf8_prefix(std::string_view text, std::size_t bytes_max);
 
 }  // namespace ambit::rpc
