@@ -54,12 +54,15 @@ struct Jails {
   T wait(Task<T> task) {
     std::optional<T> value;
     Scope scope;
-    const auto keep = [](Task<T> inner, std::optional<T>& into) -> Task<void> {
-      into.emplace(co_await std::move(inner));
-    };
     scope.spawn(keep(std::move(task), value));
     world.loop().run_until([&] { return value.has_value(); });
     return std::move(*value);
+  }
+  template <class T>
+  Task<void> keep(Task<T> task, std::optional<T>& into) {
+    into.emplace(co_await std::move(task));
+    // The loop looks at its condition only after something happened outside.
+    world.loop().post_from_thread([] {});
   }
   agents::JailOutcome run(agents::JailCall call) { return wait(runner->run(std::move(call))); }
 
