@@ -33,9 +33,6 @@ std::int64_t monotonic_us() {
   return std::int64_t{now.tv_sec} * 1'000'000 + now.tv_nsec / 1000;
 }
 
-// The paths that a jail must see for a program that lies outside the system's folders.
-std::string folder_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
-
 }  // namespace
 
 Assembly::Assembly(io::UvWorld& world, agents::Fleet fleet, AssemblyOptions options)
@@ -110,7 +107,7 @@ Task<Result<mcp::Connection>> Assembly::connect(const agents::McpServerSpec& ser
   call.profile = *fleet_.profile(server.profile);
   if (call.profile.level != "compute") {
     call.profile.read_paths.push_back(server.directory);
-    if (server.command.starts_with('/')) call.profile.read_paths.push_back(folder_of(server.command));
+    if (server.command.starts_with('/')) call.profile.read_paths.push_back(server.command);
   }
   call.command.push_back(server.command);
   call.command.insert(call.command.end(), server.arguments.begin(), server.arguments.end());
