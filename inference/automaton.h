@@ -1,0 +1,87 @@
+#pragma once
+
+// Byte languages as hash-consed expressions, turned into a deterministic automaton while it runs:
+// the state is an expression (what may still come), a step by one byte is its derivative. No
+// compilation; only the states that are visited exist, and equal states are one. An automaton of
+// bounded nesting is regular, so this covers JSON Schema without a stack.
+
+#include <array>
+#include <bitset>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace ambit::inference {
+
+using ExpressionId = std::uint32_t;
+using ByteSet = std::bitset<256>;
+
+class Automaton {
+ public:
+  static constexpr ExpressionId never = 0;    // no string at all
+  static constexpr ExpressionId nothing = 1;  // the empty string
+
+  Automaton();
+
+  // ---- building
+  ExpressionId bytes(const ByteSet& set);
+  ExpressionId text(std::string_view literal);
+  ExpressionId sequence(ExpressionId first, ExpressionId second);
+  ExpressionId sequence(std::initializer_list<ExpressionId> parts);
+  ExpressionId either(std::vector<ExpressionId> choices);
+  ExpressionId optional(ExpressionId body) { return either({nothing, body}); }
+  // From `least` to `most` times; most = unbounded: no end.
+  static constexpr std::uint32_t unbounded = ~std::uint32_t{0};
+  ExpressionId repeat(ExpressionId body, std::uint32_t least, std::uint32_t most);
+  // Any bytes up to and including the first `tag`, then `body`. `may_end`: the text may also end
+  // before.
+  ExpressionId until(std::string_view tag, ExpressionId body, bool may_end);
+
+  // ---- running
+  // What may follow after this byte; `never`: the byte is not allowed here.
+  ExpressionId step(ExpressionId state, unsigned char byte);
+  // Whether the text may end here.
+  [[nodiscard]] bool may_end(ExpressionId state) const { return nodes_[state].nullable; }
+  [[nodiscard]] std::size_t size() const { return nodes_.size(); }
+  // More expressions than this are a runaway grammar; the owner drops the automaton.
+  static constexpr std::size_t size_max = 2'000'000;
+  [[nodiscard]] bool is_full() const { return nodes_.size() > size_max; }
+
+ private:
+  enum class Kind : std::uint8_t { never, nothing, bytes, sequence, either, repeat, until };
+  struct Node {
+    Kind kind = Kind::never;
+    bool nullable = false;
+    std::uint32_t a = 0;  // bytes: index of the set; sequence: first; repeat: body; until: body
+    std::uint32_t b = 0;  // sequence: second; repeat: least; until: index of the tag
+    std::uint32_t c = 0;  // repeat: most; until: bytes of the tag seen
+    std::vector<ExpressionId> choices;  // either
+    bool operator==(const Node& other) const {
+      return kind == other.kind && nullable == other.nullable && a == other.a && b == other.b &&
+             c == other.c && choices == other.choices;
+    }
+  };
+  struct Hash {
+    std::size_t operator()(const Node& node) const;
+  };
+  struct Tag {
+    std::string text;
+    std::vector<std::uint32_t> fallback;  // of each prefix: its longest proper border
+  };
+  ExpressionId intern(Node node);
+  ExpressionId derive(ExpressionId state, unsigned char byte);
+
+  std::vector<Node> nodes_;
+  std::unordered_map<Node, ExpressionId, Hash> ids_;
+  std::vector<ByteSet> sets_;
+  std::unordered_map<ByteSet, std::uint32_t> set_ids_;
+  std::vector<Tag> tags_;
+  static constexpr ExpressionId unknown = ~ExpressionId{0};
+  std::unordered_map<ExpressionId, std::unique_ptr<std::array<ExpressionId, 256>>> steps_;
+};
+
+}  // namespace ambit::inference

@@ -1,0 +1,145 @@
+#include "inference/decoder.h"
+
+#include <algorithm>
+
+namespace ambit::inference {
+
+Result<std::unique_ptr<Decoder>> Decoder::make(std::shared_ptr<const ModelFile> file,
+                                               EngineOptions options) {
+  if (options.threads < 1 || options.threads > 256)
+    return Err(Code::invalid, "threads must be from 1 to 256");
+  if (options.batch_max < 1 || options.batch_max > 4096)
+    return Err(Code::invalid, "the batch must be from 1 to 4096 sessions");
+  if (options.step_tokens_max < 1 || options.step_tokens_max > 65'536)
+    return Err(Code::invalid, "a step must take from 1 to 65536 tokens");
+  options.step_tokens_max = std::max(options.step_tokens_max, options.batch_max);
+  const Kernels* kernels = nullptr;
+  for (const Kernels* usable : usable_kernels())
+    if (kernels == nullptr &&
+        (options.instruction_set.empty() || usable->name == options.instruction_set))
+      kernels = usable;
+  if (kernels == nullptr)
+    return Err(Code::unsupported, "this machine has no " + options.instruction_set + " kernels");
+  const std::size_t page = Forward::page_bytes(file->model().config, options.kv_type);
+  const std::size_t pages = options.kv_bytes / page;
+  if (pages < 2)
+    return Err(Code::invalid, "the KV cache of " + std::to_string(options.kv_bytes) +
+                                  " bytes holds fewer than 2 pages of " + std::to_string(page));
+  return std::unique_ptr<Decoder>(
+      new Decoder(std::move(file), std::move(options), *kernels, pages));
+}
+
+Decoder::Decoder(std::shared_ptr<const ModelFile> file, EngineOptions options,
+                 const Kernels& kernels, std::size_t pages)
+    : file_(std::move(file)),
+      options_(std::move(options)),
+      kernels_(kernels),
+      pool_(options_.threads),
+      forward_(file_->model(), kernels, pool_, options_.kv_type, options_.step_tokens_max),
+      cache_(forward_.page_bytes(), pages),
+      scheduler_(file_->tokenizer(), file_->model().config, forward_, cache_,
+                 {options_.batch_max, options_.step_tokens_max, options_.context_max, 1U << 20U,
+                  options_.clock_us}),
+      grammar_(std::make_shared<Grammar>(file_->tokenizer())) {}
+
+// One language for all turns that offer the same; asking again costs a look-up.
+Result<ExpressionId> Decoder::language(const agents::TurnRequest& request) {
+  std::string key =
+      std::to_string(static_cast<int>(request.tool_choice)) + '\0' + request.output_schema;
+  if (request.tools)
+    for (const agents::ToolSpec& tool : *request.tools)
+      key.append(1, '\0').append(tool.name).append(1, '\0').append(tool.input_schema);
+  const auto known = languages_.find(key);
+  if (known != languages_.end()) return known->second;
+  if (grammar_->automaton().size() > Automaton::size_max / 2 || languages_.size() > 4096) {
+    grammar_ = std::make_shared<Grammar>(file_->tokenizer());  // running turns keep the old one
+    languages_.clear();
+  }
+  const TurnShape shape = {request.tools.get(), request.tool_choice, request.output_schema};
+  const ExpressionId made =
+      TRY(turn_language(grammar_->automaton(), file_->chat().dialect(), shape));
+  languages_.emplace(std::move(key), made);
+  return made;
+}
+
+Result<std::uint64_t> Decoder::submit(const agents::TurnRequest& request) {
+  if (request.messages.empty()) return Err(Code::invalid, "the conversation is empty");
+  if (request.tokens_max < 1) return Err(Code::invalid, "tokens_max must be at least 1");
+  Generation generation;
+  generation.session = request.session;
+  generation.prompt = TRY(file_->chat().prompt(request.messages, request.tools.get()));
+  generation.sampling = request.sampling;
+  generation.tokens_max = static_cast<std::size_t>(request.tokens_max);
+  generation.priority = request.priority;
+  const TurnShape shape = {request.tools.get(), request.tool_choice, request.output_schema};
+  if (options_.grammar && !is_free(shape)) {
+    generation.start = TRY(language(request));
+    generation.grammar = grammar_;
+  }
+  Open open{
+      request.session, 0,
+      request.tools && !request.tools->empty() && request.tool_choice != agents::ToolChoice::none};
+  for (const agents::Message& message : request.messages)
+    open.calls_before += message.tool_calls.size();
+  const std::uint64_t id = TRY(scheduler_.submit(std::move(generation)));
+  open_.emplace(id, std::move(open));
+  return id;
+}
+
+void Decoder::cancel(std::uint64_t id) {
+  scheduler_.cancel(id);
+  open_.erase(id);
+}
+
+void Decoder::observe(const std::string& session, agents::SessionEvent event) {
+  if (event == agents::SessionEvent::gone) cache_.forget(session);
+}
+
+void Decoder::step(std::vector<Ended>& ended) {
+  generated_.clear();
+  scheduler_.step(generated_);
+  for (Generated& generated : generated_) {
+    const auto open = open_.extract(generated.id);
+    if (generated.error)
+      ended.emplace_back(generated.id, Err(std::move(*generated.error)));
+    else
+      ended.emplace_back(generated.id, read(open.mapped(), generated));
+  }
+}
+
+agents::Turn Decoder::read(const Open& open, const Generated& generated) const {
+  agents::Turn turn;
+  turn.usage = generated.usage;
+  turn.message.role = agents::Role::assistant;
+  turn.finish = generated.ended ? agents::FinishReason::stop : agents::FinishReason::length;
+  Detokenizer detokenizer(file_->tokenizer());
+  std::string text;
+  for (const TokenId token : generated.tokens) text += detokenizer.push(token);
+  text += detokenizer.finish();
+  SpokenTurn spoken =
+      open.reads_calls ? read_turn(file_->chat().dialect(), text) : SpokenTurn{std::move(text), {}};
+  turn.message.content = std::move(spoken.content);
+  turn.message.tool_calls = std::move(spoken.calls);
+  for (std::size_t i = 0; i < turn.message.tool_calls.size(); ++i)
+    turn.message.tool_calls[i].id = "call_" + std::to_string(open.calls_before + i + 1);
+  if (!turn.message.tool_calls.empty() && generated.ended)
+    turn.finish = agents::FinishReason::tool_calls;
+  return turn;
+}
+
+Result<agents::Turn> Decoder::complete(const agents::TurnRequest& request) {
+  const std::uint64_t id = TRY(submit(request));
+  std::vector<Ended> ended;
+  for (;;) {
+    step(ended);
+    for (Ended& each : ended)
+      if (each.first == id) return std::move(each.second);
+  }
+}
+
+EngineStats Decoder::stats() const {
+  return {scheduler_.stats(), cache_.stats(), grammar_->stats(), forward_.page_bytes(),
+          kernels_.name};
+}
+
+}  // namespace ambit::inference

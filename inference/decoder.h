@@ -1,0 +1,90 @@
+#pragma once
+
+// Turns in, turns out, step by step on one thread: renders the prompt, compiles the grammar of the
+// offered tools, lets the scheduler run, reads the calls back out of the text. The engine runs one
+// of these on its own thread; `ambit model eval` and tests drive one by hand.
+
+#include "agents/ports.h"
+#include "async/result.h"
+#include "inference/cpu/pool.h"
+#include "inference/forward.h"
+#include "inference/kv_cache.h"
+#include "inference/model_file.h"
+#include "inference/scheduler.h"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace ambit::inference {
+
+struct EngineOptions {
+  std::size_t threads = 1;
+  std::size_t batch_max = 64;         // sessions decoding at once
+  std::size_t step_tokens_max = 256;  // tokens in one forward pass
+  std::size_t kv_bytes = std::size_t{1} << 30U;
+  std::size_t context_max = 0;  // tokens of one session; 0: what the model was made for
+  KvType kv_type = KvType::f16;
+  bool grammar = true;                     // constrain turns that offer tools
+  std::string instruction_set;             // "avx512", "avx2", "plain"; empty: the best
+  std::function<std::int64_t()> clock_us;  // monotonic, any thread; for usage times only
+};
+
+struct EngineStats {
+  Scheduler::Stats scheduler;
+  KvCache::Stats kv;
+  Grammar::Stats grammar;
+  std::size_t page_bytes = 0;
+  std::string_view instruction_set;
+};
+
+class Decoder {
+ public:
+  using Ended = std::pair<std::uint64_t, Result<agents::Turn>>;
+
+  static Result<std::unique_ptr<Decoder>> make(std::shared_ptr<const ModelFile> file,
+                                               EngineOptions options);
+  Decoder(const Decoder&) = delete;
+  Decoder& operator=(const Decoder&) = delete;
+
+  // Errors: invalid (it can never work), exhausted (it can never fit).
+  Result<std::uint64_t> submit(const agents::TurnRequest& request);
+  void cancel(std::uint64_t id);
+  void observe(const std::string& session, agents::SessionEvent event);
+  [[nodiscard]] bool idle() const { return scheduler_.idle(); }
+  void step(std::vector<Ended>& ended);
+  // Submits one turn and steps until it has ended; other requests go on beside it.
+  Result<agents::Turn> complete(const agents::TurnRequest& request);
+  [[nodiscard]] EngineStats stats() const;
+  [[nodiscard]] Scheduler& scheduler() { return scheduler_; }
+
+ private:
+  struct Open {
+    std::string session;
+    std::size_t calls_before = 0;  // tool calls that the conversation holds: ids go on from there
+    bool reads_calls = false;
+  };
+  Decoder(std::shared_ptr<const ModelFile> file, EngineOptions options, const Kernels& kernels,
+          std::size_t pages);
+  Result<ExpressionId> language(const agents::TurnRequest& request);
+  agents::Turn read(const Open& open, const Generated& generated) const;
+
+  std::shared_ptr<const ModelFile> file_;
+  EngineOptions options_;
+  const Kernels& kernels_;
+  Pool pool_;
+  Forward forward_;
+  KvCache cache_;
+  Scheduler scheduler_;
+  std::shared_ptr<Grammar> grammar_;
+  std::unordered_map<std::string, ExpressionId> languages_;  // by what a turn offers
+  std::unordered_map<std::uint64_t, Open> open_;
+  std::vector<Generated> generated_;
+};
+
+}  // namespace ambit::inference

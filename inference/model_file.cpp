@@ -1,0 +1,50 @@
+#include "inference/model_file.h"
+
+#include "async/check.h"
+#include "inference/loader.h"
+
+#include <openssl/evp.h>
+
+namespace ambit::inference {
+
+namespace {
+
+std::string sha256_hex(std::span<const std::byte> bytes) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int size = 0;
+  CHECK(EVP_Digest(bytes.data(), bytes.size(), digest, &size, EVP_sha256(), nullptr) == 1);
+  std::string hex;
+  for (unsigned int i = 0; i < size; ++i) {
+    hex += "0123456789abcdef"[digest[i] >> 4U];
+    hex += "0123456789abcdef"[digest[i] & 15U];
+  }
+  return hex;
+}
+
+std::string base_name(const std::string& path) {
+  std::string name = path.substr(path.rfind('/') + 1);
+  if (name.ends_with(".gguf")) name.resize(name.size() - 5);
+  return name;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const ModelFile>> ModelFile::open(const std::string& path) {
+  auto made = std::shared_ptr<ModelFile>(new ModelFile());
+  made->file_ = std::make_shared<const Gguf>(TRY(Gguf::open(path)));
+  const auto load = [&]() -> Result<void> {
+    made->model_ = TRY(load_model(made->file_));
+    made->tokenizer_ = std::make_unique<const Tokenizer>(TRY(Tokenizer::load(*made->file_)));
+    if (made->tokenizer_->size() != made->model_.config.vocabulary)
+      return Err(Code::invalid, "the vocabulary has " + std::to_string(made->tokenizer_->size()) +
+                                    " tokens, the embedding " +
+                                    std::to_string(made->model_.config.vocabulary) + " rows");
+    made->chat_ = std::make_unique<const Chat>(TRY(Chat::load(*made->file_, *made->tokenizer_)));
+    return {};
+  };
+  if (auto loaded = load(); !loaded) return Err(std::move(loaded).error().context(path));
+  made->identity_ = base_name(path) + "@sha256:" + sha256_hex(made->file_->bytes());
+  return std::shared_ptr<const ModelFile>(std::move(made));
+}
+
+}  // namespace ambit::inference

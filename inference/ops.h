@@ -1,0 +1,86 @@
+#pragma once
+
+// The operations of the forward pass. Each output has ONE order of summation, fixed by the weight's
+// shape and the token's position: matmul adds along the inputs in file order, one lane an output;
+// attention goes through the chunks of 256 absolute positions, each giving (maximum, sum, vector),
+// folded from the left. How many rows, threads and lanes take part changes nothing in any bit: the
+// schedule is free. Kernels is what one instruction set (AVX-512, AVX2, plain C++) offers; all give
+// the same bits, because they do the same fused multiply-adds in the same order.
+
+#include "inference/model.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace ambit::inference {
+
+enum class KvType : std::uint8_t { f32, f16 };
+
+inline constexpr std::size_t page_tokens = 32;    // of one KV page
+inline constexpr std::size_t chunk_tokens = 256;  // of one step of the attention's fold
+
+// out[row][output] = sum over inputs of W[output][input] * in[row][input], outputs in whole panels.
+// Plain pointers: kernel sources are compiled for other machines and must not use library code.
+struct MatmulJob {
+  DType type;
+  const std::byte* panels;
+  std::size_t panel_bytes;
+  std::size_t inputs;
+  const float* in;
+  std::size_t in_stride;
+  float* out;
+  std::size_t out_stride;
+  std::size_t rows;
+};
+
+// One row's attention over its own past. A page holds, for each layer and each key head:
+//   K[head_width][page_tokens], then V[page_tokens][head_width].
+struct AttentionRow {
+  const std::byte* const* pages;  // of the row's sequence, in order
+  std::size_t position;           // it sees 0..position
+  const float* query;             // [heads][head_width]
+  float* out;                     // [heads][head_width]
+};
+
+struct AttentionShape {
+  std::size_t heads;
+  std::size_t kv_heads;
+  std::size_t head_width;
+  std::size_t layer_offset;  // bytes from a page's start to this layer's part
+  float scale;
+};
+
+struct Kernels {
+  std::string_view name;
+  void (*matmul)(const MatmulJob& job, std::size_t first_panel, std::size_t last_panel);
+  // Heads that share one key head, for one row. `scratch`: attention_scratch() floats.
+  void (*attend)(const AttentionShape& shape, KvType type, const AttentionRow& row,
+                 std::size_t kv_head, float* scratch);
+  void (*rms_norm)(const float* in, const float* weight, float epsilon, std::size_t width,
+                   float* out);
+  void (*swiglu)(const float* gate, const float* up, std::size_t width, float* out);
+  void (*to_f16)(const float* in, std::size_t count, std::uint16_t* out);
+};
+
+inline std::size_t attention_scratch(const AttentionShape& shape) {
+  const std::size_t group = shape.heads / shape.kv_heads;
+  return group * (chunk_tokens + shape.head_width);
+}
+
+inline std::size_t kv_element_bytes(KvType type) {
+  return type == KvType::f16 ? 2 : 4;
+}
+
+// The instruction sets of this machine, the best first; "plain" is always there.
+std::vector<const Kernels*> usable_kernels();
+
+// Simple element-wise operations, the same on every machine.
+void add(const float* in, std::size_t count, float* into);
+// Turns the leading pairs of a head; cosines and sines of this position, [rope_width / 2].
+void rotate(bool interleaved, const float* cosines, const float* sines, std::size_t rope_width,
+            float* head);
+
+}  // namespace ambit::inference

@@ -1,0 +1,221 @@
+#include "inference/scheduler.h"
+
+#include "async/check.h"
+
+#include <algorithm>
+
+namespace ambit::inference {
+
+Scheduler::Scheduler(const Tokenizer& tokenizer, const Config& config, Forward& forward,
+                     KvCache& cache, SchedulerOptions options)
+    : tokenizer_(tokenizer), forward_(forward), cache_(cache), options_(std::move(options)) {
+  if (options_.context_max == 0 || options_.context_max > config.context)
+    options_.context_max = config.context;
+  options_.step_tokens_max = std::min(options_.step_tokens_max, forward.rows_max());
+  options_.batch_max = std::clamp<std::size_t>(options_.batch_max, 1, options_.step_tokens_max);
+  rows_.reserve(options_.step_tokens_max);
+}
+
+Result<std::uint64_t> Scheduler::submit(Generation request) {
+  const std::size_t prompt = request.prompt.size();
+  if (prompt == 0) return Err(Code::invalid, "the prompt is empty");
+  if (request.tokens_max == 0)
+    return Err(Code::invalid, "no token may be generated: tokens_max is 0");
+  if (prompt >= options_.context_max)
+    return Err(Code::exhausted, "the context is full: the prompt has " + std::to_string(prompt) +
+                                    " tokens, the context " + std::to_string(options_.context_max));
+  const std::size_t capacity = prompt + std::min(request.tokens_max, options_.context_max - prompt);
+  if (!cache_.fits(capacity))
+    return Err(Code::exhausted, "the KV cache is too small for " + std::to_string(capacity) +
+                                    " tokens: give it more memory or ask for fewer tokens");
+  if (waiting_.size() >= options_.waiting_max)
+    return Err(Code::exhausted, "too many requests wait");
+  const std::uint64_t id = ++last_id_;
+  const Order order = {-request.priority, id};
+  waiting_.emplace(order, Waiting{id, std::move(request), now()});
+  waiting_order_.emplace(id, order);
+  return id;
+}
+
+void Scheduler::cancel(std::uint64_t id) {
+  if (const auto at = waiting_order_.find(id); at != waiting_order_.end()) {
+    waiting_.erase(at->second);
+    waiting_order_.erase(at);
+    return;
+  }
+  for (auto running = active_.begin(); running != active_.end(); ++running) {
+    if (running->id != id) continue;
+    cache_.close(std::move(running->kv), running->tokens, running->request.session);
+    active_.erase(running);
+    return;
+  }
+}
+
+void Scheduler::admit() {
+  while (!waiting_.empty() && active_.size() < options_.batch_max) {
+    const auto head = waiting_.begin();
+    Generation& request = head->second.request;
+    const std::size_t prompt = request.prompt.size();
+    const std::size_t tokens_max =
+        prompt + std::min(request.tokens_max, options_.context_max - prompt);
+    auto kv = cache_.open(request.prompt, tokens_max);
+    if (!kv) return;
+    Running running;
+    running.id = head->second.id;
+    running.kv = std::move(*kv);
+    running.tokens = std::move(request.prompt);
+    running.tokens.reserve(tokens_max);
+    running.tokens_max = tokens_max;
+    running.request = std::move(request);
+    running.state = running.request.start;
+    running.result.id = running.id;
+    running.result.usage.input_tokens = static_cast<std::int64_t>(prompt);
+    running.arrived_us = head->second.arrived_us;
+    running.admitted_us = now();
+    waiting_order_.erase(running.id);
+    waiting_.erase(head);
+    active_.push_back(std::move(running));
+  }
+}
+
+// Rows of this step: every decoding sequence, then prompts in the order of admission.
+void Scheduler::plan() {
+  rows_.clear();
+  logits_wanted_ = 0;
+  std::size_t left = options_.step_tokens_max;
+  for (Running& running : active_) {
+    running.rows = 0;
+    if (running.tokens.size() - running.kv.length == 1) {
+      take(running, 1);
+      --left;
+    }
+  }
+  std::vector<KvCache::NextPage> begun;
+  for (Running& running : active_) {
+    if (left == 0) return;
+    if (running.rows == 0) plan_prompt(running, begun, left);
+  }
+}
+
+void Scheduler::plan_prompt(Running& running, std::vector<KvCache::NextPage>& begun,
+                            std::size_t& left) {
+  const bool at_border =
+      running.kv.length % page_tokens == 0 && running.kv.pages.size() == running.kv.nodes.size();
+  if (at_border) {
+    cache_.adopt(running.kv, running.tokens);
+    // Somebody in this very step computes the same page: wait for it.
+    if (running.tokens.size() - running.kv.length > page_tokens) {
+      const KvCache::NextPage page = KvCache::next_page(running.kv, running.tokens);
+      for (const KvCache::NextPage& other : begun)
+        if (other.parent == page.parent &&
+            std::equal(other.tokens.begin(), other.tokens.end(), page.tokens.begin()))
+          return;
+      begun.push_back(page);
+    }
+  }
+  const std::size_t count = std::min(running.tokens.size() - running.kv.length, left);
+  take(running, count);
+  left -= count;
+}
+
+void Scheduler::take(Running& running, std::size_t count) {
+  cache_.extend(running.kv, count);
+  running.rows = count;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t position = running.kv.length + i;
+    const bool last = position + 1 == running.tokens.size();
+    if (last) running.logits = logits_wanted_++;
+    rows_.push_back({running.tokens[position], position, running.kv.pages.data(), last});
+  }
+}
+
+void Scheduler::step(std::vector<Generated>& ended) {
+  admit();
+  if (active_.empty()) return;
+  plan();
+  forward_.run(rows_);
+  ++stats_.steps;
+  stats_.rows += rows_.size();
+  for (auto running = active_.begin(); running != active_.end();) {
+    const auto current = running++;
+    if (current->rows == 0) continue;
+    const std::size_t length = current->kv.length + current->rows;
+    if (current->result.tokens.empty()) stats_.prompt_tokens += current->rows;
+    cache_.commit(current->kv, current->tokens, length);
+    if (length < current->tokens.size()) continue;
+    if (!choose(*current, forward_.logits(current->logits))) continue;
+    finish(*current, ended);
+    active_.erase(current);
+  }
+}
+
+bool Scheduler::choose(Running& running, std::span<const float> logits) {
+  if (observer_) observer_(running.id, running.tokens.size() - 1, logits);
+  if (running.result.tokens.empty()) running.first_token_us = now();
+  Grammar* grammar = running.request.grammar.get();
+  const TokenMask* mask = grammar == nullptr ? nullptr : &grammar->mask(running.state);
+  TokenId token = mask == nullptr ? -1 : mask->single();
+  bool forced = token >= 0;
+  if (!forced) token = sampler_.sample(logits, mask, running.tokens, running.request.sampling);
+  for (;;) {
+    if (token < 0) {
+      running.result.error =
+          Error{Code::internal, "the grammar allows no token of this vocabulary here"};
+      return true;
+    }
+    if (append(running, token, forced)) return true;
+    if (grammar == nullptr) return false;
+    if (grammar->automaton().is_full()) {
+      running.result.error =
+          Error{Code::exhausted, "the grammar of the offered tools has too many states"};
+      return true;
+    }
+    // Tokens that are the only possible ones need no logits: they go through with the next step.
+    token = grammar->mask(running.state).single();
+    forced = true;
+    if (token < 0) return false;
+  }
+}
+
+bool Scheduler::append(Running& running, TokenId token, bool forced) {
+  if (tokenizer_.ends_turn(token)) {
+    running.result.ended = true;
+    return true;
+  }
+  running.tokens.push_back(token);
+  running.result.tokens.push_back(token);
+  ++stats_.output_tokens;
+  if (forced) {
+    ++stats_.forced_tokens;
+    ++running.result.usage.forced_tokens;
+  }
+  if (Grammar* grammar = running.request.grammar.get()) {
+    running.state = grammar->advance(running.state, token);
+    if (running.state == Automaton::nothing) {  // only the end of the turn could follow
+      running.result.ended = true;
+      return true;
+    }
+  }
+  return running.tokens.size() >= running.tokens_max;
+}
+
+void Scheduler::finish(Running& running, std::vector<Generated>& ended) {
+  agents::Usage& usage = running.result.usage;
+  usage.cached_tokens = static_cast<std::int64_t>(running.kv.cached);
+  usage.output_tokens = static_cast<std::int64_t>(running.result.tokens.size());
+  usage.queue_us = running.admitted_us - running.arrived_us;
+  usage.prefill_us = running.first_token_us - running.admitted_us;
+  usage.decode_us = now() - running.first_token_us;
+  stats_.cached_tokens += running.kv.cached;
+  cache_.close(std::move(running.kv), running.tokens, running.request.session);
+  ended.push_back(std::move(running.result));
+}
+
+Scheduler::Stats Scheduler::stats() const {
+  Stats stats = stats_;
+  stats.active = active_.size();
+  stats.waiting = waiting_.size();
+  return stats;
+}
+
+}  // namespace ambit::inference

@@ -1,0 +1,127 @@
+#pragma once
+
+// Continuous batching: each step runs one token of every decoding sequence and as much of the
+// waiting prompts as fits, in one forward pass. Admission is by priority, then by arrival; a
+// request waits until all pages that it may need can be promised, and waiting costs a step nothing.
+// Which requests share a step changes nothing in their tokens. Synchronous, for one thread; the
+// engine and the tools drive it.
+
+#include "agents/ports.h"
+#include "async/result.h"
+#include "inference/forward.h"
+#include "inference/grammar.h"
+#include "inference/kv_cache.h"
+#include "inference/sampler.h"
+
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace ambit::inference {
+
+struct Generation {
+  std::string session;  // whose pages to keep; empty: nobody's
+  std::vector<TokenId> prompt;
+  agents::Sampling sampling;
+  std::size_t tokens_max = 512;
+  int priority = 0;
+  std::shared_ptr<Grammar> grammar;  // null: anything may be said
+  ExpressionId start = Automaton::nothing;
+};
+
+struct Generated {
+  std::uint64_t id = 0;
+  std::vector<TokenId> tokens;  // without the end of the turn
+  bool ended = false;           // false: it was cut at tokens_max or at the end of the context
+  std::optional<Error> error;
+  agents::Usage usage;
+};
+
+struct SchedulerOptions {
+  std::size_t batch_max = 64;         // sequences at once
+  std::size_t step_tokens_max = 256;  // rows of one forward pass
+  std::size_t context_max = 0;        // tokens of one sequence; 0: what the model was made for
+  std::size_t waiting_max = 1U << 20U;
+  std::function<std::int64_t()> clock_us;  // for usage alone; none: times are 0
+};
+
+class Scheduler {
+ public:
+  struct Stats {
+    std::uint64_t steps = 0;
+    std::uint64_t prompt_tokens = 0;  // computed, not found
+    std::uint64_t cached_tokens = 0;  // found
+    std::uint64_t output_tokens = 0;
+    std::uint64_t forced_tokens = 0;
+    std::uint64_t rows = 0;  // rows / steps: how full the steps were
+    std::size_t active = 0;
+    std::size_t waiting = 0;
+  };
+  // Sees the logits of every position that asked for them.
+  using Observer =
+      std::function<void(std::uint64_t id, std::size_t position, std::span<const float> logits)>;
+
+  Scheduler(const Tokenizer& tokenizer, const Config& config, Forward& forward, KvCache& cache,
+            SchedulerOptions options);
+
+  // exhausted: it can never fit, or too many wait.
+  Result<std::uint64_t> submit(Generation request);
+  void cancel(std::uint64_t id);
+  [[nodiscard]] bool idle() const { return active_.empty() && waiting_.empty(); }
+  // One forward pass; appends what has ended.
+  void step(std::vector<Generated>& ended);
+  [[nodiscard]] Stats stats() const;
+  void set_observer(Observer observer) { observer_ = std::move(observer); }
+
+ private:
+  struct Running {
+    std::uint64_t id = 0;
+    Generation request;
+    KvCache::Sequence kv;
+    std::vector<TokenId> tokens;  // prompt and output
+    std::size_t tokens_max = 0;   // prompt and output
+    ExpressionId state = Automaton::nothing;
+    std::size_t rows = 0;    // in this step
+    std::size_t logits = 0;  // which of this step's logits are its
+    Generated result;
+    std::int64_t arrived_us = 0, admitted_us = 0, first_token_us = 0;
+  };
+  struct Waiting {
+    std::uint64_t id;
+    Generation request;
+    std::int64_t arrived_us;
+  };
+  using Order = std::pair<int, std::uint64_t>;  // -priority, id
+
+  void admit();
+  void plan();
+  void plan_prompt(Running& running, std::vector<KvCache::NextPage>& begun, std::size_t& left);
+  void take(Running& running, std::size_t count);
+  // Chooses tokens until one must be computed; true when the sequence has ended.
+  bool choose(Running& running, std::span<const float> logits);
+  bool append(Running& running, TokenId token, bool forced);
+  void finish(Running& running, std::vector<Generated>& ended);
+  [[nodiscard]] std::int64_t now() const { return options_.clock_us ? options_.clock_us() : 0; }
+
+  const Tokenizer& tokenizer_;
+  Forward& forward_;
+  KvCache& cache_;
+  SchedulerOptions options_;
+  Sampler sampler_;
+  Observer observer_;
+  std::map<Order, Waiting> waiting_;
+  std::unordered_map<std::uint64_t, Order> waiting_order_;
+  std::list<Running> active_;  // in the order of admission
+  std::vector<StepRow> rows_;
+  std::size_t logits_wanted_ = 0;
+  std::uint64_t last_id_ = 0;
+  Stats stats_;
+};
+
+}  // namespace ambit::inference

@@ -1,0 +1,94 @@
+#pragma once
+
+// The element types that a weight file may hold, the view of one tensor in a mapped file, and
+// memory that is aligned for vector loads. Shapes follow GGUF: shape[0] is the innermost,
+// contiguous dimension.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ambit::inference {
+
+using TokenId = std::int32_t;
+
+// Numbers as in the file format.
+enum class DType : std::uint32_t { f32 = 0, f16 = 1, q8_0 = 8, bf16 = 30 };
+
+std::string_view to_string(DType type);
+
+// Elements share a block: 32 for Q8_0 (one f16 scale, 32 signed bytes), 1 for the others.
+constexpr std::size_t block_elements(DType type) {
+  return type == DType::q8_0 ? 32 : 1;
+}
+constexpr std::size_t block_bytes(DType type) {
+  switch (type) {
+    case DType::f32:
+      return 4;
+    case DType::f16:
+      return 2;
+    case DType::bf16:
+      return 2;
+    case DType::q8_0:
+      return 34;
+  }
+  return 0;
+}
+// Bytes of `elements` contiguous elements; `elements` is a multiple of the block.
+constexpr std::size_t row_bytes(DType type, std::size_t elements) {
+  return elements / block_elements(type) * block_bytes(type);
+}
+
+// A tensor inside a file; the file owns the bytes.
+struct TensorView {
+  std::string name;
+  DType type = DType::f32;
+  std::vector<std::uint64_t> shape;
+  const std::byte* data = nullptr;
+  std::size_t bytes = 0;
+
+  [[nodiscard]] std::uint64_t elements() const;
+  [[nodiscard]] std::uint64_t dimension(std::size_t index) const {
+    return index < shape.size() ? shape[index] : 1;
+  }
+};
+
+float f16_to_float(std::uint16_t bits);
+std::uint16_t float_to_f16(float value);
+float bf16_to_float(std::uint16_t bits);
+std::uint16_t float_to_bf16(float value);
+
+// `count` elements from `bytes` (of `type`, starting on a block) as floats.
+void to_floats(DType type, const std::byte* bytes, std::size_t count, float* out);
+// The reverse, for tests and tools; rounds to nearest.
+void from_floats(DType type, const float* values, std::size_t count, std::byte* out);
+
+// Zeroed memory on a 64-byte border; large blocks ask the kernel for huge pages.
+class AlignedBytes {
+ public:
+  AlignedBytes() = default;
+  explicit AlignedBytes(std::size_t bytes);
+  [[nodiscard]] std::byte* data() { return memory_.get(); }
+  [[nodiscard]] const std::byte* data() const { return memory_.get(); }
+  [[nodiscard]] std::size_t size() const { return bytes_; }
+  template <class T>
+  T* as() {
+    return reinterpret_cast<T*>(memory_.get());
+  }
+  template <class T>
+  const T* as() const {
+    return reinterpret_cast<const T*>(memory_.get());
+  }
+
+ private:
+  struct Free {
+    void operator()(std::byte* memory) const;
+  };
+  std::unique_ptr<std::byte, Free> memory_;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace ambit::inference
