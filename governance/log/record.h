@@ -53,6 +53,7 @@ Result<Leaf> parse_leaf(std::string_view bytes);
 
 // "2026-11-21T08:30:00.000000001Z", for years 1970 to 2261.
 std::string time_text(std::int64_t unix_ns);
+// Also without the fraction. A leaf holds it with nine digits.
 Result<std::int64_t> parse_time(std::string_view text);
 
 }  // namespace ambit::log

@@ -41,6 +41,7 @@ inline std::string_view bytes_of(const Hash& hash) {
 Result<Hash> hash_from(std::string_view bytes);
 
 std::string to_hex(std::string_view bytes);
+std::string to_hex(const Hash& hash);
 Result<std::string> from_hex(std::string_view hex);
 std::string to_base64(std::string_view bytes);
 // Refuses what to_base64 would not write: other characters, missing padding, bits left over.
