@@ -223,7 +223,7 @@ Outcome McpToolbox::judge(const OfferedTool& tool, ToolAnswer answer) const {
   }
   if (result.is_error) {
     outcome.kind = OutcomeKind::tool_error;
-    if (outcome.content.rfind("error", 0) != 0) outcome.content = "error: " + outcome.content;
+    if (outcome.content.rfind("error: ", 0) != 0) outcome.content = "error: " + outcome.content;
   } else if (flat.truncated) {
     outcome.kind = OutcomeKind::output_limit;
   }

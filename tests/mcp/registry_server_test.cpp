@@ -1,15 +1,15 @@
 // The client against our own example server: a real process over real pipes.
 
-#include <filesystem>
-#include <memory>
-#include <string>
-
 #include "io/uv_world.h"
 #include "mcp/toolbox.h"
 #include "support/run_task.h"
 
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
+
+#include <filesystem>
+#include <memory>
+#include <string>
 
 namespace ambit::mcp {
 namespace {
@@ -34,7 +34,9 @@ Connect registry_server(io::World& world, std::string file) {
   };
 }
 
-std::string data_file() { return std::string(PROJECT_ROOT) + "/examples/1-incident-desk/registry.json"; }
+std::string data_file() {
+  return std::string(PROJECT_ROOT) + "/examples/1-incident-desk/registry.json";
+}
 
 agents::ToolCall call_of(std::string name, std::string arguments) {
   agents::ToolCall call;
@@ -48,7 +50,8 @@ struct Desk {
   explicit Desk(EraChoice era, std::string file = data_file()) {
     ToolboxOptions options;
     options.client.era = era;
-    toolbox = std::make_unique<McpToolbox>("registry", registry_server(world.world(), std::move(file)), options);
+    toolbox = std::make_unique<McpToolbox>(
+        "registry", registry_server(world.world(), std::move(file)), options);
   }
   io::UvWorld world;
   std::unique_ptr<McpToolbox> toolbox;
@@ -61,7 +64,8 @@ struct Desk {
 }  // namespace
 
 TEST_CASE("the registry server lists its tools in both eras", "[mcp]") {
-  for (const auto& [choice, era] : {std::pair(EraChoice::automatic, Era::modern), std::pair(EraChoice::legacy, Era::legacy)}) {
+  for (const auto& [choice, era] :
+       {std::pair(EraChoice::automatic, Era::modern), std::pair(EraChoice::legacy, Era::legacy)}) {
     Desk desk(choice);
     auto list = run_task(desk.world.loop(), desk.toolbox->list());
     REQUIRE(list.has_value());
@@ -81,12 +85,16 @@ TEST_CASE("a lookup gives key and value lines", "[mcp]") {
   const auto outcome = desk.call("mcp__registry__lookup_service", R"({"service":"checkout"})");
   CHECK(outcome.kind == OutcomeKind::ok);
   CHECK(outcome.content ==
-        "service: checkout\nowner: team-blue\nenvironment: production\nhost: web-03\nrunbook: restart checkout");
+        "service: checkout\nowner: team-blue\nenvironment: production\nhost: web-03\nrunbook: "
+        "restart checkout");
   const auto host = desk.call("mcp__registry__lookup_host", R"({"host":"stage-01"})");
-  CHECK(host.content == "host: stage-01\nenvironment: staging\nowner: team-blue\nservices: reports, catalog");
-  const auto runbook = desk.call("mcp__registry__get_runbook", R"({"service":"search","symptom":"out of memory"})");
+  CHECK(host.content ==
+        "host: stage-01\nenvironment: staging\nowner: team-blue\nservices: reports, catalog");
+  const auto runbook =
+      desk.call("mcp__registry__get_runbook", R"({"service":"search","symptom":"out of memory"})");
   CHECK(runbook.content == "service: search\nrunbook: restart search");
-  CHECK(desk.call("mcp__registry__list_runbooks", "{}").content.find("mailer: restart mailer") != std::string::npos);
+  CHECK(desk.call("mcp__registry__list_runbooks", "{}").content.find("mailer: restart mailer") !=
+        std::string::npos);
 }
 
 TEST_CASE("an unknown service is an error of the tool that the model can read", "[mcp]") {
