@@ -32,6 +32,7 @@ struct Start {
   const protocol::Call& call;
   std::span<const int> descriptors;
   Report& report;
+  bool with_proc = false;
   int listener = -1;
 };
 
@@ -116,7 +117,8 @@ int run_command(void* argument) {
   require(report, Stage::capabilities, limits::drop_capabilities());
   require(report, Stage::parent_death_signal, limits::die_with_parent());
   if (const auto fault =
-          mounts::restrict_to(start.cell.spec, start.cell.places, start.cell.landlock_abi))
+          mounts::restrict_to(start.cell.spec, start.cell.places, start.cell.landlock_abi,
+                                           start.with_proc))
     give_up(report, fault.stage, fault.error, fault.index);
   require(report, Stage::last_filter,
           install_last_filter(start.cell.spec.last_filter, start.listener));
@@ -150,11 +152,12 @@ void listen_for_signals(sigset_t& while_waiting) {
   (void)sigprocmask(SIG_BLOCK, &blocked, &while_waiting);
 }
 
-std::int64_t cpu_left_us(pid_t command, std::uint64_t limit_ms) {
+// The CPU time of the command's own process, threads included.
+std::int64_t cpu_used_us(pid_t command) {
   timespec used{};
   const auto clock_id = static_cast<clockid_t>((~static_cast<unsigned>(command) << 3) | 2U);
-  if (syscall(SYS_clock_gettime, clock_id, &used) != 0) return 1'000'000;
-  return static_cast<std::int64_t>(limit_ms) * 1000 - used.tv_sec * 1'000'000 - used.tv_nsec / 1000;
+  if (syscall(SYS_clock_gettime, clock_id, &used) != 0) return 0;
+  return used.tv_sec * 1'000'000 + used.tv_nsec / 1000;
 }
 
 void receive_violation(int listener, Report& report) {
@@ -165,12 +168,22 @@ void receive_violation(int listener, Report& report) {
   report.architecture = notice.data.arch;
 }
 
+// Whether one process more could still be made.
+void probe_processes(Report& report) {
+  const long child = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+  if (child == 0) _exit(0);
+  if (child < 0 && errno == EAGAIN) report.flags |= Report::process_limit;
+}
+
 // Reaps what has ended; true once the command itself has.
 bool reap(pid_t command, Report& report) {
+  static int probes_left = 16;
   int status = 0;
   bool ended = false;
   pid_t who = 0;
   while ((who = waitpid(-1, &status, WNOHANG | __WALL)) > 0) {
+    // An orphan that failed: perhaps because it could not fork, which only shows while they are many.
+    if (who != command && status != 0 && probes_left-- > 0) probe_processes(report);
     if (who != command) continue;
     report.wait_status = status;
     report.flags |= Report::has_status;
@@ -189,7 +202,8 @@ void watch(const Cell& cell, pid_t command, int listener, const sigset_t& while_
     }
     timespec timeout{3600, 0};
     if (cell.spec.limits.cpu_ms != 0) {
-      const std::int64_t left_us = cpu_left_us(command, cell.spec.limits.cpu_ms);
+      const std::int64_t left_us =
+          static_cast<std::int64_t>(cell.spec.limits.cpu_ms) * 1000 - cpu_used_us(command);
       if (left_us <= 0) {
         report.flags |= Report::cpu_limit;
         return;
@@ -208,12 +222,8 @@ void watch(const Cell& cell, pid_t command, int listener, const sigset_t& while_
 }
 
 // Why did it fail? Whether another process could still be made, and whether /tmp has room left.
-void examine(const Cell& cell, Report& report) {
-  if (limits::apply_processes(cell.spec.limits) == 0) {
-    const long child = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
-    if (child == 0) _exit(0);
-    if (child < 0 && errno == EAGAIN) report.flags |= Report::process_limit;
-  }
+void examine(Report& report) {
+  probe_processes(report);
   struct statfs scratch {};
   if (statfs("/tmp", &scratch) == 0 && scratch.f_bfree == 0 && scratch.f_blocks != 0)
     report.flags |= Report::scratch_full;
@@ -227,9 +237,11 @@ void supervise(const Cell& cell, pid_t command, int listener, const sigset_t& wh
   (void)syscall(SYS_close_range, 4U, ~0U, 0U);
   (void)limits::drop_capabilities();
   (void)limits::die_with_parent();
+  (void)limits::apply_processes(cell.spec.limits);
   watch(cell, command, listener, while_waiting, report);
-  const bool well = (report.flags & Report::has_status) != 0 && report.wait_status == 0;
-  if (!well) examine(cell, report);
+  const bool has_status = (report.flags & Report::has_status) != 0;
+  if (!has_status) report.cpu_us = cpu_used_us(command);
+  if (!has_status || report.wait_status != 0) examine(report);
 }
 
 }  // namespace
@@ -243,9 +255,9 @@ void contain(const Cell& cell, const protocol::Call& call, std::span<const int> 
   require(report, Stage::cgroup, join_cgroups(descriptors.subspan(3)));
   if (const auto fault = mounts::make_scratch(cell.spec))
     give_up(report, fault.stage, fault.error, fault.index);
-  if ((cell.spec.flags & protocol::Spec::with_proc) != 0)
-    require(report, Stage::proc, mounts::mount_proc());
   Start start{cell, call, descriptors, report};
+  if ((cell.spec.flags & protocol::Spec::with_proc) != 0)
+    require(report, Stage::proc, mounts::mount_proc(start.with_proc));
   const pid_t command = start_command(start);
   if (command < 0) give_up(report, Stage::clone, errno);
   if (report.stage != Stage::none) _exit(127);

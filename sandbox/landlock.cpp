@@ -34,6 +34,7 @@ constexpr std::uint64_t writing =
 
 std::uint64_t rights(Grant grant) {
   switch (grant) {
+    case Grant::list: return LANDLOCK_ACCESS_FS_READ_DIR;
     case Grant::system:
     case Grant::read: return reading | LANDLOCK_ACCESS_FS_EXECUTE;
     case Grant::device: return LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | right_truncate;

@@ -11,7 +11,7 @@ namespace ambit::sandbox::landlock {
 // 0: there is none.
 int abi();
 
-enum class Grant { system, device, read, read_write, scratch, proc };
+enum class Grant { list, system, device, read, read_write, scratch, proc };
 
 class Ruleset {
  public:

@@ -34,6 +34,7 @@ constexpr unsigned recursive = 0x8000;  // AT_RECURSIVE
 constexpr const char* workbench = "/tmp";
 
 constexpr const char* system_trees[] = {"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"};
+constexpr const char* outer_proc = "/.outer-proc";
 constexpr const char* devices[] = {"null", "zero", "urandom"};
 
 bool below_tmp(std::string_view name) { return name.starts_with("/tmp/"); }
@@ -141,6 +142,7 @@ struct Sources {
   char links[std::size(system_trees)][64];
   int device[std::size(devices)];
   int path[protocol::paths_max];
+  int proc;  // -1: not asked for
   int linker_cache;
   int alternatives;
 };
@@ -166,6 +168,8 @@ Fault gather(const Spec& spec, Sources& sources) {
     if (const int error = clone_tree(spec.paths[i].name.data(), sources.path[i]))
       return {writes ? Stage::write_path : Stage::read_path, error, static_cast<std::uint32_t>(i)};
   }
+  sources.proc = -1;
+  if ((spec.flags & Spec::with_proc) != 0) (void)clone_tree("/proc", sources.proc);
   sources.linker_cache = open("/etc/ld.so.cache", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
   sources.alternatives = open("/etc/alternatives", O_RDONLY | O_CLOEXEC | O_DIRECTORY | O_NOFOLLOW);
   return {};
@@ -193,6 +197,11 @@ Fault fill_system(Sources& sources) {
     if (error != 0) return {Stage::root_tree, error};
   }
   (void)symlink("/proc/self/fd", "dev/fd");
+  if (sources.proc >= 0) {
+    int error = restrict_tree(sources.proc, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+    if (error == 0) error = attach(sources.proc, outer_proc + 1);
+    if (error != 0) return {Stage::proc, error};
+  }
   copy_file(sources.linker_cache, "etc/ld.so.cache");
   copy_links(sources.alternatives, "etc/alternatives");
   int error = write_file("etc/passwd", "jail:x:1000:1000:jail:/tmp:/bin/sh\n");
@@ -260,9 +269,11 @@ Fault make_scratch(const Spec& spec) {
   return {};
 }
 
-int mount_proc() {
+int mount_proc(bool& mounted) {
   const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
-  return mount("proc", "/proc", "proc", flags, "subset=pid,hidepid=invisible") == 0 ? 0 : errno;
+  mounted = mount("proc", "/proc", "proc", flags, "subset=pid,hidepid=invisible") == 0;
+  if (umount2(outer_proc, detach) == 0 || errno == ENOENT) return 0;
+  return errno;
 }
 
 Fault open_places(const Spec& spec, Places& places) {
@@ -290,7 +301,7 @@ Fault open_places(const Spec& spec, Places& places) {
   return {};
 }
 
-Fault restrict_to(const Spec& spec, const Places& places, int landlock_abi) {
+Fault restrict_to(const Spec& spec, const Places& places, int landlock_abi, bool with_proc) {
   landlock::Ruleset ruleset;
   if (const int error = ruleset.create(landlock_abi)) return {Stage::landlock, error};
   for (std::size_t i = 0; i < places.count; ++i) {
@@ -307,7 +318,8 @@ Fault restrict_to(const Spec& spec, const Places& places, int landlock_abi) {
     return error;
   };
   if (const int error = allow(landlock::Grant::scratch, "/tmp")) return {Stage::landlock, error};
-  if ((spec.flags & Spec::with_proc) != 0)
+  if (const int error = allow(landlock::Grant::list, "/")) return {Stage::landlock, error};
+  if (with_proc)
     if (const int error = allow(landlock::Grant::proc, "/proc")) return {Stage::landlock, error};
   for (std::size_t i = 0; i < spec.path_count; ++i) {
     if (!below_tmp(spec.paths[i].name)) continue;

@@ -24,7 +24,9 @@ Fault enter_root(const protocol::Spec& spec);
 
 // Mounts the private /tmp of one call, and on it the paths of the profile that lie below /tmp.
 Fault make_scratch(const protocol::Spec& spec);
-int mount_proc();
+// A /proc of the jail's own processes, and the supervisor's out of the jail's sight. The kernel gives the
+// one only to who can see the other in full, as in a container it cannot: then there is no /proc at all.
+int mount_proc(bool& mounted);
 
 // Places that a call's Landlock rules name; opened once a zygote, so that a call only adds rules. What
 // lies below /tmp is opened by the call, because its own /tmp hides the zygote's.
@@ -39,6 +41,6 @@ struct Places {
 };
 Fault open_places(const protocol::Spec& spec, Places& places);
 // All rules of one call, after its mounts.
-Fault restrict_to(const protocol::Spec& spec, const Places& places, int landlock_abi);
+Fault restrict_to(const protocol::Spec& spec, const Places& places, int landlock_abi, bool with_proc);
 
 }  // namespace ambit::sandbox::mounts

@@ -55,7 +55,7 @@ inline constexpr std::array fs_write = std::to_array<Name>({
 // What the zygote and a jail's init need and no command may have. The last filter takes these away,
 // except where a tier names them as well.
 inline constexpr std::array set_up = std::to_array<Name>({
-    "recvmsg", "wait4", "waitid", "epoll_ctl", "epoll_pwait", "pidfd_send_signal", "mount",
+    "recvmsg", "wait4", "waitid", "epoll_ctl", "epoll_pwait", "pidfd_send_signal", "mount", "umount2",
     "open_tree", "move_mount", "mkdir", "mkdirat", "capset", "seccomp",
     "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self", "setrlimit",
     "prlimit64", "chdir", "statfs",

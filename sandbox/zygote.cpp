@@ -204,8 +204,9 @@ void end_call(std::uint32_t slot) {
   close(live.pidfd);
   live.pidfd = -1;
   Report report = zygote.slots[slot];
-  report.cpu_us = (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1'000'000 + used.ru_utime.tv_usec +
-                  used.ru_stime.tv_usec;
+  // Init's own and that of all it reaped; what it left running, it has noted itself.
+  report.cpu_us += (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1'000'000 + used.ru_utime.tv_usec +
+                   used.ru_stime.tv_usec;
   report.memory_peak_bytes = used.ru_maxrss * 1024;
   send_report(report);
 }
