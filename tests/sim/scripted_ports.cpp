@@ -1,0 +1,185 @@
+#include "scripted_ports.h"
+
+#include "async/pending.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+
+namespace ambit::sim {
+namespace {
+
+using agents::OutcomeKind;
+using agents::Role;
+using agents::Verdict;
+
+}  // namespace
+
+std::uint64_t hash_of(std::uint64_t seed, std::string_view text) {
+  Trace trace;
+  trace.add(seed);
+  trace.add(text);
+  return Random(trace.digest()).next();
+}
+
+// ---- SimJournal
+// -----------------------------------------------------------------------------------
+
+Task<Result<std::uint64_t>> SimJournal::append(agents::Event event) {
+  auto made = make_pending<Result<std::uint64_t>>();
+  const bool fails = random_.chance(failure_);
+  const bool stored_anyway =
+      fails && random_.chance(0.5);  // an fsync that fails says nothing of the bytes
+  poller_.after(std::chrono::microseconds(random_.between(1, 20'000)), "journal.append",
+                [this, fails, stored_anyway, epoch = epoch_, event = std::move(event),
+                 resolver = std::move(made.second)]() mutable {
+                  if (epoch != epoch_ && !keeps_last_epoch_) return;
+                  has_failed_ = has_failed_ || fails;
+                  if (!fails || stored_anyway) store(std::move(event));
+                  if (fails) {
+                    resolver.resolve(Err(Code::unavailable, "the disk is full"));
+                  } else {
+                    resolver.resolve(std::uint64_t{events_.size() - 1});
+                  }
+                });
+  auto index = co_await std::move(made.first);
+  co_return index;
+}
+
+void SimJournal::store(agents::Event event) {
+  poller_.trace().add(event.type);
+  poller_.trace().add(event.session);
+  poller_.trace().add(event.body);
+  const auto body = nlohmann::json::parse(event.body, nullptr, false);
+  if (event.type == "action.decided" && body.value("verdict", "") == "allow") {
+    allowed_.emplace(event.session, body.value("call", ""));
+  }
+  if (event.type == "action.outcome") done_.emplace(event.session, body.value("call", ""));
+  events_.push_back({events_.size(), poller_.now().count(), std::move(event)});
+}
+
+void SimJournal::crash() {
+  ++epoch_;
+  keeps_last_epoch_ = random_.chance(0.5);
+}
+
+Result<void> SimJournal::read(const std::string& run,
+                              const std::function<bool(const agents::StoredEvent&)>& visit) {
+  for (const agents::StoredEvent& stored : events_) {
+    if (stored.event.run == run && !visit(stored)) break;
+  }
+  return {};
+}
+
+// ---- SimModel
+// -------------------------------------------------------------------------------------
+
+Task<Result<agents::Turn>> SimModel::generate(agents::TurnRequest request) {
+  co_await delay(std::chrono::microseconds(random_.between(0, 300'000)));
+  if (random_.chance(failure_)) co_return Err(Code::unavailable, "the engine is busy");
+  agents::Turn turn;
+  turn.message = say(request);
+  turn.finish = turn.message.tool_calls.empty() ? agents::FinishReason::stop
+                                                : agents::FinishReason::tool_calls;
+  if (turn.message.content == "cut") turn.finish = agents::FinishReason::length;
+  bool is_new = true;
+  for (auto at = request.messages.rbegin(); at != request.messages.rend(); ++at) {
+    is_new = is_new && at->role != Role::assistant;
+    const auto tokens = static_cast<std::int64_t>(at->content.size());
+    turn.usage.input_tokens += tokens;
+    if (!is_new) turn.usage.cached_tokens += tokens;
+  }
+  turn.usage.output_tokens = random_.between(1, request.tokens_max);
+  co_return turn;
+}
+
+agents::Message SimModel::say(const agents::TurnRequest& request) const {
+  Random random(
+      hash_of(request.sampling.seed, request.session + std::to_string(request.messages.size())));
+  agents::Message message;
+  message.role = Role::assistant;
+  const auto mood = random.below(10);
+  if (mood == 0) message.content = "cut";
+  if (mood == 1) message.content = "done";
+  if (mood < 2) return message;
+  const auto calls = random.between(1, 3);
+  for (std::int64_t n = 0; n < calls; ++n) {
+    agents::ToolCall call;
+    // One beyond the end: a tool that was never offered.
+    const auto which = random.below(tools_.size() + 1);
+    call.name = which < tools_.size() ? tools_[which] : "imagined";
+    call.arguments =
+        random.chance(0.1) ? "{\"bad\":" : "{\"n\":" + std::to_string(random.below(100)) + "}";
+    message.tool_calls.push_back(std::move(call));
+  }
+  return message;
+}
+
+// ---- SimGuard
+// -------------------------------------------------------------------------------------
+
+agents::Decision SimGuard::decide(const agents::Action& action) {
+  agents::Decision decision;
+  const auto roll = hash_of(seed_, action.tool + action.arguments) % 20;
+  const bool is_model = action.kind == agents::ActionKind::model_call;
+  decision.verdict = roll < (is_model ? 0U : 3U)   ? Verdict::deny
+                     : roll < (is_model ? 0U : 6U) ? Verdict::escalate
+                                                   : Verdict::allow;
+  decision.reason = "rule " + std::to_string(roll);
+  decision.policies = {"sim"};
+  return decision;
+}
+
+// ---- SimToolbox
+// -----------------------------------------------------------------------------------
+
+Task<Result<std::vector<agents::ToolSpec>>> SimToolbox::list() {
+  co_await delay(std::chrono::milliseconds(random_.between(0, 5)));
+  co_return specs_;
+}
+
+void SimToolbox::watch(const std::string& session, const agents::ToolCall& call) {
+  const std::string what = session + "/" + call.id + " (" + call.name + ")";
+  const auto spec = std::find_if(specs_.begin(), specs_.end(),
+                                 [&](const auto& each) { return each.name == call.name; });
+  int& begun = begun_[{session, call.id}];
+  ++begun;
+  if (spec == specs_.end()) {
+    violation_ = what + ": a tool ran that is not offered";
+  } else if (!journal_.is_allowed(session, call.id)) {
+    violation_ = what + ": a tool ran without a durable permit";
+  } else if (journal_.is_done(session, call.id)) {
+    violation_ = what + ": a tool ran after its outcome was recorded";
+  } else if (begun > 1 && !spec->idempotent && !spec->read_only) {
+    violation_ = what + ": a tool that must run once ran again";
+  }
+}
+
+Task<agents::Outcome> SimToolbox::call(std::string session, agents::ToolCall call) {
+  struct Running {
+    explicit Running(int& count) : running(count) { ++running; }
+    ~Running() { --running; }
+    Running(const Running&) = delete;
+    Running& operator=(const Running&) = delete;
+    int& running;
+  };
+  const Running here(running_);
+  watch(session, call);
+  const bool slow = random_.chance(0.05);
+  co_await delay(std::chrono::microseconds(random_.between(0, slow ? 600'000'000 : 50'000)));
+  agents::Outcome outcome;
+  const OutcomeKind kinds[] = {OutcomeKind::ok,      OutcomeKind::ok,
+                               OutcomeKind::ok,      OutcomeKind::timeout,
+                               OutcomeKind::crashed, OutcomeKind::tool_error,
+                               OutcomeKind::refused, OutcomeKind::protocol_error};
+  outcome.kind = kinds[random_.below(std::size(kinds))];
+  outcome.content.assign(random_.below(random_.chance(0.02) ? 100'000 : 200), 'r');
+  co_return outcome;
+}
+
+std::int64_t SimToolbox::calls_of(const std::string& session) const {
+  return std::count_if(begun_.begin(), begun_.end(),
+                       [&](const auto& entry) { return entry.first.first == session; });
+}
+
+}  // namespace ambit::sim
