@@ -1,5 +1,6 @@
 #include "inference/chat.h"
 
+#include "inference/json_text.h"
 #include "inference/unicode.h"
 
 #include <nlohmann/json.hpp>
@@ -46,7 +47,7 @@ Json guarded(const Tokenizer& tokenizer, const Json& value) {
 }
 
 Json object_from(const std::string& text) {
-  Json value = Json::parse(text, nullptr, false);
+  Json value = parse_json(text);
   if (value.is_object()) return value;
   return Json::object();
 }

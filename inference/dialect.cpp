@@ -1,6 +1,7 @@
 #include "inference/dialect.h"
 
 #include "inference/json_schema.h"
+#include "inference/json_text.h"
 
 #include <nlohmann/json.hpp>
 
@@ -28,7 +29,7 @@ ExpressionId call_object(Automaton& a, const std::vector<agents::ToolSpec>& tool
                          std::string_view arguments_key) {
   std::vector<ExpressionId> calls;
   for (const agents::ToolSpec& tool : tools) {
-    const Json schema = Json::parse(tool.input_schema, nullptr, false);
+    const Json schema = parse_json(tool.input_schema);
     const auto compiled = schema.is_discarded() ? Err(Code::invalid, "") : json_language(a, schema);
     const ExpressionId arguments =
         compiled && schema.is_object() ? *compiled : any_json_object(a, SchemaLimits{}.free_depth);
@@ -51,7 +52,7 @@ std::string_view trimmed(std::string_view text) {
 }
 
 std::optional<agents::ToolCall> read_call(std::string_view text) {
-  const Json call = Json::parse(trimmed(text), nullptr, false);
+  const Json call = parse_json(trimmed(text));
   if (!call.is_object() || !call.contains("name") || !call["name"].is_string()) return std::nullopt;
   agents::ToolCall read;
   read.name = call["name"].get<std::string>();
@@ -62,7 +63,7 @@ std::optional<agents::ToolCall> read_call(std::string_view text) {
     break;
   }
   if (arguments.is_string()) {  // some models quote the object
-    const Json inner = Json::parse(arguments.get_ref<const std::string&>(), nullptr, false);
+    const Json inner = parse_json(arguments.get_ref<const std::string&>());
     if (inner.is_object()) arguments = inner;
   }
   if (!arguments.is_object()) return std::nullopt;
@@ -112,7 +113,7 @@ Result<ExpressionId> turn_language(Automaton& a, Dialect dialect, const TurnShap
     return Err(Code::invalid, "a tool call is required and no tool is offered");
   std::optional<ExpressionId> answer;
   if (!shape.output_schema.empty()) {
-    const Json schema = Json::parse(shape.output_schema, nullptr, false);
+    const Json schema = parse_json(shape.output_schema);
     if (schema.is_discarded()) return Err(Code::invalid, "the output schema is not JSON");
     auto compiled = json_language(a, schema);
     if (!compiled) return Err(std::move(compiled).error().context("output schema"));

@@ -205,6 +205,39 @@ class Evaluator {
       return Err(Error{Code::exhausted, wrong(line, "it takes too many steps").message});
     return {};
   }
+  // Values cost steps by their size, so that no few steps make a gigabyte.
+  Result<void> charge(std::size_t bytes, std::size_t line) {
+    if (bytes > limits_.output_bytes_max)
+      return Err(Error{Code::exhausted, wrong(line, "a value is too long").message});
+    steps_ += bytes / 256;
+    return step(line);
+  }
+  // A value that was put together: its size is charged, its nesting is bounded, because copying
+  // recurses.
+  Result<void> charge_built(const Json& value, std::size_t line) {
+    std::size_t size = 0;
+    if (!measure(value, limits_.depth_max, size))
+      return Err(wrong(line, "a value is nested too deeply"));
+    return charge(size * 32, line);
+  }
+  static bool measure(const Json& value, std::size_t depth_left, std::size_t& size) {
+    size += value.is_string() ? 1 + text_of(value).size() / 32 : 1;
+    if (!value.is_structured()) return true;
+    if (depth_left == 0) return false;
+    for (const Json& item : value)
+      if (!measure(item, depth_left - 1, size)) return false;
+    return true;
+  }
+  Result<Value> text_value(std::string text, std::size_t line) {
+    TRY(charge(text.size(), line));
+    return Value(Json(std::move(text)));
+  }
+  Result<Value> replaced_value(std::string_view text, std::string_view from, std::string_view to,
+                               std::size_t line) {
+    if (to.size() > from.size() && !from.empty())
+      TRY(charge(text.size() + text.size() / from.size() * (to.size() - from.size()), line));
+    return text_value(replaced(text, from, to), line);
+  }
   Result<void> append(std::size_t line, std::string_view text) {
     if (text.size() > limits_.output_bytes_max - out_.size())
       return Err(Error{Code::exhausted, wrong(line, "its output is too long").message});
@@ -289,7 +322,7 @@ class Evaluator {
       if (target == nullptr || !target->is_object())
         return Err(wrong(statement.line, "\"" + statement.names[0] + "\" is not a namespace"));
       (*target)[statement.attribute] = std::move(value);
-      return {};
+      return charge_built(*target, statement.line);
     }
     return bind(statement.names, std::move(value), statement.line);
   }
@@ -377,6 +410,7 @@ class Evaluator {
         Json list = Json::array();
         for (const ExpressionPtr& item : expression.operands)
           list.push_back(TRY(evaluate(*item)).take());
+        TRY(charge_built(list, expression.line));
         return Value(std::move(list));
       }
       case Kind::object: {
@@ -385,6 +419,7 @@ class Evaluator {
           const Value key = TRY(evaluate(*expression.operands[i]));
           object[to_text(key.get())] = TRY(evaluate(*expression.operands[i + 1])).take();
         }
+        TRY(charge_built(object, expression.line));
         return Value(std::move(object));
       }
       case Kind::attribute:
@@ -513,7 +548,7 @@ class Evaluator {
     if (op == "and" || op == "or") return right;
     const Json& a = left.get();
     const Json& b = right.get();
-    if (op == "~") return Value(Json(to_text(a) + to_text(b)));
+    if (op == "~") return text_value(to_text(a) + to_text(b), expression.line);
     if (op == "==" || op == "!=") {
       const bool same =
           a.is_discarded() || b.is_discarded() ? a.is_discarded() == b.is_discarded() : a == b;
@@ -541,8 +576,10 @@ class Evaluator {
   }
 
   Result<Value> arithmetic(const std::string& op, const Json& a, const Json& b, std::size_t line) {
-    if (op == "+" && a.is_string() && b.is_string()) return Value(Json(text_of(a) + text_of(b)));
+    if (op == "+" && a.is_string() && b.is_string())
+      return text_value(text_of(a) + text_of(b), line);
     if (op == "+" && a.is_array() && b.is_array()) {
+      TRY(charge((a.size() + b.size()) * 16, line));
       Json both = a;
       both.insert(both.end(), b.begin(), b.end());
       return Value(std::move(both));
@@ -608,6 +645,7 @@ class Evaluator {
     if (callee.text == "namespace" || callee.text == "dict") {
       Json object = given.plain.empty() ? Json::object() : given.plain[0];
       for (const auto& [name, value] : given.named) object[name] = value;
+      TRY(charge_built(object, line));
       return Value(std::move(object));
     }
     if (callee.text == "range") {
@@ -662,7 +700,7 @@ class Evaluator {
       if (name == "rstrip") return Value(Json(strip(text, argument(0), false, true)));
       if (name == "startswith") return Value(Json(text.starts_with(argument(0))));
       if (name == "endswith") return Value(Json(text.ends_with(argument(0))));
-      if (name == "replace") return Value(Json(replaced(text, argument(0), argument(1))));
+      if (name == "replace") return replaced_value(text, argument(0), argument(1), line);
       if (name == "upper") return Value(Json(cased(text, true)));
       if (name == "lower") return Value(Json(cased(text, false)));
       if (name == "capitalize") return Value(Json(capitalized(text)));
@@ -730,8 +768,9 @@ class Evaluator {
       if (!first) text += with;
       first = false;
       text += to_text(item);
+      TRY(charge(text.size() / 16, line));
     }
-    return Value(Json(std::move(text)));
+    return text_value(std::move(text), line);
   }
 
   Result<Value> filter(const Expression& expression, const Json& value, const Arguments& given) {
@@ -764,8 +803,7 @@ class Evaluator {
     if (name == "string") return Value(Json(to_text(value)));
     if (name == "safe") return Value(value);
     if (name == "replace")
-      return Value(
-          Json(replaced(to_text(value), text_argument(0, "old"), text_argument(1, "new"))));
+      return replaced_value(to_text(value), text_argument(0, "old"), text_argument(1, "new"), line);
     if (name == "length" || name == "count") {
       if (!value.is_structured() && !value.is_string() && !value.is_discarded())
         return Err(wrong(line, kind_name(value) + " has no length"));
@@ -798,7 +836,9 @@ class Evaluator {
       const auto size = static_cast<std::size_t>(std::clamp<std::int64_t>(
           width != nullptr && width->is_number_integer() ? width->get<std::int64_t>() : 4, 0, 64));
       const Json* first = given.at(1, "first");
-      std::string text = replaced(to_text(value), "\n", "\n" + std::string(size, ' '));
+      const Value spaced =
+          TRY(replaced_value(to_text(value), "\n", "\n" + std::string(size, ' '), line));
+      std::string text = text_of(spaced.get());
       text = replaced(text, "\n" + std::string(size, ' ') + "\n", "\n\n");
       return Value(Json(first != nullptr && truth(*first) ? std::string(size, ' ') + text : text));
     }
@@ -894,7 +934,7 @@ class Evaluator {
       if (name == "in") return contains(other, value, line);
       if (name == "divisibleby" && value.is_number_integer() && other.is_number_integer() &&
           other != 0)
-        return value.get<std::int64_t>() % other.get<std::int64_t>() == 0;
+        return other == -1 || value.get<std::int64_t>() % other.get<std::int64_t>() == 0;
     }
     return Err(wrong(line, "there is no test \"" + name + "\""));
   }

@@ -1,0 +1,27 @@
+#include "inference/json_text.h"
+
+#include <nlohmann/json.hpp>
+
+namespace ambit::inference {
+
+nlohmann::ordered_json parse_json(std::string_view text, std::size_t depth_max) {
+  using Json = nlohmann::ordered_json;
+  std::size_t depth = 0;
+  bool in_string = false;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const char c = text[at];
+    if (in_string) {
+      if (c == '\\') ++at;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > depth_max) return Json(Json::value_t::discarded);
+    } else if ((c == ']' || c == '}') && depth > 0) {
+      --depth;
+    }
+  }
+  return Json::parse(text, nullptr, false);
+}
+
+}  // namespace ambit::inference

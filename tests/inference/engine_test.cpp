@@ -1,0 +1,205 @@
+#include "inference/engine.h"
+
+#include "async/race.h"
+#include "async/scope.h"
+#include "support.h"
+
+#include <catch2/catch.hpp>
+
+#include <condition_variable>
+#include <mutex>
+
+namespace ambit::inference {
+
+namespace {
+
+// A poller that really waits for other threads; its clock stands still.
+class WaitingPoller final : public Poller {
+ public:
+  Instant now() override { return {}; }
+  void poll() override {}
+  bool wait(std::optional<Duration>) override {
+    std::unique_lock lock(mutex_);
+    woken_.wait(lock, [this] { return wakes_ > 0; });
+    wakes_ = 0;
+    return true;
+  }
+  void wake() override {
+    const std::lock_guard lock(mutex_);
+    ++wakes_;
+    woken_.notify_one();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable woken_;
+  int wakes_ = 0;
+};
+
+struct House {
+  WaitingPoller poller;
+  Loop loop{poller};
+  std::unique_ptr<Engine> engine;
+  explicit House(EngineOptions options = {}, const SynthShape& shape = {}) {
+    auto started = Engine::start(synthetic(shape), std::move(options), loop);
+    REQUIRE(started);
+    engine = std::move(*started);
+  }
+};
+
+Task<void> generate_into(Engine& engine, agents::TurnRequest request,
+                         std::vector<Result<agents::Turn>>& turns) {
+  Result<agents::Turn> turn = co_await engine.generate(std::move(request));
+  turns.push_back(std::move(turn));
+}
+
+}  // namespace
+
+TEST_CASE("many turns run side by side and say what they would say alone", "[engine]") {
+  House house;
+  std::vector<Result<agents::Turn>> turns;
+  Scope scope;
+  for (int i = 0; i < 8; ++i)
+    scope.spawn(generate_into(*house.engine, ask("tell " + std::to_string(i % 4), 12), turns));
+  REQUIRE(house.loop.run_until([&] { return turns.size() == 8; }));
+  std::map<std::string, int> texts;
+  for (const auto& turn : turns) {
+    REQUIRE(turn);
+    CHECK(turn->message.role == agents::Role::assistant);
+    CHECK(turn->usage.input_tokens > 0);
+    CHECK(turn->usage.output_tokens <= 12);
+    ++texts[turn->message.content];
+  }
+  for (const auto& [text, count] : texts) CHECK(count % 2 == 0);
+  CHECK(house.engine->stats().scheduler.steps > 0);
+  CHECK_THAT(house.engine->identity(),
+             Catch::Matches("ambit_synthetic[.0-9]*@sha256:[0-9a-f]{64}"));
+}
+
+TEST_CASE("a turn that must call a tool calls it with valid arguments", "[engine]") {
+  House house;
+  agents::ToolSpec tool;
+  tool.name = "open_ticket";
+  tool.input_schema =
+      R"({"type": "object", "properties": {"severity": {"enum": ["low", "high"]}, "owner": {"type": "string", "maxLength": 8}}, "required": ["severity", "owner"]})";
+  agents::TurnRequest request = ask("help", 200);
+  request.tools = std::make_shared<const std::vector<agents::ToolSpec>>(1, tool);
+  request.output_schema = R"({"const": 1})";
+  request.tool_choice = agents::ToolChoice::required;
+  request.messages.push_back({agents::Role::assistant, "", {{"call_1", "x", "{}"}}, "", ""});
+  std::vector<Result<agents::Turn>> turns;
+  Scope scope;
+  scope.spawn(generate_into(*house.engine, request, turns));
+  REQUIRE(house.loop.run_until([&] { return !turns.empty(); }));
+  REQUIRE(turns[0]);
+  CHECK(turns[0]->finish == agents::FinishReason::tool_calls);
+  REQUIRE_FALSE(turns[0]->message.tool_calls.empty());
+  const agents::ToolCall& call = turns[0]->message.tool_calls[0];
+  CHECK(call.name == "open_ticket");
+  CHECK(call.id == "call_2");
+  CHECK(call.arguments.starts_with("{\"severity\":\""));
+  CHECK(turns[0]->usage.forced_tokens > 0);
+}
+
+TEST_CASE("cancelling the task frees what its request used", "[engine]") {
+  EngineOptions options;
+  options.batch_max = 2;
+  House house(options);
+  std::vector<Result<agents::Turn>> turns;
+  {
+    Scope scope;
+    for (int i = 0; i < 6; ++i)
+      scope.spawn(generate_into(*house.engine, ask("long " + std::to_string(i), 1800), turns));
+    scope.spawn(generate_into(*house.engine, ask("short", 1), turns));
+    std::vector<Result<agents::Turn>> first;
+    scope.spawn(generate_into(
+        *house.engine,
+        [] {
+          auto r = ask("urgent", 1);
+          r.priority = 9;
+          return r;
+        }(),
+        first));
+    REQUIRE(house.loop.run_until([&] { return !first.empty() || !turns.empty(); }));
+  }
+  std::vector<Result<agents::Turn>> after;
+  Scope scope;
+  scope.spawn(generate_into(*house.engine, ask("after", 3), after));
+  REQUIRE(house.loop.run_until([&] { return !after.empty(); }));
+  CHECK(after[0]);
+  CHECK(house.engine->stats().scheduler.active == 0);
+  CHECK(house.engine->stats().scheduler.waiting == 0);
+  CHECK(house.engine->stats().kv.pages_pinned == 0);
+}
+
+TEST_CASE("requests that can never work get an error that says why", "[engine]") {
+  EngineOptions options;
+  options.kv_bytes = Forward::page_bytes(synthetic({})->model().config, KvType::f16) * 4;
+  const auto decoder = decoder_for(synthetic({}), options);
+  agents::TurnRequest empty;
+  CHECK(decoder->submit(empty).error().code == Code::invalid);
+  CHECK(decoder->submit(ask("x", 0)).error().code == Code::invalid);
+  const auto big = decoder->submit(ask("x", 1000));
+  CHECK(big.error().code == Code::exhausted);
+  CHECK_THAT(big.error().message, Catch::Contains("KV cache is too small"));
+  const auto full = decoder->submit(ask(std::string(5000, 'q'), 10));
+  CHECK(full.error().code == Code::exhausted);
+  CHECK_THAT(full.error().message, Catch::Contains("context is full"));
+  agents::TurnRequest schema = ask("x", 10);
+  schema.output_schema = "{";
+  CHECK(decoder->submit(schema).error().code == Code::invalid);
+  CHECK(decoder->idle());
+}
+
+TEST_CASE("an answer can be held to a schema", "[engine]") {
+  const auto decoder = decoder_for(synthetic({}));
+  agents::TurnRequest request = ask("rate it", 40);
+  request.output_schema =
+      R"({"type": "object", "properties": {"score": {"enum": [1, 2, 3]}}, "required": ["score"]})";
+  const auto turn = decoder->complete(request);
+  REQUIRE(turn);
+  CHECK(turn->finish == agents::FinishReason::stop);
+  CHECK_THAT(turn->message.content, Catch::Matches(R"(\{"score": ?[123]\})"));
+}
+
+TEST_CASE("a session's pages are found again, and are free when it is gone", "[engine]") {
+  const auto decoder = decoder_for(synthetic({}));
+  agents::TurnRequest request = ask(std::string(300, 'x') + " and then some", 8, "s1");
+  const auto first = decoder->complete(request);
+  REQUIRE(first);
+  CHECK(first->usage.cached_tokens == 0);
+  request.messages.push_back(first->message);
+  request.messages.push_back({agents::Role::user, "more", {}, "", ""});
+  const auto second = decoder->complete(request);
+  REQUIRE(second);
+  CHECK(second->usage.cached_tokens >= first->usage.input_tokens - 32);
+  CHECK(decoder->stats().kv.pages_used > 0);
+  decoder->observe("s1", agents::SessionEvent::gone);
+  CHECK(decoder->stats().kv.pages_used == 0);
+}
+
+TEST_CASE("stopping the engine answers who still waits", "[engine]") {
+  House house;
+  std::vector<Result<agents::Turn>> turns;
+  Scope scope;
+  scope.spawn(generate_into(*house.engine, ask("long", 1900), turns));
+  house.loop.post_from_thread([&] { house.engine.reset(); });
+  REQUIRE(house.loop.run_until([&] { return !turns.empty(); }));
+  REQUIRE_FALSE(turns[0]);
+  CHECK(turns[0].error().code == Code::closed);
+}
+
+TEST_CASE("options that make no sense are refused", "[engine]") {
+  const auto file = synthetic({});
+  EngineOptions options;
+  options.threads = 0;
+  CHECK_FALSE(Decoder::make(file, options));
+  options = {};
+  options.kv_bytes = 10;
+  CHECK_THAT(Decoder::make(file, options).error().message, Catch::Contains("fewer than 2 pages"));
+  options = {};
+  options.instruction_set = "abacus";
+  CHECK_THAT(Decoder::make(file, options).error().message, Catch::Contains("abacus"));
+}
+
+}  // namespace ambit::inference

@@ -1,0 +1,145 @@
+#include "inference/forward.h"
+
+#include "inference/loader.h"
+#include "naive_forward.h"
+#include "support.h"
+
+#include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
+
+#include <cmath>
+
+namespace ambit::inference {
+
+namespace {
+
+std::vector<TokenId> some_tokens(std::size_t count, std::size_t vocabulary) {
+  std::vector<TokenId> tokens;
+  for (std::size_t i = 0; i < count; ++i)
+    tokens.push_back(static_cast<TokenId>(uniform(9, i, 1) * static_cast<double>(vocabulary)));
+  return tokens;
+}
+
+// Logits of all positions, computed `chunk` rows at a time.
+std::vector<std::vector<float>> engine_logits(const Model& model, const Kernels& kernels,
+                                              KvType type, const std::vector<TokenId>& tokens,
+                                              std::size_t chunk, std::size_t threads = 1) {
+  Pool pool(threads);
+  Forward forward(model, kernels, pool, type, chunk);
+  std::vector<AlignedBytes> storage;
+  std::vector<std::byte*> pages;
+  for (std::size_t i = 0; i < tokens.size(); i += page_tokens) {
+    storage.emplace_back(forward.page_bytes());
+    pages.push_back(storage.back().data());
+  }
+  std::vector<std::vector<float>> all;
+  for (std::size_t start = 0; start < tokens.size(); start += chunk) {
+    std::vector<StepRow> rows;
+    for (std::size_t i = start; i < std::min(start + chunk, tokens.size()); ++i)
+      rows.push_back({tokens[i], i, pages.data(), true});
+    forward.run(rows);
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      all.emplace_back(forward.logits(i).begin(), forward.logits(i).end());
+  }
+  return all;
+}
+
+double relative_error(const std::vector<float>& ours, const std::vector<double>& theirs) {
+  double worst = 0;
+  double largest = 0;
+  for (std::size_t i = 0; i < ours.size(); ++i) {
+    worst = std::max(worst, std::fabs(static_cast<double>(ours[i]) - theirs[i]));
+    largest = std::max(largest, std::fabs(theirs[i]));
+  }
+  return worst / largest;
+}
+
+}  // namespace
+
+TEST_CASE("logits agree with the definition in double precision", "[forward]") {
+  SynthShape shape;
+  shape.vocabulary = 300;
+  shape.architecture = GENERATE("llama", "qwen2", "qwen3");
+  shape.type = GENERATE(DType::f32, DType::f16, DType::bf16, DType::q8_0);
+  shape.tied = shape.architecture != "qwen2";
+  shape.rope_factors = shape.architecture == "llama";
+  const auto file = synthetic(shape);
+  const auto tokens = some_tokens(12, shape.vocabulary);
+  const auto ours = engine_logits(file->model(), *usable_kernels()[0], KvType::f32, tokens, 5);
+  const auto theirs = naive_logits(file->file(), tokens);
+  INFO(shape.architecture << " " << to_string(shape.type));
+  for (std::size_t i = 0; i < tokens.size(); ++i) CHECK(relative_error(ours[i], theirs[i]) < 2e-5);
+}
+
+TEST_CASE("logits agree beyond one chunk of attention, with odd shapes", "[forward]") {
+  SynthShape shape;
+  shape.layers = 1;
+  shape.width = 48;
+  shape.heads = 6;
+  shape.kv_heads = 2;
+  shape.hidden = 80;
+  shape.vocabulary = 309;
+  const auto file = synthetic(shape);
+  const auto tokens = some_tokens(300, shape.vocabulary);
+  const auto ours = engine_logits(file->model(), *usable_kernels()[0], KvType::f32, tokens, 64);
+  const auto halves = engine_logits(file->model(), *usable_kernels()[0], KvType::f16, tokens, 64);
+  const auto theirs = naive_logits(file->file(), tokens);
+  for (const std::size_t i : {0U, 15U, 31U, 32U, 255U, 256U, 299U}) {
+    CHECK(relative_error(ours[i], theirs[i]) < 2e-5);
+    CHECK(relative_error(halves[i], theirs[i]) < 5e-3);
+  }
+}
+
+TEST_CASE("all instruction sets give the same bits", "[forward][invariance]") {
+  SynthShape shape;
+  shape.type = GENERATE(DType::f32, DType::f16, DType::bf16, DType::q8_0);
+  shape.kv_heads = 1;
+  const KvType kv = GENERATE(KvType::f32, KvType::f16);
+  const auto file = synthetic(shape);
+  const auto tokens = some_tokens(40, shape.vocabulary);
+  const auto sets = usable_kernels();
+  const auto first = engine_logits(file->model(), *sets[0], kv, tokens, 9);
+  for (const Kernels* other : sets) {
+    INFO(other->name << " against " << sets[0]->name << ", " << to_string(shape.type));
+    CHECK(engine_logits(file->model(), *other, kv, tokens, 9) == first);
+  }
+}
+
+TEST_CASE("chunks and threads change no bit of the logits", "[forward][invariance]") {
+  SynthShape shape;
+  shape.type = GENERATE(DType::f16, DType::q8_0);
+  shape.kv_heads = 4;
+  const auto file = synthetic(shape);
+  const auto tokens = some_tokens(280, shape.vocabulary);
+  const auto alone = engine_logits(file->model(), *usable_kernels()[0], KvType::f16, tokens, 1);
+  for (const std::size_t chunk : {2U, 7U, 64U, 280U})
+    for (const std::size_t threads : {1U, 2U, 3U})
+      CHECK(engine_logits(file->model(), *usable_kernels()[0], KvType::f16, tokens, chunk,
+                          threads) == alone);
+}
+
+TEST_CASE("the project's own model gives the logits of its trainer", "[forward]") {
+  const std::string folder = PROJECT_ROOT "/examples/model/";
+  const auto text = read_text(folder + "reference.json");
+  const auto file = ModelFile::open(folder + "ambit-desk.gguf");
+  if (!text || !file) {
+    WARN("skipped: " + folder + " has no ambit-desk.gguf with reference.json");
+    return;
+  }
+  for (const auto& each : nlohmann::ordered_json::parse(*text)) {
+    const auto tokens = each["tokens"].get<std::vector<TokenId>>();
+    CHECK((*file)->tokenizer().encode(each["text"].get<std::string>()) == tokens);
+    const auto logits =
+        engine_logits((*file)->model(), *usable_kernels()[0], KvType::f32, tokens, 64);
+    CHECK(relative_error(logits.back(), each["logits"].get<std::vector<double>>()) < 1e-3);
+    std::vector<TokenId> all = tokens;
+    for (const TokenId expected : each["greedy"].get<std::vector<TokenId>>()) {
+      const auto last =
+          engine_logits((*file)->model(), *usable_kernels()[0], KvType::f32, all, 64).back();
+      CHECK(Sampler().sample(last, nullptr, all, {}) == expected);
+      all.push_back(expected);
+    }
+  }
+}
+
+}  // namespace ambit::inference

@@ -1,0 +1,135 @@
+#include "support.h"
+
+#include <catch2/catch.hpp>
+
+#include <map>
+
+namespace ambit::inference {
+
+namespace {
+
+// Every logit that a run asked for, by the text of the session and the position.
+using Seen = std::map<std::pair<std::string, std::size_t>, std::vector<float>>;
+
+struct Outcome {
+  Seen logits;
+  std::map<std::string, std::string> texts;
+  EngineStats stats;
+};
+
+std::vector<std::string> prompts() {
+  const std::string shared =
+      "You are one of many agents at a desk. The rules: read the report, search the logs, and open "
+      "a ticket with the owner. ";
+  std::vector<std::string> out;
+  for (int i = 0; i < 7; ++i)
+    out.push_back(shared + std::string(static_cast<std::size_t>(i * 13), 'e') + " report " +
+                  std::to_string(i * i));
+  return out;
+}
+
+agents::TurnRequest request_of(const std::string& prompt, std::size_t index) {
+  agents::TurnRequest request = ask(prompt, 20, prompt);
+  request.sampling.temperature = index % 2 == 0 ? 0.0 : 0.9;
+  request.sampling.seed = index;
+  if (index % 3 == 0) {
+    agents::ToolSpec tool;
+    tool.name = "look";
+    tool.input_schema =
+        R"({"type": "object", "properties": {"at": {"enum": ["tea", "sea", "lea"]}}, "required": ["at"]})";
+    request.tools = std::make_shared<const std::vector<agents::ToolSpec>>(1, tool);
+    request.tool_choice = agents::ToolChoice::required;
+  }
+  return request;
+}
+
+// Runs all prompts, `together` at a time; `rounds` > 1 asks again, when everything is cached.
+Outcome run(const std::shared_ptr<const ModelFile>& file, EngineOptions options,
+            std::size_t together, int rounds = 1) {
+  Outcome outcome;
+  const auto decoder = decoder_for(file, std::move(options));
+  const auto all = prompts();
+  for (int round = 0; round < rounds; ++round) {
+    outcome.logits.clear();
+    for (std::size_t start = 0; start < all.size(); start += together) {
+      std::map<std::uint64_t, std::string> open;
+      for (std::size_t i = start; i < std::min(start + together, all.size()); ++i)
+        open[*decoder->submit(request_of(all[i], i))] = all[i];
+      decoder->scheduler().set_observer(
+          [&](std::uint64_t id, std::size_t position, std::span<const float> logits) {
+            outcome.logits[{open.at(id), position}].assign(logits.begin(), logits.end());
+          });
+      std::vector<Decoder::Ended> ended;
+      while (!decoder->idle()) decoder->step(ended);
+      for (const auto& [id, turn] : ended) {
+        REQUIRE(turn);
+        std::string text = turn->message.content;
+        for (const auto& call : turn->message.tool_calls) text += "|" + call.name + call.arguments;
+        outcome.texts[open.at(id)] = text;
+      }
+    }
+  }
+  outcome.stats = decoder->stats();
+  return outcome;
+}
+
+EngineOptions options(std::size_t batch, std::size_t step, std::size_t threads = 1,
+                      std::size_t kv_bytes = 64U << 20U) {
+  EngineOptions made;
+  made.batch_max = batch;
+  made.step_tokens_max = step;
+  made.threads = threads;
+  made.kv_bytes = kv_bytes;
+  return made;
+}
+
+}  // namespace
+
+TEST_CASE("a session's logits and tokens are the same bits whoever shares the engine",
+          "[invariance]") {
+  SynthShape shape;
+  shape.type = DType::f16;
+  const auto file = synthetic(shape);
+  const Outcome alone = run(file, options(1, 1), 1);
+  REQUIRE(alone.logits.size() > 60);
+  REQUIRE(alone.texts.size() == 7);
+  const auto same = [&](const Outcome& other) {
+    CHECK(other.texts == alone.texts);
+    CHECK(other.logits == alone.logits);
+  };
+  SECTION("in a batch") {
+    same(run(file, options(7, 64), 7));
+  }
+  SECTION("in a batch that is cut into tiny steps") {
+    same(run(file, options(3, 5), 7));
+  }
+  SECTION("in one big step") {
+    same(run(file, options(64, 4096), 7));
+  }
+  SECTION("with more threads") {
+    same(run(file, options(7, 64, 2), 7));
+  }
+  SECTION("when all of it is cached") {
+    const Outcome warm = run(file, options(7, 64), 7, 2);
+    same(warm);
+    CHECK(warm.stats.scheduler.cached_tokens > 500);
+  }
+  SECTION("when memory is short and pages are thrown out") {
+    const std::size_t page = Forward::page_bytes(file->model().config, KvType::f16);
+    const Outcome tight = run(file, options(7, 64, 1, page * 24), 7, 3);
+    same(tight);
+    CHECK(tight.stats.kv.evicted > 0);
+  }
+}
+
+TEST_CASE("sessions that begin alike compute the beginning once", "[invariance]") {
+  const auto file = synthetic({});
+  const Outcome together = run(file, options(7, 512), 7);
+  const Outcome apart = run(file, options(1, 512), 1);
+  CHECK(together.texts == apart.texts);
+  CHECK(together.stats.scheduler.prompt_tokens <=
+        apart.stats.scheduler.prompt_tokens + 7 * page_tokens);
+  CHECK(together.stats.scheduler.cached_tokens > 200);
+}
+
+}  // namespace ambit::inference
