@@ -149,6 +149,12 @@ class Parser {
     } else {
       return scope;
     }
+    if (is("[")) {
+      const std::string name(variable);
+      return Err(error_at(source_, peek().where,
+                          "only the action can be constrained by a list: write `" + name +
+                              "` here and `when { " + name + " in [...] }` after the scope"));
+    }
     scope.entities.push_back(TRY(entity()));
     return scope;
   }

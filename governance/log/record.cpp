@@ -179,7 +179,8 @@ Result<std::int64_t> parse_time(std::string_view given) {
   constexpr std::string_view shape = "0000-00-00T00:00:00.000000000Z";
   constexpr std::string_view whole_seconds = "0000-00-00T00:00:00Z";
   std::string text(given.substr(0, shape.size() + 1));
-  if (text.size() == whole_seconds.size() && text.back() == 'Z') text.insert(text.size() - 1, ".000000000");
+  if (text.size() == whole_seconds.size() && text.back() == 'Z')
+    text.insert(text.size() - 1, ".000000000");
   std::array<std::int64_t, 7> numbers{};
   std::size_t part = 0;
   bool good = text.size() == shape.size();
@@ -201,8 +202,8 @@ Result<std::int64_t> parse_time(std::string_view given) {
       return seconds * SECOND_NS + numbers[6];
     }
   }
-  return Err(Code::invalid, "\"" + text +
-                                "\" is not a time such as 2026-11-21T08:30:00.000000000Z");
+  return Err(Code::invalid,
+             "\"" + text + "\" is not a time such as 2026-11-21T08:30:00.000000000Z");
 }
 
 }  // namespace ambit::log

@@ -67,7 +67,9 @@ std::string to_hex(std::string_view bytes) {
   return text;
 }
 
-std::string to_hex(const Hash& hash) { return to_hex(bytes_of(hash)); }
+std::string to_hex(const Hash& hash) {
+  return to_hex(bytes_of(hash));
+}
 
 Result<std::string> from_hex(std::string_view hex) {
   if (hex.size() % 2 != 0) return Err(Code::invalid, "hex text has an even number of digits");

@@ -1,24 +1,24 @@
 #include "log/verify.h"
 
-#include <fcntl.h>
-#include <poll.h>
+#include "io/file.h"
+#include "log/folder_lock.h"
+#include "log/merkle.h"
+#include "log/record.h"
+#include "log/writer.h"
+
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <array>
 #include <bit>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <fcntl.h>
 #include <filesystem>
 #include <new>
-
-#include "io/file.h"
-#include "log/folder_lock.h"
-#include "log/merkle.h"
-#include "log/record.h"
-#include "log/writer.h"
+#include <poll.h>
+#include <unistd.h>
 
 namespace ambit::log {
 namespace {
@@ -26,7 +26,9 @@ namespace {
 constexpr int STALL_MS = 60'000;  // a child that gets no further for so long walks in circles
 constexpr std::size_t SMALL_FILE_MAX = 4096;
 
-std::string at_record(std::uint64_t index) { return "record " + std::to_string(index) + ": "; }
+std::string at_record(std::uint64_t index) {
+  return "record " + std::to_string(index) + ": ";
+}
 
 // Compares everything that the store says about the records with what the records say themselves.
 class Verifier {
@@ -55,21 +57,24 @@ class Verifier {
     const std::string_view bytes = TRY(snapshot_.leaf(index));
     const Leaf leaf = TRY(parse_leaf(bytes));
     if (leaf.index != index) {
-      return Err(Code::invalid, "it says of itself that it is record " + std::to_string(leaf.index));
+      return Err(Code::invalid,
+                 "it says of itself that it is record " + std::to_string(leaf.index));
     }
     TRY(payloads(leaf));
     TRY(indexes(leaf));
     Result<void> nodes;
-    tree_.append(leaf_hash(bytes), [this, &nodes](unsigned level, std::uint64_t at, const Hash& hash) {
-      if (level % TILE_HEIGHT != 0 || !nodes) return;
-      ++nodes_;
-      const auto stored = snapshot_.stored_node(level, at);
-      if (!stored) {
-        nodes = Err(stored.error());
-      } else if (*stored != hash) {
-        nodes = Err(Code::invalid, "its hash does not fit the tree (level " + std::to_string(level) + ")");
-      }
-    });
+    tree_.append(
+        leaf_hash(bytes), [this, &nodes](unsigned level, std::uint64_t at, const Hash& hash) {
+          if (level % TILE_HEIGHT != 0 || !nodes) return;
+          ++nodes_;
+          const auto stored = snapshot_.stored_node(level, at);
+          if (!stored) {
+            nodes = Err(stored.error());
+          } else if (*stored != hash) {
+            nodes = Err(Code::invalid,
+                        "its hash does not fit the tree (level " + std::to_string(level) + ")");
+          }
+        });
     if (!nodes) tree_at_fault_ = index;
     return nodes;
   }
@@ -78,7 +83,8 @@ class Verifier {
     for (std::size_t i = 0; i < leaf.payloads.size(); ++i) {
       const Commitment& wanted = leaf.payloads[i];
       const StoredPayload stored = TRY(snapshot_.payload(leaf.index, i));
-      if (stored.bytes.size() != wanted.bytes || commitment(stored.salt, stored.bytes) != wanted.hash) {
+      if (stored.bytes.size() != wanted.bytes ||
+          commitment(stored.salt, stored.bytes) != wanted.hash) {
         return Err(Code::invalid, "its payload \"" + wanted.name + "\" is not what was recorded");
       }
       ++report_.payloads;
@@ -114,7 +120,8 @@ class Verifier {
         checkpoint.origin != key_.name) {
       return Err(Code::invalid, name + " does not fit the records");
     }
-    // One signature and nothing else: what was signed here before must come out again byte for byte.
+    // One signature and nothing else: what was signed here before must come out again byte for
+    // byte.
     const Note note = TRY(Note::parse(next_checkpoint_->note));
     if (note.signatures.size() != 1 || note.text != checkpoint.text()) {
       return Err(Code::invalid, name + " holds more than was signed");
@@ -138,7 +145,8 @@ class Verifier {
     const Snapshot::Counts counts = TRY(snapshot_.counts());
     const bool exact = counts.leaves == tree_.size() && counts.runs == tree_.size() &&
                        counts.sessions == tree_.size() && counts.nodes == nodes_ &&
-                       counts.payloads == report_.payloads && counts.checkpoints == report_.checkpoints;
+                       counts.payloads == report_.payloads &&
+                       counts.checkpoints == report_.checkpoints;
     if (!exact) return Err(Code::invalid, "there are entries that belong to no record");
     return {};
   }
@@ -153,7 +161,8 @@ class Verifier {
   std::optional<Snapshot::SizedCheckpoint> next_checkpoint_;
 
  public:
-  // The record at fault: an append to the tree may have gone through before its nodes were compared.
+  // The record at fault: an append to the tree may have gone through before its nodes were
+  // compared.
   [[nodiscard]] std::uint64_t at_fault() const { return tree_at_fault_.value_or(tree_.size()); }
 };
 
@@ -176,20 +185,21 @@ Result<void> check_seal(const std::string& folder, const VerifierKey& key, Verif
                                   " records and has " + std::to_string(report.records));
   }
   if (size != seal.file_bytes || hash != seal.file_hash) {
-    return Err(Code::invalid, "data.mdb was altered after the log was closed, outside of the records: all " +
-                                  std::to_string(report.records) + " of them verify");
+    return Err(Code::invalid,
+               "data.mdb was altered after the log was closed, outside of the records: all " +
+                   std::to_string(report.records) + " of them verify");
   }
   report.sealed = true;
   return {};
 }
 
 void summarise(VerifyReport& report) {
-  report.summary = std::to_string(report.records) + " records, " + std::to_string(report.payloads) +
-                   " payloads and " + std::to_string(report.checkpoints) +
-                   " signed checkpoints verified; " +
-                   (report.sealed ? "the file is as it was when the log was closed\n"
-                                  : "the log was not closed in order (or is in use): bytes that belong to "
-                                    "no record were not checked\n");
+  report.summary =
+      std::to_string(report.records) + " records, " + std::to_string(report.payloads) +
+      " payloads and " + std::to_string(report.checkpoints) + " signed checkpoints verified; " +
+      (report.sealed ? "the file is as it was when the log was closed\n"
+                     : "the log was not closed in order (or is in use): bytes that belong to "
+                       "no record were not checked\n");
 }
 
 // What the child tells the parent through shared memory.
@@ -224,9 +234,9 @@ VerifyReport heard(const Shared& shared, int status) {
   if (!shared.done) {
     report.records = shared.record;
     report.bad_index = shared.record;
-    report.what = at_record(shared.record) + "data.mdb is damaged there: reading it " +
-                  (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL ? "did not come to an end"
-                                                                      : "failed");
+    report.what =
+        at_record(shared.record) + "data.mdb is damaged there: reading it " +
+        (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL ? "did not come to an end" : "failed");
     return report;
   }
   report.records = shared.records;
@@ -265,7 +275,8 @@ int wait_for(pid_t pid, const Shared& shared) {
     ::poll(nullptr, 0, STEP_MS);
     quiet_ms = shared.beat == beat ? quiet_ms + STEP_MS : 0;
     beat = shared.beat;
-    // The seal of a large file is hashed after the last record, without a beat: that is progress too.
+    // The seal of a large file is hashed after the last record, without a beat: that is progress
+    // too.
     if (quiet_ms >= STALL_MS && !shared.done) {
       ::kill(pid, SIGKILL);
       ::waitpid(pid, &status, 0);
@@ -305,10 +316,13 @@ VerifyReport verify_here(const std::string& folder, const VerifierKey& key,
 Result<VerifyReport> verify_log(const std::string& folder, const std::string& vkey) {
   const std::string data = folder + "/data.mdb";
   if (::access(data.c_str(), R_OK) != 0) return Err(file_error("read", data, errno));
-  const std::string text = vkey.empty() ? TRY(io::read_file(folder + "/vkey", SMALL_FILE_MAX)) : vkey;
+  const std::string text =
+      vkey.empty() ? TRY(io::read_file(folder + "/vkey", SMALL_FILE_MAX)) : vkey;
   auto key = VerifierKey::parse(text);
-  if (!key) return Err(std::move(key).error().context(vkey.empty() ? folder + "/vkey" : "the given key"));
-  void* memory = ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (!key)
+    return Err(std::move(key).error().context(vkey.empty() ? folder + "/vkey" : "the given key"));
+  void* memory =
+      ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return Err(file_error("share memory to verify", folder, errno));
   auto& shared = *new (memory) Shared{};
   const pid_t pid = ::fork();

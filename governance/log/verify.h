@@ -1,8 +1,12 @@
 #pragma once
 
-// Verification of a log by someone who trusts nobody: every leaf, tree node, payload, index entry, session
-// chain and checkpoint is computed again and compared. It works in a child process, because a damaged data
-// file can make LMDB crash: then the report names the record at which it did.
+// Verification of a log by someone who trusts nobody: every leaf, tree node, payload, index entry,
+// session chain and checkpoint is computed again and compared. It works in a child process, because
+// a damaged data file can make LMDB crash: then the report names the record at which it did.
+
+#include "async/result.h"
+#include "log/note.h"
+#include "log/store.h"
 
 #include <cstdint>
 #include <functional>
@@ -10,26 +14,22 @@
 #include <string>
 #include <string_view>
 
-#include "async/result.h"
-#include "log/note.h"
-#include "log/store.h"
-
 namespace ambit::log {
 
 struct VerifyReport {
-  std::uint64_t records = 0;    // that verified, from the first one on
+  std::uint64_t records = 0;  // that verified, from the first one on
   std::uint64_t payloads = 0;
   std::uint64_t checkpoints = 0;
-  bool sealed = false;          // the log was closed in order, so each byte of the file was checked
+  bool sealed = false;  // the log was closed in order, so each byte of the file was checked
   std::optional<std::uint64_t> bad_index;  // the first bad record
-  std::string what;             // what is wrong; empty: all is well
-  std::string summary;          // for people, when all is well
+  std::string what;                        // what is wrong; empty: all is well
+  std::string summary;                     // for people, when all is well
   [[nodiscard]] bool good() const { return what.empty(); }
 };
 
-// `vkey`: the public key that the reader trusts; empty: the one in the folder. Errors: no log there, not
-// readable, a key that is none. A damaged log is no Error but a report. To be called while the process has
-// no threads that hold locks: it forks.
+// `vkey`: the public key that the reader trusts; empty: the one in the folder. Errors: no log
+// there, not readable, a key that is none. A damaged log is no Error but a report. To be called
+// while the process has no threads that hold locks: it forks.
 Result<VerifyReport> verify_log(const std::string& folder, const std::string& vkey = {});
 
 // The same checks in this process: a file that is damaged badly enough can end it.

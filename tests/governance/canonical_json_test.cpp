@@ -14,17 +14,21 @@ std::string canonical(std::string_view text) {
 }  // namespace
 
 TEST_CASE("members are sorted and blanks left out", "[canonical_json]") {
-  CHECK(canonical(" { \"b\" : [ 1 , true , null ] , \"a\" : { } } ") == R"({"a":{},"b":[1,true,null]})");
+  CHECK(canonical(" { \"b\" : [ 1 , true , null ] , \"a\" : { } } ") ==
+        R"({"a":{},"b":[1,true,null]})");
 }
 
 TEST_CASE("members are sorted by UTF-16 code units", "[canonical_json]") {
   // RFC 8785, section 3.2.3.
-  CHECK(canonical(R"({"\u20ac":1,"\r":2,"\ufb33":3,"1":4,"\ud83d\ude00":5,"\u0080":6,"\u00f6":7})") ==
-        "{\"\\r\":2,\"1\":4,\"\xC2\x80\":6,\"\xC3\xB6\":7,\"\xE2\x82\xAC\":1,\"\xF0\x9F\x98\x80\":5,\"\xEF\xAC\xB3\":3}");
+  CHECK(
+      canonical(R"({"\u20ac":1,"\r":2,"\ufb33":3,"1":4,"\ud83d\ude00":5,"\u0080":6,"\u00f6":7})") ==
+      "{\"\\r\":2,\"1\":4,\"\xC2\x80\":6,\"\xC3\xB6\":7,\"\xE2\x82\xAC\":1,\"\xF0\x9F\x98\x80\":5,"
+      "\"\xEF\xAC\xB3\":3}");
 }
 
 TEST_CASE("strings have the shortest escapes", "[canonical_json]") {
-  CHECK(canonical(R"("\u0041\/\u000a\u001f\"\\\u007f\u00e9")") == "\"A/\\n\\u001f\\\"\\\\\x7F\xC3\xA9\"");
+  CHECK(canonical(R"("\u0041\/\u000a\u001f\"\\\u007f\u00e9")") ==
+        "\"A/\\n\\u001f\\\"\\\\\x7F\xC3\xA9\"");
 }
 
 TEST_CASE("numbers are written as ECMAScript writes them", "[canonical_json]") {

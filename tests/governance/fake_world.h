@@ -1,10 +1,11 @@
 #pragma once
 
-// A world without an operating system, for what needs only time, randomness and workers: the clock stands
-// until it is told to go on, random bytes come from a counter, work runs at once on the loop's thread.
+// A world without an operating system, for what needs only time, randomness and workers: the clock
+// stands until it is told to go on, random bytes come from a counter, work runs at once on the
+// loop's thread.
 
-#include "io/world.h"
 #include "../runtime/async/fake_poller.h"
+#include "io/world.h"
 
 namespace ambit::log {
 

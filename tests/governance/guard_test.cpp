@@ -2,6 +2,9 @@
 
 #include <catch2/catch.hpp>
 
+#include <fstream>
+#include <sstream>
+
 using ambit::agents::Action;
 using ambit::agents::ActionKind;
 using ambit::agents::Decision;
@@ -72,7 +75,8 @@ TEST_CASE("a forbid that advises escalation escalates what is permitted otherwis
     @id("never") forbid(principal, action, resource == Tool::"restart")
       when { context.arguments.service == "billing" };
   )");
-  const Decision asked = guard->decide(call("restart", R"({"environment":"production","service":"web"})"));
+  const Decision asked =
+      guard->decide(call("restart", R"({"environment":"production","service":"web"})"));
   CHECK(asked.verdict == Verdict::escalate);
   CHECK(asked.reason == "a person must approve: policy ask");
   CHECK(asked.policies == std::vector<std::string>{"ask"});
@@ -117,8 +121,10 @@ TEST_CASE("a policy that fails is skipped, and the decision says which and why",
 }
 
 TEST_CASE("policies see the agent, its fleet and for whom it acts", "[guard]") {
-  CHECK(verdict(R"(principal == Agent::"clerk" && principal in Fleet::"desk")", call("t")) == Verdict::allow);
-  CHECK(verdict("principal.autonomyLevel == 3 && principal.name == \"clerk\"", call("t")) == Verdict::allow);
+  CHECK(verdict(R"(principal == Agent::"clerk" && principal in Fleet::"desk")", call("t")) ==
+        Verdict::allow);
+  CHECK(verdict("principal.autonomyLevel == 3 && principal.name == \"clerk\"", call("t")) ==
+        Verdict::allow);
   CHECK(verdict("principal.onBehalfOf == \"ada\" && context.onBehalfOf == \"ada\"", call("t")) ==
         Verdict::allow);
   CHECK(verdict(R"(principal in Fleet::"other")", call("t")) == Verdict::deny);
@@ -130,8 +136,8 @@ TEST_CASE("policies see the tool, its server and what it does", "[guard]") {
   action.tool_digest = "abc";
   CHECK(verdict(R"(resource in Toolbox::"registry" && resource.server == "registry")", action) ==
         Verdict::allow);
-  CHECK(verdict(R"(!resource.destructive && !resource.readOnly && resource.digest == "abc")", action) ==
-        Verdict::allow);
+  CHECK(verdict(R"(!resource.destructive && !resource.readOnly && resource.digest == "abc")",
+                action) == Verdict::allow);
   CHECK(verdict("resource has server", call("grep")) == Verdict::deny);
 }
 
@@ -144,25 +150,28 @@ TEST_CASE("policies see the budget left, and a budget without limit is absent", 
 TEST_CASE("every kind of action has its own Cedar action and type of resource", "[guard]") {
   Action action = call("m");
   action.kind = ActionKind::model_call;
-  CHECK(verdict(R"(action == Action::"model_call" && resource is Model)", action) == Verdict::allow);
+  CHECK(verdict(R"(action == Action::"model_call" && resource is Model)", action) ==
+        Verdict::allow);
   CHECK(verdict(R"(action in Action::"effect")", action) == Verdict::allow);
   action.kind = ActionKind::egress;
-  CHECK(verdict(R"(action == Action::"egress" && resource == Host::"m")", action) == Verdict::allow);
+  CHECK(verdict(R"(action == Action::"egress" && resource == Host::"m")", action) ==
+        Verdict::allow);
   action.kind = ActionKind::delegation;
   action.tool = "clerk";
   CHECK(verdict("resource == principal", action) == Verdict::allow);
 }
 
 TEST_CASE("arguments keep their types", "[guard]") {
-  const Action action = call("t", R"({"n":-3,"b":true,"s":"x","list":["a","b","a"],"deep":{"k":{"v":1}},
+  const Action action =
+      call("t", R"({"n":-3,"b":true,"s":"x","list":["a","b","a"],"deep":{"k":{"v":1}},
     "half":0.5,"tiny":1e-9,"huge":18446744073709551615,"none":null})");
-  CHECK(verdict("context.arguments.n == -3 && context.arguments.b && context.arguments.s == \"x\"", action) ==
-        Verdict::allow);
-  CHECK(verdict("context.arguments.list == [\"b\", \"a\"] && context.arguments.deep.k.v == 1", action) ==
-        Verdict::allow);
+  CHECK(verdict("context.arguments.n == -3 && context.arguments.b && context.arguments.s == \"x\"",
+                action) == Verdict::allow);
+  CHECK(verdict("context.arguments.list == [\"b\", \"a\"] && context.arguments.deep.k.v == 1",
+                action) == Verdict::allow);
   CHECK(verdict("context.arguments.half == decimal(\"0.5\")", action) == Verdict::allow);
-  CHECK(verdict("context.arguments.tiny == \"1e-09\" || context.arguments.tiny == \"1e-9\"", action) ==
-        Verdict::allow);
+  CHECK(verdict("context.arguments.tiny == \"1e-09\" || context.arguments.tiny == \"1e-9\"",
+                action) == Verdict::allow);
   CHECK(verdict("context.arguments.huge == \"18446744073709551615\"", action) == Verdict::allow);
   CHECK(verdict("context.arguments has none", action) == Verdict::deny);
 }
@@ -177,7 +186,8 @@ TEST_CASE("arguments that are no object, too long or too deep are denied", "[gua
   CHECK(guard->decide(call("t", "[1]")).reason == "the arguments are not a JSON object");
   CHECK(guard->decide(call("t", "{\"a\":")).verdict == Verdict::deny);
   const std::string deep = std::string(70, '[') + std::string(70, ']');
-  CHECK_THAT(guard->decide(call("t", "{\"a\":" + deep + "}")).reason, Catch::Contains("nested deeper"));
+  CHECK_THAT(guard->decide(call("t", "{\"a\":" + deep + "}")).reason,
+             Catch::Contains("nested deeper"));
   CHECK_THAT(guard->decide(call("t", "{\"a\":\"" + std::string(2 << 20, 'x') + "\"}")).reason,
              Catch::Contains("more than 1048576"));
 }
@@ -198,8 +208,32 @@ TEST_CASE("two policies of one id, and a set without policies, are refused", "[g
   CHECK_FALSE(PolicyGuard::create({{"a.cedar", "// nothing\n"}}, {}).has_value());
 }
 
-TEST_CASE("the hash of a policy set changes with a policy, not with comments around it", "[guard]") {
+TEST_CASE("the hash of a policy set changes with a policy, not with comments around it",
+          "[guard]") {
   const std::string policy = "permit(principal, action, resource);";
   CHECK(guard_of(policy)->policy_set() == guard_of("// why\n" + policy + "\n\n")->policy_set());
-  CHECK(guard_of(policy)->policy_set() != guard_of("forbid(principal, action, resource);")->policy_set());
+  CHECK(guard_of(policy)->policy_set() !=
+        guard_of("forbid(principal, action, resource);")->policy_set());
+}
+
+TEST_CASE("the policies of the incident desk keep its bounds", "[guard]") {
+  std::ifstream file(std::string(PROJECT_ROOT) + "/examples/1-incident-desk/desk.cedar");
+  std::stringstream text;
+  text << file.rdbuf();
+  auto guard = guard_of(text.str());
+  const auto verdict_of = [&guard](const std::string& tool, const std::string& arguments) {
+    return guard->decide(call(tool, arguments)).verdict;
+  };
+  CHECK(verdict_of("read_file", R"({"path":"logs/web.log"})") == Verdict::allow);
+  CHECK(verdict_of("read_file", R"({"path":"/etc/shadow"})") == Verdict::deny);
+  CHECK(verdict_of("read_file", R"({"path":"logs/../../secret"})") == Verdict::deny);
+  CHECK(verdict_of("read_file", "{}") == Verdict::deny);
+  CHECK(verdict_of("search_log", R"({"file":"logs/web.log","pattern":"x"})") == Verdict::allow);
+  CHECK(verdict_of("search_log", R"({"file":"../x"})") == Verdict::deny);
+  CHECK(verdict_of("open_ticket", "{}") == Verdict::allow);
+  CHECK(verdict_of("mcp__registry__lookup", "{}") == Verdict::allow);
+  CHECK(verdict_of("restart_service", R"({"environment":"production"})") == Verdict::escalate);
+  CHECK(verdict_of("restart_service", R"({"environment":"staging"})") == Verdict::allow);
+  CHECK(verdict_of("restart_service", "{}") == Verdict::escalate);
+  CHECK(verdict_of("delete_file", R"({"path":"logs/web.log"})") == Verdict::deny);
 }

@@ -39,7 +39,8 @@ std::unique_ptr<LogJournal> open(FakeWorld& world, JournalOptions options) {
 }
 
 Event event(const std::string& session, const std::string& body = "{}") {
-  return Event{"action.decided", "run-1", session, "clerk", body, {{"arguments", "{\"a\":" + body + "}"}}};
+  return Event{"action.decided", "run-1", session,
+               "clerk",          body,    {{"arguments", "{\"a\":" + body + "}"}}};
 }
 
 std::vector<Result<std::uint64_t>> append_all(FakeWorld& world, LogJournal& journal,
@@ -60,7 +61,8 @@ TEST_CASE("events come back in order with their payloads", "[journal]") {
   TemporaryFolder folder;
   FakeWorld world;
   auto journal = open(world, options_in(folder));
-  const auto indexes = append_all(world, *journal, {event("a", "{\"n\":1}"), event("b"), event("a")});
+  const auto indexes =
+      append_all(world, *journal, {event("a", "{\"n\":1}"), event("b"), event("a")});
   CHECK(indexes[2] == Result<std::uint64_t>(2));
   std::vector<StoredEvent> events;
   REQUIRE(journal->read("run-1", [&](const StoredEvent& one) {
@@ -127,7 +129,8 @@ TEST_CASE("a record is given with a proof that others can check", "[journal]") {
       ambit::log::verify_tlog_proof(record->tlog_proof(), record->bytes, journal->verifier());
   REQUIRE(checkpoint);
   CHECK(checkpoint->size == 300);
-  CHECK_FALSE(ambit::log::verify_tlog_proof(record->tlog_proof(), record->bytes + " ", journal->verifier()));
+  CHECK_FALSE(ambit::log::verify_tlog_proof(record->tlog_proof(), record->bytes + " ",
+                                            journal->verifier()));
 }
 
 TEST_CASE("an event that can never be recorded fails alone", "[journal]") {
@@ -170,7 +173,8 @@ TEST_CASE("a full queue refuses and loses nothing that it took", "[journal]") {
   CHECK(journal->reader().size() == Result<std::uint64_t>(good));
 }
 
-TEST_CASE("a log that reached its greatest size fails the whole group and stays readable", "[journal]") {
+TEST_CASE("a log that reached its greatest size fails the whole group and stays readable",
+          "[journal]") {
   TemporaryFolder folder;
   FakeWorld world;
   JournalOptions options = options_in(folder);
@@ -209,7 +213,8 @@ TEST_CASE("the private key is made once, for the owner alone", "[journal]") {
   }
   namespace fs = std::filesystem;
   const fs::path key = folder.path() + "/log/key";
-  CHECK((fs::status(key).permissions() & (fs::perms::group_all | fs::perms::others_all)) == fs::perms::none);
+  CHECK((fs::status(key).permissions() & (fs::perms::group_all | fs::perms::others_all)) ==
+        fs::perms::none);
   CHECK(open(world, options_in(folder))->verifier().text() == name);
   fs::remove(key);
   const auto without = LogJournal::open(world.world(), options_in(folder));
@@ -253,7 +258,8 @@ TEST_CASE("records are found by what they say", "[journal]") {
   FakeWorld world;
   auto journal = open(world, options_in(folder));
   append_all(world, *journal,
-             {event("a", R"({"tool":"rm","verdict":"deny"})"), event("b", R"({"tool":"rm","verdict":"allow"})")});
+             {event("a", R"({"tool":"rm","verdict":"deny"})"),
+              event("b", R"({"tool":"rm","verdict":"allow"})")});
   world.now_ns += 10;
   append_all(world, *journal, {event("a", R"({"tool":"ls","verdict":"deny"})")});
   const auto found = [&journal](const ambit::log::Filter& filter) {

@@ -1,7 +1,8 @@
-// The tree, the proofs and the notes against published vectors: a part of them in tests/data/tlog, all of
-// them from the shared folder where there is one.
+// The tree, the proofs and the notes against published vectors: a part of them in tests/data/tlog,
+// all of them from the shared folder where there is one.
 
 #include "log/merkle.h"
+
 #include "log/note.h"
 #include "log/reader.h"
 
@@ -50,14 +51,16 @@ bool inclusion_holds(const json& vector) {
   const auto ends = hashes(json::array({vector["leafHash"], vector["root"]}));
   const auto proof = hashes(vector["proof"]);
   return ends && proof &&
-         verify_inclusion(vector["leafIdx"], vector["treeSize"], (*ends)[0], *proof, (*ends)[1]).has_value();
+         verify_inclusion(vector["leafIdx"], vector["treeSize"], (*ends)[0], *proof, (*ends)[1])
+             .has_value();
 }
 
 bool consistency_holds(const json& vector) {
   const auto ends = hashes(json::array({vector["root1"], vector["root2"]}));
   const auto proof = hashes(vector["proof"]);
   return ends && proof &&
-         verify_consistency(vector["size1"], vector["size2"], (*ends)[0], (*ends)[1], *proof).has_value();
+         verify_consistency(vector["size1"], vector["size2"], (*ends)[0], (*ends)[1], *proof)
+             .has_value();
 }
 
 struct Count {
@@ -83,14 +86,19 @@ class Nodes {
   explicit Nodes(std::uint64_t size) {
     for (std::uint64_t i = 0; i < size; ++i) {
       tree_.append(leaf_hash("leaf " + std::to_string(i)),
-                   [this](unsigned level, std::uint64_t at, const Hash& hash) { nodes_[{level, at}] = hash; });
+                   [this](unsigned level, std::uint64_t at, const Hash& hash) {
+                     nodes_[{level, at}] = hash;
+                   });
       roots_.push_back(tree_.root());
     }
   }
   [[nodiscard]] NodeReader reader() const {
-    return [this](unsigned level, std::uint64_t at) -> Result<Hash> { return nodes_.at({level, at}); };
+    return
+        [this](unsigned level, std::uint64_t at) -> Result<Hash> { return nodes_.at({level, at}); };
   }
-  [[nodiscard]] Hash root(std::uint64_t size) const { return size == 0 ? empty_root() : roots_[size - 1]; }
+  [[nodiscard]] Hash root(std::uint64_t size) const {
+    return size == 0 ? empty_root() : roots_[size - 1];
+  }
   [[nodiscard]] Hash leaf(std::uint64_t index) const { return nodes_.at({0, index}); }
 
  private:
@@ -102,9 +110,15 @@ class Nodes {
 }  // namespace
 
 TEST_CASE("the roots of the reference tree of RFC 6962 come out", "[merkle]") {
-  const std::vector<std::string> leaves = {"", std::string(1, '\0'), "\x10", "\x20\x21", "\x30\x31", "\x40\x41\x42\x43",
-                                           "\x50\x51\x52\x53\x54\x55\x56\x57",
-                                           "\x60\x61\x62\x63\x64\x65\x66\x67\x68\x69\x6a\x6b\x6c\x6d\x6e\x6f"};
+  const std::vector<std::string> leaves = {
+      "",
+      std::string(1, '\0'),
+      "\x10",
+      "\x20\x21",
+      "\x30\x31",
+      "\x40\x41\x42\x43",
+      "\x50\x51\x52\x53\x54\x55\x56\x57",
+      "\x60\x61\x62\x63\x64\x65\x66\x67\x68\x69\x6a\x6b\x6c\x6d\x6e\x6f"};
   const std::vector<std::string> roots = {
       "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
       "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
@@ -163,13 +177,15 @@ TEST_CASE("the sample of published proof vectors holds or fails as it should", "
 TEST_CASE("all published proof vectors hold or fail as they should", "[merkle]") {
   const fs::path root = shared_folder() / "data" / "tlog" / "merkle-testdata" / "testdata";
   if (!fs::exists(root)) {
-    WARN("SKIPPED: no vectors in " << root << "; set AMBIT_SHARED to the folder that holds data/tlog");
+    WARN("SKIPPED: no vectors in " << root
+                                   << "; set AMBIT_SHARED to the folder that holds data/tlog");
     return;
   }
   Count count;
   run_vectors(root / "inclusion", inclusion_holds, count);
   run_vectors(root / "consistency", consistency_holds, count);
-  std::cout << "tlog proof vectors: " << count.total - count.wrong.size() << " of " << count.total << "\n";
+  std::cout << "tlog proof vectors: " << count.total - count.wrong.size() << " of " << count.total
+            << "\n";
   CAPTURE(count.wrong);
   CHECK(count.total > 150);
   CHECK(count.wrong.empty());
@@ -182,18 +198,21 @@ TEST_CASE("a published log is rebuilt byte for byte: 15 entries, 16 checkpoints"
   REQUIRE(signer);
   CHECK(signer->verifier().text() ==
         "example.com/log/testdata+33d7b496+AeHTu4Q3hEIMHNqc6fASMsq3rKNx280NI+oO5xCFkkSx");
-  const std::vector<std::string> entries = {"one",   "two", "three", "four",   "five",   "six",     "seven",  "eit",
-                                            "nain",  "ten", "ileven", "twelf", "threeten", "fourten", "fivten"};
+  const std::vector<std::string> entries = {"one",    "two",   "three",    "four",    "five",
+                                            "six",    "seven", "eit",      "nain",    "ten",
+                                            "ileven", "twelf", "threeten", "fourten", "fivten"};
   Tree tree;
   for (std::size_t size = 0; size <= entries.size(); ++size) {
     const Checkpoint checkpoint{"example.com/log/testdata", size, tree.root()};
-    CHECK(signer->sign(checkpoint.text()) == read_file(root / ("checkpoint." + std::to_string(size))));
+    CHECK(signer->sign(checkpoint.text()) ==
+          read_file(root / ("checkpoint." + std::to_string(size))));
     if (size < entries.size()) tree.append(leaf_hash(entries[size]));
   }
 }
 
 TEST_CASE("a note of the specification opens with its key alone", "[note]") {
-  const auto key = VerifierKey::parse("example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k");
+  const auto key =
+      VerifierKey::parse("example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k");
   REQUIRE(key);
   CHECK(key->text() == "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k");
   std::array<std::uint8_t, 32> seed{};
@@ -210,8 +229,10 @@ TEST_CASE("a note of the specification opens with its key alone", "[note]") {
 }
 
 TEST_CASE("keys that are damaged or of another kind are refused", "[note]") {
-  CHECK_FALSE(VerifierKey::parse("example.com/foo+530d903b+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"));
-  CHECK_FALSE(VerifierKey::parse("example.com/foo+530d903a+BekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"));
+  CHECK_FALSE(
+      VerifierKey::parse("example.com/foo+530d903b+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"));
+  CHECK_FALSE(
+      VerifierKey::parse("example.com/foo+530d903a+BekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"));
   CHECK_FALSE(VerifierKey::parse("example.com/foo"));
   CHECK_FALSE(VerifierKey::parse(""));
   CHECK_FALSE(SignerKey::parse("PRIVATE+KEY+x+00000000+AAAA"));
@@ -224,8 +245,9 @@ TEST_CASE("keys that are damaged or of another kind are refused", "[note]") {
 TEST_CASE("texts that are no checkpoints are refused", "[note]") {
   const std::string root = to_base64(bytes_of(empty_root()));
   CHECK(Checkpoint::parse("log\n0\n" + root + "\n").has_value());
-  for (const std::string& text : {std::string(), std::string("log\n"), "log\n00\n" + root + "\n", "log\n-1\n" + root + "\n",
-                                  "log\n1\n" + root, std::string("log\n1\nAAAA\n"), "\n1\n" + root + "\n"}) {
+  for (const std::string& text :
+       {std::string(), std::string("log\n"), "log\n00\n" + root + "\n", "log\n-1\n" + root + "\n",
+        "log\n1\n" + root, std::string("log\n1\nAAAA\n"), "\n1\n" + root + "\n"}) {
     CAPTURE(text);
     CHECK_FALSE(Checkpoint::parse(text).has_value());
   }
