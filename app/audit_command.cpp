@@ -105,13 +105,19 @@ Result<void> show(const Options& options, const Context& context) {
   return {};
 }
 
+json bad_record(const log::VerifyReport& report) {
+  json bad = {{"what", report.what}};
+  if (report.bad_index) bad["index"] = *report.bad_index;
+  return bad;
+}
+
 int verify(const Options& options, const Context& context) {
   const std::string folder = journal_of(options, context);
   const auto report = log::verify_log(folder, options.text("vkey"));
   if (!report) return fail(report.error());
   if (options.flag("json")) {
     json out = {{"log", folder}, {"records", report->records}, {"verified", report->good()}};
-    if (!report->good()) out["firstBad"] = {{"index", report->bad_index}, {"what", report->what}};
+    if (!report->good()) out["firstBad"] = bad_record(*report);
     print(out.dump() + "\n");
   } else if (report->good()) {
     print(std::to_string(report->records) + " records verified: " + folder + "\n" + report->summary);

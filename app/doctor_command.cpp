@@ -7,21 +7,21 @@ namespace ambit::app {
 namespace {
 
 int doctor(const Options& options, const Context& /*context*/) {
-  const std::vector<sandbox::Layer> layers = sandbox::examine();
+  const std::vector<sandbox::Layer> layers = sandbox::examine_machine();
   bool all = true;
   std::string json;
   for (const sandbox::Layer& layer : layers) {
-    all = all && layer.available;
+    all = all && (layer.available || !layer.needed);
     if (options.flag("json")) {
       json += (json.empty() ? "" : ",") + std::string("{\"layer\":") + json_text(layer.name) +
               ",\"available\":" + (layer.available ? "true" : "false") + ",\"detail\":" + json_text(layer.detail) +
-              ",\"how\":" + json_text(layer.how_to_get_it) + "}";
+              ",\"how\":" + json_text(layer.how_to_get) + "}";
       continue;
     }
     std::string name = layer.name;
     name.resize(std::max<std::size_t>(name.size() + 1, 28), ' ');
-    print(std::string(layer.available ? "yes  " : "NO   ") + name + layer.detail + "\n");
-    if (!layer.available && !layer.how_to_get_it.empty()) print("       to get it: " + layer.how_to_get_it + "\n");
+    print(std::string(layer.available ? "yes  " : layer.needed ? "NO   " : "no   ") + name + layer.detail + "\n");
+    if (!layer.available && !layer.how_to_get.empty()) print("       to get it: " + layer.how_to_get + "\n");
   }
   if (options.flag("json")) print("{\"layers\":[" + json + "]}\n");
   return all ? 0 : 1;

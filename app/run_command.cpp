@@ -247,7 +247,7 @@ Result<int> run_fleet(Session session, agents::Fleet fleet) {
   if (inputs.empty()) return Err(Code::invalid, fleet.workflow.inputs + " holds no record");
   io::UvWorld world;
   if (session.resume.empty()) {
-    session.options.run = io::uuid_v7(world.world().entropy, world.world().clock);
+    session.options.run = io::uuid_v7(world.world().clock, world.world().entropy);
   } else {
     session.options.run = session.resume;
   }
