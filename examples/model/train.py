@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
+import fast
 from model import Config, Model
 
 HERE = Path(__file__).parent
@@ -115,19 +115,18 @@ def main():
     ap.add_argument("--layers", type=int, default=6)
     ap.add_argument("--heads", type=int, default=4)
     ap.add_argument("--hidden", type=int, default=512)
-    ap.add_argument("--batch", type=int, default=6144, help="padded tokens a step")
+    ap.add_argument("--batch", type=int, default=5120, help="padded tokens a step")
     ap.add_argument("--lr", type=float, default=0.02, help="of Muon")
     ap.add_argument("--adam-lr", type=float, default=0.004)
     ap.add_argument("--prompt-weight", type=float, default=0.15)
     ap.add_argument("--minutes", type=float, default=60, help="length of the schedule")
     ap.add_argument("--stop", type=float, default=0, help="stop after so many minutes (0: at the end)")
     ap.add_argument("--first", type=int, default=0)
-    ap.add_argument("--fp32", action="store_true")
     ap.add_argument("--resume", action="store_true")
     args = ap.parse_args()
     torch.manual_seed(1)
     torch.set_num_threads(1)
-    dtype = torch.float32 if args.fp32 else torch.bfloat16
+    dtype = torch.bfloat16
     cfg = Config(dim=args.dim, layers=args.layers, heads=args.heads, hidden=args.hidden)
     model = Model(cfg)
     matrices = [p for b in model.blocks for p in (b.qkv, b.out, b.gate_up, b.down)]
@@ -168,12 +167,9 @@ def main():
                 g["lr"] = args.adam_lr * rate
             target, m = ids[:, 1:].reshape(-1), mark[:, 1:].reshape(-1)
             keep = (m != 255).nonzero()[:, 0]
-            h = model.hidden(ids[:, :-1], dtype).reshape(-1, cfg.dim)[keep]
-            logits = F.linear(h.to(dtype), model.embed.to(dtype)).float()
-            ce = F.cross_entropy(logits, target[keep], reduction="none")
             said = m[keep] == 1
             weight = torch.where(said, 1.0, args.prompt_weight)
-            loss = (ce * weight).sum() / weight.sum()
+            loss, ce = fast.loss(model, ids[:, :-1], target, keep, weight)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(others, 1.0)
             muon.step(args.lr * rate)
