@@ -161,8 +161,7 @@ def hidden(model, ids):
     return AddNorm.apply(x, delta, model.norm, cfg.eps)[1]
 
 
-def loss(model, ids, target, keep, weight):
-    """Weighted mean loss over the kept positions, and each one's loss."""
-    h = hidden(model, ids)[keep]
-    logits = F.linear(h, model.embed.to(BF))
-    return CrossEntropy.apply(logits, target[keep].contiguous(), (weight / weight.sum()).contiguous())
+def loss(model, ids, target, weight):
+    """Weighted mean loss over all positions, and each one's loss."""
+    logits = F.linear(hidden(model, ids), model.embed.to(BF))
+    return CrossEntropy.apply(logits, target.contiguous(), (weight / weight.sum()).contiguous())

@@ -21,33 +21,39 @@ HERE = Path(__file__).parent
 
 
 class Muon:
-    """Momentum, orthogonalised by Newton-Schulz steps."""
+    """Momentum, orthogonalised by Newton-Schulz steps, square tiles batched."""
 
-    def __init__(self, params, momentum=0.95, decay=0.01):
-        self.params, self.momentum, self.decay = params, momentum, decay
+    def __init__(self, params, parts, momentum=0.95, decay=0.01):
+        self.params, self.parts, self.momentum, self.decay = params, parts, momentum, decay
         self.state = [torch.zeros_like(p) for p in params]
 
     @staticmethod
     def orthogonal(g):
+        """[n, rows, cols] with rows <= cols -> nearest semi-orthogonal maps."""
         a, b, c = 3.4445, -4.7750, 2.0315
-        x = g / (g.norm() + 1e-7)
-        tall = x.shape[0] > x.shape[1]
-        x = (x.t() if tall else x).to(torch.bfloat16)
+        x = (g / (g.norm(dim=(1, 2), keepdim=True) + 1e-7)).to(torch.bfloat16)
         for _ in range(5):
-            s = x @ x.t()
-            x = a * x + (b * s + c * (s @ s)) @ x
-        x = x.float()
-        return x.t() if tall else x
+            s = torch.bmm(x, x.transpose(1, 2))
+            x = torch.baddbmm(x, torch.baddbmm(s, s, s, beta=b, alpha=c), x, beta=a)
+        return x.float()
 
     @torch.no_grad()
     def step(self, lr):
-        for p, m in zip(self.params, self.state):
+        shapes = {}
+        for p, parts, m in zip(self.params, self.parts, self.state):
             m.mul_(self.momentum).add_(p.grad)
             g = p.grad + self.momentum * m
             # fused matrices (q, k, v; gate, up) are separate maps: treat them so
-            parts = max(1, g.shape[0] // g.shape[1]) if g.shape[0] > g.shape[1] else 1
-            u = torch.cat([self.orthogonal(x) for x in g.chunk(parts)])
-            p.mul_(1 - lr * self.decay).add_(u, alpha=-lr * math.sqrt(max(1, u.shape[0] / parts / u.shape[1])))
+            for row, x in enumerate(g.chunk(parts)):
+                size = row * x.shape[0], p
+                tall = x.shape[0] > x.shape[1]
+                x = x.t() if tall else x
+                shapes.setdefault(tuple(x.shape), []).append((x, tall, *size))
+            p.mul_(1 - lr * self.decay)
+        for group in shapes.values():
+            for u, (_, tall, row, p) in zip(self.orthogonal(torch.stack([x for x, *_ in group])), group):
+                u = u.t() if tall else u
+                p[row : row + u.shape[0]].add_(u, alpha=-lr * math.sqrt(max(1, u.shape[0] / u.shape[1])))
 
 
 def batches(path, budget, seed):
@@ -67,7 +73,8 @@ def batches(path, budget, seed):
     groups.append(group)
     rng.shuffle(groups)
     for group in groups:
-        width = max(int(starts[i + 1] - starts[i]) for i in group)
+        # few distinct widths: oneDNN makes a kernel for every new shape
+        width = (max(int(starts[i + 1] - starts[i]) for i in group) + 62) // 64 * 64 + 1
         ids = np.zeros((len(group), width), np.int64)
         mark = np.full((len(group), width), 255, np.uint8)
         for row, i in enumerate(group):
@@ -131,7 +138,7 @@ def main():
     model = Model(cfg)
     matrices = [p for b in model.blocks for p in (b.qkv, b.out, b.gate_up, b.down)]
     others = [p for p in model.parameters() if p.ndim == 1] + [model.embed]
-    muon = Muon(matrices)
+    muon = Muon(matrices, [3, 1, 2, 1] * cfg.layers)
     adam = torch.optim.AdamW(others, lr=args.adam_lr, betas=(0.9, 0.95), weight_decay=0.0)
     save = HERE / "data" / f"{args.name}.pt"
     step = seen = shard0 = 0
@@ -166,19 +173,18 @@ def main():
             for g in adam.param_groups:
                 g["lr"] = args.adam_lr * rate
             target, m = ids[:, 1:].reshape(-1), mark[:, 1:].reshape(-1)
-            keep = (m != 255).nonzero()[:, 0]
-            said = m[keep] == 1
-            weight = torch.where(said, 1.0, args.prompt_weight)
-            loss, ce = fast.loss(model, ids[:, :-1], target, keep, weight)
+            said = m == 1
+            weight = torch.where(said, 1.0, args.prompt_weight) * (m != 255)
+            loss, ce = fast.loss(model, ids[:, :-1], target, weight)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(others, 1.0)
             muon.step(args.lr * rate)
             adam.step()
             model.zero_grad(set_to_none=True)
-            step, seen = step + 1, seen + len(keep)
+            step, seen = step + 1, seen + int((m != 255).sum())
             with torch.no_grad():
                 now = float(ce[said].mean())
-                other = float(ce[~said].mean())
+                other = float(ce[m == 0].mean())
             mean = now if mean is None else 0.95 * mean + 0.05 * now
             if step % 20 == 0:
                 print(f"{step} shard {shard} seen {seen/1e6:.2f}M {seen/(time.time()-began):.0f}/s lr {rate:.2f} answer {mean:.4f} prompt {other:.3f} {(time.time()-began)/60:.1f} min", flush=True)
