@@ -25,7 +25,7 @@ class Config:
     heads: int = 4
     hidden: int = 512
     context: int = 2048
-    rope_base: float = 10000.0
+    rope_base: float = 500000.0
     eps: float = 1e-5
 
     @property

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 import fast
+import structured_init
 from model import Config, Model
 
 HERE = Path(__file__).parent
@@ -122,9 +123,9 @@ def main():
     ap.add_argument("--layers", type=int, default=6)
     ap.add_argument("--heads", type=int, default=4)
     ap.add_argument("--hidden", type=int, default=512)
-    ap.add_argument("--batch", type=int, default=5120, help="padded tokens a step")
-    ap.add_argument("--lr", type=float, default=0.02, help="of Muon")
-    ap.add_argument("--adam-lr", type=float, default=0.004)
+    ap.add_argument("--batch", type=int, default=2560, help="padded tokens a step")
+    ap.add_argument("--lr", type=float, default=0.0015, help="of Muon")
+    ap.add_argument("--adam-lr", type=float, default=0.0007)
     ap.add_argument("--prompt-weight", type=float, default=0.15)
     ap.add_argument("--minutes", type=float, default=60, help="length of the schedule")
     ap.add_argument("--stop", type=float, default=0, help="stop after so many minutes (0: at the end)")
@@ -136,6 +137,7 @@ def main():
     dtype = torch.bfloat16
     cfg = Config(dim=args.dim, layers=args.layers, heads=args.heads, hidden=args.hidden)
     model = Model(cfg)
+    structured_init.apply(model)
     matrices = [p for b in model.blocks for p in (b.qkv, b.out, b.gate_up, b.down)]
     others = [p for p in model.parameters() if p.ndim == 1] + [model.embed]
     muon = Muon(matrices, [3, 1, 2, 1] * cfg.layers)
@@ -169,7 +171,7 @@ def main():
             if t >= 1 or (args.stop and time.time() - began > args.stop * 60):
                 done = True
                 break
-            rate = min(1, (step + 1) / 40) * (1.0 if t < 0.3 else 0.02 + 0.98 * (1 - t) / 0.7)
+            rate = min(1, (step + 1) / 30) * (1.0 if t < 0.3 else 0.02 + 0.98 * (1 - t) / 0.7)
             for g in adam.param_groups:
                 g["lr"] = args.adam_lr * rate
             target, m = ids[:, 1:].reshape(-1), mark[:, 1:].reshape(-1)
