@@ -140,7 +140,7 @@ class Maker:
             if rng.random() < 0.2:
                 parts[-1] += n(1, 99)
             ext = rng.choice(["log", "txt", "json", "conf", "yaml", "csv", "md", "log", ""])
-            return rng.choice(["", "", "/", "/var/", "logs/", "./"]) + "/".join(parts) + ("." + ext if ext else "")
+            return rng.choice(["", "", "/", "/var/", "logs/", "logs/", "./"]) + "/".join(parts) + ("." + ext if ext else "")
         if kind == "version":
             return rng.choice(["", "", "v"]) + n(0, 20) + "." + n(0, 30) + "." + n(0, 99)
         if kind == "ip":
@@ -223,7 +223,7 @@ class Maker:
         the = rng.choice(["the ", "the ", "a ", ""])
         V = cap(verb)
         if shape < 0.5:  # verb the noun <value> with ...
-            pname = noun if rng.random() < 0.4 else rng.choice([noun + "_id", "id", "name", fresh(), fresh()])
+            pname = noun if rng.random() < 0.4 else rng.choice([noun + "_id", "id", "name", fresh(), fresh()][0 if self.split == "train" else 3 :])
             used.add(pname)
             params = [param(pname, simple=True)]
             heads = [f"{V} [{the}{noun} ]{{{pname}}}"]
@@ -269,7 +269,7 @@ class Maker:
         for _ in range(rng.choice([0, 1, 2, 2, 3, 4])):
             fields.append((fresh(), rng.choice(["any", "any", "any", "int"])))
         if fields and rng.random() < 0.25:
-            desc += rng.choice([": ", ", returns ", "; gives "]) + ", ".join(f for f, _ in fields)
+            desc += rng.choice([", returns ", "; gives ", " with its "]) + ", ".join(f for f, _ in fields)
         return Tool(name, desc, params, heads, fields, verb, noun, verb_only=verb_only)
 
     def offer(self, rng, count):

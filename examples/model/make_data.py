@@ -17,13 +17,13 @@ from render import render
 from tokenizer import Tokenizer
 
 HERE = Path(__file__).parent
-EASY = Level(max_tools=3, max_steps=2, long_results=0.0, fail=0.08, note=0.04, desk=0.2, report=0.5, reference=0.25)
-MIDDLE = Level(max_tools=5, max_steps=4, long_results=0.03, fail=0.1, note=0.06, desk=0.25, report=0.6, reference=0.4)
+EASY = Level(max_tools=3, max_steps=2, long_results=0.0, fail=0.06, note=0.03, desk=0.25, report=0.35, reference=0.2)
+MIDDLE = Level(max_tools=5, max_steps=4, long_results=0.03, fail=0.1, note=0.06, desk=0.3, report=0.6, reference=0.35)
 LIMIT = 2000
 
 
 def level_of(shard):
-    return EASY if shard < 3 else MIDDLE if shard < 7 else Level()
+    return EASY if shard < 6 else MIDDLE if shard < 9 else Level()
 
 
 def roles(ids, tok):
@@ -82,7 +82,7 @@ def main():
     if not held.exists():
         np.savez(held, **make("held", 77, 300, Level(), tok, tool_count=4))
     for shard in range(args.first, args.last + 1):
-        drills = 0.2 if shard < 2 else 0.03
+        drills = 0.02
         data = make("train", 1000 + shard, args.count, level_of(shard), tok, drills)
         np.savez(HERE / "data" / f"train-{shard:03d}.npz", **data)
         print(f"shard {shard}: {len(data['tokens'])} tokens", flush=True)

@@ -74,7 +74,7 @@ class Pools:
     def made_up(self, rng):
         """A pronounceable made-up word."""
         while True:
-            n = rng.choice([1, 1, 2, 2, 2, 3])
+            n = rng.choice([1, 1, 1, 2, 2])
             word = "".join(rng.choice(ONSETS) + rng.choice(VOWELS) + rng.choice(CODAS) for _ in range(n))
             if len(word) > 2 and self.ok(word):
                 return word
