@@ -92,6 +92,7 @@ class Level:
     desk: float = 0.3
     report: float = 0.6
     reference: float = 0.4
+    turns: tuple = (1, 1, 2, 3, 4)
 
 
 def cap(text):
@@ -635,7 +636,7 @@ class Maker:
             kinds[len(out)] = kind
             out.append(message)
 
-        for turn in range(rng.choice([1, 1, 2, 3])):
+        for turn in range(rng.choice(self.level.turns)):
             prefix = ""
             if turn == 0 and rng.random() < 0.4:
                 prefix, _, known = self.header(rng)
