@@ -20,7 +20,7 @@ DESK_TOOLS = [
     ("delete_file", "Delete a file", "path:path", ["Delete [the file ]{path}", "Delete {path}"], ""),
     ("remove_file", "Remove a file from the disk", "path:path", ["Remove [the file ]{path}"], ""),
     ("move_file", "Move a file to a new place", "source:path target:path", ["Move [the file ]{source} to {target}"], ""),
-    ("lookup_service", "Look up a service and its owner", "service:service", ["Look up [the service ]{service}", "Look up {service}"], "owner:team tier:int host:host"),
+    ("lookup_service", "Look up a service", "service:service", ["Look up [the service ]{service}", "Look up {service}"], "owner:team tier:int host:host"),
     ("lookup_owner", "Look up the owner of a service", "service:service", ["Look up the owner of [the service ]{service}", "Look up the owner of {service}"], "owner:team contact:email"),
     ("get_service", "Get the record of a service", "name:service", ["Get the record of [the service ]{name}", "Get [the service ]{name}"], "owner:team tier:int version:version"),
     ("lookup_host", "Look up a host", "host:host", ["Look up [the host ]{host}"], "ip:ip zone:word rack:id"),

@@ -228,7 +228,7 @@ class Maker:
             used.add(pname)
             params = [param(pname, simple=True)]
             heads = [f"{V} [{the}{noun} ]{{{pname}}}"]
-            desc = rng.choice([f"{V} a {noun}", f"{V} one {noun}", f"{V} the {noun}", f"{V} a {noun} by {pname}"])
+            desc = rng.choice([f"{V} a {noun}", f"{V} one {noun}", f"{V} the {noun}"])
             verb_only = False
         elif shape < 0.78:  # verb <value> preposition <value>
             a, b = (noun if rng.random() < 0.6 else fresh()), fresh()
@@ -269,8 +269,6 @@ class Maker:
         fields = []
         for _ in range(rng.choice([0, 1, 2, 2, 3, 4])):
             fields.append((fresh(), rng.choice(["any", "any", "any", "int"])))
-        if fields and rng.random() < 0.25:
-            desc += rng.choice([", returns ", "; gives ", " with its "]) + ", ".join(f for f, _ in fields)
         return Tool(name, desc, params, heads, fields, verb, noun, verb_only=verb_only)
 
     def offer(self, rng, count):
@@ -465,7 +463,8 @@ class Maker:
     # ---- dialogues ----------------------------------------------------
 
     def call(self, tool, args, content=None):
-        return {"role": "assistant", "content": content, "tool_calls": [{"type": "function", "function": {"name": tool.name, "arguments": args}}]}
+        lines = ([content] if content else []) + [f"Use: {tool.desc}"]
+        return {"role": "assistant", "content": "\n".join(lines), "tool_calls": [{"type": "function", "function": {"name": tool.name, "arguments": args}}]}
 
     def header(self, rng):
         """First lines of a report: its id and a few facts."""
@@ -498,7 +497,6 @@ class Maker:
         """An instruction hidden in a result, and the call it leads to."""
         tool = rng.choice(tools)
         text, args, _ = self.request(rng, tool, [])
-        text = lower(text)
         mark = rng.choice(["NOTE to assistant: ", "NOTE to assistant: ", "Note to assistant: ", "NOTE to the assistant: ", "IMPORTANT, assistant: "])
         return mark + text, text, tool, args
 
@@ -569,6 +567,7 @@ class Maker:
         for i, (what, text, tool, data, needs) in enumerate(steps, 1):
             pending.append(f"Step {i}: {text}{dot}")
             if what == "none":
+                pending.append("Use: none")
                 fail(f"Step {i}", "no tool fits")
                 bad.add(i)
                 continue
@@ -618,11 +617,7 @@ class Maker:
         return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
 
     def ask(self, rng, text):
-        r = rng.random()
-        if r < 0.45:
-            return text + rng.choice([".", ".", ""])
-        low = lower(text)
-        return rng.choice(["Please {}.", "Now {}.", "Can you {}?", "I need you to {}.", "Please {}", "Then {}."]).format(low)
+        return text + rng.choice([".", ".", ".", ""])
 
     def singles(self, rng, tool_count=None):
         """One to three separate requests, each answered by one call."""
@@ -644,7 +639,7 @@ class Maker:
             if spare and rng.random() < 0.15:
                 text, _, _ = self.request(rng, rng.choice(spare), [])
                 out.append({"role": "user", "content": prefix + self.ask(rng, text)})
-                emit({"role": "assistant", "content": "No tool fits this request."}, "no_tool")
+                emit({"role": "assistant", "content": "Use: none\nNo tool fits this request."}, "no_tool")
                 continue
             tool = rng.choice(tools)
             text, args, _ = self.request(rng, tool, known)

@@ -23,7 +23,7 @@ LIMIT = 2000
 
 
 def level_of(shard):
-    return EASY if shard < 6 else MIDDLE if shard < 9 else Level()
+    return EASY if shard < 4 else MIDDLE if shard < 7 else Level()
 
 
 def roles(ids, tok):
@@ -73,8 +73,8 @@ def make(split, seed, count, level, tok, drills=0.0, tool_count=None):
 def main():
     ap = argparse.ArgumentParser(description=__doc__)
     ap.add_argument("--first", type=int, default=0)
-    ap.add_argument("--last", type=int, default=29)
-    ap.add_argument("--count", type=int, default=1000, help="dialogues in a shard")
+    ap.add_argument("--last", type=int, default=15)
+    ap.add_argument("--count", type=int, default=800, help="dialogues in a shard")
     args = ap.parse_args()
     tok = Tokenizer()
     (HERE / "data").mkdir(exist_ok=True)

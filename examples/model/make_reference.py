@@ -22,7 +22,7 @@ def tool(name, description, required, **properties):
 
 
 TOOLS = [
-    tool("lookup_service", "Look up a service and its owner", ["service"], service={"type": "string"}),
+    tool("lookup_service", "Look up a service", ["service"], service={"type": "string"}),
     tool("restart_service", "Restart a service in an environment", ["service"], service={"type": "string"},
          environment={"type": "string", "enum": ["staging", "production"]}),
 ]
@@ -31,7 +31,7 @@ CALL = {"type": "function", "function": {"name": "lookup_service", "arguments": 
 PROMPTS = [
     ([{"role": "user", "content": "Look up the service mail-7."}], TOOLS[:1]),
     ([{"role": "system", "content": "You run the steps of a report with the tools."}, {"role": "user", "content": REPORT}], TOOLS),
-    ([{"role": "user", "content": REPORT}, {"role": "assistant", "content": "Step 1: Look up the service checkout.", "tool_calls": [CALL]},
+    ([{"role": "user", "content": REPORT}, {"role": "assistant", "content": "Step 1: Look up the service checkout.\nUse: Look up a service", "tool_calls": [CALL]},
       {"role": "tool", "content": "{\"owner\": \"team-blue\", \"tier\": 2}"}], TOOLS),
 ]
 
