@@ -9,6 +9,7 @@ a share of the training dialogues uses the hand-written desk tools.
 
 import json
 import random
+import re
 from dataclasses import dataclass, field
 
 from desk_tools import DESK_TOOLS, SYSTEMS
@@ -91,7 +92,7 @@ class Level:
     note: float = 0.08
     desk: float = 0.3
     report: float = 0.6
-    reference: float = 0.4
+    reference: float = 0.7
     turns: tuple = (1, 1, 2, 3, 4)
 
 
@@ -184,6 +185,7 @@ class Maker:
             ps.append(Param(n.rstrip("?"), "enum" if enum else k, not n.endswith("?"), enum))
         if rng.random() < 0.25:
             name = "mcp__" + rng.choice(["registry", "desk", "ops", "catalog", self.pools.noun(rng)]) + "__" + name
+        heads = [re.sub(r"(\[[^]]*\])?\{(\w+)\}", r"the \2 {\2}", h).replace("the the", "the") for h in heads]
         verb = desc.split()[0].lower()
         fs = [tuple(f.split(":")) for f in fields.split()] if fields[:1] != "@" else []
         log = fields[:1] == "@"
@@ -224,20 +226,19 @@ class Maker:
         the = rng.choice(["the ", "the ", "a ", ""])
         V = cap(verb)
         if shape < 0.5:  # verb the noun <value> with ...
-            pname = noun if rng.random() < 0.4 else rng.choice([noun + "_id", "id", "name", fresh(), fresh()][0 if self.split == "train" else 3 :])
-            used.add(pname)
-            params = [param(pname, simple=True)]
-            heads = [f"{V} [{the}{noun} ]{{{pname}}}"]
+            params = [param(noun, simple=True)]
+            heads = [f"{V} the {noun} {{{noun}}}"]
             desc = rng.choice([f"{V} a {noun}", f"{V} one {noun}", f"{V} the {noun}"])
             verb_only = False
         elif shape < 0.78:  # verb <value> preposition <value>
             a, b = (noun if rng.random() < 0.6 else fresh()), fresh()
             prep = rng.choice(PREPOSITIONS)
             params = [param(a, simple=True), param(b, simple=True)]
-            heads = [f"{V} [the {a} ]{{{a}}} {prep} {{{b}}}", f"{V} {{{a}}} {prep} {{{b}}}", f"{V} [the {a} ]{{{a}}} {prep} [the {b} ]{{{b}}}", f"{V} [{a} ]{{{a}}} {prep} [{b} ]{{{b}}}"]
+            heads = [f"{V} the {a} {{{a}}} {prep} the {b} {{{b}}}"]
             desc = rng.choice([f"{V} a {a} {prep} a {b}", f"{V} one {a} {prep} a {b}", f"{V} the {a} {prep} the {b}"])
             verb_only = True
-            rng.shuffle(params)
+            if rng.random() < 0.3:
+                params.reverse()
         else:  # verb the noun with ...
             params = []
             heads = [f"{V} {the}{noun}"]
@@ -249,8 +250,6 @@ class Maker:
         for _ in range(extra):
             if len(params) < 5:
                 params.append(param(fresh(), rng.random() < 0.4))
-        if rng.random() < 0.2:
-            rng.shuffle(params)
         r = rng.random()
         if r < 0.66:
             name = f"{verb}_{noun}"
@@ -298,6 +297,13 @@ class Maker:
                 if any(o.name == t.name or (o.verb, o.noun) == (t.verb, t.noun) or (o.verb == t.verb and (o.verb_only or t.verb_only)) for o in tools):
                     continue
             tools.append(t)
+        # results often carry what another tool takes
+        names = [(p.name, "int" if p.kind == "int" else "any") for t in tools for p in t.params if p.kind not in ("enum", "bool")]
+        for t in tools:
+            for i in range(len(t.fields)):
+                new = rng.choice(names) if names and not t.desk and rng.random() < 0.5 else None
+                if new and new[0] not in [f for f, _ in t.fields]:
+                    t.fields[i] = new
         return tools
 
     # ---- requests -----------------------------------------------------
@@ -305,14 +311,9 @@ class Maker:
     def ref(self, v):
         return {"report": f"the reported {v.field}", "step": f"the {v.field} from step {v.step}", "last": f"the {v.field} from the last result"}[v.origin]
 
-    def bare(self, rng, v):
-        return self.show(rng, v.value) if v.origin == "literal" else self.ref(v)
-
-    def named(self, rng, name, v, style):
-        if v.origin == "literal":
-            text = self.show(rng, v.value)
-            return [f"{name} {text}", f"{name} {text}", f"{name} {text}", f"{name}: {text}", f"{name} = {text}", f"{text} as {name}"][style]
-        return self.ref(v) if v.field == name else self.ref(v) + " as " + name
+    def named(self, rng, name, v):
+        """A value stands right behind its own name, or is a reference to it."""
+        return f"{name} {self.show(rng, v.value)}" if v.origin == "literal" else self.ref(v)
 
     def request(self, rng, tool, sources):
         """Text of a request and the arguments it means."""
@@ -323,50 +324,36 @@ class Maker:
             bare = "{" + p.name + "}" in head
             if not p.required and not bare and rng.random() < 0.55:
                 continue
-            values[p.name] = self.pick(rng, p, sources, tool.desk)
+            values[p.name] = self.pick(rng, p, sources)
         for p in tool.params:
             slot = "{" + p.name + "}"
             if slot not in head:
                 continue
             covered.add(p.name)
             v = values[p.name]
-            before, after = head.split(slot, 1)
-            if before.endswith("]"):
-                cut = before.rindex("[")
-                keep = v.origin == "literal" and rng.random() < 0.75 or tool.verb_only is False and not tool.desk and v.origin == "literal"
-                before = before[:cut] + (before[cut + 1 : -1] if keep else "")
-            head = before + self.bare(rng, v) + after
-        style = rng.randrange(6)
+            text = self.named(rng, p.name, v)
+            head = head.replace("the " + p.name + " " + slot, text if v.origin != "literal" else "the " + text)
         rest = [p.name for p in tool.params if p.name in values and p.name not in covered]
-        if rng.random() < 0.2:
-            rng.shuffle(rest)
-        parts = [self.named(rng, n, values[n], style) for n in rest]
+        parts = [self.named(rng, n, values[n]) for n in rest]
         text = head
         if parts:
-            glue = rng.choice([" with ", " with ", " with ", ", ", ": "])
-            if len(parts) == 1:
-                text += glue + parts[0]
-            else:
-                text += glue + ", ".join(parts[:-1]) + rng.choice([" and ", " and ", ", "]) + parts[-1]
+            text += rng.choice([" with ", " with ", " with ", ", "]) + self.join(parts)
         for p in tool.params:
             if p.name in values:
                 args[p.name] = values[p.name].value
         needs = {v.step for v in values.values() if v.origin == "step"}
         return text, args, needs
 
-    def pick(self, rng, p, sources, desk):
+    def pick(self, rng, p, sources):
         """A value for a parameter: new, or taken from what is known already."""
         if p.enum:
             return Value(rng.choice(p.enum))
         if p.kind == "bool":
             return Value(rng.random() < 0.5)
         if sources and rng.random() < self.level.reference:
-            fits = [s for s in sources if isinstance(s.value, int) == (p.kind == "int")]
-            if desk:
-                fits = [s for s in fits if s.field == p.name or getattr(s, "kind", "") == p.kind] or fits[: rng.randint(0, 1)]
-            same = [s for s in fits if s.field == p.name]
-            if fits:
-                return rng.choice(same or fits)
+            same = [s for s in sources if s.field == p.name and isinstance(s.value, int) == (p.kind == "int")]
+            if same:
+                return rng.choice(same)
         return Value(self.value(rng, p.kind))
 
     # ---- results ------------------------------------------------------
@@ -466,14 +453,17 @@ class Maker:
         lines = ([content] if content else []) + [f"Use: {tool.desc}"]
         return {"role": "assistant", "content": "\n".join(lines), "tool_calls": [{"type": "function", "function": {"name": tool.name, "arguments": args}}]}
 
-    def header(self, rng):
+    def header(self, rng, tools):
         """First lines of a report: its id and a few facts."""
         word = rng.choice(["Report", "Report", "Incident", "Case", "Task", "Alert", cap(self.pools.noun(rng))])
         rid = self.value(rng, "id")
         names = [("service", "service"), ("host", "host"), ("symptom", "phrase"), ("region", "word"), ("log", "path"), ("user", "word")] if rng.random() < 0.35 and self.split == "train" else []
+        takes = [(p.name, p.kind) for t in tools for p in t.params if p.kind not in ("enum", "bool")]
         facts, kinds = {}, {}
         for _ in range(rng.choice([0, 1, 2, 2, 3, 4])):
             f, k = rng.choice(names) if names else (self.pools.noun(rng), rng.choice(["any", "any", "any", "int"]))
+            if takes and rng.random() < 0.5:
+                f, k = rng.choice(takes)
             if f not in facts:
                 facts[f], kinds[f] = self.value(rng, k), k
         if rng.random() < 0.3:
@@ -516,7 +506,7 @@ class Maker:
         """A report with numbered steps, worked through to the final text."""
         lv = self.level
         tools = self.offer(rng, tool_count or self.count(rng))
-        head, rid, sources = self.header(rng)
+        head, rid, sources = self.header(rng, tools)
         spare = self.offer(rng, 2) if not any(t.desk for t in tools) else []
         spare = [t for t in spare if all(t.verb != o.verb and t.noun != o.noun for o in tools)]
         steps, known = [], list(sources)
@@ -634,7 +624,7 @@ class Maker:
         for turn in range(rng.choice(self.level.turns)):
             prefix = ""
             if turn == 0 and rng.random() < 0.4:
-                prefix, _, known = self.header(rng)
+                prefix, _, known = self.header(rng, tools)
                 prefix += rng.choice([" ", "\n"])
             if spare and rng.random() < 0.15:
                 text, _, _ = self.request(rng, rng.choice(spare), [])

@@ -17,13 +17,13 @@ from render import render
 from tokenizer import Tokenizer
 
 HERE = Path(__file__).parent
-EASY = Level(max_tools=3, max_steps=2, long_results=0.0, fail=0.06, note=0.03, desk=0.25, report=0.3, reference=0.2, turns=(2, 3, 4, 5, 6))
-MIDDLE = Level(max_tools=5, max_steps=4, long_results=0.03, fail=0.1, note=0.06, desk=0.3, report=0.55, reference=0.35, turns=(2, 3, 4, 5))
+EASY = Level(max_tools=3, max_steps=2, long_results=0.0, fail=0.06, note=0.03, desk=0.25, report=0.3, reference=0.6, turns=(2, 3, 4, 5, 6))
+MIDDLE = Level(max_tools=5, max_steps=4, long_results=0.03, fail=0.1, note=0.06, desk=0.3, report=0.55, reference=0.6, turns=(2, 3, 4, 5))
 LIMIT = 2000
 
 
 def level_of(shard):
-    return EASY if shard < 4 else MIDDLE if shard < 7 else Level()
+    return EASY if shard < 1 else MIDDLE if shard < 2 else Level()
 
 
 def roles(ids, tok):
