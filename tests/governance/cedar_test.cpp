@@ -213,7 +213,8 @@ TEST_CASE("the index answers as evaluating every policy does", "[cedar]") {
         const std::vector<std::string> conditions = {
             "", "when { context.n == 3 }", "unless { context.n == 3 }", "when { context.x }"};
         text += (number % 7 == 0 ? "forbid(" : "permit(") + principal + "," + action + "," +
-                resource + ")" + conditions[static_cast<std::size_t>(number) % 4] + ";\n";
+                resource + ")" + conditions[static_cast<std::size_t>(number + number / 4) % 4] +
+                ";\n";
         ++number;
       }
     }
