@@ -61,6 +61,12 @@ void Ledger::settle(const Cost& reserved, const Cost& spent) {
   }
 }
 
+void Ledger::restore(const Cost& spent) {
+  spent_.turns += spent.turns;
+  spent_.tool_calls += spent.tool_calls;
+  spent_.tokens += spent.tokens;
+}
+
 Budget Ledger::left(Instant now) const {
   Budget budget{-1, -1, -1, -1};
   for (const Ledger* ledger = this; ledger != nullptr; ledger = ledger->parent_) {

@@ -31,6 +31,8 @@ class Ledger {
   Result<void> reserve(const Cost& cost, Instant now);
   // Replaces a reservation by what was really spent. More than was reserved is booked all the same.
   void settle(const Cost& reserved, const Cost& spent);
+  // Books what was spent before a crash, here alone: the parent books all of its children at once.
+  void restore(const Cost& spent);
   // What could be reserved now: the least of this ledger and its parents; -1 = without limit.
   [[nodiscard]] Budget left(Instant now) const;
   [[nodiscard]] const Cost& spent() const { return spent_; }

@@ -55,6 +55,11 @@ Input read_input(const Workflow& workflow, std::string_view line, std::size_t nu
   return input;
 }
 
+Cost spent_by(const SessionState& state) {
+  return {state.turns, static_cast<std::int64_t>(state.calls.size()),
+          state.usage.input_tokens - state.usage.cached_tokens + state.usage.output_tokens};
+}
+
 }  // namespace
 
 std::vector<Input> read_inputs(const Workflow& workflow, std::string_view json_lines) {
@@ -145,6 +150,8 @@ Task<Result<void>> FleetRun::run(std::vector<Input> inputs) {
                       {"tools", catalogue_.specs->size()}}
                      .dump();
   co_await ok(ports_.journal.append(std::move(started)));
+  // Before any session spends more, and also for those that have ended.
+  for (const auto& [id, state] : restored_) ledger_->restore(spent_by(state));
   for (int k = 0; k < options_.repeat; ++k) {
     for (const Input& input : inputs_) {
       const std::string id = k == 0 ? input.id : input.id + "#" + std::to_string(k + 1);
@@ -193,9 +200,7 @@ Task<Result<void>> FleetRun::run_session(FleetSession& session) {
     co_return apply(state, ended);
   }
   Ledger ledger("session " + state.id, agent.limits, Loop::current().now(), ledger_.get());
-  const Cost before{state.turns, static_cast<std::int64_t>(state.calls.size()),
-                    state.usage.input_tokens - state.usage.cached_tokens + state.usage.output_tokens};
-  ledger.settle(Cost{}, before);
+  ledger.restore(spent_by(state));
   TurnLoop loop(options_.run, agent, model_spec, model, catalogue_, ports_, ledger,
                 session_seed(options_.seed, state.id));
   co_return co_await loop.run(state);

@@ -25,6 +25,7 @@ class SimPoller final : public Poller {
     Instant next = timeout ? now_ + *timeout : queue_.begin()->first.first;
     if (!queue_.empty()) next = std::min(next, queue_.begin()->first.first);
     now_ = std::max(now_, next);
+    trace_.add(static_cast<std::uint64_t>(now_.count()));
     deliver();
     return true;
   }
