@@ -11,8 +11,8 @@ namespace ambit::sandbox {
 struct Layer {
   std::string name;
   bool available = false;
-  bool needed = true;      // without it every call is refused
-  std::string detail;      // what was seen
+  bool needed = true;         // without it every call is refused
+  std::string detail;         // what was seen
   std::string how_to_get;  // empty when available
 };
 

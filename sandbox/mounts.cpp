@@ -35,7 +35,8 @@ constexpr const char* workbench = "/tmp";
 
 constexpr const char* system_trees[] = {"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"};
 constexpr const char* outer_proc = "/.outer-proc";
-constexpr const char* devices[] = {"null", "zero", "urandom"};
+// Not /dev/zero: mapping it shared makes memory that no limit of a process counts.
+constexpr const char* devices[] = {"null", "urandom"};
 
 bool below_tmp(std::string_view name) { return name.starts_with("/tmp/"); }
 
@@ -289,7 +290,7 @@ Fault open_places(const Spec& spec, Places& places) {
     if (lstat(path, &kind) != 0 || S_ISLNK(kind.st_mode)) continue;
     if (const int error = add(landlock::Grant::system, path)) return {Stage::landlock, error};
   }
-  for (const char* path : {"/dev/null", "/dev/zero", "/dev/urandom"})
+  for (const char* path : {"/dev/null", "/dev/urandom"})
     if (const int error = add(landlock::Grant::device, path)) return {Stage::landlock, error};
   for (std::size_t i = 0; i < spec.path_count; ++i) {
     if (below_tmp(spec.paths[i].name)) continue;

@@ -19,7 +19,7 @@ inline constexpr std::array compute = std::to_array<Name>({
     "newfstatat", "stat", "lstat", "statx", "access", "faccessat", "faccessat2", "readlink",
     "readlinkat", "getcwd", "fadvise64", "readahead", "ftruncate", "sendfile", "splice",
     "tee", "flock", "fsync", "fdatasync",
-    "mmap", "munmap", "mprotect", "mremap", "brk", "msync", "mincore", "membarrier",
+    "munmap", "mprotect", "mremap", "brk", "msync", "mincore", "membarrier",
     "arch_prctl", "rseq", "set_tid_address", "set_robust_list", "get_robust_list", "futex",
     "futex_waitv", "sched_yield", "sched_getaffinity", "sched_getparam", "sched_getscheduler",
     "sched_get_priority_max", "sched_get_priority_min", "getpriority", "gettid", "getpid",

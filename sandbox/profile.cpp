@@ -112,7 +112,7 @@ Result<seccomp::Tier> tier_of(const agents::Profile& profile) {
   if (profile.level == "fs-write") return seccomp::Tier::fs_write;
   if (profile.level == "net")
     return Err(Code::unsupported,
-               "profile 'net' needs the egress proxy, which this version does not have: use fs-read or "
+               "level 'net' needs the egress proxy, which this version does not have: use fs-read or "
                "fs-write, whose jails have no network");
   return Err(Code::invalid,
              "there is no profile level '" + profile.level + "': use compute, fs-read or fs-write");
@@ -121,9 +121,9 @@ Result<seccomp::Tier> tier_of(const agents::Profile& profile) {
 Result<void> validate(const agents::Profile& profile, std::span<const std::string> forbidden) {
   const seccomp::Tier tier = TRY(tier_of(profile));
   if (tier == seccomp::Tier::compute && !profile.read_paths.empty())
-    return Err(Code::invalid, "profile 'compute' reads no paths: use fs-read");
+    return Err(Code::invalid, "level 'compute' reads no paths: use fs-read");
   if (tier < seccomp::Tier::fs_write && !profile.write_paths.empty())
-    return Err(Code::invalid, "profile '" + profile.name + "' writes no paths: use fs-write");
+    return Err(Code::invalid, "level '" + profile.level + "' writes no paths: use fs-write");
   if (profile.read_paths.size() + profile.write_paths.size() > protocol::paths_max)
     return Err(Code::invalid,
                "more than " + std::to_string(protocol::paths_max) + " paths: name common folders");
@@ -139,7 +139,7 @@ Result<void> validate(const agents::Profile& profile, std::span<const std::strin
 
 Result<std::string> explain(const agents::Profile& profile) {
   const seccomp::Tier tier = TRY(tier_of(profile));
-  std::string text = "profile " + profile.name + "\n";
+  std::string text = "profile " + profile.name + ", level " + profile.level + "\n";
   const auto line = [&](const std::string& words) { text += "  " + words + "\n"; };
   line("runs programs of /usr, /bin, /lib with an empty environment but for what the call gives");
   for (const std::string& path : profile.read_paths) line("reads     " + path);

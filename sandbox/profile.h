@@ -1,6 +1,6 @@
 #pragma once
 
-// Profiles in words: what a jailed call may do. Each preset holds everything of the one before it.
+// Profiles in words: what a jailed call may do. Each level holds everything of the one before it.
 //   compute    runs a program of the system on its input; no paths, no further processes
 //   fs-read    reads the paths given; may start processes
 //   fs-write   changes the write paths given
@@ -16,7 +16,7 @@
 
 namespace ambit::sandbox {
 
-// The preset of that name with its default limits.
+// The profile of that level with its default limits.
 Result<agents::Profile> preset(const std::string& name);
 
 Result<seccomp::Tier> tier_of(const agents::Profile& profile);

@@ -258,6 +258,7 @@ Result<void> ZygoteRunner::check(const Profile& profile) const {
 
 Profile ZygoteRunner::key_of(Profile profile) const {
   // What the supervisor enforces by itself needs no zygote of its own.
+  profile.name.clear();
   profile.wall_ms = 0;
   profile.output_bytes = 0;
   if (cgroups_) {

@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <termios.h>
 #include <unistd.h>
@@ -131,6 +132,10 @@ void add_conditional(Builder& builder, Tier tier) {
        {F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW,
         F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_GETPIPE_SZ, F_SETPIPE_SZ})
     builder.add(allow, "fcntl", {equal(1, static_cast<std::uint64_t>(command))});
+  // Any memory but shared without a file: that is charged to no process, so no rlimit bounds it.
+  for (const std::uint64_t kind :
+       {std::uint64_t{MAP_ANONYMOUS}, std::uint64_t{MAP_SHARED}, std::uint64_t{0}})
+    builder.add(allow, "mmap", {masked(3, MAP_ANONYMOUS | MAP_SHARED, kind)});
   builder.add(allow, "openat", {masked(3, set_id_bits, 0)});
   builder.add(allow, "open", {masked(2, set_id_bits, 0)});
   // Up to MADV_COLLAPSE: not the ones that poison pages.
@@ -238,7 +243,7 @@ Result<Filters> build(Tier tier, Architecture architecture) {
 std::vector<std::string> allowed(Tier tier) {
   std::set<std::string> names;
   for (const policy::Name name : names_of(tier)) names.emplace(name);
-  for (const char* name : {"clone", "ioctl", "prctl", "fcntl", "openat", "open", "madvise", "personality",
+  for (const char* name : {"clone", "ioctl", "prctl", "fcntl", "mmap", "openat", "open", "madvise", "personality",
                            "prlimit64"})
     names.emplace(name);
   if (tier >= Tier::fs_read) names.emplace("socketpair");

@@ -70,9 +70,9 @@ struct Jails {
   std::unique_ptr<ZygoteRunner> runner;
 };
 
-inline agents::JailCall shell(const std::string& script, const std::string& profile = "fs-read") {
+inline agents::JailCall shell(const std::string& script, const std::string& level = "fs-read") {
   agents::JailCall call;
-  call.profile.name = profile;
+  call.profile.level = level;
   call.command = {"sh", "-c", script};
   return call;
 }

@@ -1,5 +1,14 @@
 #include "sandbox/runner.h"
 
+#include <dirent.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+
+#include "async/race.h"
 #include "jail_fixture.h"
 
 #include <catch2/catch.hpp>
@@ -12,8 +21,16 @@ using agents::JailOutcome;
 using agents::OutcomeKind;
 
 std::string told(const JailOutcome& outcome) {
-  return std::string(agents::to_string(outcome.kind)) + ": " + outcome.detail + "\n" + outcome.output +
-         outcome.errors;
+  return std::string(agents::to_string(outcome.kind)) + ": " + outcome.detail + "\n" +
+         outcome.output.substr(0, 500) + outcome.errors.substr(0, 500);
+}
+
+std::size_t entries(const char* folder) {
+  std::size_t count = 0;
+  DIR* open_folder = ::opendir(folder);
+  while (open_folder != nullptr && ::readdir(open_folder) != nullptr) ++count;
+  if (open_folder != nullptr) ::closedir(open_folder);
+  return count;
 }
 
 TEST_CASE("a command runs in a jail and its output comes back", "[sandbox]") {
@@ -24,6 +41,253 @@ TEST_CASE("a command runs in a jail and its output comes back", "[sandbox]") {
   CHECK(outcome.exit_code == 3);
   CHECK(outcome.output == "hello\n");
   CHECK(outcome.errors == "oops\n");
+}
+
+TEST_CASE("a command reads its input to the end", "[sandbox]") {
+  Jails jails;
+  JailCall call = shell("wc -c");
+  call.input = std::string(300'000, 'x');
+  const JailOutcome outcome = jails.run(std::move(call));
+  INFO(told(outcome));
+  CHECK(outcome.output == "300000\n");
+}
+
+TEST_CASE("input that nobody reads does not hold a call up", "[sandbox]") {
+  Jails jails;
+  JailCall call = shell("echo done");
+  call.input = std::string(300'000, 'x');
+  const JailOutcome outcome = jails.run(std::move(call));
+  INFO(told(outcome));
+  CHECK(outcome.kind == OutcomeKind::ok);
+  CHECK(outcome.output == "done\n");
+}
+
+TEST_CASE("the environment is what the call gives and nothing else", "[sandbox]") {
+  Jails jails;
+  JailCall call;
+  call.profile.level = "compute";
+  call.command = {"env"};
+  call.environment = {{"COLOUR", "green = blue"}};
+  const JailOutcome outcome = jails.run(std::move(call));
+  INFO(told(outcome));
+  CHECK(outcome.output == "COLOUR=green = blue\n");
+}
+
+TEST_CASE("a path is seen under its own name, for reading or for writing", "[sandbox]") {
+  const WorkFolder readable;
+  const WorkFolder writable;
+  readable.write("facts", "42\n");
+  Jails jails;
+  JailCall call = shell("cat '" + readable.file("facts") + "'; echo new > answer; touch '" +
+                            readable.file("no") + "'",
+                        "fs-write");
+  call.profile.read_paths = {readable.path()};
+  call.profile.write_paths = {writable.path()};
+  call.directory = writable.path();
+  const JailOutcome outcome = jails.run(std::move(call));
+  INFO(told(outcome));
+  CHECK(outcome.output == "42\n");
+  CHECK(outcome.exit_code != 0);
+  CHECK(writable.read("answer") == "new\n");
+  CHECK(::access(readable.file("no").c_str(), F_OK) != 0);
+}
+
+TEST_CASE("a folder below /tmp is seen in the private /tmp", "[sandbox]") {
+  std::string folder = "/tmp/ambit-jail-XXXXXX";
+  REQUIRE(::mkdtemp(folder.data()) != nullptr);
+  std::ofstream(folder + "/given") << "yes\n";
+  Jails jails;
+  JailCall call = shell("cat given; ls /tmp | wc -l; echo back > made", "fs-write");
+  call.profile.write_paths = {folder};
+  call.directory = folder;
+  const JailOutcome outcome = jails.run(std::move(call));
+  INFO(told(outcome));
+  CHECK(outcome.output == "yes\n1\n");
+  CHECK(::access((folder + "/made").c_str(), F_OK) == 0);
+  std::filesystem::remove_all(folder);
+}
+
+TEST_CASE("calls of one profile share no /tmp", "[sandbox]") {
+  Jails jails;
+  CHECK(jails.run(shell("echo secret > /tmp/left")).kind == OutcomeKind::ok);
+  const JailOutcome second = jails.run(shell("ls -A /tmp"));
+  CHECK(second.output.empty());
+  CHECK(jails.runner->zygotes() == 1);
+}
+
+TEST_CASE("each way to end has its own type", "[sandbox]") {
+  Jails jails;
+  struct Ending {
+    OutcomeKind kind;
+    JailCall call;
+  };
+  std::vector<Ending> endings;
+  const auto add = [&](OutcomeKind kind, const std::string& script) -> agents::Profile& {
+    endings.push_back({kind, shell(script)});
+    return endings.back().call.profile;
+  };
+  add(OutcomeKind::timeout, "sleep 30").wall_ms = 100;
+  add(OutcomeKind::timeout, "kill -STOP $$").wall_ms = 100;
+  add(OutcomeKind::cpu_limit, "while :; do :; done").cpu_ms = 50;
+  add(OutcomeKind::output_limit, "yes").output_bytes = 1000;
+  add(OutcomeKind::output_limit, "yes no-newline | tr -d '\\n' >&2").output_bytes = 1000;
+  add(OutcomeKind::crashed, "kill -SEGV $$");
+  add(OutcomeKind::process_limit, "while :; do sleep 30 & done");
+  agents::Profile& memory = add(OutcomeKind::memory_limit, "exec sort /dev/urandom");
+  memory.memory_bytes = 32 << 20;
+  add(OutcomeKind::file_size_limit, "exec dd if=/dev/urandom of=/tmp/big bs=65536").file_bytes = 1 << 20;
+  add(OutcomeKind::file_size_limit, "cat /dev/urandom > /tmp/a").scratch_bytes = 1 << 20;
+  for (Ending& ending : endings) {
+    const std::string script = ending.call.command[2];
+    const JailOutcome outcome = jails.run(std::move(ending.call));
+    INFO(script + "\n" + told(outcome));
+    CHECK(agents::to_string(outcome.kind) == agents::to_string(ending.kind));
+    CHECK(!outcome.detail.empty());
+    CHECK(outcome.truncated == (ending.kind == OutcomeKind::output_limit));
+  }
+}
+
+TEST_CASE("cut output keeps what fits", "[sandbox]") {
+  Jails jails;
+  JailCall call = shell("yes");
+  call.profile.output_bytes = 1000;
+  const JailOutcome outcome = jails.run(std::move(call));
+  CHECK(outcome.output.size() == 1000);
+}
+
+TEST_CASE("what cannot be made is refused with the reason", "[sandbox]") {
+  Jails jails;
+  JailCall missing_command;
+  missing_command.command = {"no-such-program"};
+  JailCall missing_folder = shell("true");
+  missing_folder.directory = "/no/such/folder";
+  JailCall missing_path = shell("true");
+  missing_path.profile.read_paths = {"/no/such/path"};
+  JailCall no_command;
+  JailCall net = shell("true", "net");
+  JailCall zero_byte = shell(std::string("a\0b", 3));
+  for (const JailCall& call : {missing_command, missing_folder, missing_path, no_command, net, zero_byte}) {
+    const JailOutcome outcome = jails.run(call);
+    INFO(told(outcome));
+    CHECK(outcome.kind == OutcomeKind::refused);
+    CHECK(!outcome.detail.empty());
+  }
+}
+
+TEST_CASE("many calls at once all come back", "[sandbox]") {
+  Jails jails;
+  std::vector<Task<JailOutcome>> tasks;
+  for (int i = 0; i < 40; ++i) tasks.push_back(jails.runner->run(shell("echo " + std::to_string(i))));
+  const auto all = [](std::vector<Task<JailOutcome>> some) -> Task<std::vector<JailOutcome>> {
+    auto outcomes = co_await join(std::move(some));
+    co_return outcomes;
+  };
+  const std::vector<JailOutcome> outcomes = jails.wait(all(std::move(tasks)));
+  REQUIRE(outcomes.size() == 40);
+  for (std::size_t i = 0; i < outcomes.size(); ++i) {
+    INFO(told(outcomes[i]));
+    CHECK(outcomes[i].output == std::to_string(i) + "\n");
+  }
+}
+
+TEST_CASE("cancelling a call kills everything in its jail", "[sandbox]") {
+  const WorkFolder work;
+  Jails jails;
+  JailCall call = shell("setsid sh -c 'sleep 0.4; touch later' & touch started; sleep 30", "fs-write");
+  call.profile.write_paths = {work.path()};
+  call.directory = work.path();
+  {
+    Scope scope;
+    bool ended = false;
+    const auto run = [](Jails& in, JailCall what, bool& over) -> Task<void> {
+      co_await in.runner->run(std::move(what));
+      over = true;
+    };
+    scope.spawn(run(jails, std::move(call), ended));
+    const auto started = [&]() -> Task<bool> {
+      for (int i = 0; i < 500; ++i) {
+        if (::access(work.file("started").c_str(), F_OK) == 0) co_return true;
+        co_await delay(std::chrono::milliseconds(10));
+      }
+      co_return false;
+    };
+    REQUIRE(jails.wait(started()));
+    CHECK(!ended);
+  }
+  const auto pause = []() -> Task<int> {
+    co_await delay(std::chrono::milliseconds(700));
+    co_return 0;
+  };
+  jails.wait(pause());
+  CHECK(::access(work.file("later").c_str(), F_OK) != 0);
+}
+
+TEST_CASE("a zygote that dies fails its call and is made anew", "[sandbox]") {
+  Jails jails;
+  // The jail's init is a child of the zygote, so from here the zygote is found as our only child.
+  CHECK(jails.run(shell("true")).kind == OutcomeKind::ok);
+  std::ifstream children("/proc/self/task/" + std::to_string(::getpid()) + "/children");
+  pid_t zygote = 0;
+  children >> zygote;
+  REQUIRE(zygote > 0);
+  ::kill(zygote, SIGKILL);
+  JailOutcome outcome = jails.run(shell("echo again"));
+  if (outcome.kind != OutcomeKind::ok) outcome = jails.run(shell("echo again"));
+  INFO(told(outcome));
+  CHECK(outcome.output == "again\n");
+}
+
+TEST_CASE("a jailed server speaks over its pipes until it is killed", "[sandbox]") {
+  Jails jails;
+  auto started = jails.runner->start(shell("while read line; do echo \"heard $line\"; done"));
+  REQUIRE(started);
+  JailedProcess& server = **started;
+  for (const char* word : {"one", "two"}) {
+    REQUIRE(jails.wait(server.input().write(std::string(word) + "\n")));
+    const auto answer = jails.wait(server.output().read(100));
+    REQUIRE(answer);
+    CHECK(*answer == std::string("heard ") + word + "\n");
+  }
+  server.kill();
+  const JailOutcome outcome = jails.wait(server.wait());
+  CHECK(outcome.kind == OutcomeKind::crashed);
+  const auto end = jails.wait(server.output().read(100));
+  REQUIRE(end);
+  CHECK(end->empty());
+}
+
+TEST_CASE("a jailed server that ends by itself says how", "[sandbox]") {
+  Jails jails;
+  auto started = jails.runner->start(shell("read line; exit 7"));
+  REQUIRE(started);
+  (*started)->input().close();
+  const JailOutcome outcome = jails.wait((*started)->wait());
+  INFO(told(outcome));
+  CHECK(outcome.exit_code == 7);
+}
+
+TEST_CASE("a jail without cgroups holds a plain user's calls to their limits", "[sandbox]") {
+  RunnerOptions options;
+  options.cgroups = false;
+  Jails jails(options);
+  const JailOutcome outcome = jails.run(shell("echo fine"));
+  INFO(told(outcome));
+  // Root is exempt from the limit on processes, so root is refused rather than unbounded.
+  CHECK(outcome.kind == (::geteuid() == 0 ? OutcomeKind::refused : OutcomeKind::ok));
+}
+
+TEST_CASE("nothing is left of calls: no child, no descriptor", "[sandbox]") {
+  { Jails warm_up; CHECK(warm_up.run(shell("true")).kind == OutcomeKind::ok); }
+  const std::size_t before = entries("/proc/self/fd");
+  {
+    Jails jails;
+    for (int i = 0; i < 20; ++i) CHECK(jails.run(shell("sleep 100 & true")).kind == OutcomeKind::ok);
+  }
+  CHECK(entries("/proc/self/fd") == before);
+  std::ifstream children("/proc/self/task/" + std::to_string(::getpid()) + "/children");
+  std::string left;
+  std::getline(children, left);
+  CHECK(left.empty());
 }
 
 }  // namespace
