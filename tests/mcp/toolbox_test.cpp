@@ -148,7 +148,9 @@ TEST_CASE("annotations of a server that is not trusted count for nothing", "[mcp
   Bench bench;
   bench.options.catalogue.trust_annotations = false;
   bench.server.tools[0]["annotations"] = {{"readOnlyHint", true}, {"destructiveHint", false}};
-  for (const auto& spec : *bench.list()) {
+  const auto list = bench.list();
+  REQUIRE(list.has_value());
+  for (const auto& spec : *list) {
     CHECK_FALSE(spec.read_only);
     CHECK(spec.destructive);
   }

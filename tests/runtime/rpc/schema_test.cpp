@@ -71,18 +71,16 @@ TEST_CASE("a schema that is itself wrong is refused with the place", "[rpc]") {
 }
 
 TEST_CASE("what cannot be checked is listed, never silent", "[rpc]") {
-  const auto schema = Schema::parse(R"({"properties":{"a":{"$ref":"https://example.org/a.json"},
-    "b":{"pattern":"(?=x)"},"c":{"$dynamicRef":"#x"}
-}
-})");
+  const auto schema = Schema::parse(R"x({"properties":{"a":{"$ref":"https://example.org/a.json"},
+    "b":{"pattern":"(?=x)"},"c":{"$dynamicRef":"#x"}}})x");
   REQUIRE(schema.has_value());
-REQUIRE(schema->unchecked().size() == 3);
-CHECK(schema->unchecked()[0] ==
-      "#/properties/b/pattern: a lookahead at character 1 is not supported");
-CHECK(schema->unchecked()[1] == "#/properties/c/$dynamicRef: this keyword is not supported");
-CHECK(schema->unchecked()[2] ==
-      "#/properties/a/$ref: https://example.org/a.json is not in this schema, and nothing is "
-      "fetched");
+  REQUIRE(schema->unchecked().size() == 3);
+  CHECK(schema->unchecked()[0] ==
+        "#/properties/b/pattern: a lookahead at character 1 is not supported");
+  CHECK(schema->unchecked()[1] == "#/properties/c/$dynamicRef: this keyword is not supported");
+  CHECK(schema->unchecked()[2] ==
+        "#/properties/a/$ref: https://example.org/a.json is not in this schema, and nothing is "
+        "fetched");
 }
 
 TEST_CASE("a schema that leads to itself or grows without end is given up", "[rpc]") {
