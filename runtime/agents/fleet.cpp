@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <set>
+#include <tuple>
 
 namespace ambit::agents {
 namespace {
@@ -188,8 +189,8 @@ class FleetParser {
     top.require("workflow");
     top.require("policies");
     top.done();
-    std::stable_sort(file_.problems.begin(), file_.problems.end(), [](const Problem& a, const Problem& b) {
-      return std::pair(a.line, a.column) < std::pair(b.line, b.column);
+    std::sort(file_.problems.begin(), file_.problems.end(), [](const Problem& a, const Problem& b) {
+      return std::tie(a.line, a.column, a.path, a.message) < std::tie(b.line, b.column, b.path, b.message);
     });
     return std::move(file_);
   }

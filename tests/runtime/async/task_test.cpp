@@ -154,8 +154,8 @@ TEST_CASE("a value from another thread resumes its task on the loop", "[async]")
   FakePoller poller;
   Loop loop(poller);
   auto [pending, resolver] = make_pending<int>();
-  std::thread([&loop, resolver = resolver]() mutable {
-    loop.post_from_thread([resolver]() mutable { resolver.resolve(7); });
+  std::thread([&loop, own = resolver]() mutable {
+    loop.post_from_thread([own]() mutable { own.resolve(7); });
   }).join();
   auto wait = [](Pending<int> p) -> Task<int> {
     const int n = co_await std::move(p);
