@@ -1,9 +1,9 @@
 // Any text as a fleet file: it is sound, or every problem has a place and a message.
 
-#include <cstdint>
-
 #include "agents/fleet.h"
 #include "async/check.h"
+
+#include <cstdint>
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);

@@ -1,5 +1,8 @@
-// The main of a fuzz target without libFuzzer: `fuzz_x CORPUS_FOLDER MUTATIONS`. Runs every file of the
-// corpus, then mutations of them from a fixed seed. What makes it abort is printed, escaped, on stderr.
+// The main of a fuzz target without libFuzzer: `fuzz_x CORPUS_FOLDER MUTATIONS`. Runs every file of
+// the corpus, then mutations of them from a fixed seed. What makes it abort is printed, escaped, on
+// stderr.
+
+#include "sim/random.h"
 
 #include <algorithm>
 #include <csignal>
@@ -11,8 +14,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "sim/random.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 
@@ -43,7 +44,8 @@ void try_input(const std::string& input) {
 std::vector<std::string> read_corpus(const std::string& folder) {
   std::vector<std::filesystem::path> paths;
   if (std::filesystem::is_directory(folder)) {
-    for (const auto& entry : std::filesystem::directory_iterator(folder)) paths.push_back(entry.path());
+    for (const auto& entry : std::filesystem::directory_iterator(folder))
+      paths.push_back(entry.path());
   }
   std::sort(paths.begin(), paths.end());
   std::vector<std::string> corpus;
@@ -66,15 +68,23 @@ void mutate_once(Random& random, std::string& input, const std::vector<std::stri
     case 0:
       if (at < input.size()) input[at] = static_cast<char>(random.next());
       break;
-    case 1: input.insert(at, 1, telling[random.below(telling.size())]); break;
-    case 2: input.erase(at, count); break;
-    case 3: input.insert(place(random, input), input.substr(at, count)); break;
+    case 1:
+      input.insert(at, 1, telling[random.below(telling.size())]);
+      break;
+    case 2:
+      input.erase(at, count);
+      break;
+    case 3:
+      input.insert(place(random, input), input.substr(at, count));
+      break;
     case 4: {
       const std::string& other = corpus[random.below(corpus.size())];
       input = input.substr(0, at) + other.substr(place(random, other));
       break;
     }
-    default: input.resize(at); break;
+    default:
+      input.resize(at);
+      break;
   }
   if (input.size() > input_bytes_max) input.resize(input_bytes_max);
 }
@@ -98,7 +108,8 @@ int main(int count, char** arguments) {
   const unsigned long mutations = std::stoul(arguments[2]);
   for (unsigned long n = 0; n < mutations; ++n) {
     std::string input = corpus[random.below(corpus.size())];
-    for (std::uint64_t times = 1 + random.below(8); times > 0; --times) mutate_once(random, input, corpus);
+    for (std::uint64_t times = 1 + random.below(8); times > 0; --times)
+      mutate_once(random, input, corpus);
     try_input(input);
   }
   std::printf("%zu inputs and %lu mutations\n", files, mutations);

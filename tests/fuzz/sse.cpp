@@ -1,11 +1,11 @@
-// Any bytes as an event stream: wherever they are cut, the same events come out, and what is written from
-// them is read back.
+// Any bytes as an event stream: wherever they are cut, the same events come out, and what is
+// written from them is read back.
 
 #include "http/sse.h"
 
-#include <cstdint>
-
 #include "async/check.h"
+
+#include <cstdint>
 
 using namespace ambit::http;
 

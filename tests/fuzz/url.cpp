@@ -2,10 +2,10 @@
 
 #include "http/url.h"
 
-#include <cstdint>
-
 #include "async/check.h"
 #include "io/address.h"
+
+#include <cstdint>
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
