@@ -20,7 +20,7 @@ namespace ambit::inference {
 struct TemplateLimits {
   std::size_t source_bytes_max = 1U << 20U;
   std::size_t depth_max = 64;
-  std::size_t steps_max = 4'000'000;
+  std::size_t steps_max = 1'000'000;
   std::size_t output_bytes_max = 32U << 20U;
 };
 

@@ -356,6 +356,22 @@ class Evaluator {
     return items;
   }
 
+  // What `loop` is in round `i`. The item before has been moved into its variable: previous_ is its
+  // copy.
+  Json loop_state(const std::vector<Json>& items, std::size_t i) const {
+    const std::size_t count = items.size();
+    Json state = {{"index0", i},
+                  {"index", i + 1},
+                  {"first", i == 0},
+                  {"last", i + 1 == count},
+                  {"length", count},
+                  {"revindex", count - i},
+                  {"revindex0", count - i - 1}};
+    if (i > 0) state["previtem"] = previous_;
+    if (i + 1 < count) state["nextitem"] = items[i + 1];
+    return state;
+  }
+
   Result<Flow> loop(const Statement& statement) {
     const Value whole = TRY(evaluate(*statement.expression));
     std::vector<Json> items = TRY(items_of(whole.get(), statement.line));
@@ -375,18 +391,8 @@ class Evaluator {
     for (std::size_t i = 0; i < count; ++i) {
       TRY(step(statement.line));
       scopes_.back().values.clear();
-      Json state = {{"index0", i},
-                    {"index", i + 1},
-                    {"first", i == 0},
-                    {"last", i + 1 == count},
-                    {"length", count},
-                    {"revindex", count - i},
-                    {"revindex0", count - i - 1}};
-      if (i > 0)
-        state["previtem"] = i > 0 && items[i - 1].is_primitive() ? items[i - 1] : previous_;
-      if (i + 1 < count) state["nextitem"] = items[i + 1];
-      scopes_.back().values.emplace("loop", std::move(state));
-      previous_ = items[i];
+      if (statement.names_loop) scopes_.back().values.emplace("loop", loop_state(items, i));
+      if (statement.names_loop) previous_ = items[i];
       TRY(bind(statement.names, std::move(items[i]), statement.line));
       if (TRY(execute(statement.body)) == Flow::out) break;
     }
@@ -660,6 +666,7 @@ class Evaluator {
       if (stop > start &&
           static_cast<std::uint64_t>(stop) - static_cast<std::uint64_t>(start) > 100'000)
         return Err(wrong(line, "a range of more than 100000"));
+      if (stop > start) TRY(charge(static_cast<std::size_t>(stop - start) * 16, line));
       Json list = Json::array();
       for (std::int64_t i = start; i < stop; ++i) list.push_back(i);
       return Value(std::move(list));
@@ -849,6 +856,11 @@ class Evaluator {
                             const Arguments& given) {
     const std::string& name = expression.text;
     const std::size_t line = expression.line;
+    static constexpr std::string_view known[] = {"list",   "first",      "last",   "reverse",
+                                                 "sort",   "unique",     "select", "selectattr",
+                                                 "reject", "rejectattr", "map"};
+    if (std::find(std::begin(known), std::end(known), name) == std::end(known))
+      return Err(wrong(line, "there is no filter \"" + name + "\""));
     std::vector<Json> items = TRY(items_of(value, line));
     if (name == "list") return Value(Json(std::move(items)));
     if (name == "first")

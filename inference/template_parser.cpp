@@ -369,7 +369,9 @@ class Parser {
     accept("recursive");
     TRY(finished());
     ++at_;
+    const std::size_t mentions = loop_mentions_;
     statement.body = TRY(block_until({"else", "endfor"}));
+    statement.names_loop = loop_mentions_ > mentions;
     if (tokens_[0].text == "else") {
       ++at_;
       statement.otherwise = TRY(block_until({"endfor"}));
@@ -599,6 +601,7 @@ class Parser {
     }
     if (token.kind == Token::Kind::name) {
       ++token_;
+      if (token.text == "loop") ++loop_mentions_;
       ExpressionPtr made = make(Kind::literal, "");
       if (token.text == "true" || token.text == "True")
         made->value = true;
@@ -653,6 +656,7 @@ class Parser {
   std::vector<Token> tokens_ = {Token{}};
   std::size_t token_ = 0;
   std::size_t depth_ = 0;
+  std::size_t loop_mentions_ = 0;
 };
 
 }  // namespace

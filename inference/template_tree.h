@@ -63,6 +63,7 @@ struct Statement {
   std::string text;                // the text; the name of a macro
   std::vector<std::string> names;  // loop variables, set targets, macro parameters
   std::string attribute;           // set name.attribute
+  bool names_loop = false;         // the body of a for speaks of `loop`
   ExpressionPtr expression;        // what is printed, looped over or set
   ExpressionPtr condition;         // for ... if
   std::vector<Branch> branches;

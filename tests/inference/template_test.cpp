@@ -13,7 +13,10 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 std::string render(const std::string& source, const Json& variables = Json::object()) {
-  const auto parsed = Template::parse(source);
+  TemplateLimits limits;
+  limits.steps_max = 50'000;
+  limits.output_bytes_max = 1U << 20U;
+  const auto parsed = Template::parse(source, limits);
   if (!parsed) return "parse: " + parsed.error().message;
   const auto text = parsed->render(variables);
   return text ? *text : "error: " + text.error().message;
