@@ -98,6 +98,10 @@ Error Store::error(const char* doing, int code) const {
   switch (code) {
     case ENOSPC:
       return {Code::exhausted, what + "the disk is full; free some space"};
+    // LMDB reports a write that was cut short as EIO, and a full disk cuts writes short.
+    case EIO:
+      return {Code::exhausted,
+              what + "the disk is full, or failing; check its space and its health"};
     case EDQUOT:
       return {Code::exhausted, what + "the disk quota is used up"};
     case EFBIG:

@@ -74,7 +74,8 @@ TEST_CASE("no acknowledged record is lost and no log is damaged by kill -9", "[c
   std::uint64_t records = 0;
   for (unsigned round = 0; round < kills; ++round) {
     const Victim victim = start(folder.path(), round);
-    const std::uint64_t acknowledged = kill_in_the_middle(victim, random() % 60'000);
+    const std::uint64_t acknowledged =
+        kill_in_the_middle(victim, static_cast<unsigned>(random() % 60'000));
     const auto report = verify_log(folder.path());
     REQUIRE(report);
     CAPTURE(round, report->what);

@@ -25,7 +25,7 @@ int main(int argc, char** argv) {
   }
   for (std::uint64_t number = 0;; ++number) {
     std::vector<Prepared> group;
-    for (unsigned left = random() % 30 + 1; left > 0; --left) {
+    for (std::uint64_t left = random() % 30 + 1; left > 0; --left) {
       Prepared one;
       one.event = Event{"crash.test",
                         "run",
