@@ -27,11 +27,13 @@ Value to_value(const Empty& empty);
 namespace detail {
 template <class F>
 struct Signature : Signature<decltype(&F::operator())> {};
-template <class C, class R, class P>
-struct Signature<R (C::*)(P) const> {
+template <class R, class P>
+struct Signature<R (*)(P)> {
   using Params = std::decay_t<P>;
   using Returned = R;
 };
+template <class C, class R, class P>
+struct Signature<R (C::*)(P) const> : Signature<R (*)(P)> {};
 template <class C, class R, class P>
 struct Signature<R (C::*)(P)> : Signature<R (C::*)(P) const> {};
 

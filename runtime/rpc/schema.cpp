@@ -11,6 +11,7 @@ namespace ambit::rpc {
 namespace {
 
 constexpr std::size_t pattern_steps_max = 20'000'000;
+constexpr std::size_t first_fault_bytes_max = 200;  // quoted of an alternative; alternatives nest
 
 // Where we are in the value: links on the stack, turned into text only when something is wrong.
 struct Place {
@@ -424,7 +425,7 @@ class Validation {
       for (const Json& part : *any) {
         if (fits > 0 && !schema_.has_unevaluated) break;
         if (eval_part(part, value, place, seen, depth)) ++fits;
-        if (first.empty()) first = fault_;
+        if (first.empty()) first = utf8_prefix(fault_, first_fault_bytes_max);
       }
       if (exhausted_) return false;
       if (fits == 0)
@@ -435,7 +436,7 @@ class Validation {
       std::string first;
       for (const Json& part : *one) {
         if (eval_part(part, value, place, seen, depth)) ++fits;
-        if (first.empty()) first = fault_;
+        if (first.empty()) first = utf8_prefix(fault_, first_fault_bytes_max);
       }
       if (exhausted_) return false;
       if (fits == 0)

@@ -86,7 +86,7 @@ TEST_CASE("the official draft-07 cases pass", "[rpc]") {
     WARN("SKIPPED: " << folder << " is not there (apt install json-schema-test-suite)");
     return;
   }
-  judge(run_folder(folder, Dialect::draft_07), {}, {"definitions", "ref", "refRemote"}, 800);
+  judge(run_folder(folder, Dialect::draft_07), {}, {"definitions", "ref", "refRemote"}, 390);
 }
 
 #ifdef JSON_SCHEMA_SUITE
