@@ -222,7 +222,11 @@ void watch(const Cell& cell, pid_t command, int listener, const sigset_t& while_
 }
 
 // Why did it fail? Whether another process could still be made, and whether /tmp has room left.
-void examine(Report& report) {
+void examine(const Cell& cell, Report& report) {
+  protocol::Limits bound = cell.spec.limits;
+  // The place of the command itself is free again: the probe must not be given that one.
+  if ((report.flags & Report::has_status) != 0 && bound.processes > 1) --bound.processes;
+  (void)limits::apply_processes(bound);
   probe_processes(report);
   struct statfs scratch {};
   if (statfs("/tmp", &scratch) == 0 && scratch.f_bfree == 0 && scratch.f_blocks != 0)
@@ -241,7 +245,7 @@ void supervise(const Cell& cell, pid_t command, int listener, const sigset_t& wh
   watch(cell, command, listener, while_waiting, report);
   const bool has_status = (report.flags & Report::has_status) != 0;
   if (!has_status) report.cpu_us = cpu_used_us(command);
-  if (!has_status || report.wait_status != 0) examine(report);
+  if (!has_status || report.wait_status != 0) examine(cell, report);
 }
 
 }  // namespace

@@ -58,8 +58,11 @@ class Builder {
   }
 
   void add(std::uint32_t action, std::string_view name, std::vector<scmp_arg_cmp> when = {}) {
-    const int number = number_of(name, architecture_);
-    if (number < 0 || error_ != 0) return;
+    if (number_of(name, architecture_) < 0 || error_ != 0) return;
+    // libseccomp wants the number of the machine it runs on and translates; below 0 it stands for a call
+    // that this machine lacks and the other has.
+    const int number = seccomp_syscall_resolve_name(std::string(name).c_str());
+    if (number == __NR_SCMP_ERROR) return;
     const auto count = static_cast<unsigned>(when.size());
     const int error =
         seccomp_rule_add_array(context_.get(), action, number, count, count == 0 ? nullptr : when.data());
@@ -163,6 +166,7 @@ std::vector<sock_filter> prologue(Architecture architecture) {
       jump(BPF_JMP | BPF_JEQ | BPF_K, audit_architecture(architecture), 1, 0),
       statement(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
       statement(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      jump(BPF_JMP | BPF_JEQ | BPF_K, policy::fchmodat2, 4, 0),
       jump(BPF_JMP | BPF_JGT | BPF_K, policy::last_number, 0, 4),
       jump(BPF_JMP | BPF_JEQ | BPF_K, 0xffffffff, 2, 0),
       jump(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1),
@@ -218,8 +222,6 @@ std::uint32_t audit_architecture(Architecture architecture) {
 }
 
 int number_of(std::string_view name, Architecture architecture) {
-  // Newer than Debian 12's libseccomp; the same number on every architecture.
-  if (name == "fchmodat2") return 452;
   const int number =
       seccomp_syscall_resolve_name_arch(token(architecture), std::string(name).c_str());
   return number < 0 ? -1 : number;

@@ -124,6 +124,20 @@ TEST_CASE("a level allows what the one below allows", "[sandbox]") {
     }
 }
 
+TEST_CASE("a call gets the same answer on both architectures", "[sandbox]") {
+  for (const Tier tier : {Tier::compute, Tier::fs_read, Tier::fs_write}) {
+    const Filters here = built(tier, Architecture::x86_64);
+    const Filters there = built(tier, Architecture::aarch64);
+    for (int number = 0; number < 512; ++number) {
+      const std::string name = seccomp::name_of(number, AUDIT_ARCH_X86_64);
+      const int other = seccomp::number_of(name, Architecture::aarch64);
+      if (other < 0) continue;
+      INFO(name);
+      CHECK(verdict(here, asking(AUDIT_ARCH_X86_64, number)) == verdict(there, asking(AUDIT_ARCH_AARCH64, other)));
+    }
+  }
+}
+
 TEST_CASE("no namespace can be made, not even by high flags", "[sandbox]") {
   const Filters filters = built(Tier::fs_write, Architecture::x86_64);
   for (const std::uint64_t flag : {CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWUTS,

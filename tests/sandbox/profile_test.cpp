@@ -73,7 +73,7 @@ TEST_CASE("a profile's mistakes are told one by one", "[sandbox]") {
   says(fault(with("fs-read", folder.path(), false), {folder.file("file")}), "belongs to the runtime");
   says(fault(with("fs-read", folder.file("file"), false), {folder.path()}), "belongs to the runtime");
   says(fault(profile_of("net")), "egress proxy");
-  says(fault(profile_of("root")), "no level 'root'");
+  says(fault(profile_of("root")), "no profile level 'root'");
   Profile small = profile_of("compute");
   small.memory_bytes = 1;
   says(fault(small), "memory_bytes is 1");

@@ -133,7 +133,7 @@ TEST_CASE("each way to end has its own type", "[sandbox]") {
   add(OutcomeKind::output_limit, "yes no-newline | tr -d '\\n' >&2").output_bytes = 1000;
   add(OutcomeKind::crashed, "kill -SEGV $$");
   add(OutcomeKind::process_limit, "while :; do sleep 30 & done");
-  agents::Profile& memory = add(OutcomeKind::memory_limit, "exec sort /dev/urandom");
+  agents::Profile& memory = add(OutcomeKind::memory_limit, "yes | tr -d '\\n' | tail -n 1");
   memory.memory_bytes = 32 << 20;
   add(OutcomeKind::file_size_limit, "exec dd if=/dev/urandom of=/tmp/big bs=65536").file_bytes = 1 << 20;
   add(OutcomeKind::file_size_limit, "cat /dev/urandom > /tmp/a").scratch_bytes = 1 << 20;
