@@ -21,16 +21,28 @@ bool arithmetic(Machine& machine, const sock_filter& one) {
   const std::uint32_t operand = BPF_SRC(one.code) == BPF_X ? machine.index : one.k;
   std::uint32_t& a = machine.accumulator;
   switch (BPF_OP(one.code)) {
-    case BPF_ADD: a += operand; return true;
-    case BPF_SUB: a -= operand; return true;
-    case BPF_MUL: a *= operand; return true;
+    case BPF_ADD:
+      a += operand;
+      return true;
+    case BPF_SUB:
+      a -= operand;
+      return true;
+    case BPF_MUL:
+      a *= operand;
+      return true;
     case BPF_DIV:
       if (operand == 0) return false;
       a /= operand;
       return true;
-    case BPF_AND: a &= operand; return true;
-    case BPF_OR: a |= operand; return true;
-    case BPF_XOR: a ^= operand; return true;
+    case BPF_AND:
+      a &= operand;
+      return true;
+    case BPF_OR:
+      a |= operand;
+      return true;
+    case BPF_XOR:
+      a ^= operand;
+      return true;
     case BPF_LSH:
       if (operand > 31) return false;
       a <<= operand;
@@ -39,8 +51,11 @@ bool arithmetic(Machine& machine, const sock_filter& one) {
       if (operand > 31) return false;
       a >>= operand;
       return true;
-    case BPF_NEG: a = ~a + 1; return true;
-    default: return false;
+    case BPF_NEG:
+      a = ~a + 1;
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -49,20 +64,30 @@ std::int64_t jump(const Machine& machine, const sock_filter& one) {
   const std::uint32_t operand = BPF_SRC(one.code) == BPF_X ? machine.index : one.k;
   const std::uint32_t a = machine.accumulator;
   switch (BPF_OP(one.code)) {
-    case BPF_JA: return one.k;
-    case BPF_JEQ: return a == operand ? one.jt : one.jf;
-    case BPF_JGT: return a > operand ? one.jt : one.jf;
-    case BPF_JGE: return a >= operand ? one.jt : one.jf;
-    case BPF_JSET: return (a & operand) != 0 ? one.jt : one.jf;
-    default: return -1;
+    case BPF_JA:
+      return one.k;
+    case BPF_JEQ:
+      return a == operand ? one.jt : one.jf;
+    case BPF_JGT:
+      return a > operand ? one.jt : one.jf;
+    case BPF_JGE:
+      return a >= operand ? one.jt : one.jf;
+    case BPF_JSET:
+      return (a & operand) != 0 ? one.jt : one.jf;
+    default:
+      return -1;
   }
 }
 
 bool load(Machine& machine, const sock_filter& one, const seccomp_data& data) {
   std::uint32_t value = 0;
   switch (BPF_MODE(one.code)) {
-    case BPF_IMM: value = one.k; break;
-    case BPF_LEN: value = sizeof data; break;
+    case BPF_IMM:
+      value = one.k;
+      break;
+    case BPF_LEN:
+      value = sizeof data;
+      break;
     case BPF_MEM:
       if (one.k >= BPF_MEMWORDS) return false;
       value = machine.memory[one.k];
@@ -71,7 +96,8 @@ bool load(Machine& machine, const sock_filter& one, const seccomp_data& data) {
       if (BPF_SIZE(one.code) != BPF_W || one.k % 4 != 0 || one.k > sizeof data - 4) return false;
       std::memcpy(&value, reinterpret_cast<const char*>(&data) + one.k, sizeof value);
       break;
-    default: return false;
+    default:
+      return false;
   }
   (BPF_CLASS(one.code) == BPF_LD ? machine.accumulator : machine.index) = value;
   return true;
@@ -92,8 +118,7 @@ Result<std::uint32_t> evaluate(std::span<const sock_filter> program, const secco
       case BPF_ST:
       case BPF_STX:
         if (one.k >= BPF_MEMWORDS) return Err(broken(at, "a store out of bounds"));
-        machine.memory[one.k] =
-            BPF_CLASS(one.code) == BPF_ST ? machine.accumulator : machine.index;
+        machine.memory[one.k] = BPF_CLASS(one.code) == BPF_ST ? machine.accumulator : machine.index;
         break;
       case BPF_ALU:
         if (!arithmetic(machine, one)) return Err(broken(at, "arithmetic that seccomp refuses"));
@@ -104,7 +129,8 @@ Result<std::uint32_t> evaluate(std::span<const sock_filter> program, const secco
         at += static_cast<std::size_t>(distance);
         break;
       }
-      case BPF_RET: return BPF_RVAL(one.code) == BPF_A ? machine.accumulator : one.k;
+      case BPF_RET:
+        return BPF_RVAL(one.code) == BPF_A ? machine.accumulator : one.k;
       case BPF_MISC:
         if (BPF_MISCOP(one.code) == BPF_TAX) {
           machine.index = machine.accumulator;
@@ -112,7 +138,8 @@ Result<std::uint32_t> evaluate(std::span<const sock_filter> program, const secco
           machine.accumulator = machine.index;
         }
         break;
-      default: return Err(broken(at, "an unknown class"));
+      default:
+        return Err(broken(at, "an unknown class"));
     }
   }
   return Err(broken(program.size(), "the end was reached without a return"));
@@ -128,15 +155,24 @@ std::uint32_t stricter(std::uint32_t first, std::uint32_t second) {
 
 std::string to_string(std::uint32_t verdict) {
   switch (verdict & SECCOMP_RET_ACTION_FULL) {
-    case SECCOMP_RET_ALLOW: return "allow";
-    case SECCOMP_RET_ERRNO: return "errno " + std::to_string(verdict & SECCOMP_RET_DATA);
-    case SECCOMP_RET_KILL_PROCESS: return "kill";
-    case SECCOMP_RET_KILL_THREAD: return "kill_thread";
-    case SECCOMP_RET_USER_NOTIF: return "notify";
-    case SECCOMP_RET_TRAP: return "trap";
-    case SECCOMP_RET_TRACE: return "trace";
-    case SECCOMP_RET_LOG: return "log";
-    default: return "unknown";
+    case SECCOMP_RET_ALLOW:
+      return "allow";
+    case SECCOMP_RET_ERRNO:
+      return "errno " + std::to_string(verdict & SECCOMP_RET_DATA);
+    case SECCOMP_RET_KILL_PROCESS:
+      return "kill";
+    case SECCOMP_RET_KILL_THREAD:
+      return "kill_thread";
+    case SECCOMP_RET_USER_NOTIF:
+      return "notify";
+    case SECCOMP_RET_TRAP:
+      return "trap";
+    case SECCOMP_RET_TRACE:
+      return "trace";
+    case SECCOMP_RET_LOG:
+      return "log";
+    default:
+      return "unknown";
   }
 }
 

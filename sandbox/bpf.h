@@ -1,7 +1,9 @@
 #pragma once
 
-// A classic-BPF evaluator in user space, as seccomp runs it, so that a filter can be tested without a
-// kernel that enforces it, and for other architectures. Also: a filter as readable text.
+// A classic-BPF evaluator in user space, as seccomp runs it, so that a filter can be tested without
+// a kernel that enforces it, and for other architectures. Also: a filter as readable text.
+
+#include "async/result.h"
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -9,12 +11,10 @@
 #include <cstdint>
 #include <span>
 
-#include "async/result.h"
-
 namespace ambit::sandbox::bpf {
 
-// The program's return value (SECCOMP_RET_...), or an error: an instruction that seccomp refuses, a jump
-// or load out of bounds, no return.
+// The program's return value (SECCOMP_RET_...), or an error: an instruction that seccomp refuses, a
+// jump or load out of bounds, no return.
 Result<std::uint32_t> evaluate(std::span<const sock_filter> program, const seccomp_data& data);
 
 // The kernel's rule for several filters: the most restrictive action wins.

@@ -1,18 +1,18 @@
 #include "sandbox/cgroup.h"
 
-#include <dirent.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <dirent.h>
+#include <fcntl.h>
 #include <fstream>
 #include <optional>
+#include <poll.h>
+#include <signal.h>
 #include <sstream>
+#include <unistd.h>
 
 namespace ambit::sandbox {
 namespace {
@@ -20,7 +20,8 @@ namespace {
 constexpr const char* prefix = "ambit-";
 constexpr std::size_t free_max = 128;
 
-// The number after `name` in a file such as "oom_kill 3"; the whole file's number if `name` is empty.
+// The number after `name` in a file such as "oom_kill 3"; the whole file's number if `name` is
+// empty.
 std::int64_t read_number(int file, std::string_view name) {
   char text[1024];
   const ssize_t count = file < 0 ? -1 : ::pread(file, text, sizeof text - 1, 0);
@@ -56,8 +57,9 @@ std::optional<Hierarchy> find_hierarchy(const std::string& controller) {
     const std::size_t second = line.find(':', first + 1);
     if (second == std::string::npos) continue;
     const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
-    const bool found = controller.empty() ? controllers == ",,"
-                                          : controllers.find("," + controller + ",") != std::string::npos;
+    const bool found = controller.empty()
+                           ? controllers == ",,"
+                           : controllers.find("," + controller + ",") != std::string::npos;
     if (found) own = line.substr(second + 1);
   }
   if (own.empty()) return std::nullopt;
@@ -70,9 +72,10 @@ std::optional<Hierarchy> find_hierarchy(const std::string& controller) {
     }
     std::string type, source, super;
     fields >> type >> source >> super;
-    const bool fits = controller.empty() ? type == "cgroup2"
-                                         : type == "cgroup" && ("," + super + ",").find("," + controller + ",") !=
-                                                                   std::string::npos;
+    const bool fits = controller.empty()
+                          ? type == "cgroup2"
+                          : type == "cgroup" && ("," + super + ",").find("," + controller + ",") !=
+                                                    std::string::npos;
     if (!fits) continue;
     // What is mounted may be a part of the hierarchy (a container): our place is below its root.
     std::string below = own;
@@ -90,8 +93,8 @@ bool may_make_groups(const std::string& folder) {
   return true;
 }
 
-// Version 2 gives children a controller only when the parent says so, which a parent with processes in it
-// may not; the root and a delegated group without any may.
+// Version 2 gives children a controller only when the parent says so, which a parent with processes
+// in it may not; the root and a delegated group without any may.
 bool enable_controllers(const std::string& folder) {
   const int file = ::open((folder + "/cgroup.subtree_control").c_str(), O_WRONLY | O_CLOEXEC);
   if (file < 0) return false;
@@ -237,9 +240,13 @@ void CgroupPool::give_back(std::unique_ptr<Group> group) {
 CgroupPool::Lease::Lease(CgroupPool& pool, std::unique_ptr<Group> group)
     : pool_(pool), group_(std::move(group)) {}
 
-CgroupPool::Lease::~Lease() { pool_.give_back(std::move(group_)); }
+CgroupPool::Lease::~Lease() {
+  pool_.give_back(std::move(group_));
+}
 
-const std::vector<int>& CgroupPool::Lease::members() const { return group_->members; }
+const std::vector<int>& CgroupPool::Lease::members() const {
+  return group_->members;
+}
 
 CgroupPool::Usage CgroupPool::Lease::usage() const {
   Usage usage;

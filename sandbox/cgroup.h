@@ -1,16 +1,16 @@
 #pragma once
 
-// Control groups, where this process may make them: version 1 (memory and pids) or version 2. One group a
-// running call, joined by the jail's init before anything of the call runs, and used again afterwards,
-// because making one costs more than a call. Groups left by a process that was killed are removed at the
-// next start.
+// Control groups, where this process may make them: version 1 (memory and pids) or version 2. One
+// group a running call, joined by the jail's init before anything of the call runs, and used again
+// afterwards, because making one costs more than a call. Groups left by a process that was killed
+// are removed at the next start.
+
+#include "async/result.h"
 
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
-
-#include "async/result.h"
 
 namespace ambit::sandbox {
 

@@ -1,29 +1,29 @@
 #include "sandbox/doctor.h"
 
-#include <fcntl.h>
+#include "sandbox/cgroup.h"
+#include "sandbox/landlock.h"
+#include "sandbox/limits.h"
+#include "sandbox/namespaces.h"
+
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <poll.h>
-#include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
-
-#include "sandbox/cgroup.h"
-#include "sandbox/landlock.h"
-#include "sandbox/limits.h"
-#include "sandbox/namespaces.h"
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <unistd.h>
 
 namespace ambit::sandbox {
 namespace {
@@ -77,7 +77,8 @@ int new_mount_calls() {
   struct {
     std::uint64_t set, clear, propagation, userns;
   } read_only{1, 0, 0, 0};
-  return ::syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | 0x8000, &read_only, sizeof read_only) == 0
+  return ::syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | 0x8000, &read_only,
+                   sizeof read_only) == 0
              ? 0
              : errno;
 }
@@ -101,7 +102,9 @@ int pivot() {
   return ::umount2(".", MNT_DETACH) == 0 ? 0 : errno;
 }
 
-int no_new_privileges() { return limits::set_no_new_privileges(); }
+int no_new_privileges() {
+  return limits::set_no_new_privileges();
+}
 
 // A filter that refuses getppid with a number of its own.
 int load_trial_filter(unsigned flags, std::uint32_t verdict) {
@@ -120,7 +123,9 @@ int filter() {
   if (const int error = load_trial_filter(0, SECCOMP_RET_ERRNO | EXDEV)) return error;
   return ::syscall(SYS_getppid) == -1 && errno == EXDEV ? 0 : EINVAL;
 }
-int filter_log() { return load_trial_filter(SECCOMP_FILTER_FLAG_LOG, SECCOMP_RET_LOG); }
+int filter_log() {
+  return load_trial_filter(SECCOMP_FILTER_FLAG_LOG, SECCOMP_RET_LOG);
+}
 int filter_notice() {
   return load_trial_filter(SECCOMP_FILTER_FLAG_NEW_LISTENER, SECCOMP_RET_USER_NOTIF);
 }
@@ -166,7 +171,8 @@ struct Entry {
 
 constexpr const char* allow_user_namespaces =
     "allow user namespaces: sysctl kernel.unprivileged_userns_clone=1, "
-    "kernel.apparmor_restrict_unprivileged_userns=0 and user.max_user_namespaces above 0; in a container, "
+    "kernel.apparmor_restrict_unprivileged_userns=0 and user.max_user_namespaces above 0; in a "
+    "container, "
     "a seccomp profile that allows unshare and mount";
 constexpr const char* newer_kernel = "use a kernel of 5.13 or newer";
 
@@ -185,8 +191,10 @@ constexpr Entry entries[] = {
     {"seccomp filter", filter, true, "use a kernel with CONFIG_SECCOMP_FILTER"},
     {"seccomp log", filter_log, false, newer_kernel},
     {"seccomp notice", filter_notice, false,
-     "another supervisor listens already: violations are still killed, without the name of the call"},
-    {"landlock", landlock_denies, true, "use a kernel of 5.13 or newer with landlock in its lsm= list"},
+     "another supervisor listens already: violations are still killed, without the name of the "
+     "call"},
+    {"landlock", landlock_denies, true,
+     "use a kernel of 5.13 or newer with landlock in its lsm= list"},
     {"parent death signal", parent_death_signal, true, newer_kernel},
 };
 
@@ -199,7 +207,8 @@ Layer limits_layer() {
   } else {
     layer.detail = "no group could be made; rlimits bound each process instead";
     layer.how_to_get =
-        "delegate a cgroup with the memory and pids controllers to this user, or run as a plain user, "
+        "delegate a cgroup with the memory and pids controllers to this user, or run as a plain "
+        "user, "
         "whose processes rlimits can count";
   }
   return layer;
@@ -211,7 +220,8 @@ std::vector<Layer> examine_machine() {
   std::vector<Layer> layers;
   for (const Entry& entry : entries) {
     const int error = in_child(entry.trial);
-    Layer layer{entry.name, error == 0, entry.needed, error == 0 ? "tried: works" : ::strerror(error), ""};
+    Layer layer{entry.name, error == 0, entry.needed,
+                error == 0 ? "tried: works" : ::strerror(error), ""};
     if (error == 0 && layer.name == "landlock")
       layer.detail = "tried: works, ABI " + std::to_string(landlock::abi());
     if (error != 0) layer.how_to_get = entry.how_to_get;

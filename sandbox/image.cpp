@@ -1,12 +1,12 @@
 #include "sandbox/image.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <fcntl.h>
+#include <unistd.h>
 #include <utility>
 
 // clang-format off
@@ -26,12 +26,13 @@ extern "C" const char ambit_zygote_image_end[];
 namespace ambit::sandbox {
 namespace {
 
-// Far above what a spawned child gets as 3, 4, ..., so that it is still there when the child executes it.
+// Far above what a spawned child gets as 3, 4, ..., so that it is still there when the child
+// executes it.
 constexpr int descriptor_min = 200;
 
 Error broken(const char* what) {
-  return {Code::unavailable, std::string("prepare the jail's helper program: ") + what + ": " +
-                                 std::strerror(errno)};
+  return {Code::unavailable,
+          std::string("prepare the jail's helper program: ") + what + ": " + std::strerror(errno)};
 }
 
 }  // namespace

@@ -1,11 +1,11 @@
 #pragma once
 
-// The zygote's program, carried inside this library. It is executed from a sealed piece of memory, so no
-// file can be found, replaced or written through /proc/self/exe.
-
-#include <string>
+// The zygote's program, carried inside this library. It is executed from a sealed piece of memory,
+// so no file can be found, replaced or written through /proc/self/exe.
 
 #include "async/result.h"
+
+#include <string>
 
 namespace ambit::sandbox {
 

@@ -1,15 +1,13 @@
 #include "jail.h"
 
-#include <fcntl.h>
+#include "limits.h"
+
 #include <linux/seccomp.h>
-#include <poll.h>
-#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -17,8 +15,10 @@
 #include <csignal>
 #include <cstdio>
 #include <ctime>
-
-#include "limits.h"
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <unistd.h>
 
 namespace ambit::sandbox {
 namespace {
@@ -69,8 +69,8 @@ int wire_descriptors(std::span<const int> descriptors) {
 int install_last_filter(std::span<const sock_filter> filter, int& listener) {
   const sock_fprog program{static_cast<unsigned short>(filter.size()),
                            const_cast<sock_filter*>(filter.data())};
-  listener = static_cast<int>(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
-                                      SECCOMP_FILTER_FLAG_NEW_LISTENER, &program));
+  listener = static_cast<int>(
+      syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program));
   if (listener >= 0) return 0;
   if (errno != EBUSY) return errno;
   // Someone above us listens already and there can be only one: kill at the trip-wires instead.
@@ -116,9 +116,8 @@ int run_command(void* argument) {
   require(report, Stage::limits, limits::apply(start.cell.spec.limits));
   require(report, Stage::capabilities, limits::drop_capabilities());
   require(report, Stage::parent_death_signal, limits::die_with_parent());
-  if (const auto fault =
-          mounts::restrict_to(start.cell.spec, start.cell.places, start.cell.landlock_abi,
-                                           start.with_proc))
+  if (const auto fault = mounts::restrict_to(start.cell.spec, start.cell.places,
+                                             start.cell.landlock_abi, start.with_proc))
     give_up(report, fault.stage, fault.error, fault.index);
   require(report, Stage::last_filter,
           install_last_filter(start.cell.spec.last_filter, start.listener));
@@ -128,8 +127,8 @@ int run_command(void* argument) {
 
 pid_t start_command(Start& start) {
   alignas(64) static char stack[64 << 10];
-  // Like vfork: our memory until it executes, and we stand still until then. The shared descriptor table
-  // is how init gets the listener of the last filter; executing ends the sharing.
+  // Like vfork: our memory until it executes, and we stand still until then. The shared descriptor
+  // table is how init gets the listener of the last filter; executing ends the sharing.
   const int flags = CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD;
   return clone(run_command, stack + sizeof stack, flags, &start);
 }
@@ -141,7 +140,7 @@ void on_signal(int number) {
 }
 
 void listen_for_signals(sigset_t& while_waiting) {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = on_signal;
   (void)sigaction(SIGTERM, &action, nullptr);
   (void)sigaction(SIGCHLD, &action, nullptr);
@@ -182,7 +181,8 @@ bool reap(pid_t command, Report& report) {
   bool ended = false;
   pid_t who = 0;
   while ((who = waitpid(-1, &status, WNOHANG | __WALL)) > 0) {
-    // An orphan that failed: perhaps because it could not fork, which only shows while they are many.
+    // An orphan that failed: perhaps because it could not fork, which only shows while they are
+    // many.
     if (who != command && status != 0 && probes_left-- > 0) probe_processes(report);
     if (who != command) continue;
     report.wait_status = status;
@@ -222,9 +222,13 @@ void watch(const Cell& cell, pid_t command, int listener, const sigset_t& while_
 }
 
 // Why did it fail? Whether another process could still be made, and whether /tmp has room left.
-void examine(Report& report) {
+void examine(const Cell& cell, Report& report) {
+  protocol::Limits bound = cell.spec.limits;
+  // The place of the command itself is free again: the probe must not be given that one.
+  if ((report.flags & Report::has_status) != 0 && bound.processes > 1) --bound.processes;
+  (void)limits::apply_processes(bound);
   probe_processes(report);
-  struct statfs scratch {};
+  struct statfs scratch{};
   if (statfs("/tmp", &scratch) == 0 && scratch.f_bfree == 0 && scratch.f_blocks != 0)
     report.flags |= Report::scratch_full;
 }
@@ -241,7 +245,7 @@ void supervise(const Cell& cell, pid_t command, int listener, const sigset_t& wh
   watch(cell, command, listener, while_waiting, report);
   const bool has_status = (report.flags & Report::has_status) != 0;
   if (!has_status) report.cpu_us = cpu_used_us(command);
-  if (!has_status || report.wait_status != 0) examine(report);
+  if (!has_status || report.wait_status != 0) examine(cell, report);
 }
 
 }  // namespace

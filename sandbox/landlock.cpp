@@ -2,10 +2,10 @@
 
 #include <linux/landlock.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstddef>
+#include <unistd.h>
 
 namespace ambit::sandbox::landlock {
 namespace {
@@ -26,21 +26,27 @@ constexpr std::uint64_t rights_of_files =
     LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE |
     right_truncate | right_ioctl_dev;
 constexpr std::uint64_t reading = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
-constexpr std::uint64_t writing =
-    LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
-    LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |
-    LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_SYM | LANDLOCK_ACCESS_FS_REFER |
-    right_truncate;
+constexpr std::uint64_t writing = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |
+                                  LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_DIR |
+                                  LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |
+                                  LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_SYM |
+                                  LANDLOCK_ACCESS_FS_REFER | right_truncate;
 
 std::uint64_t rights(Grant grant) {
   switch (grant) {
-    case Grant::list: return LANDLOCK_ACCESS_FS_READ_DIR;
+    case Grant::list:
+      return LANDLOCK_ACCESS_FS_READ_DIR;
     case Grant::system:
-    case Grant::read: return reading | LANDLOCK_ACCESS_FS_EXECUTE;
-    case Grant::device: return LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | right_truncate;
-    case Grant::read_write: return reading | writing | LANDLOCK_ACCESS_FS_EXECUTE;
-    case Grant::scratch: return reading | writing;
-    case Grant::proc: return reading;
+    case Grant::read:
+      return reading | LANDLOCK_ACCESS_FS_EXECUTE;
+    case Grant::device:
+      return LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | right_truncate;
+    case Grant::read_write:
+      return reading | writing | LANDLOCK_ACCESS_FS_EXECUTE;
+    case Grant::scratch:
+      return reading | writing;
+    case Grant::proc:
+      return reading;
   }
   return 0;
 }
@@ -85,8 +91,9 @@ int Ruleset::allow(Grant grant, int place, bool is_directory) {
   landlock_path_beneath_attr rule{};
   rule.allowed_access = rights(grant) & handled_ & (is_directory ? ~0ULL : rights_of_files);
   rule.parent_fd = place;
-  return syscall(SYS_landlock_add_rule, ruleset_, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) == 0 ? 0
-                                                                                            : errno;
+  return syscall(SYS_landlock_add_rule, ruleset_, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) == 0
+             ? 0
+             : errno;
 }
 
 int Ruleset::enforce() {

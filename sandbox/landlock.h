@@ -1,8 +1,9 @@
 #pragma once
 
-// Landlock: what a command may do below which path. Rules stick to inodes, and a rule made before a mount
-// hides its place never applies, so the ruleset is built after the last mount of a call. Everything that
-// this kernel's ABI knows is handled, so what no rule grants is refused. Part of the zygote: 0 or an errno.
+// Landlock: what a command may do below which path. Rules stick to inodes, and a rule made before a
+// mount hides its place never applies, so the ruleset is built after the last mount of a call.
+// Everything that this kernel's ABI knows is handled, so what no rule grants is refused. Part of
+// the zygote: 0 or an errno.
 
 #include <cstdint>
 
@@ -21,7 +22,8 @@ class Ruleset {
   ~Ruleset();
 
   int create(int abi_version);
-  // `place` is an O_PATH descriptor; `is_directory` because rights of directories are refused on files.
+  // `place` is an O_PATH descriptor; `is_directory` because rights of directories are refused on
+  // files.
   int allow(Grant grant, int place, bool is_directory);
   // Binds the calling thread, and all that it makes, for good.
   int enforce();

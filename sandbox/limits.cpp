@@ -5,11 +5,11 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <unistd.h>
 
 namespace ambit::sandbox::limits {
 namespace {
@@ -82,8 +82,12 @@ int drop_capabilities() {
   return syscall(SYS_capset, &header, none) == 0 ? 0 : errno;
 }
 
-int set_no_new_privileges() { return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ? 0 : errno; }
+int set_no_new_privileges() {
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ? 0 : errno;
+}
 
-int die_with_parent() { return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 ? 0 : errno; }
+int die_with_parent() {
+  return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 ? 0 : errno;
+}
 
 }  // namespace ambit::sandbox::limits

@@ -1,7 +1,7 @@
 #pragma once
 
-// Resource limits, capabilities and the flags of a process that take rights away for good. Part of the
-// zygote: raw system calls, no allocation; every function gives 0 or an errno.
+// Resource limits, capabilities and the flags of a process that take rights away for good. Part of
+// the zygote: raw system calls, no allocation; every function gives 0 or an errno.
 
 #include "protocol.h"
 

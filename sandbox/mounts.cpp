@@ -1,17 +1,17 @@
 #include "mounts.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <climits>
 #include <cstdio>
 #include <cstring>
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 // <sys/mount.h> and <linux/mount.h> of Debian 12 contradict each other: the old calls by hand.
 extern "C" {
@@ -27,10 +27,11 @@ using protocol::Path;
 using protocol::Spec;
 using protocol::Stage;
 
-constexpr int detach = 2;       // MNT_DETACH
+constexpr int detach = 2;               // MNT_DETACH
 constexpr unsigned recursive = 0x8000;  // AT_RECURSIVE
-// Where the new tree is put together: some directory that every system has. What was in it is hidden in
-// our own mount namespace only, and everything that we need of it is held by descriptor before.
+// Where the new tree is put together: some directory that every system has. What was in it is
+// hidden in our own mount namespace only, and everything that we need of it is held by descriptor
+// before.
 constexpr const char* workbench = "/tmp";
 
 constexpr const char* system_trees[] = {"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"};
@@ -38,7 +39,9 @@ constexpr const char* outer_proc = "/.outer-proc";
 // Not /dev/zero: mapping it shared makes memory that no limit of a process counts.
 constexpr const char* devices[] = {"null", "urandom"};
 
-bool below_tmp(std::string_view name) { return name.starts_with("/tmp/"); }
+bool below_tmp(std::string_view name) {
+  return name.starts_with("/tmp/");
+}
 
 // A detached copy of what lies at `path`, never through a symbolic link.
 int clone_tree(const char* path, int& tree) {
@@ -63,8 +66,8 @@ int restrict_tree(int tree, std::uint64_t flags) {
              : errno;
 }
 
-// Makes every missing folder on the way to `path`, and the last part as a folder or an empty file. What
-// exists or cannot be made is left to the mount to complain of.
+// Makes every missing folder on the way to `path`, and the last part as a folder or an empty file.
+// What exists or cannot be made is left to the mount to complain of.
 void make_mount_point(const char* path, bool is_directory) {
   char part[PATH_MAX];
   const std::size_t length = std::strlen(path);
@@ -84,7 +87,7 @@ void make_mount_point(const char* path, bool is_directory) {
 }
 
 int attach(int tree, const char* path) {
-  struct stat kind {};
+  struct stat kind{};
   if (fstat(tree, &kind) != 0) return errno;
   if (!S_ISDIR(kind.st_mode) && !S_ISREG(kind.st_mode) && !S_ISCHR(kind.st_mode)) return EINVAL;
   make_mount_point(path, S_ISDIR(kind.st_mode));
@@ -199,7 +202,8 @@ Fault fill_system(Sources& sources) {
   }
   (void)symlink("/proc/self/fd", "dev/fd");
   if (sources.proc >= 0) {
-    int error = restrict_tree(sources.proc, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+    int error =
+        restrict_tree(sources.proc, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
     if (error == 0) error = attach(sources.proc, outer_proc + 1);
     if (error != 0) return {Stage::proc, error};
   }
@@ -207,7 +211,8 @@ Fault fill_system(Sources& sources) {
   copy_links(sources.alternatives, "etc/alternatives");
   int error = write_file("etc/passwd", "jail:x:1000:1000:jail:/tmp:/bin/sh\n");
   if (error == 0) error = write_file("etc/group", "jail:x:1000:\n");
-  if (error == 0) error = write_file("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n");
+  if (error == 0)
+    error = write_file("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n");
   return error != 0 ? Fault{Stage::root_tree, error} : Fault{};
 }
 
@@ -229,9 +234,11 @@ Fault fill_paths(const Spec& spec, Sources& sources) {
 
 Fault enter_root(const Spec& spec) {
   static Sources sources;
-  if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return {Stage::root_tree, errno};
+  if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+    return {Stage::root_tree, errno};
   if (const Fault fault = gather(spec, sources)) return fault;
-  if (mount("jail", workbench, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=8m,nr_inodes=8192") != 0)
+  if (mount("jail", workbench, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=8m,nr_inodes=8192") !=
+      0)
     return {Stage::root_tree, errno};
   if (chdir(workbench) != 0) return {Stage::root_tree, errno};
   if (const Fault fault = fill_system(sources)) return fault;
@@ -280,13 +287,14 @@ int mount_proc(bool& mounted) {
 Fault open_places(const Spec& spec, Places& places) {
   const auto add = [&](landlock::Grant grant, const char* path) -> int {
     const int place = open(path, O_PATH | O_CLOEXEC);
-    struct stat kind {};
+    struct stat kind{};
     if (place < 0 || fstat(place, &kind) != 0) return errno;
     places.all[places.count++] = {grant, place, S_ISDIR(kind.st_mode)};
     return 0;
   };
-  for (const char* path : {"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc"}) {
-    struct stat kind {};
+  for (const char* path :
+       {"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc"}) {
+    struct stat kind{};
     if (lstat(path, &kind) != 0 || S_ISLNK(kind.st_mode)) continue;
     if (const int error = add(landlock::Grant::system, path)) return {Stage::landlock, error};
   }
@@ -312,7 +320,7 @@ Fault restrict_to(const Spec& spec, const Places& places, int landlock_abi, bool
   }
   const auto allow = [&](landlock::Grant grant, const char* path) -> int {
     const int place = open(path, O_PATH | O_CLOEXEC);
-    struct stat kind {};
+    struct stat kind{};
     if (place < 0 || fstat(place, &kind) != 0) return errno;
     const int error = ruleset.allow(grant, place, S_ISDIR(kind.st_mode));
     close(place);

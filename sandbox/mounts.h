@@ -1,14 +1,15 @@
 #pragma once
 
-// The file tree of a jail. Once a zygote: a small tmpfs with the system's programs and the paths of the
-// profile, everything read-only but the write paths, entered with pivot_root so that no way leads back.
-// Once a call: a private /tmp. Part of the zygote: raw system calls, no allocation, 0 or an errno.
-
-#include <array>
-#include <cstddef>
+// The file tree of a jail. Once a zygote: a small tmpfs with the system's programs and the paths of
+// the profile, everything read-only but the write paths, entered with pivot_root so that no way
+// leads back. Once a call: a private /tmp. Part of the zygote: raw system calls, no allocation, 0
+// or an errno.
 
 #include "landlock.h"
 #include "protocol.h"
+
+#include <array>
+#include <cstddef>
 
 namespace ambit::sandbox::mounts {
 
@@ -24,12 +25,13 @@ Fault enter_root(const protocol::Spec& spec);
 
 // Mounts the private /tmp of one call, and on it the paths of the profile that lie below /tmp.
 Fault make_scratch(const protocol::Spec& spec);
-// A /proc of the jail's own processes, and the supervisor's out of the jail's sight. The kernel gives the
-// one only to who can see the other in full, as in a container it cannot: then there is no /proc at all.
+// A /proc of the jail's own processes, and the supervisor's out of the jail's sight. The kernel
+// gives the one only to who can see the other in full, as in a container it cannot: then there is
+// no /proc at all.
 int mount_proc(bool& mounted);
 
-// Places that a call's Landlock rules name; opened once a zygote, so that a call only adds rules. What
-// lies below /tmp is opened by the call, because its own /tmp hides the zygote's.
+// Places that a call's Landlock rules name; opened once a zygote, so that a call only adds rules.
+// What lies below /tmp is opened by the call, because its own /tmp hides the zygote's.
 struct Place {
   landlock::Grant grant = landlock::Grant::read;
   int descriptor = -1;
@@ -41,6 +43,7 @@ struct Places {
 };
 Fault open_places(const protocol::Spec& spec, Places& places);
 // All rules of one call, after its mounts.
-Fault restrict_to(const protocol::Spec& spec, const Places& places, int landlock_abi, bool with_proc);
+Fault restrict_to(const protocol::Spec& spec, const Places& places, int landlock_abi,
+                  bool with_proc);
 
 }  // namespace ambit::sandbox::mounts

@@ -1,13 +1,12 @@
 #include "namespaces.h"
 
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
 #include <fcntl.h>
 #include <grp.h>
 #include <sched.h>
 #include <unistd.h>
-
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 
 namespace ambit::sandbox::namespaces {
 namespace {
@@ -28,7 +27,9 @@ void drop_groups() {
   (void)setgroups(0, nullptr);
 }
 
-int enter_user() { return unshare(CLONE_NEWUSER) == 0 ? 0 : errno; }
+int enter_user() {
+  return unshare(CLONE_NEWUSER) == 0 ? 0 : errno;
+}
 
 int write_id_maps(unsigned outside_uid, unsigned outside_gid) {
   char text[64];
@@ -45,6 +46,8 @@ int enter_others() {
   return unshare(all) == 0 ? 0 : errno;
 }
 
-int set_host_name() { return sethostname("jail", 4) == 0 ? 0 : errno; }
+int set_host_name() {
+  return sethostname("jail", 4) == 0 ? 0 : errno;
+}
 
 }  // namespace ambit::sandbox::namespaces

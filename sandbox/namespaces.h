@@ -1,7 +1,7 @@
 #pragma once
 
-// User, mount, net, ipc, uts and cgroup namespaces of a zygote. Part of the zygote: raw system calls, no
-// allocation; every function gives 0 or an errno.
+// User, mount, net, ipc, uts and cgroup namespaces of a zygote. Part of the zygote: raw system
+// calls, no allocation; every function gives 0 or an errno.
 
 #include <cstdint>
 

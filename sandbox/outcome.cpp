@@ -1,14 +1,14 @@
 #include "sandbox/outcome.h"
 
+#include "sandbox/seccomp.h"
+#include "sandbox/zygote_link.h"
+
 #include <sys/wait.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
-
-#include "sandbox/seccomp.h"
-#include "sandbox/zygote_link.h"
 
 namespace ambit::sandbox {
 namespace {
@@ -21,41 +21,68 @@ using protocol::Stage;
 
 const char* words(Stage stage) {
   switch (stage) {
-    case Stage::none: return "nothing";
-    case Stage::request: return "read the request";
-    case Stage::parent_death_signal: return "tie the jail's life to ours";
-    case Stage::user_namespace: return "make a user namespace";
-    case Stage::id_maps: return "map the jail's user";
-    case Stage::namespaces: return "make mount, network, ipc and uts namespaces";
-    case Stage::root_tree: return "build the read-only root";
-    case Stage::read_path: return "show a read path";
-    case Stage::write_path: return "show a write path";
-    case Stage::pivot_root: return "leave the old root";
-    case Stage::host_name: return "set the host name";
-    case Stage::bounding_set: return "clear the capability bounding set";
-    case Stage::no_new_privileges: return "set no_new_privs";
-    case Stage::filter: return "load the system call filter";
-    case Stage::clone: return "make a pid namespace";
-    case Stage::cgroup: return "join the cgroups";
-    case Stage::scratch: return "mount the private /tmp";
-    case Stage::proc: return "mount /proc";
-    case Stage::session: return "start a session";
-    case Stage::directory: return "enter the working directory";
-    case Stage::limits: return "set resource limits";
-    case Stage::capabilities: return "drop capabilities";
-    case Stage::landlock: return "set up Landlock";
-    case Stage::last_filter: return "load the last system call filter";
-    case Stage::descriptors: return "pass the pipes";
-    case Stage::execute: return "execute the command";
+    case Stage::none:
+      return "nothing";
+    case Stage::request:
+      return "read the request";
+    case Stage::parent_death_signal:
+      return "tie the jail's life to ours";
+    case Stage::user_namespace:
+      return "make a user namespace";
+    case Stage::id_maps:
+      return "map the jail's user";
+    case Stage::namespaces:
+      return "make mount, network, ipc and uts namespaces";
+    case Stage::root_tree:
+      return "build the read-only root";
+    case Stage::read_path:
+      return "show a read path";
+    case Stage::write_path:
+      return "show a write path";
+    case Stage::pivot_root:
+      return "leave the old root";
+    case Stage::host_name:
+      return "set the host name";
+    case Stage::bounding_set:
+      return "clear the capability bounding set";
+    case Stage::no_new_privileges:
+      return "set no_new_privs";
+    case Stage::filter:
+      return "load the system call filter";
+    case Stage::clone:
+      return "make a pid namespace";
+    case Stage::cgroup:
+      return "join the cgroups";
+    case Stage::scratch:
+      return "mount the private /tmp";
+    case Stage::proc:
+      return "mount /proc";
+    case Stage::session:
+      return "start a session";
+    case Stage::directory:
+      return "enter the working directory";
+    case Stage::limits:
+      return "set resource limits";
+    case Stage::capabilities:
+      return "drop capabilities";
+    case Stage::landlock:
+      return "set up Landlock";
+    case Stage::last_filter:
+      return "load the last system call filter";
+    case Stage::descriptors:
+      return "pass the pipes";
+    case Stage::execute:
+      return "execute the command";
   }
   return "an unknown stage";
 }
 
-bool memory_seems_exceeded(const Report& report, const Profile& profile, const Circumstances& known) {
+bool memory_seems_exceeded(const Report& report, const Profile& profile,
+                           const Circumstances& known) {
   if (known.memory_killed) return true;
   if (known.memory_is_counted) return false;
-  // Without a cgroup the kernel only refuses memory; a command that failed with this much is taken to
-  // have failed for that.
+  // Without a cgroup the kernel only refuses memory; a command that failed with this much is taken
+  // to have failed for that.
   return report.memory_peak_bytes >= profile.memory_bytes / 2;
 }
 
@@ -79,20 +106,24 @@ std::string limit(const char* what, std::int64_t value, const char* unit) {
 // A command that ended with a code other than 0: was it a limit that made it fail?
 void classify_failure(JailOutcome& outcome, const Report& report, const Profile& profile,
                       const Circumstances& known) {
-  const std::string status = outcome.signal != 0 ? "signal " + std::to_string(outcome.signal)
-                                                 : "exit status " + std::to_string(outcome.exit_code);
+  const std::string status = outcome.signal != 0
+                                 ? "signal " + std::to_string(outcome.signal)
+                                 : "exit status " + std::to_string(outcome.exit_code);
   if (memory_seems_exceeded(report, profile, known)) {
-    set(outcome, OutcomeKind::memory_limit, limit("memory", profile.memory_bytes, "bytes") + ", " + status);
+    set(outcome, OutcomeKind::memory_limit,
+        limit("memory", profile.memory_bytes, "bytes") + ", " + status);
   } else if (cpu_exceeded(report, profile)) {
     set(outcome, OutcomeKind::cpu_limit, limit("cpu", profile.cpu_ms, "ms") + ", " + status);
   } else if (processes_exceeded(report, known)) {
-    set(outcome, OutcomeKind::process_limit, limit("processes", profile.processes, "at once") + ", " + status);
+    set(outcome, OutcomeKind::process_limit,
+        limit("processes", profile.processes, "at once") + ", " + status);
   } else if ((report.flags & Report::scratch_full) != 0) {
     set(outcome, OutcomeKind::file_size_limit,
         limit("the private /tmp", profile.scratch_bytes, "bytes") + ", " + status);
   } else if (outcome.signal != 0) {
     set(outcome, OutcomeKind::crashed,
-        "ended by signal " + std::to_string(outcome.signal) + " (" + ::strsignal(outcome.signal) + ")");
+        "ended by signal " + std::to_string(outcome.signal) + " (" + ::strsignal(outcome.signal) +
+            ")");
   } else {
     set(outcome, OutcomeKind::ok, status);
   }
@@ -150,7 +181,8 @@ JailOutcome classify(const Report& report, const Profile& profile, const Circums
   const bool has_status = (report.flags & Report::has_status) != 0;
   if ((report.flags & Report::violation) != 0) {
     set(outcome, OutcomeKind::policy_violation,
-        "system call " + seccomp::name_of(report.syscall, report.architecture) + " ends every jail");
+        "system call " + seccomp::name_of(report.syscall, report.architecture) +
+            " ends every jail");
   } else if (known.output_cut) {
     set(outcome, OutcomeKind::output_limit, limit("output", profile.output_bytes, "bytes"));
   } else if (known.memory_killed) {

@@ -2,10 +2,10 @@
 
 // From what the zygote reported to how the call ended, as a type and a sentence. Pure: no I/O.
 
-#include <cstdint>
-
 #include "agents/ports.h"
 #include "sandbox/protocol.h"
+
+#include <cstdint>
 
 namespace ambit::sandbox {
 

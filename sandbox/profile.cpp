@@ -1,12 +1,12 @@
 #include "sandbox/profile.h"
 
+#include "sandbox/protocol.h"
+
 #include <sys/stat.h>
 
 #include <climits>
 #include <cstdlib>
 #include <memory>
-
-#include "sandbox/protocol.h"
 
 namespace ambit::sandbox {
 namespace {
@@ -20,7 +20,8 @@ Result<void> check_form(const std::string& path, const std::string& what) {
     return Err(Code::invalid, what + " is not absolute: write the whole path from /");
   if (path.find('\0') != std::string::npos || path.size() >= PATH_MAX)
     return Err(Code::invalid, what + " is not a possible path");
-  if (path == "/") return Err(Code::invalid, what + " is the whole system: name the folders needed");
+  if (path == "/")
+    return Err(Code::invalid, what + " is the whole system: name the folders needed");
   if (path.back() == '/') return Err(Code::invalid, what + " ends in /: leave the last / out");
   return {};
 }
@@ -34,39 +35,46 @@ Result<void> check_place(const std::string& path, const std::string& what, bool 
   if (path == "/etc" || path == "/root" || path == "/home" || path == "/var")
     return Err(Code::invalid, what + " holds other people's secrets: name the folders needed");
   if (!writes) return {};
-  for (const char* system : {"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/boot"})
+  for (const char* system :
+       {"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/boot"})
     if (holds(system, path))
       return Err(Code::invalid, what + " belongs to the system and stays read-only");
   return {};
 }
 
 Result<void> check_exists(const std::string& path, const std::string& what) {
-  const std::unique_ptr<char, decltype(&std::free)> real(::realpath(path.c_str(), nullptr), &std::free);
+  const std::unique_ptr<char, decltype(&std::free)> real(::realpath(path.c_str(), nullptr),
+                                                         &std::free);
   if (!real) return Err(Code::not_found, what + " does not exist or cannot be reached");
   if (path != real.get())
-    return Err(Code::invalid, what + " leads through a symbolic link or a dot: write " + real.get());
-  struct stat kind {};
+    return Err(Code::invalid,
+               what + " leads through a symbolic link or a dot: write " + real.get());
+  struct stat kind{};
   if (::stat(path.c_str(), &kind) != 0) return Err(Code::not_found, what + " does not exist");
   if (!S_ISDIR(kind.st_mode) && !S_ISREG(kind.st_mode))
     return Err(Code::invalid, what + " is neither a folder nor a file");
   return {};
 }
 
-Result<void> check_path(const std::string& path, bool writes, std::span<const std::string> forbidden) {
+Result<void> check_path(const std::string& path, bool writes,
+                        std::span<const std::string> forbidden) {
   const std::string what = std::string(writes ? "write path '" : "read path '") + path + "'";
   TRY(check_form(path, what));
   TRY(check_place(path, what, writes));
   TRY(check_exists(path, what));
   for (const std::string& secret : forbidden)
     if (holds(path, secret) || holds(secret, path))
-      return Err(Code::denied, what + " would show " + secret + ", which belongs to the runtime alone");
+      return Err(Code::denied,
+                 what + " would show " + secret + ", which belongs to the runtime alone");
   return {};
 }
 
-Result<void> check_number(std::int64_t value, std::int64_t least, std::int64_t most, const char* name) {
+Result<void> check_number(std::int64_t value, std::int64_t least, std::int64_t most,
+                          const char* name) {
   if (value >= least && value <= most) return {};
-  return Err(Code::invalid, std::string(name) + " is " + std::to_string(value) + ": it must be from " +
-                                std::to_string(least) + " to " + std::to_string(most));
+  return Err(Code::invalid, std::string(name) + " is " + std::to_string(value) +
+                                ": it must be from " + std::to_string(least) + " to " +
+                                std::to_string(most));
 }
 
 Result<void> check_limits(const agents::Profile& profile) {
@@ -111,9 +119,10 @@ Result<seccomp::Tier> tier_of(const agents::Profile& profile) {
   if (profile.level == "fs-read") return seccomp::Tier::fs_read;
   if (profile.level == "fs-write") return seccomp::Tier::fs_write;
   if (profile.level == "net")
-    return Err(Code::unsupported,
-               "level 'net' needs the egress proxy, which this version does not have: use fs-read or "
-               "fs-write, whose jails have no network");
+    return Err(
+        Code::unsupported,
+        "level 'net' needs the egress proxy, which this version does not have: use fs-read or "
+        "fs-write, whose jails have no network");
   return Err(Code::invalid,
              "there is no profile level '" + profile.level + "': use compute, fs-read or fs-write");
 }
@@ -132,7 +141,8 @@ Result<void> validate(const agents::Profile& profile, std::span<const std::strin
     TRY(check_path(path, true, forbidden));
     for (const std::string& other : profile.read_paths)
       if (other == path)
-        return Err(Code::invalid, "'" + path + "' is both a read path and a write path: name it once");
+        return Err(Code::invalid,
+                   "'" + path + "' is both a read path and a write path: name it once");
   }
   return check_limits(profile);
 }

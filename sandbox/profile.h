@@ -7,12 +7,12 @@
 //   net        through the egress proxy only (not offered yet: refused with a message)
 // Every profile has a private /tmp and nothing of the network.
 
-#include <span>
-#include <string>
-
 #include "agents/ports.h"
 #include "async/result.h"
 #include "sandbox/seccomp.h"
+
+#include <span>
+#include <string>
 
 namespace ambit::sandbox {
 
@@ -21,8 +21,9 @@ Result<agents::Profile> preset(const std::string& name);
 
 Result<seccomp::Tier> tier_of(const agents::Profile& profile);
 
-// Everything that can be wrong with a profile before a jail is made. `forbidden` are paths that no jail
-// may ever see: the runtime's keys and its journal; a path that holds or lies in one is refused.
+// Everything that can be wrong with a profile before a jail is made. `forbidden` are paths that no
+// jail may ever see: the runtime's keys and its journal; a path that holds or lies in one is
+// refused.
 Result<void> validate(const agents::Profile& profile, std::span<const std::string> forbidden = {});
 
 // What it allows, in plain words, then the system calls.

@@ -1,9 +1,10 @@
 #pragma once
 
-// What the supervisor and the zygote say to each other. Requests go down one SOCK_SEQPACKET socket, a
-// frame a packet, with descriptors attached; reports come back up a pipe, each one fixed-size struct,
-// written at once. Both ends are one build on one machine, so numbers travel as they lie in memory; every
-// length is checked all the same. The zygote parses here too, so this file allocates and throws nothing.
+// What the supervisor and the zygote say to each other. Requests go down one SOCK_SEQPACKET socket,
+// a frame a packet, with descriptors attached; reports come back up a pipe, each one fixed-size
+// struct, written at once. Both ends are one build on one machine, so numbers travel as they lie in
+// memory; every length is checked all the same. The zygote parses here too, so this file allocates
+// and throws nothing.
 
 #include <linux/filter.h>
 
@@ -58,12 +59,12 @@ enum class Stage : std::uint32_t {
 
 // One struct for all that the zygote reports.
 struct Report {
-  static constexpr std::uint32_t process_limit = 1;   // no process more could be made when it ended
-  static constexpr std::uint32_t scratch_full = 2;    // the private /tmp had no block left
-  static constexpr std::uint32_t cpu_limit = 4;       // ended for its CPU time
-  static constexpr std::uint32_t stopped = 8;         // ended because the supervisor said stop
-  static constexpr std::uint32_t violation = 16;      // a trip-wire: `syscall`, `architecture`
-  static constexpr std::uint32_t has_status = 32;     // wait_status is that of the command itself
+  static constexpr std::uint32_t process_limit = 1;  // no process more could be made when it ended
+  static constexpr std::uint32_t scratch_full = 2;   // the private /tmp had no block left
+  static constexpr std::uint32_t cpu_limit = 4;      // ended for its CPU time
+  static constexpr std::uint32_t stopped = 8;        // ended because the supervisor said stop
+  static constexpr std::uint32_t violation = 16;     // a trip-wire: `syscall`, `architecture`
+  static constexpr std::uint32_t has_status = 32;    // wait_status is that of the command itself
 
   std::uint32_t magic_number = magic;
   Kind kind = Kind::ended;
@@ -104,8 +105,9 @@ struct Spec {
   Limits limits;
   std::array<Path, paths_max> paths;
   std::size_t path_count = 0;
-  std::span<const sock_filter> filter;       // for the zygote and all that it clones
-  std::span<const sock_filter> last_filter;  // for the command: closes set-up, notifies of trip-wires
+  std::span<const sock_filter> filter;  // for the zygote and all that it clones
+  std::span<const sock_filter>
+      last_filter;  // for the command: closes set-up, notifies of trip-wires
 };
 
 // One call. Descriptors travel beside it: stdin, stdout, stderr, then cgroup.procs files to join.

@@ -1,20 +1,19 @@
 #include "sandbox/runner.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <optional>
-#include <utility>
-
 #include "async/race.h"
 #include "async/scope.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/outcome.h"
 #include "sandbox/profile.h"
 #include "sandbox/zygote_link.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <optional>
+#include <unistd.h>
+#include <utility>
 
 namespace ambit::sandbox {
 namespace {
@@ -24,13 +23,14 @@ using agents::JailOutcome;
 using agents::Profile;
 using namespace std::chrono_literals;
 
-// With a cgroup a call, one zygote serves many at once; without, its user namespace counts the processes
-// of all of them together, so each has a zygote to itself.
+// With a cgroup a call, one zygote serves many at once; without, its user namespace counts the
+// processes of all of them together, so each has a zygote to itself.
 constexpr std::size_t calls_per_zygote = 64;
 constexpr std::size_t servers_max = 256;
 constexpr std::size_t backoff_max = 64;
-constexpr Duration wind_up = 50ms;    // between "stop" and "kill"
-constexpr Duration last_resort = 2s;  // a killed jail that is not reported gone by then takes its zygote along
+constexpr Duration wind_up = 50ms;  // between "stop" and "kill"
+constexpr Duration last_resort =
+    2s;  // a killed jail that is not reported gone by then takes its zygote along
 constexpr std::size_t read_bytes = 64 << 10;
 
 class Descriptor {
@@ -54,7 +54,8 @@ class Descriptor {
 };
 
 Error no_pipe(const char* what) {
-  return {Code::unavailable, std::string("make a call's pipes: ") + what + ": " + ::strerror(errno)};
+  return {Code::unavailable,
+          std::string("make a call's pipes: ") + what + ": " + ::strerror(errno)};
 }
 
 // Both ends of a call's stdio: ours as streams, the jail's until they have been sent.
@@ -146,7 +147,8 @@ Task<void> wait_for_limit(Said& said, std::int64_t wall_ms) {
 }
 
 // Waits for the call's end and brings it about when a limit is reached.
-Task<void> see_to_the_end(ZygoteCall& call, Said& said, std::int64_t wall_ms, Circumstances& known) {
+Task<void> see_to_the_end(ZygoteCall& call, Said& said, std::int64_t wall_ms,
+                          Circumstances& known) {
   co_await race(call.wait(), wait_for_limit(said, wall_ms));
   known.output_cut = said.cut;
   if (call.ended()) co_return;
@@ -211,7 +213,9 @@ Task<void> queue_in(Waiters& queue) {
 // One call's right to use a pooled zygote.
 class ZygoteRunner::Claim {
  public:
-  Claim(ZygoteRunner& runner, Pooled& pooled) : runner_(runner), pooled_(pooled) { ++pooled_.claimed; }
+  Claim(ZygoteRunner& runner, Pooled& pooled) : runner_(runner), pooled_(pooled) {
+    ++pooled_.claimed;
+  }
   Claim(const Claim&) = delete;
   Claim& operator=(const Claim&) = delete;
   ~Claim() {
@@ -250,9 +254,10 @@ std::string ZygoteRunner::limits_by() const {
 Result<void> ZygoteRunner::check(const Profile& profile) const {
   TRY(validate(profile, options_.forbidden));
   if (!cgroups_ && ::geteuid() == 0)
-    return Err(Code::unsupported,
-               "the number of processes cannot be bounded: root needs the pids and memory control groups "
-               "here; run as a plain user instead, whose jails rlimits bound");
+    return Err(
+        Code::unsupported,
+        "the number of processes cannot be bounded: root needs the pids and memory control groups "
+        "here; run as a plain user instead, whose jails rlimits bound");
   return {};
 }
 
@@ -268,7 +273,8 @@ Profile ZygoteRunner::key_of(Profile profile) const {
   return profile;
 }
 
-Result<std::shared_ptr<ZygoteProcess>> ZygoteRunner::start_zygote(const Profile& profile, bool server) {
+Result<std::shared_ptr<ZygoteProcess>> ZygoteRunner::start_zygote(const Profile& profile,
+                                                                  bool server) {
   const seccomp::Tier tier = TRY(tier_of(profile));
   if (!filters_.contains(tier)) filters_[tier] = TRY(seccomp::build(tier, seccomp::native()));
   SpecOptions options;
@@ -452,8 +458,7 @@ Result<std::unique_ptr<JailedProcess>> ZygoteRunner::start(JailCall call) {
   if (servers_ >= servers_max)
     return Err(Code::exhausted, "more than " + std::to_string(servers_max) + " jailed servers");
   std::shared_ptr<CgroupPool::Lease> lease;
-  if (cgroups_)
-    lease = TRY(cgroups_->lease(call.profile.memory_bytes, call.profile.processes + 1));
+  if (cgroups_) lease = TRY(cgroups_->lease(call.profile.memory_bytes, call.profile.processes + 1));
   std::shared_ptr<ZygoteProcess> zygote = TRY(start_zygote(call.profile, true));
   Pipes pipes = TRY(make_pipes(world_.network, true));
   std::unique_ptr<ZygoteCall> started =

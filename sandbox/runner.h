@@ -1,8 +1,15 @@
 #pragma once
 
-// The port Runner: every call in a jail of its own, cloned by a zygote that was isolated once for the
-// call's profile. Zygotes are pooled by profile, bounded, made anew when they die. Nothing that a call
-// started outlives it; cancelling run() or destroying the runner kills at once.
+// The port Runner: every call in a jail of its own, cloned by a zygote that was isolated once for
+// the call's profile. Zygotes are pooled by profile, bounded, made anew when they die. Nothing that
+// a call started outlives it; cancelling run() or destroying the runner kills at once.
+
+#include "agents/ports.h"
+#include "async/waiters.h"
+#include "io/world.h"
+#include "sandbox/image.h"
+#include "sandbox/seccomp.h"
+#include "sandbox/zygote_process.h"
 
 #include <chrono>
 #include <cstdint>
@@ -11,13 +18,6 @@
 #include <memory>
 #include <string>
 #include <vector>
-
-#include "agents/ports.h"
-#include "async/waiters.h"
-#include "io/world.h"
-#include "sandbox/image.h"
-#include "sandbox/seccomp.h"
-#include "sandbox/zygote_process.h"
 
 namespace ambit::sandbox {
 
@@ -30,7 +30,8 @@ struct RunnerOptions {
   bool cgroups = true;          // use cgroups where this process may; false: rlimits alone
 };
 
-// A server that lives in a jail: an MCP server on stdio. Destroying it kills everything in the jail.
+// A server that lives in a jail: an MCP server on stdio. Destroying it kills everything in the
+// jail.
 class JailedProcess {
  public:
   virtual ~JailedProcess() = default;
@@ -49,8 +50,9 @@ class ZygoteRunner final : public agents::Runner {
   ~ZygoteRunner() override;
 
   Task<agents::JailOutcome> run(agents::JailCall call) override;
-  // Starts a server with a zygote of its own and a /proc that shows its own processes. Its profile's wall_ms
-  // and output_bytes do not apply; cpu_ms 0 is no limit. What goes wrong later is heard from wait().
+  // Starts a server with a zygote of its own and a /proc that shows its own processes. Its
+  // profile's wall_ms and output_bytes do not apply; cpu_ms 0 is no limit. What goes wrong later is
+  // heard from wait().
   Result<std::unique_ptr<JailedProcess>> start(agents::JailCall call);
 
   [[nodiscard]] std::size_t zygotes() const { return pool_.size(); }
@@ -61,7 +63,7 @@ class ZygoteRunner final : public agents::Runner {
   struct Pooled {
     agents::Profile key;  // what two calls must share to share a zygote
     std::shared_ptr<ZygoteProcess> zygote;
-    std::uint64_t used = 0;  // a counter: the least recent goes first
+    std::uint64_t used = 0;   // a counter: the least recent goes first
     std::size_t claimed = 0;  // calls between being given this zygote and their end
   };
   struct Backoff {

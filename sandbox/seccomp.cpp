@@ -1,35 +1,36 @@
 #include "sandbox/seccomp.h"
 
-#include <fcntl.h>
+#include "sandbox/policy.h"
+
 #include <linux/audit.h>
 #include <linux/prctl.h>
 #include <linux/seccomp.h>
-#include <sched.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <termios.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
+#include <fcntl.h>
 #include <memory>
+#include <sched.h>
 #include <set>
-
-#include "sandbox/policy.h"
+#include <termios.h>
+#include <unistd.h>
 
 namespace ambit::sandbox::seccomp {
 namespace {
 
-// Arguments are compared on all 64 bits, so that a high half never slips past a check of the low one.
+// Arguments are compared on all 64 bits, so that a high half never slips past a check of the low
+// one.
 constexpr std::uint64_t high_half = 0xffffffff00000000ULL;
 constexpr std::uint64_t set_id_bits = 06000;
 constexpr std::uint64_t notify_receive = 0xc0502100;  // SECCOMP_IOCTL_NOTIF_RECV, for a jail's init
-constexpr std::uint64_t foreign_clone_flags =
-    high_half | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWNET |
-    CLONE_PTRACE | CLONE_UNTRACED;
+constexpr std::uint64_t foreign_clone_flags = high_half | CLONE_NEWCGROUP | CLONE_NEWUTS |
+                                              CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWNET |
+                                              CLONE_PTRACE | CLONE_UNTRACED;
 
 struct Release {
   void operator()(void* context) const { seccomp_release(context); }
@@ -58,11 +59,14 @@ class Builder {
   }
 
   void add(std::uint32_t action, std::string_view name, std::vector<scmp_arg_cmp> when = {}) {
-    const int number = number_of(name, architecture_);
-    if (number < 0 || error_ != 0) return;
+    if (number_of(name, architecture_) < 0 || error_ != 0) return;
+    // libseccomp wants the number of the machine it runs on and translates; below 0 it stands for a
+    // call that this machine lacks and the other has.
+    const int number = seccomp_syscall_resolve_name(std::string(name).c_str());
+    if (number == __NR_SCMP_ERROR) return;
     const auto count = static_cast<unsigned>(when.size());
-    const int error =
-        seccomp_rule_add_array(context_.get(), action, number, count, count == 0 ? nullptr : when.data());
+    const int error = seccomp_rule_add_array(context_.get(), action, number, count,
+                                             count == 0 ? nullptr : when.data());
     if (error != -EEXIST) keep(error);
   }
 
@@ -70,8 +74,8 @@ class Builder {
     std::size_t bytes = 0;
     if (error_ == 0) keep(export_to(bytes, nullptr));
     if (error_ != 0)
-      return Err(Code::internal, "libseccomp could not build the filter: errno " +
-                                     std::to_string(error_));
+      return Err(Code::internal,
+                 "libseccomp could not build the filter: errno " + std::to_string(error_));
     return program_;
   }
 
@@ -108,7 +112,8 @@ scmp_arg_cmp masked(unsigned argument, std::uint64_t mask, std::uint64_t value) 
 
 std::vector<policy::Name> names_of(Tier tier) {
   std::vector<policy::Name> names(policy::compute.begin(), policy::compute.end());
-  if (tier >= Tier::fs_read) names.insert(names.end(), policy::fs_read.begin(), policy::fs_read.end());
+  if (tier >= Tier::fs_read)
+    names.insert(names.end(), policy::fs_read.begin(), policy::fs_read.end());
   if (tier >= Tier::fs_write)
     names.insert(names.end(), policy::fs_write.begin(), policy::fs_write.end());
   return names;
@@ -118,15 +123,15 @@ std::vector<policy::Name> names_of(Tier tier) {
 void add_conditional(Builder& builder, Tier tier) {
   const std::uint32_t allow = SCMP_ACT_ALLOW;
   builder.add(allow, "clone", {masked(0, foreign_clone_flags, 0)});
-  for (const std::uint64_t command : {std::uint64_t{TCGETS}, std::uint64_t{TIOCGWINSZ},
-                                      std::uint64_t{FIONREAD}, std::uint64_t{FIONBIO},
-                                      std::uint64_t{FIOCLEX}, std::uint64_t{FIONCLEX}, notify_receive})
+  for (const std::uint64_t command :
+       {std::uint64_t{TCGETS}, std::uint64_t{TIOCGWINSZ}, std::uint64_t{FIONREAD},
+        std::uint64_t{FIONBIO}, std::uint64_t{FIOCLEX}, std::uint64_t{FIONCLEX}, notify_receive})
     builder.add(allow, "ioctl", {equal(1, command)});
   constexpr std::uint64_t set_vma = 0x53564d41;  // PR_SET_VMA: naming memory, for debuggers
   for (const std::uint64_t option :
-       {std::uint64_t{PR_SET_NAME}, std::uint64_t{PR_GET_NAME}, set_vma, std::uint64_t{PR_GET_DUMPABLE},
-        std::uint64_t{PR_CAPBSET_READ}, std::uint64_t{PR_SET_PDEATHSIG},
-        std::uint64_t{PR_GET_NO_NEW_PRIVS}})
+       {std::uint64_t{PR_SET_NAME}, std::uint64_t{PR_GET_NAME}, set_vma,
+        std::uint64_t{PR_GET_DUMPABLE}, std::uint64_t{PR_CAPBSET_READ},
+        std::uint64_t{PR_SET_PDEATHSIG}, std::uint64_t{PR_GET_NO_NEW_PRIVS}})
     builder.add(allow, "prctl", {equal(0, option)});
   for (const int command :
        {F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW,
@@ -150,10 +155,12 @@ void add_conditional(Builder& builder, Tier tier) {
   }
 }
 
-// Before libseccomp's part, which knows no ranges: foreign tables die, numbers that we do not know are
-// absent, as on a kernel that is older than the program.
+// Before libseccomp's part, which knows no ranges: foreign tables die, numbers that we do not know
+// are absent, as on a kernel that is older than the program.
 std::vector<sock_filter> prologue(Architecture architecture) {
-  const auto statement = [](std::uint16_t code, std::uint32_t k) { return sock_filter{code, 0, 0, k}; };
+  const auto statement = [](std::uint16_t code, std::uint32_t k) {
+    return sock_filter{code, 0, 0, k};
+  };
   const auto jump = [](std::uint16_t code, std::uint32_t k, std::uint8_t yes, std::uint8_t no) {
     return sock_filter{code, yes, no, k};
   };
@@ -163,6 +170,7 @@ std::vector<sock_filter> prologue(Architecture architecture) {
       jump(BPF_JMP | BPF_JEQ | BPF_K, audit_architecture(architecture), 1, 0),
       statement(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
       statement(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      jump(BPF_JMP | BPF_JEQ | BPF_K, policy::fchmodat2, 4, 0),
       jump(BPF_JMP | BPF_JGT | BPF_K, policy::last_number, 0, 4),
       jump(BPF_JMP | BPF_JEQ | BPF_K, 0xffffffff, 2, 0),
       jump(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1),
@@ -218,8 +226,6 @@ std::uint32_t audit_architecture(Architecture architecture) {
 }
 
 int number_of(std::string_view name, Architecture architecture) {
-  // Newer than Debian 12's libseccomp; the same number on every architecture.
-  if (name == "fchmodat2") return 452;
   const int number =
       seccomp_syscall_resolve_name_arch(token(architecture), std::string(name).c_str());
   return number < 0 ? -1 : number;
@@ -243,8 +249,8 @@ Result<Filters> build(Tier tier, Architecture architecture) {
 std::vector<std::string> allowed(Tier tier) {
   std::set<std::string> names;
   for (const policy::Name name : names_of(tier)) names.emplace(name);
-  for (const char* name : {"clone", "ioctl", "prctl", "fcntl", "mmap", "openat", "open", "madvise", "personality",
-                           "prlimit64"})
+  for (const char* name : {"clone", "ioctl", "prctl", "fcntl", "mmap", "openat", "open", "madvise",
+                           "personality", "prlimit64"})
     names.emplace(name);
   if (tier >= Tier::fs_read) names.emplace("socketpair");
   if (tier >= Tier::fs_write) names.insert({"chmod", "fchmod", "fchmodat"});

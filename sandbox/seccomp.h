@@ -1,9 +1,12 @@
 #pragma once
 
-// The system-call policy of a jail: two filters. The first is loaded once by the zygote and inherited by
-// everything: default deny, the calls of the profile plus those that setting up a jail needs. The second
-// is loaded by each command just before it executes: it takes the set-up calls away again and reports
-// the trip-wires. Built here with libseccomp, sent to the zygote as raw BPF. The lists are in policy.h.
+// The system-call policy of a jail: two filters. The first is loaded once by the zygote and
+// inherited by everything: default deny, the calls of the profile plus those that setting up a jail
+// needs. The second is loaded by each command just before it executes: it takes the set-up calls
+// away again and reports the trip-wires. Built here with libseccomp, sent to the zygote as raw BPF.
+// The lists are in policy.h.
+
+#include "async/result.h"
 
 #include <linux/filter.h>
 
@@ -11,8 +14,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "async/result.h"
 
 namespace ambit::sandbox::seccomp {
 

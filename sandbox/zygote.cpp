@@ -1,10 +1,13 @@
-// The zygote: a tiny static program that isolates itself once, as its first frame says, and then clones
-// one jail a call. It never shares the runtime's address space, holds no secret, and dies with the
-// supervisor. Descriptors: 1 reports go up, 3 requests come down; 0 and 2 are not used.
+// The zygote: a tiny static program that isolates itself once, as its first frame says, and then
+// clones one jail a call. It never shares the runtime's address space, holds no secret, and dies
+// with the supervisor. Descriptors: 1 reports go up, 3 requests come down; 0 and 2 are not used.
 
-#include <fcntl.h>
+#include "jail.h"
+#include "limits.h"
+#include "namespaces.h"
+#include "protocol.h"
+
 #include <linux/seccomp.h>
-#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -12,15 +15,12 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
-
-#include "jail.h"
-#include "limits.h"
-#include "namespaces.h"
-#include "protocol.h"
+#include <fcntl.h>
+#include <sched.h>
+#include <unistd.h>
 
 namespace ambit::sandbox {
 namespace {
@@ -127,7 +127,9 @@ int make_epoll() {
   return epoll_ctl(zygote.epoll, EPOLL_CTL_ADD, requests, &event) == 0 ? 0 : errno;
 }
 
-int close_the_rest() { return syscall(SYS_close_range, 4U, ~0U, 0U) == 0 ? 0 : errno; }
+int close_the_rest() {
+  return syscall(SYS_close_range, 4U, ~0U, 0U) == 0 ? 0 : errno;
+}
 
 void require_place(const mounts::Fault& fault) {
   if (fault) fail(fault.stage, fault.error, fault.index);
@@ -185,7 +187,8 @@ void begin_call(const Received& received) {
   // The old call, because a filter can read its flags.
   const unsigned long flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_PIDFD | SIGCHLD;
   const long child = syscall(SYS_clone, flags, nullptr, &pidfd, nullptr, nullptr);
-  if (child == 0) contain(zygote.cell, call, {received.descriptors, received.descriptor_count}, report);
+  if (child == 0)
+    contain(zygote.cell, call, {received.descriptors, received.descriptor_count}, report);
   if (child < 0) return refuse(call.id, Stage::clone, errno);
   zygote.live[slot] = {call.id, pidfd};
   epoll_event event{};
@@ -198,15 +201,16 @@ void end_call(std::uint32_t slot) {
   Live& live = zygote.live[slot];
   rusage used{};
   siginfo_t info{};
-  // The raw call: the library's has no room for the usage. Never wait for any child: that walks them all.
+  // The raw call: the library's has no room for the usage. Never wait for any child: that walks
+  // them all.
   constexpr int by_pidfd = 3;  // P_PIDFD
   if (syscall(SYS_waitid, by_pidfd, live.pidfd, &info, WEXITED, &used) != 0) return;
   close(live.pidfd);
   live.pidfd = -1;
   Report report = zygote.slots[slot];
   // Init's own and that of all it reaped; what it left running, it has noted itself.
-  report.cpu_us += (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1'000'000 + used.ru_utime.tv_usec +
-                   used.ru_stime.tv_usec;
+  report.cpu_us += (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1'000'000 +
+                   used.ru_utime.tv_usec + used.ru_stime.tv_usec;
   report.memory_peak_bytes = used.ru_maxrss * 1024;
   send_report(report);
 }

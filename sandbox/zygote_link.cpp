@@ -43,12 +43,15 @@ class Writer {
   std::string bytes_;
 };
 
-bool has_zero(const std::string& text) { return text.find('\0') != std::string::npos; }
+bool has_zero(const std::string& text) {
+  return text.find('\0') != std::string::npos;
+}
 
 Result<void> check_call(const JailCall& call) {
   if (call.command.empty() || call.command[0].empty())
     return Err(Code::invalid, "the command is empty");
-  if (call.command.size() > protocol::strings_max || call.environment.size() > protocol::strings_max)
+  if (call.command.size() > protocol::strings_max ||
+      call.environment.size() > protocol::strings_max)
     return Err(Code::exhausted, "more than " + std::to_string(protocol::strings_max) +
                                     " arguments or environment variables");
   bool zero = has_zero(call.directory);
@@ -91,8 +94,8 @@ Result<std::string> encode_spec(const Profile& profile, const seccomp::Filters& 
   const std::vector<JailPath> paths = ordered_paths(profile);
   writer.number(static_cast<std::uint32_t>(paths.size()));
   for (const JailPath& path : paths) {
-    writer.number(static_cast<std::uint32_t>(path.writes ? protocol::Access::write
-                                                         : protocol::Access::read));
+    writer.number(
+        static_cast<std::uint32_t>(path.writes ? protocol::Access::write : protocol::Access::read));
     writer.string(path.name);
   }
   writer.program(filters.first);
@@ -157,7 +160,8 @@ Result<protocol::Report> decode_report(std::string_view bytes) {
   const bool known = kind >= static_cast<std::uint32_t>(Kind::ready) &&
                      kind <= static_cast<std::uint32_t>(Kind::ended);
   if (report.magic_number != protocol::magic || !known ||
-      static_cast<std::uint32_t>(report.stage) > static_cast<std::uint32_t>(protocol::Stage::execute))
+      static_cast<std::uint32_t>(report.stage) >
+          static_cast<std::uint32_t>(protocol::Stage::execute))
     return Err(Code::internal, "a report that makes no sense");
   return report;
 }

@@ -2,15 +2,15 @@
 
 // The supervisor's side of protocol.h: writes the frames, sends them, reads the reports.
 
-#include <span>
-#include <string>
-#include <string_view>
-#include <vector>
-
 #include "agents/ports.h"
 #include "async/result.h"
 #include "sandbox/protocol.h"
 #include "sandbox/seccomp.h"
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
 
 namespace ambit::sandbox {
 

@@ -1,15 +1,15 @@
 #include "sandbox/zygote_process.h"
 
+#include "sandbox/outcome.h"
+#include "sandbox/zygote_link.h"
+
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <unistd.h>
 #include <utility>
-
-#include "sandbox/outcome.h"
-#include "sandbox/zygote_link.h"
 
 namespace ambit::sandbox {
 
@@ -135,8 +135,12 @@ Task<void> ZygoteCall::wait() {
   }
 }
 
-void ZygoteCall::stop() { zygote_->signal(Kind::stop, id_); }
-void ZygoteCall::kill() { zygote_->signal(Kind::kill, id_); }
+void ZygoteCall::stop() {
+  zygote_->signal(Kind::stop, id_);
+}
+void ZygoteCall::kill() {
+  zygote_->signal(Kind::kill, id_);
+}
 
 void ZygoteCall::end(Result<Report> how) {
   ended_.emplace(std::move(how));

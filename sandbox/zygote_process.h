@@ -1,8 +1,14 @@
 #pragma once
 
-// One running zygote, as the supervisor holds it: sends it calls, hands each report to whoever waits for it.
-// Destroying it ends the zygote and with it every jail that it has made. A zygote that dies fails all its
-// calls and stays dead; its owner makes another.
+// One running zygote, as the supervisor holds it: sends it calls, hands each report to whoever
+// waits for it. Destroying it ends the zygote and with it every jail that it has made. A zygote
+// that dies fails all its calls and stays dead; its owner makes another.
+
+#include "agents/ports.h"
+#include "async/scope.h"
+#include "async/waiters.h"
+#include "io/world.h"
+#include "sandbox/protocol.h"
 
 #include <cstdint>
 #include <map>
@@ -11,12 +17,6 @@
 #include <span>
 #include <string>
 
-#include "agents/ports.h"
-#include "async/scope.h"
-#include "async/waiters.h"
-#include "io/world.h"
-#include "sandbox/protocol.h"
-
 namespace ambit::sandbox {
 
 // One call's place in a zygote. Destroying it kills the call, if it still runs.
@@ -24,8 +24,8 @@ class ZygoteCall;
 
 class ZygoteProcess final : public std::enable_shared_from_this<ZygoteProcess> {
  public:
-  // `program` is the zygote's path, `spec` its first frame; whether that worked is heard later, as the end of
-  // the first call or by dead().
+  // `program` is the zygote's path, `spec` its first frame; whether that worked is heard later, as
+  // the end of the first call or by dead().
   static Result<std::shared_ptr<ZygoteProcess>> start(io::World& world, const std::string& program,
                                                       const std::string& spec,
                                                       const agents::Profile& profile);
@@ -33,9 +33,11 @@ class ZygoteProcess final : public std::enable_shared_from_this<ZygoteProcess> {
   ZygoteProcess& operator=(const ZygoteProcess&) = delete;
   ~ZygoteProcess();
 
-  // Sends a call; `descriptors` are stdin, stdout, stderr and cgroups to join, still owned by the caller.
-  // `held` is let go when the zygote says that nothing of the call is left (the lease of its cgroups).
-  Result<std::unique_ptr<ZygoteCall>> begin(const agents::JailCall& call, std::span<const int> descriptors,
+  // Sends a call; `descriptors` are stdin, stdout, stderr and cgroups to join, still owned by the
+  // caller. `held` is let go when the zygote says that nothing of the call is left (the lease of
+  // its cgroups).
+  Result<std::unique_ptr<ZygoteCall>> begin(const agents::JailCall& call,
+                                            std::span<const int> descriptors,
                                             std::shared_ptr<void> held);
 
   // Kills it, and so its jails, now.

@@ -1,12 +1,9 @@
-// The attacker: a static program that makes one attempt by name and says by its exit status how it went.
-// 0: refused; 42: it worked; 77: this machine has no such thing. The runner starts it in a jail and, where
-// that harms nobody, outside as a positive control: an attempt that fails there too proves nothing.
+// The attacker: a static program that makes one attempt by name and says by its exit status how it
+// went. 0: refused; 42: it worked; 77: this machine has no such thing. The runner starts it in a
+// jail and, where that harms nobody, outside as a positive control: an attempt that fails there too
+// proves nothing.
 
-#include <fcntl.h>
 #include <linux/keyctl.h>
-#include <poll.h>
-#include <pthread.h>
-#include <sched.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -20,7 +17,6 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
@@ -28,8 +24,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fcntl.h>
 #include <initializer_list>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <type_traits>
+#include <unistd.h>
 
 namespace {
 
@@ -52,14 +53,30 @@ int worked(T result) {
   }
 }
 
-int mount_tmpfs() { return worked(mount("x", "/tmp", "tmpfs", 0, nullptr) == 0); }
-int remount_root() { return worked(mount(nullptr, "/", nullptr, MS_REMOUNT | MS_BIND, nullptr) == 0); }
-int unmount_tmp() { return worked(umount2("/tmp", MNT_DETACH) == 0); }
-int change_root() { return worked(chroot("/tmp") == 0); }
-int pivot() { return worked(call(SYS_pivot_root, "/tmp", "/tmp")); }
-int open_tree() { return worked(call(SYS_open_tree, AT_FDCWD, "/", 1U)); }
-int move_mount() { return worked(call(SYS_move_mount, AT_FDCWD, "/usr", AT_FDCWD, "/tmp", 0)); }
-int set_namespace() { return worked(call(SYS_setns, 0, 0)); }
+int mount_tmpfs() {
+  return worked(mount("x", "/tmp", "tmpfs", 0, nullptr) == 0);
+}
+int remount_root() {
+  return worked(mount(nullptr, "/", nullptr, MS_REMOUNT | MS_BIND, nullptr) == 0);
+}
+int unmount_tmp() {
+  return worked(umount2("/tmp", MNT_DETACH) == 0);
+}
+int change_root() {
+  return worked(chroot("/tmp") == 0);
+}
+int pivot() {
+  return worked(call(SYS_pivot_root, "/tmp", "/tmp"));
+}
+int open_tree() {
+  return worked(call(SYS_open_tree, AT_FDCWD, "/", 1U));
+}
+int move_mount() {
+  return worked(call(SYS_move_mount, AT_FDCWD, "/usr", AT_FDCWD, "/tmp", 0));
+}
+int set_namespace() {
+  return worked(call(SYS_setns, 0, 0));
+}
 
 constexpr int namespaces[] = {CLONE_NEWUSER, CLONE_NEWNS,  CLONE_NEWPID,    CLONE_NEWNET,
                               CLONE_NEWIPC,  CLONE_NEWUTS, CLONE_NEWCGROUP, 0x80};
@@ -83,7 +100,9 @@ int clone3_any() {
   if (child == 0) _exit(0);
   return worked(child > 0);
 }
-void* nothing(void*) { return nullptr; }
+void* nothing(void*) {
+  return nullptr;
+}
 int threads_still_work() {
   pthread_t thread;
   if (pthread_create(&thread, nullptr, nothing, nullptr) != 0) return escaped;
@@ -118,14 +137,22 @@ int has_capabilities() {
   return worked((data[0] | data[1] | data[3] | data[4]) != 0);
 }
 int set_user_id_files_count() {
-  struct statvfs usr {};
+  struct statvfs usr{};
   return worked(statvfs("/usr", &usr) != 0 || (usr.f_flag & ST_NOSUID) == 0);
 }
-int new_privileges() { return worked(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 0); }
-int relax_filter() { return worked(prctl(PR_SET_SECCOMP, 0, 0, 0, 0) == 0); }
-int no_filter() { return worked(prctl(PR_SET_SECCOMP, 0, 0, 0, 0) == 0 || errno == EINVAL); }
+int new_privileges() {
+  return worked(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 0);
+}
+int relax_filter() {
+  return worked(prctl(PR_SET_SECCOMP, 0, 0, 0, 0) == 0);
+}
+int no_filter() {
+  return worked(prctl(PR_SET_SECCOMP, 0, 0, 0, 0) == 0 || errno == EINVAL);
+}
 
-int trace_init() { return worked(ptrace(PTRACE_SEIZE, 1, nullptr, nullptr) == 0); }
+int trace_init() {
+  return worked(ptrace(PTRACE_SEIZE, 1, nullptr, nullptr) == 0);
+}
 int trace_child() {
   const pid_t child = fork();
   if (child == 0) {
@@ -149,9 +176,15 @@ int read_memory_of_parent() {
   waitpid(child, &status, 0);
   return WEXITSTATUS(status);
 }
-int pidfd() { return worked(call(SYS_pidfd_open, getpid(), 0)); }
-int kcmp() { return worked(call(SYS_kcmp, getpid(), getpid(), 0, 0, 1)); }
-int process_madvise() { return worked(call(SYS_process_madvise, 0, 0, 0, 0, 0) >= 0 || errno != EPERM); }
+int pidfd() {
+  return worked(call(SYS_pidfd_open, getpid(), 0));
+}
+int kcmp() {
+  return worked(call(SYS_kcmp, getpid(), getpid(), 0, 0, 1));
+}
+int process_madvise() {
+  return worked(call(SYS_process_madvise, 0, 0, 0, 0, 0) >= 0 || errno != EPERM);
+}
 int bpf() {
   alignas(8) std::uint32_t attributes[32] = {2, 4, 4, 1};  // an array map
   return worked(call(SYS_bpf, 0, attributes, sizeof attributes));
@@ -160,30 +193,50 @@ int perf_event() {
   alignas(8) std::uint32_t attributes[32] = {1, sizeof attributes};
   return worked(call(SYS_perf_event_open, attributes, 0, -1, -1, 0));
 }
-int user_faults() { return worked(call(SYS_userfaultfd, 1)); }
+int user_faults() {
+  return worked(call(SYS_userfaultfd, 1));
+}
 int io_uring() {
   char parameters[120] = {};
   return worked(call(SYS_io_uring_setup, 4, parameters));
 }
-int io_uring_enter() { return worked(call(SYS_io_uring_enter, -1, 0, 0, 0, 0, 0) >= 0 || errno == EBADF); }
-int add_key() { return worked(call(SYS_add_key, "user", "x", "y", 1, KEY_SPEC_PROCESS_KEYRING)); }
-int key_control() { return worked(call(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_PROCESS_KEYRING, 1)); }
+int io_uring_enter() {
+  return worked(call(SYS_io_uring_enter, -1, 0, 0, 0, 0, 0) >= 0 || errno == EBADF);
+}
+int add_key() {
+  return worked(call(SYS_add_key, "user", "x", "y", 1, KEY_SPEC_PROCESS_KEYRING));
+}
+int key_control() {
+  return worked(call(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_PROCESS_KEYRING, 1));
+}
 int name_to_handle() {
   alignas(8) unsigned handle[50] = {128};
   int mount_id = 0;
   return worked(call(SYS_name_to_handle_at, AT_FDCWD, "/usr", handle, &mount_id, 0));
 }
-int fanotify() { return worked(call(SYS_fanotify_init, 0x200, 0)); }
+int fanotify() {
+  return worked(call(SYS_fanotify_init, 0x200, 0));
+}
 int move_pages() {
   void* page = &target;
   int status = 0;
   return worked(call(SYS_move_pages, 0, 1, &page, nullptr, &status, 0));
 }
-int no_randomize() { return worked(call(SYS_personality, 0x0040000)); }
-int kernel_log() { return worked(call(SYS_syslog, 10, nullptr, 0)); }
-int shared_memory_segment() { return worked(call(SYS_shmget, 0, 4096, 0600)); }
-int message_queue() { return worked(call(SYS_msgget, 0, 0600)); }
-int memory_file() { return worked(call(SYS_memfd_create, "x", 0)); }
+int no_randomize() {
+  return worked(call(SYS_personality, 0x0040000));
+}
+int kernel_log() {
+  return worked(call(SYS_syslog, 10, nullptr, 0));
+}
+int shared_memory_segment() {
+  return worked(call(SYS_shmget, 0, 4096, 0600));
+}
+int message_queue() {
+  return worked(call(SYS_msgget, 0, 0600));
+}
+int memory_file() {
+  return worked(call(SYS_memfd_create, "x", 0));
+}
 int shared_anonymous() {
   return worked(mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0) !=
                 MAP_FAILED);
@@ -203,7 +256,8 @@ int execute_by_descriptor() {
 
 int unknown_numbers() {
   for (long number = 470; number < 600; ++number) {
-    if (number >= 512 && number < 548) continue;  // x32's own; refused alike, but not numbers of ours
+    if (number >= 512 && number < 548)
+      continue;  // x32's own; refused alike, but not numbers of ours
     if (call(number, 0, 0, 0) != -1 || errno != ENOSYS) return escaped;
   }
   return worked(call(-1L) != -1 || errno != ENOSYS);
@@ -217,12 +271,15 @@ int high_halves() {
 }
 int terminal() {
   char byte = 'x';
-  for (const unsigned long request : {static_cast<unsigned long>(TIOCSTI), static_cast<unsigned long>(TIOCLINUX),
-                                      static_cast<unsigned long>(TIOCSETD), static_cast<unsigned long>(TIOCSCTTY)})
+  for (const unsigned long request :
+       {static_cast<unsigned long>(TIOCSTI), static_cast<unsigned long>(TIOCLINUX),
+        static_cast<unsigned long>(TIOCSETD), static_cast<unsigned long>(TIOCSCTTY)})
     if (call(SYS_ioctl, 0, request, &byte) == 0 || errno != EPERM) return escaped;
   return worked(open("/dev/tty", O_RDWR | O_CLOEXEC));
 }
-int terminal_control() { return worked(call(SYS_ioctl, 0, TIOCSTI, "x") != 0 && errno != EPERM); }
+int terminal_control() {
+  return worked(call(SYS_ioctl, 0, TIOCSTI, "x") != 0 && errno != EPERM);
+}
 
 // These look successful inside; the runner judges by what they were aimed at.
 int kill_outside() {
@@ -232,13 +289,19 @@ int kill_outside() {
   (void)call(SYS_tgkill, std::atoi(target), std::atoi(target), SIGKILL);
   return refused;
 }
-int owner_signals() { return worked(fcntl(0, F_SETOWN, getpid()) == 0); }
-int better_priority() { return worked(setpriority(PRIO_PROCESS, 0, -20) == 0); }
+int owner_signals() {
+  return worked(fcntl(0, F_SETOWN, getpid()) == 0);
+}
+int better_priority() {
+  return worked(setpriority(PRIO_PROCESS, 0, -20) == 0);
+}
 int realtime() {
   const sched_param parameters{1};
   return worked(sched_setscheduler(0, SCHED_FIFO, &parameters) == 0);
 }
-int io_priority() { return worked(call(SYS_ioprio_set, 1, 0, (1 << 13) | 0)); }
+int io_priority() {
+  return worked(call(SYS_ioprio_set, 1, 0, (1 << 13) | 0));
+}
 int raise_limits() {
   rlimit all{RLIM_INFINITY, RLIM_INFINITY};
   rlimit now{};
@@ -256,10 +319,18 @@ int read_file(const char* path) {
   char byte = 0;
   return worked(file >= 0 && read(file, &byte, 1) == 1);
 }
-int read_shadow() { return read_file("/etc/shadow"); }
-int read_target() { return read_file(target); }
-int list_homes() { return worked(open("/root", O_RDONLY | O_DIRECTORY) >= 0 || open("/home", O_RDONLY) >= 0); }
-int write_target() { return worked(open(target, O_WRONLY | O_APPEND | O_CLOEXEC)); }
+int read_shadow() {
+  return read_file("/etc/shadow");
+}
+int read_target() {
+  return read_file(target);
+}
+int list_homes() {
+  return worked(open("/root", O_RDONLY | O_DIRECTORY) >= 0 || open("/home", O_RDONLY) >= 0);
+}
+int write_target() {
+  return worked(open(target, O_WRONLY | O_APPEND | O_CLOEXEC));
+}
 int write_system() {
   for (const char* path : {"/x", "/usr/x", "/etc/x", "/bin/x", "/dev/x", "/lib/x", "/usr/bin/true"})
     if (open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0644) >= 0) return escaped;
@@ -279,7 +350,9 @@ int hard_link_outside() {
   (void)unlink("hard");
   return worked(linked);
 }
-int rename_outside() { return worked(rename("/usr/bin/true", "moved") == 0 || rename(target, "moved") == 0); }
+int rename_outside() {
+  return worked(rename("/usr/bin/true", "moved") == 0 || rename(target, "moved") == 0);
+}
 int climb() {
   char path[4096] = {};
   for (int i = 0; i < 64; ++i) std::strcat(path, "../");
@@ -319,18 +392,24 @@ int execute_from_tmp() {
   return worked(status == 0);
 }
 int proc_tricks() {
-  for (const char* path : {"/proc/1/root/etc/shadow", "/proc/1/environ", "/proc/1/mem", "/proc/sys/kernel/core_pattern",
-                           "/proc/sysrq-trigger", "/proc/kcore", "/proc/self/root/proc/1/cwd", "/.outer-proc/1/status"})
+  for (const char* path : {"/proc/1/root/etc/shadow", "/proc/1/environ", "/proc/1/mem",
+                           "/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger", "/proc/kcore",
+                           "/proc/self/root/proc/1/cwd", "/.outer-proc/1/status"})
     if (open(path, O_RDONLY | O_CLOEXEC) >= 0) return escaped;
-  return worked(open("/proc/self/exe", O_WRONLY | O_CLOEXEC) >= 0 || open("/proc/self/attr/current", O_WRONLY) >= 0);
+  return worked(open("/proc/self/exe", O_WRONLY | O_CLOEXEC) >= 0 ||
+                open("/proc/self/attr/current", O_WRONLY) >= 0);
 }
-int any_proc() { return worked(open("/proc/1/status", O_RDONLY | O_CLOEXEC)); }
+int any_proc() {
+  return worked(open("/proc/1/status", O_RDONLY | O_CLOEXEC));
+}
 int leaked_descriptors() {
   for (int i = 3; i < 65536; ++i)
     if (fcntl(i, F_GETFD) >= 0) return escaped;
   return refused;
 }
-int control_groups() { return worked(open("/sys/fs/cgroup", O_RDONLY | O_DIRECTORY)); }
+int control_groups() {
+  return worked(open("/sys/fs/cgroup", O_RDONLY | O_DIRECTORY));
+}
 
 int any_socket() {
   for (int family = 0; family < 46; ++family)
@@ -340,7 +419,8 @@ int any_socket() {
 }
 int foreign_socket_pair() {
   int ends[2];
-  return worked(socketpair(AF_NETLINK, SOCK_RAW, 0, ends) == 0 || socketpair(AF_TIPC, SOCK_STREAM, 0, ends) == 0);
+  return worked(socketpair(AF_NETLINK, SOCK_RAW, 0, ends) == 0 ||
+                socketpair(AF_TIPC, SOCK_STREAM, 0, ends) == 0);
 }
 int send_through_pair() {
   int ends[2];
@@ -360,10 +440,14 @@ int core_dump() {
   getrlimit(RLIMIT_CORE, &now);
   return worked(now.rlim_max != 0);
 }
-int locked_memory() { return worked(mlockall(MCL_CURRENT) == 0); }
+int locked_memory() {
+  return worked(mlockall(MCL_CURRENT) == 0);
+}
 
 // Each of these ends the program in a jail, so reaching the end is the escape.
-int wire(const char* number) { return call(std::atol(number), 0, 0, 0, 0, 0, 0), escaped; }
+int wire(const char* number) {
+  return call(std::atol(number), 0, 0, 0, 0, 0, 0), escaped;
+}
 int old_gate() {
 #if defined(__x86_64__)
   long result = 20;  // getpid of the 32-bit table
@@ -383,34 +467,84 @@ struct Attempt {
   int (*make)();
 };
 constexpr Attempt attempts[] = {
-    {"mount_tmpfs", mount_tmpfs}, {"remount_root", remount_root}, {"unmount_tmp", unmount_tmp},
-    {"change_root", change_root}, {"pivot", pivot}, {"open_tree", open_tree}, {"move_mount", move_mount},
-    {"set_namespace", set_namespace}, {"unshare_any", unshare_any}, {"clone_any", clone_any},
-    {"clone3_any", clone3_any}, {"threads_still_work", threads_still_work}, {"become_root", become_root},
-    {"change_groups", change_groups}, {"regain_capabilities", regain_capabilities},
-    {"has_capabilities", has_capabilities}, {"set_user_id_files_count", set_user_id_files_count},
-    {"new_privileges", new_privileges}, {"relax_filter", relax_filter}, {"no_filter", no_filter},
-    {"trace_init", trace_init}, {"trace_child", trace_child}, {"read_memory_of_parent", read_memory_of_parent},
-    {"pidfd", pidfd}, {"kcmp", kcmp}, {"process_madvise", process_madvise}, {"bpf", bpf},
-    {"perf_event", perf_event}, {"user_faults", user_faults}, {"io_uring", io_uring},
-    {"io_uring_enter", io_uring_enter}, {"add_key", add_key}, {"key_control", key_control},
-    {"name_to_handle", name_to_handle}, {"fanotify", fanotify}, {"move_pages", move_pages},
-    {"no_randomize", no_randomize}, {"kernel_log", kernel_log},
-    {"shared_memory_segment", shared_memory_segment}, {"message_queue", message_queue},
-    {"memory_file", memory_file}, {"shared_anonymous", shared_anonymous},
-    {"execute_by_descriptor", execute_by_descriptor}, {"unknown_numbers", unknown_numbers},
-    {"high_halves", high_halves}, {"terminal", terminal}, {"terminal_control", terminal_control},
-    {"kill_outside", kill_outside}, {"owner_signals", owner_signals}, {"better_priority", better_priority},
-    {"realtime", realtime}, {"io_priority", io_priority}, {"raise_limits", raise_limits},
-    {"limits_of_init", limits_of_init}, {"read_shadow", read_shadow}, {"read_target", read_target},
-    {"list_homes", list_homes}, {"write_target", write_target}, {"write_system", write_system},
-    {"link_then_read", link_then_read}, {"hard_link_outside", hard_link_outside},
-    {"rename_outside", rename_outside}, {"climb", climb}, {"device_file", device_file},
-    {"set_id_bit", set_id_bit}, {"execute_from_tmp", execute_from_tmp}, {"proc_tricks", proc_tricks},
-    {"any_proc", any_proc}, {"leaked_descriptors", leaked_descriptors}, {"control_groups", control_groups},
-    {"any_socket", any_socket}, {"foreign_socket_pair", foreign_socket_pair},
-    {"send_through_pair", send_through_pair}, {"many_files", many_files}, {"core_dump", core_dump},
-    {"locked_memory", locked_memory}, {"old_gate", old_gate}, {"x32_table", x32_table},
+    {"mount_tmpfs", mount_tmpfs},
+    {"remount_root", remount_root},
+    {"unmount_tmp", unmount_tmp},
+    {"change_root", change_root},
+    {"pivot", pivot},
+    {"open_tree", open_tree},
+    {"move_mount", move_mount},
+    {"set_namespace", set_namespace},
+    {"unshare_any", unshare_any},
+    {"clone_any", clone_any},
+    {"clone3_any", clone3_any},
+    {"threads_still_work", threads_still_work},
+    {"become_root", become_root},
+    {"change_groups", change_groups},
+    {"regain_capabilities", regain_capabilities},
+    {"has_capabilities", has_capabilities},
+    {"set_user_id_files_count", set_user_id_files_count},
+    {"new_privileges", new_privileges},
+    {"relax_filter", relax_filter},
+    {"no_filter", no_filter},
+    {"trace_init", trace_init},
+    {"trace_child", trace_child},
+    {"read_memory_of_parent", read_memory_of_parent},
+    {"pidfd", pidfd},
+    {"kcmp", kcmp},
+    {"process_madvise", process_madvise},
+    {"bpf", bpf},
+    {"perf_event", perf_event},
+    {"user_faults", user_faults},
+    {"io_uring", io_uring},
+    {"io_uring_enter", io_uring_enter},
+    {"add_key", add_key},
+    {"key_control", key_control},
+    {"name_to_handle", name_to_handle},
+    {"fanotify", fanotify},
+    {"move_pages", move_pages},
+    {"no_randomize", no_randomize},
+    {"kernel_log", kernel_log},
+    {"shared_memory_segment", shared_memory_segment},
+    {"message_queue", message_queue},
+    {"memory_file", memory_file},
+    {"shared_anonymous", shared_anonymous},
+    {"execute_by_descriptor", execute_by_descriptor},
+    {"unknown_numbers", unknown_numbers},
+    {"high_halves", high_halves},
+    {"terminal", terminal},
+    {"terminal_control", terminal_control},
+    {"kill_outside", kill_outside},
+    {"owner_signals", owner_signals},
+    {"better_priority", better_priority},
+    {"realtime", realtime},
+    {"io_priority", io_priority},
+    {"raise_limits", raise_limits},
+    {"limits_of_init", limits_of_init},
+    {"read_shadow", read_shadow},
+    {"read_target", read_target},
+    {"list_homes", list_homes},
+    {"write_target", write_target},
+    {"write_system", write_system},
+    {"link_then_read", link_then_read},
+    {"hard_link_outside", hard_link_outside},
+    {"rename_outside", rename_outside},
+    {"climb", climb},
+    {"device_file", device_file},
+    {"set_id_bit", set_id_bit},
+    {"execute_from_tmp", execute_from_tmp},
+    {"proc_tricks", proc_tricks},
+    {"any_proc", any_proc},
+    {"leaked_descriptors", leaked_descriptors},
+    {"control_groups", control_groups},
+    {"any_socket", any_socket},
+    {"foreign_socket_pair", foreign_socket_pair},
+    {"send_through_pair", send_through_pair},
+    {"many_files", many_files},
+    {"core_dump", core_dump},
+    {"locked_memory", locked_memory},
+    {"old_gate", old_gate},
+    {"x32_table", x32_table},
 };
 
 }  // namespace

@@ -1,20 +1,20 @@
-// The attack suite: every attempt of attacker.cpp in real jails, at each level that can hold it, with a
-// canary outside as judge, and outside as a positive control where that harms nobody. As root it does all
-// of it again as a plain user. Prints one JSON line a failure and one a suite.
+// The attack suite: every attempt of attacker.cpp in real jails, at each level that can hold it,
+// with a canary outside as judge, and outside as a positive control where that harms nobody. As
+// root it does all of it again as a plain user. Prints one JSON line a failure and one a suite.
 
+#include "../sandbox/jail_fixture.h"
+#include "sandbox/seccomp.h"
+
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <cstring>
 #include <fcntl.h>
 #include <grp.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-#include <cstdio>
-#include <cstring>
-
-#include "../sandbox/jail_fixture.h"
-#include "sandbox/seccomp.h"
 
 namespace ambit::sandbox {
 namespace {
@@ -36,31 +36,84 @@ struct Attempt {
   Aim aim = Aim::nothing;
 };
 constexpr Attempt attempts[] = {
-    {"mount_tmpfs"}, {"remount_root"}, {"unmount_tmp"}, {"change_root", Control::root}, {"pivot"},
-    {"open_tree", Control::root}, {"move_mount"}, {"set_namespace"}, {"unshare_any", Control::anyone},
-    {"clone_any", Control::anyone}, {"clone3_any", Control::anyone}, {"threads_still_work"},
-    {"become_root", Control::root}, {"change_groups", Control::root}, {"regain_capabilities"},
-    {"has_capabilities", Control::anyone}, {"set_user_id_files_count", Control::anyone},
-    {"new_privileges", Control::anyone}, {"relax_filter"}, {"no_filter", Control::anyone}, {"trace_init"},
-    {"trace_child", Control::anyone}, {"read_memory_of_parent", Control::anyone}, {"pidfd", Control::anyone},
-    {"kcmp", Control::anyone}, {"process_madvise", Control::anyone}, {"bpf", Control::root},
-    {"perf_event", Control::root}, {"user_faults", Control::anyone}, {"io_uring", Control::anyone},
-    {"io_uring_enter", Control::anyone}, {"add_key", Control::anyone}, {"key_control", Control::anyone},
-    {"name_to_handle", Control::anyone}, {"fanotify", Control::root}, {"move_pages", Control::anyone},
-    {"no_randomize", Control::anyone}, {"kernel_log", Control::root}, {"shared_memory_segment"},
-    {"message_queue"}, {"memory_file", Control::anyone}, {"shared_anonymous", Control::anyone},
-    {"execute_by_descriptor", Control::anyone}, {"unknown_numbers"}, {"high_halves", Control::anyone},
-    {"terminal"}, {"terminal_control"}, {"kill_outside", Control::none, Aim::victim},
-    {"owner_signals", Control::anyone}, {"better_priority", Control::root}, {"realtime", Control::root},
-    {"io_priority", Control::root}, {"raise_limits", Control::anyone}, {"limits_of_init", Control::root},
-    {"read_shadow", Control::root}, {"read_target", Control::anyone, Aim::canary},
-    {"list_homes", Control::anyone}, {"write_target", Control::anyone, Aim::canary}, {"write_system"},
-    {"link_then_read", Control::anyone, Aim::canary}, {"hard_link_outside", Control::anyone, Aim::canary},
-    {"rename_outside", Control::none, Aim::canary}, {"climb", Control::anyone, Aim::canary}, {"device_file"},
-    {"set_id_bit", Control::anyone}, {"execute_from_tmp", Control::anyone}, {"proc_tricks"},
-    {"any_proc", Control::anyone}, {"leaked_descriptors"}, {"control_groups", Control::anyone},
-    {"any_socket", Control::anyone}, {"foreign_socket_pair"}, {"send_through_pair", Control::none, Aim::canary},
-    {"many_files"}, {"core_dump"}, {"locked_memory", Control::root}, {"old_gate"}, {"x32_table"},
+    {"mount_tmpfs"},
+    {"remount_root"},
+    {"unmount_tmp"},
+    {"change_root", Control::root},
+    {"pivot"},
+    {"open_tree", Control::root},
+    {"move_mount"},
+    {"set_namespace"},
+    {"unshare_any", Control::anyone},
+    {"clone_any", Control::anyone},
+    {"clone3_any", Control::anyone},
+    {"threads_still_work"},
+    {"become_root", Control::root},
+    {"change_groups", Control::root},
+    {"regain_capabilities"},
+    {"has_capabilities", Control::anyone},
+    {"set_user_id_files_count", Control::anyone},
+    {"new_privileges", Control::anyone},
+    {"relax_filter"},
+    {"no_filter", Control::anyone},
+    {"trace_init"},
+    {"trace_child", Control::anyone},
+    {"read_memory_of_parent", Control::anyone},
+    {"pidfd", Control::anyone},
+    {"kcmp", Control::anyone},
+    {"process_madvise", Control::anyone},
+    {"bpf", Control::root},
+    {"perf_event", Control::root},
+    {"user_faults", Control::anyone},
+    {"io_uring", Control::anyone},
+    {"io_uring_enter", Control::anyone},
+    {"add_key", Control::anyone},
+    {"key_control", Control::anyone},
+    {"name_to_handle", Control::anyone},
+    {"fanotify", Control::root},
+    {"move_pages", Control::anyone},
+    {"no_randomize", Control::anyone},
+    {"kernel_log", Control::root},
+    {"shared_memory_segment"},
+    {"message_queue"},
+    {"memory_file", Control::anyone},
+    {"shared_anonymous", Control::anyone},
+    {"execute_by_descriptor", Control::anyone},
+    {"unknown_numbers"},
+    {"high_halves", Control::anyone},
+    {"terminal"},
+    {"terminal_control"},
+    {"kill_outside", Control::none, Aim::victim},
+    {"owner_signals", Control::anyone},
+    {"better_priority", Control::root},
+    {"realtime", Control::root},
+    {"io_priority", Control::root},
+    {"raise_limits", Control::anyone},
+    {"limits_of_init", Control::root},
+    {"read_shadow", Control::root},
+    {"read_target", Control::anyone, Aim::canary},
+    {"list_homes", Control::anyone},
+    {"write_target", Control::anyone, Aim::canary},
+    {"write_system"},
+    {"link_then_read", Control::anyone, Aim::canary},
+    {"hard_link_outside", Control::anyone, Aim::canary},
+    {"rename_outside", Control::none, Aim::canary},
+    {"climb", Control::anyone, Aim::canary},
+    {"device_file"},
+    {"set_id_bit", Control::anyone},
+    {"execute_from_tmp", Control::anyone},
+    {"proc_tricks"},
+    {"any_proc", Control::anyone},
+    {"leaked_descriptors"},
+    {"control_groups", Control::anyone},
+    {"any_socket", Control::anyone},
+    {"foreign_socket_pair"},
+    {"send_through_pair", Control::none, Aim::canary},
+    {"many_files"},
+    {"core_dump"},
+    {"locked_memory", Control::root},
+    {"old_gate"},
+    {"x32_table"},
 };
 
 struct Score {
@@ -70,7 +123,9 @@ struct Score {
 
   void count(bool good, const std::string& what, const std::string& why) {
     ++(good ? passed : failed);
-    if (!good) std::printf("{\"attempt\":\"%s\",\"result\":\"ESCAPED\",\"why\":\"%s\"}\n", what.c_str(), why.c_str());
+    if (!good)
+      std::printf("{\"attempt\":\"%s\",\"result\":\"ESCAPED\",\"why\":\"%s\"}\n", what.c_str(),
+                  why.c_str());
   }
 };
 
@@ -134,23 +189,28 @@ JailCall jailed(const std::string& attacker, const std::string& level, const Wor
 }
 
 std::string seen(const JailOutcome& outcome) {
-  return std::string(agents::to_string(outcome.kind)) + " " + std::to_string(outcome.exit_code) + " " + outcome.detail;
+  return std::string(agents::to_string(outcome.kind)) + " " + std::to_string(outcome.exit_code) +
+         " " + outcome.detail;
 }
 
 void try_all(Jails& jails, const std::string& attacker, const WorkFolder& work, Score& score) {
   const Outside outside;
   for (const Attempt& attempt : attempts) {
     const std::string aim = outside.aim(attempt.aim);
-    const bool has_control = attempt.control == Control::anyone || (attempt.control == Control::root && ::geteuid() == 0);
+    const bool has_control = attempt.control == Control::anyone ||
+                             (attempt.control == Control::root && ::geteuid() == 0);
     if (has_control && run_outside(attacker, attempt, aim, outside.folder()) != escaped) {
       // It fails outside as well, so its failing inside says nothing about the jail.
-      std::printf("{\"attempt\":\"%s\",\"result\":\"skipped\",\"why\":\"does not work outside either\"}\n", attempt.name);
+      std::printf(
+          "{\"attempt\":\"%s\",\"result\":\"skipped\",\"why\":\"does not work outside either\"}\n",
+          attempt.name);
       ++score.skipped;
       continue;
     }
     for (const char* level : {"fs-read", "fs-write"}) {
       const JailOutcome outcome = jails.run(jailed(attacker, level, work, attempt.name, aim));
-      const bool ran = outcome.kind == OutcomeKind::ok || outcome.kind == OutcomeKind::policy_violation;
+      const bool ran =
+          outcome.kind == OutcomeKind::ok || outcome.kind == OutcomeKind::policy_violation;
       if (ran && outcome.exit_code == not_here) {
         ++score.skipped;
         continue;
@@ -166,12 +226,15 @@ void try_wires(Jails& jails, const std::string& attacker, const WorkFolder& work
   for (const std::string& wire : seccomp::trip_wires()) {
     const int number = seccomp::number_of(wire, seccomp::native());
     if (number < 0) continue;
-    const JailOutcome outcome = jails.run(jailed(attacker, "fs-read", work, "wire", std::to_string(number)));
-    score.count(outcome.kind == OutcomeKind::policy_violation && outcome.detail.find(wire) != std::string::npos,
+    const JailOutcome outcome =
+        jails.run(jailed(attacker, "fs-read", work, "wire", std::to_string(number)));
+    score.count(outcome.kind == OutcomeKind::policy_violation &&
+                    outcome.detail.find(wire) != std::string::npos,
                 "wire " + wire, seen(outcome));
   }
   const JailOutcome old = jails.run(jailed(attacker, "fs-read", work, "old_gate", "x"));
-  score.count(old.kind == OutcomeKind::policy_violation || old.exit_code == not_here, "old_gate is typed", seen(old));
+  score.count(old.kind == OutcomeKind::policy_violation || old.exit_code == not_here,
+              "old_gate is typed", seen(old));
 }
 
 // A path that turned into a symbolic link is not followed.
@@ -193,18 +256,22 @@ void try_killing_the_supervisor(const char* self, const WorkFolder& work, Score&
     ::execl(self, self, "--supervise", work.path().c_str(), nullptr);
     ::_exit(3);
   }
-  const auto exists = [&](const char* name) { return ::access(work.file(name).c_str(), F_OK) == 0; };
+  const auto exists = [&](const char* name) {
+    return ::access(work.file(name).c_str(), F_OK) == 0;
+  };
   for (int i = 0; i < 1000 && !exists("started"); ++i) ::usleep(10'000);
   const bool started = exists("started");
   ::kill(supervisor, SIGKILL);
   wait_for(supervisor);
   ::usleep(1'500'000);
-  score.count(started && !exists("later"), "kill the supervisor", started ? "the jail went on" : "it never started");
+  score.count(started && !exists("later"), "kill the supervisor",
+              started ? "the jail went on" : "it never started");
 }
 
 int supervise(const std::string& folder) {
   Jails jails;
-  JailCall call = shell("setsid sh -c 'sleep 0.7; touch later' & touch started; sleep 30", "fs-write");
+  JailCall call =
+      shell("setsid sh -c 'sleep 0.7; touch later' & touch started; sleep 30", "fs-write");
   call.profile.write_paths = {folder};
   call.directory = folder;
   return jails.run(std::move(call)).exit_code;
@@ -221,7 +288,8 @@ int attack(const char* self, const std::string& attacker) {
   }
   try_killing_the_supervisor(self, work, score);
   std::printf("{\"suite\":\"attack as %s\",\"passed\":%d,\"failed\":%d,\"skipped\":%d}\n",
-              ::geteuid() == 0 ? "root" : "a plain user", score.passed, score.failed, score.skipped);
+              ::geteuid() == 0 ? "root" : "a plain user", score.passed, score.failed,
+              score.skipped);
   std::fflush(stdout);
   return score.failed == 0 ? 0 : 1;
 }
@@ -229,7 +297,8 @@ int attack(const char* self, const std::string& attacker) {
 int attack_as_plain_user(const char* self, const std::string& attacker) {
   const pid_t child = ::fork();
   if (child != 0) return wait_for(child);
-  if (::setgroups(0, nullptr) != 0 || ::setgid(plain_user) != 0 || ::setuid(plain_user) != 0) ::_exit(3);
+  if (::setgroups(0, nullptr) != 0 || ::setgid(plain_user) != 0 || ::setuid(plain_user) != 0)
+    ::_exit(3);
   ::execl(self, self, attacker.c_str(), nullptr);
   // A build folder that other users cannot enter.
   std::printf("{\"suite\":\"attack as a plain user\",\"passed\":0,\"failed\":0,\"skipped\":1}\n");

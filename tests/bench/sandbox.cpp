@@ -1,16 +1,16 @@
-// Start to exit of one jailed call, ours beside bubblewrap's, alternating in one run on one machine. Prints
-// a JSON line a figure: {bench, case, unit, ours, peer, theirs, ratio, goal, met}.
+// Start to exit of one jailed call, ours beside bubblewrap's, alternating in one run on one
+// machine. Prints a JSON line a figure: {bench, case, unit, ours, peer, theirs, ratio, goal, met}.
 
-#include <fcntl.h>
-#include <spawn.h>
+#include "../sandbox/jail_fixture.h"
+
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-
-#include "../sandbox/jail_fixture.h"
+#include <fcntl.h>
+#include <spawn.h>
+#include <unistd.h>
 
 namespace ambit::sandbox {
 namespace {
@@ -19,7 +19,9 @@ constexpr int rounds = 300;
 constexpr int warm_up = 20;
 
 double now_us() {
-  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  return std::chrono::duration<double, std::micro>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
 }
 
 double spawn_us(const std::vector<std::string>& command) {
@@ -51,21 +53,33 @@ double ours_us(Jails& jails, const std::string& program) {
 }
 
 double at(std::vector<double>& sorted, double part) {
-  return sorted[std::min(sorted.size() - 1, static_cast<std::size_t>(part * static_cast<double>(sorted.size())))];
+  return sorted[std::min(sorted.size() - 1,
+                         static_cast<std::size_t>(part * static_cast<double>(sorted.size())))];
 }
 
 void report(const char* name, const char* which, double ours, double theirs, double goal) {
   const double ratio = theirs / ours;
   std::printf(
-      "{\"bench\":\"sandbox\",\"case\":\"%s %s\",\"unit\":\"us\",\"ours\":%.0f,\"peer\":\"bwrap\",\"theirs\":%.0f,"
+      "{\"bench\":\"sandbox\",\"case\":\"%s "
+      "%s\",\"unit\":\"us\",\"ours\":%.0f,\"peer\":\"bwrap\",\"theirs\":%.0f,"
       "\"ratio\":%.2f,\"goal\":%.1f,\"met\":%s}\n",
       name, which, ours, theirs, ratio, goal, ratio >= goal ? "true" : "false");
 }
 
 // `goal`: how many times faster than the peer the median has to be.
 bool compare(Jails& jails, const char* name, const std::string& program, double goal) {
-  const std::vector<std::string> peer = {"/usr/bin/bwrap", "--unshare-all", "--die-with-parent", "--new-session",
-                                         "--ro-bind", "/", "/", "--tmpfs", "/tmp", "--ro-bind", program, program,
+  const std::vector<std::string> peer = {"/usr/bin/bwrap",
+                                         "--unshare-all",
+                                         "--die-with-parent",
+                                         "--new-session",
+                                         "--ro-bind",
+                                         "/",
+                                         "/",
+                                         "--tmpfs",
+                                         "/tmp",
+                                         "--ro-bind",
+                                         program,
+                                         program,
                                          program};
   std::vector<double> ours;
   std::vector<double> theirs;

@@ -1,11 +1,11 @@
 // Fuzz entry point: the zygote's frame parsers. Whatever they accept must lie inside the frame.
 
+#include "sandbox/protocol.h"
+
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
 #include <vector>
-
-#include "sandbox/protocol.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
   using namespace ambit::sandbox::protocol;

@@ -2,15 +2,15 @@
 
 // A real world, a runner on it, and a work folder that is gone afterwards.
 
+#include "async/scope.h"
+#include "io/uv_world.h"
+#include "sandbox/runner.h"
+
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <string>
-
-#include "async/scope.h"
-#include "io/uv_world.h"
-#include "sandbox/runner.h"
 
 namespace ambit::sandbox {
 

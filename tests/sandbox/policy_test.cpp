@@ -1,8 +1,13 @@
-// The system-call policy, read through the user-space evaluator: golden dumps for every level and table,
-// and the arguments that matter. Needs no kernel that enforces anything.
+// The system-call policy, read through the user-space evaluator: golden dumps for every level and
+// table, and the arguments that matter. Needs no kernel that enforces anything.
 
+#include "sandbox/policy.h"
+
+#include "sandbox/bpf.h"
+#include "sandbox/seccomp.h"
+
+#include <catch2/catch.hpp>
 #include <linux/audit.h>
-#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -11,13 +16,8 @@
 #include <cerrno>
 #include <csignal>
 #include <fstream>
+#include <sched.h>
 #include <sstream>
-
-#include "sandbox/bpf.h"
-#include "sandbox/policy.h"
-#include "sandbox/seccomp.h"
-
-#include <catch2/catch.hpp>
 
 namespace ambit::sandbox {
 namespace {
@@ -26,7 +26,9 @@ using seccomp::Architecture;
 using seccomp::Filters;
 using seccomp::Tier;
 
-constexpr std::uint32_t errno_of(int number) { return SECCOMP_RET_ERRNO | static_cast<std::uint32_t>(number); }
+constexpr std::uint32_t errno_of(int number) {
+  return SECCOMP_RET_ERRNO | static_cast<std::uint32_t>(number);
+}
 
 Filters built(Tier tier, Architecture architecture) {
   auto filters = seccomp::build(tier, architecture);
@@ -51,7 +53,8 @@ seccomp_data asking(std::uint32_t table, int number, std::array<std::uint64_t, 6
   return data;
 }
 
-std::uint32_t call(const Filters& filters, std::string_view name, std::array<std::uint64_t, 6> arguments = {}) {
+std::uint32_t call(const Filters& filters, std::string_view name,
+                   std::array<std::uint64_t, 6> arguments = {}) {
   const int number = seccomp::number_of(name, Architecture::x86_64);
   REQUIRE(number >= 0);
   return verdict(filters, asking(AUDIT_ARCH_X86_64, number, arguments));
@@ -93,16 +96,20 @@ TEST_CASE("the filter of every level and table is the one on record", "[sandbox]
     const char* name;
     Tier tier;
   };
-  for (const Level level : {Level{"compute", Tier::compute}, Level{"fs-read", Tier::fs_read}, Level{"fs-write", Tier::fs_write}}) {
+  for (const Level level : {Level{"compute", Tier::compute}, Level{"fs-read", Tier::fs_read},
+                            Level{"fs-write", Tier::fs_write}}) {
     std::string text;
     const Filters here = built(level.tier, Architecture::x86_64);
     const Filters there = built(level.tier, Architecture::aarch64);
     text += "# x86_64\n" + dump(here, Architecture::x86_64, AUDIT_ARCH_X86_64, 0);
-    text += "# x86_64, asked through the x32 table\n" + dump(here, Architecture::x86_64, AUDIT_ARCH_X86_64, 0x40000000);
-    text += "# x86_64, asked through the 32-bit table\n" + dump(here, Architecture::x86_64, AUDIT_ARCH_I386, 0);
+    text += "# x86_64, asked through the x32 table\n" +
+            dump(here, Architecture::x86_64, AUDIT_ARCH_X86_64, 0x40000000);
+    text += "# x86_64, asked through the 32-bit table\n" +
+            dump(here, Architecture::x86_64, AUDIT_ARCH_I386, 0);
     text += "# aarch64\n" + dump(there, Architecture::aarch64, AUDIT_ARCH_AARCH64, 0);
     const std::string name = std::string("filter-") + level.name + ".txt";
-    std::ofstream(name) << text;  // in the build folder: copy it over the one on record if the change is meant
+    std::ofstream(name)
+        << text;  // in the build folder: copy it over the one on record if the change is meant
     std::ostringstream golden;
     golden << std::ifstream(std::string(TEST_DATA) + "/sandbox/" + name).rdbuf();
     INFO(name);
@@ -119,15 +126,31 @@ TEST_CASE("a level allows what the one below allows", "[sandbox]") {
       for (int number = 0; number < 1024; ++number) {
         const seccomp_data data = asking(seccomp::audit_architecture(architecture), number);
         INFO(number);
-        CHECK((verdict(below, data) != SECCOMP_RET_ALLOW || verdict(above, data) == SECCOMP_RET_ALLOW));
+        CHECK((verdict(below, data) != SECCOMP_RET_ALLOW ||
+               verdict(above, data) == SECCOMP_RET_ALLOW));
       }
     }
 }
 
+TEST_CASE("a call gets the same answer on both architectures", "[sandbox]") {
+  for (const Tier tier : {Tier::compute, Tier::fs_read, Tier::fs_write}) {
+    const Filters here = built(tier, Architecture::x86_64);
+    const Filters there = built(tier, Architecture::aarch64);
+    for (int number = 0; number < 512; ++number) {
+      const std::string name = seccomp::name_of(number, AUDIT_ARCH_X86_64);
+      const int other = seccomp::number_of(name, Architecture::aarch64);
+      if (other < 0) continue;
+      INFO(name);
+      CHECK(verdict(here, asking(AUDIT_ARCH_X86_64, number)) ==
+            verdict(there, asking(AUDIT_ARCH_AARCH64, other)));
+    }
+  }
+}
+
 TEST_CASE("no namespace can be made, not even by high flags", "[sandbox]") {
   const Filters filters = built(Tier::fs_write, Architecture::x86_64);
-  for (const std::uint64_t flag : {CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWUTS,
-                                   CLONE_NEWCGROUP, CLONE_PTRACE}) {
+  for (const std::uint64_t flag : {CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET,
+                                   CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWCGROUP, CLONE_PTRACE}) {
     CHECK(call(filters, "clone", {flag | SIGCHLD}) == errno_of(EPERM));
     CHECK(call(filters, "unshare", {flag}) == errno_of(EPERM));
   }
@@ -138,7 +161,8 @@ TEST_CASE("no namespace can be made, not even by high flags", "[sandbox]") {
 
 TEST_CASE("compute makes threads and no processes", "[sandbox]") {
   const Filters filters = built(Tier::compute, Architecture::x86_64);
-  const std::uint64_t thread = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+  const std::uint64_t thread =
+      CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
   CHECK(call(filters, "clone", {thread}) == SECCOMP_RET_ALLOW);
   CHECK(call(filters, "clone", {SIGCHLD}) == errno_of(EPERM));
   CHECK(call(filters, "clone", {CLONE_VM | CLONE_VFORK | SIGCHLD}) == errno_of(EPERM));
@@ -193,8 +217,8 @@ TEST_CASE("trip-wires are noticed and set-up calls are gone", "[sandbox]") {
       INFO(wire);
       CHECK(call(filters, wire) == SECCOMP_RET_USER_NOTIF);
     }
-    for (const char* name : {"mount", "umount2", "open_tree", "move_mount", "capset", "seccomp", "setrlimit",
-                             "landlock_restrict_self", "pidfd_send_signal"}) {
+    for (const char* name : {"mount", "umount2", "open_tree", "move_mount", "capset", "seccomp",
+                             "setrlimit", "landlock_restrict_self", "pidfd_send_signal"}) {
       INFO(name);
       CHECK(call(filters, name) == errno_of(EPERM));
     }
@@ -204,10 +228,14 @@ TEST_CASE("trip-wires are noticed and set-up calls are gone", "[sandbox]") {
 TEST_CASE("the evaluator refuses programs that seccomp refuses", "[sandbox]") {
   const seccomp_data data{};
   const std::vector<sock_filter> no_return = {{BPF_LD | BPF_W | BPF_ABS, 0, 0, 0}};
-  const std::vector<sock_filter> far_load = {{BPF_LD | BPF_W | BPF_ABS, 0, 0, 64}, {BPF_RET | BPF_K, 0, 0, 0}};
-  const std::vector<sock_filter> far_jump = {{BPF_JMP | BPF_JA, 0, 0, 0xffffffff}, {BPF_RET | BPF_K, 0, 0, 0}};
-  const std::vector<sock_filter> by_zero = {{BPF_ALU | BPF_DIV | BPF_K, 0, 0, 0}, {BPF_RET | BPF_K, 0, 0, 0}};
-  for (const auto& program : {no_return, far_load, far_jump, by_zero}) CHECK(!bpf::evaluate(program, data));
+  const std::vector<sock_filter> far_load = {{BPF_LD | BPF_W | BPF_ABS, 0, 0, 64},
+                                             {BPF_RET | BPF_K, 0, 0, 0}};
+  const std::vector<sock_filter> far_jump = {{BPF_JMP | BPF_JA, 0, 0, 0xffffffff},
+                                             {BPF_RET | BPF_K, 0, 0, 0}};
+  const std::vector<sock_filter> by_zero = {{BPF_ALU | BPF_DIV | BPF_K, 0, 0, 0},
+                                            {BPF_RET | BPF_K, 0, 0, 0}};
+  for (const auto& program : {no_return, far_load, far_jump, by_zero})
+    CHECK(!bpf::evaluate(program, data));
   CHECK(!bpf::evaluate({}, data));
 }
 

@@ -1,18 +1,17 @@
 #include "sandbox/profile.h"
 
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <csignal>
-#include <cstring>
-
 #include "jail_fixture.h"
 #include "sandbox/doctor.h"
 #include "sandbox/outcome.h"
 #include "sandbox/zygote_link.h"
 
 #include <catch2/catch.hpp>
+#include <sys/wait.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <unistd.h>
 
 namespace ambit::sandbox {
 namespace {
@@ -70,10 +69,12 @@ TEST_CASE("a profile's mistakes are told one by one", "[sandbox]") {
   says(fault(with("fs-write", "/usr/bin", true)), "stays read-only");
   says(fault(with("fs-read", folder.path(), true)), "writes no paths");
   says(fault(with("compute", folder.path(), false)), "reads no paths");
-  says(fault(with("fs-read", folder.path(), false), {folder.file("file")}), "belongs to the runtime");
-  says(fault(with("fs-read", folder.file("file"), false), {folder.path()}), "belongs to the runtime");
+  says(fault(with("fs-read", folder.path(), false), {folder.file("file")}),
+       "belongs to the runtime");
+  says(fault(with("fs-read", folder.file("file"), false), {folder.path()}),
+       "belongs to the runtime");
   says(fault(profile_of("net")), "egress proxy");
-  says(fault(profile_of("root")), "no level 'root'");
+  says(fault(profile_of("root")), "no profile level 'root'");
   Profile small = profile_of("compute");
   small.memory_bytes = 1;
   says(fault(small), "memory_bytes is 1");
@@ -141,7 +142,8 @@ TEST_CASE("frames are read back as they were written", "[sandbox]") {
   CHECK(spec->paths[1].name == "/a/c");
   CHECK(spec->paths[1].access == protocol::Access::write);
   CHECK(spec->filter.size() == filters->first.size());
-  CHECK(std::memcmp(spec->last_filter.data(), filters->last.data(), spec->last_filter.size_bytes()) == 0);
+  CHECK(std::memcmp(spec->last_filter.data(), filters->last.data(),
+                    spec->last_filter.size_bytes()) == 0);
 
   agents::JailCall call;
   call.command = {"grep", "x"};

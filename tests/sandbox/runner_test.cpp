@@ -1,17 +1,16 @@
 #include "sandbox/runner.h"
 
-#include <dirent.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <array>
-#include <csignal>
-
 #include "async/race.h"
 #include "jail_fixture.h"
 
 #include <catch2/catch.hpp>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <csignal>
+#include <dirent.h>
+#include <unistd.h>
 
 namespace ambit::sandbox {
 namespace {
@@ -133,9 +132,10 @@ TEST_CASE("each way to end has its own type", "[sandbox]") {
   add(OutcomeKind::output_limit, "yes no-newline | tr -d '\\n' >&2").output_bytes = 1000;
   add(OutcomeKind::crashed, "kill -SEGV $$");
   add(OutcomeKind::process_limit, "while :; do sleep 30 & done");
-  agents::Profile& memory = add(OutcomeKind::memory_limit, "exec sort /dev/urandom");
+  agents::Profile& memory = add(OutcomeKind::memory_limit, "yes | tr -d '\\n' | tail -n 1");
   memory.memory_bytes = 32 << 20;
-  add(OutcomeKind::file_size_limit, "exec dd if=/dev/urandom of=/tmp/big bs=65536").file_bytes = 1 << 20;
+  add(OutcomeKind::file_size_limit, "exec dd if=/dev/urandom of=/tmp/big bs=65536").file_bytes =
+      1 << 20;
   add(OutcomeKind::file_size_limit, "cat /dev/urandom > /tmp/a").scratch_bytes = 1 << 20;
   for (Ending& ending : endings) {
     const std::string script = ending.call.command[2];
@@ -166,7 +166,8 @@ TEST_CASE("what cannot be made is refused with the reason", "[sandbox]") {
   JailCall no_command;
   JailCall net = shell("true", "net");
   JailCall zero_byte = shell(std::string("a\0b", 3));
-  for (const JailCall& call : {missing_command, missing_folder, missing_path, no_command, net, zero_byte}) {
+  for (const JailCall& call :
+       {missing_command, missing_folder, missing_path, no_command, net, zero_byte}) {
     const JailOutcome outcome = jails.run(call);
     INFO(told(outcome));
     CHECK(outcome.kind == OutcomeKind::refused);
@@ -177,7 +178,8 @@ TEST_CASE("what cannot be made is refused with the reason", "[sandbox]") {
 TEST_CASE("many calls at once all come back", "[sandbox]") {
   Jails jails;
   std::vector<Task<JailOutcome>> tasks;
-  for (int i = 0; i < 40; ++i) tasks.push_back(jails.runner->run(shell("echo " + std::to_string(i))));
+  for (int i = 0; i < 40; ++i)
+    tasks.push_back(jails.runner->run(shell("echo " + std::to_string(i))));
   const auto all = [](std::vector<Task<JailOutcome>> some) -> Task<std::vector<JailOutcome>> {
     auto outcomes = co_await join(std::move(some));
     co_return outcomes;
@@ -193,7 +195,8 @@ TEST_CASE("many calls at once all come back", "[sandbox]") {
 TEST_CASE("cancelling a call kills everything in its jail", "[sandbox]") {
   const WorkFolder work;
   Jails jails;
-  JailCall call = shell("setsid sh -c 'sleep 0.4; touch later' & touch started; sleep 30", "fs-write");
+  JailCall call =
+      shell("setsid sh -c 'sleep 0.4; touch later' & touch started; sleep 30", "fs-write");
   call.profile.write_paths = {work.path()};
   call.directory = work.path();
   {
@@ -277,11 +280,15 @@ TEST_CASE("a jail without cgroups holds a plain user's calls to their limits", "
 }
 
 TEST_CASE("nothing is left of calls: no child, no descriptor", "[sandbox]") {
-  { Jails warm_up; CHECK(warm_up.run(shell("true")).kind == OutcomeKind::ok); }
+  {
+    Jails warm_up;
+    CHECK(warm_up.run(shell("true")).kind == OutcomeKind::ok);
+  }
   const std::size_t before = entries("/proc/self/fd");
   {
     Jails jails;
-    for (int i = 0; i < 20; ++i) CHECK(jails.run(shell("sleep 100 & true")).kind == OutcomeKind::ok);
+    for (int i = 0; i < 20; ++i)
+      CHECK(jails.run(shell("sleep 100 & true")).kind == OutcomeKind::ok);
   }
   CHECK(entries("/proc/self/fd") == before);
   std::ifstream children("/proc/self/task/" + std::to_string(::getpid()) + "/children");
