@@ -235,8 +235,11 @@ class SchemaCompiler {
         named_[base.uri] = &schema;
       }
     }
-    const Json* anchor = member(schema, "$anchor");
-    if (anchor != nullptr && anchor->is_string()) {
+    // Nothing leads to a dynamic anchor dynamically here ($dynamicRef is unchecked): it is a plain
+    // name.
+    for (const char* keyword : {"$anchor", "$dynamicAnchor"}) {
+      const Json* anchor = member(schema, keyword);
+      if (anchor == nullptr || !anchor->is_string()) continue;
       named_[base.uri + "#" + anchor->get<std::string>()] = &schema;
     }
   }

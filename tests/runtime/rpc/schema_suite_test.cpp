@@ -93,10 +93,15 @@ TEST_CASE("the official draft-07 cases pass", "[rpc]") {
 TEST_CASE("the official draft2020-12 cases pass", "[rpc]") {
   const fs::path folder = fs::path(JSON_SCHEMA_SUITE) / "tests/draft2020-12";
   REQUIRE(fs::exists(folder));
-  judge(run_folder(folder, Dialect::draft_2020_12), {},
-        {"anchor", "defs", "dynamicRef", "ref", "refRemote", "unevaluatedItems",
-         "unevaluatedProperties", "vocabulary"},
-        1000);
+  // A decimal fraction of a number beyond 2^53, and a metaschema that switches validation off.
+  const std::set<std::string> known = {
+      "multipleOf: small multiple of large integer: any integer is a multiple of 1e-8",
+      "vocabulary: schema that uses custom metaschema with with no validation vocabulary: no "
+      "validation: invalid number, but it still validates"};
+  judge(run_folder(folder, Dialect::draft_2020_12), known,
+        {"anchor", "defs", "dynamicRef", "pattern", "patternProperties", "ref", "refRemote",
+         "unevaluatedItems", "unevaluatedProperties", "vocabulary"},
+        1200);
 }
 #endif
 
