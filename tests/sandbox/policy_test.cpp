@@ -149,8 +149,9 @@ TEST_CASE("a call gets the same answer on both architectures", "[sandbox]") {
 
 TEST_CASE("no namespace can be made, not even by high flags", "[sandbox]") {
   const Filters filters = built(Tier::fs_write, Architecture::x86_64);
-  for (const std::uint64_t flag : {CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET,
-                                   CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWCGROUP, CLONE_PTRACE}) {
+  for (const int one : {CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWIPC,
+                        CLONE_NEWUTS, CLONE_NEWCGROUP, CLONE_PTRACE}) {
+    const auto flag = static_cast<std::uint64_t>(one);
     CHECK(call(filters, "clone", {flag | SIGCHLD}) == errno_of(EPERM));
     CHECK(call(filters, "unshare", {flag}) == errno_of(EPERM));
   }
