@@ -1,10 +1,10 @@
 #include "app/argument_check.h"
 
-#include <map>
-#include <memory>
-
 #include "rpc/schema.h"
 #include "rpc/value.h"
+
+#include <map>
+#include <memory>
 
 namespace ambit::app {
 

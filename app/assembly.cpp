@@ -1,13 +1,13 @@
 #include "app/assembly.h"
 
+#include "app/argument_check.h"
+#include "io/file.h"
+
 #include <sys/stat.h>
 
 #include <cerrno>
-#include <ctime>
 #include <cstring>
-
-#include "app/argument_check.h"
-#include "io/file.h"
+#include <ctime>
 
 namespace ambit::app {
 namespace {
@@ -38,9 +38,12 @@ std::int64_t monotonic_us() {
 Assembly::Assembly(io::UvWorld& world, agents::Fleet fleet, AssemblyOptions options)
     : world_(world), fleet_(std::move(fleet)), options_(std::move(options)) {}
 
-Assembly::~Assembly() { stop(); }
+Assembly::~Assembly() {
+  stop();
+}
 
-Result<std::unique_ptr<Assembly>> Assembly::open(io::UvWorld& world, agents::Fleet fleet, AssemblyOptions options) {
+Result<std::unique_ptr<Assembly>> Assembly::open(io::UvWorld& world, agents::Fleet fleet,
+                                                 AssemblyOptions options) {
   std::unique_ptr<Assembly> made(new Assembly(world, std::move(fleet), std::move(options)));
   TRY(make_directories(made->journal_path()));
   log::JournalOptions journal;
@@ -66,7 +69,8 @@ Result<void> Assembly::open_guard() {
 Result<void> Assembly::open_models() {
   for (const agents::ModelSpec& spec : fleet_.models) {
     inference::EngineOptions options;
-    options.threads = options_.threads > 0 ? static_cast<std::size_t>(options_.threads) : processors();
+    options.threads =
+        options_.threads > 0 ? static_cast<std::size_t>(options_.threads) : processors();
     options.batch_max = static_cast<std::size_t>(options_.batch_max);
     options.context_max = static_cast<std::size_t>(spec.context_max);
     options.grammar = options_.grammar;
@@ -129,8 +133,9 @@ agents::FleetRun& Assembly::start(agents::RunOptions options) {
   for (const auto& [name, engine] : engines_) models.emplace(name, engine.get());
   std::vector<agents::Toolbox*> toolboxes{command_tools_.get()};
   for (const auto& server : servers_) toolboxes.push_back(server.get());
-  run_ = std::make_unique<agents::FleetRun>(fleet_, std::move(options), std::move(models), std::move(toolboxes),
-                                            agents::Ports{*guard_, *journal_, make_argument_check()});
+  run_ = std::make_unique<agents::FleetRun>(
+      fleet_, std::move(options), std::move(models), std::move(toolboxes),
+      agents::Ports{*guard_, *journal_, make_argument_check()});
   return *run_;
 }
 

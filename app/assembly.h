@@ -1,29 +1,29 @@
 #pragma once
 
-// Assembly: the rooms wired to the ports for one fleet. What `ambit run` owns while it runs, in the order in
-// which it comes up; reading open() shows the program.
-
-#include <map>
-#include <memory>
-#include <string>
-#include <vector>
+// Assembly: the rooms wired to the ports for one fleet. What `ambit run` owns while it runs, in the
+// order in which it comes up; reading open() shows the program.
 
 #include "agents/command_tools.h"
 #include "agents/fleet.h"
 #include "agents/fleet_run.h"
 #include "app/command.h"
 #include "governance/guard.h"
-#include "log/journal.h"
 #include "inference/engine.h"
 #include "io/uv_world.h"
+#include "log/journal.h"
 #include "mcp/toolbox.h"
 #include "sandbox/runner.h"
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
 
 namespace ambit::app {
 
 struct AssemblyOptions {
-  std::string state;        // folder of journal and work directories; made if absent
-  std::string run;          // id
+  std::string state;         // folder of journal and work directories; made if absent
+  std::string run;           // id
   std::int64_t threads = 0;  // of the engine; 0: as many as there are processors
   std::int64_t batch_max = 64;
   bool grammar = true;
@@ -31,7 +31,8 @@ struct AssemblyOptions {
 
 class Assembly {
  public:
-  static Result<std::unique_ptr<Assembly>> open(io::UvWorld& world, agents::Fleet fleet, AssemblyOptions options);
+  static Result<std::unique_ptr<Assembly>> open(io::UvWorld& world, agents::Fleet fleet,
+                                                AssemblyOptions options);
   ~Assembly();
   Assembly(const Assembly&) = delete;
   Assembly& operator=(const Assembly&) = delete;
@@ -42,7 +43,9 @@ class Assembly {
 
   [[nodiscard]] const agents::Fleet& fleet() const { return fleet_; }
   log::LogJournal& journal() { return *journal_; }
-  [[nodiscard]] const std::map<std::string, std::unique_ptr<inference::Engine>>& engines() const { return engines_; }
+  [[nodiscard]] const std::map<std::string, std::unique_ptr<inference::Engine>>& engines() const {
+    return engines_;
+  }
   [[nodiscard]] std::string journal_path() const { return options_.state + "/journal"; }
   [[nodiscard]] std::string work_path() const { return options_.state + "/work/" + options_.run; }
 

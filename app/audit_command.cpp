@@ -1,12 +1,12 @@
 // ambit audit list | show | verify: the record, for people who trust nobody.
 
-#include <cstdio>
-
-#include <nlohmann/json.hpp>
-
 #include "app/command.h"
 #include "log/reader.h"
 #include "log/verify.h"
+
+#include <nlohmann/json.hpp>
+
+#include <cstdio>
 
 namespace ambit::app {
 namespace {
@@ -31,12 +31,16 @@ Result<log::Filter> filter_of(const Options& options) {
 }
 
 json to_json(const log::Leaf& leaf) {
-  json out = {{"index", leaf.index},     {"time", log::time_text(leaf.unix_ns)},
-              {"type", leaf.type},       {"run", leaf.run},
-              {"session", leaf.session}, {"agent", leaf.agent},
+  json out = {{"index", leaf.index},
+              {"time", log::time_text(leaf.unix_ns)},
+              {"type", leaf.type},
+              {"run", leaf.run},
+              {"session", leaf.session},
+              {"agent", leaf.agent},
               {"body", json::parse(leaf.body, nullptr, false)}};
   for (const log::Commitment& item : leaf.payloads) {
-    out["payloads"].push_back({{"name", item.name}, {"bytes", item.bytes}, {"commitment", log::to_hex(item.hash)}});
+    out["payloads"].push_back(
+        {{"name", item.name}, {"bytes", item.bytes}, {"commitment", log::to_hex(item.hash)}});
   }
   return out;
 }
@@ -51,7 +55,8 @@ std::string gist(const log::Leaf& leaf) {
   };
   if (leaf.type == "action.decided") {
     std::string policies;
-    for (const json& policy : body.value("policies", json::array())) policies += " " + policy.get<std::string>();
+    for (const json& policy : body.value("policies", json::array()))
+      policies += " " + policy.get<std::string>();
     return text("verdict") + " " + text("tool") + (policies.empty() ? "" : " by" + policies);
   }
   if (leaf.type == "action.outcome") return text("outcome") + " " + text("tool");
@@ -78,7 +83,8 @@ Result<void> list(const Options& options, const Context& context) {
     if (as_json) {
       print(to_json(leaf).dump() + "\n");
     } else {
-      print(padded(std::to_string(leaf.index), 8) + padded(log::time_text(leaf.unix_ns).substr(0, 23) + "Z", 26) +
+      print(padded(std::to_string(leaf.index), 8) +
+            padded(log::time_text(leaf.unix_ns).substr(0, 23) + "Z", 26) +
             padded(leaf.session, 14) + padded(leaf.type, 17) + gist(leaf) + "\n");
     }
     return ++shown < limit;
@@ -89,8 +95,10 @@ Result<void> show(const Options& options, const Context& context) {
   const auto reader = TRY(log::LogReader::open(journal_of(options, context)));
   std::uint64_t index = 0;
   const std::string& number = options.positional()[0];
-  if (number.empty() || number.size() > 18 || number.find_first_not_of("0123456789") != std::string::npos) {
-    return Err(Code::invalid, "\"" + number + "\" is not the index of a record (see: ambit audit list)");
+  if (number.empty() || number.size() > 18 ||
+      number.find_first_not_of("0123456789") != std::string::npos) {
+    return Err(Code::invalid,
+               "\"" + number + "\" is not the index of a record (see: ambit audit list)");
   }
   index = std::stoull(number);
   const log::ProvenRecord record = TRY(reader->get(index));
@@ -120,20 +128,25 @@ int verify(const Options& options, const Context& context) {
     if (!report->good()) out["firstBad"] = bad_record(*report);
     print(out.dump() + "\n");
   } else if (report->good()) {
-    print(std::to_string(report->records) + " records verified: " + folder + "\n" + report->summary);
+    print(std::to_string(report->records) + " records verified: " + folder + "\n" +
+          report->summary);
   }
   if (report->good()) return 0;
   return fail("the record is damaged: " + report->what);
 }
 
-int report(const Result<void>& result) { return result ? 0 : fail(result.error()); }
+int report(const Result<void>& result) {
+  return result ? 0 : fail(result.error());
+}
 
 const OptionSpec state_option = {"state", "DIR", "the state folder of the run (default .ambit)"};
 
 }  // namespace
 
 Command audit_list_command() {
-  return {"audit list", "", "list the record, one line an event",
+  return {"audit list",
+          "",
+          "list the record, one line an event",
           {state_option,
            {"run", "RUN", "only this run"},
            {"session", "ID", "only this session"},
@@ -145,21 +158,35 @@ Command audit_list_command() {
            {"until", "TIME", "before this time"},
            {"limit", "N", "at most N records"},
            {"json", "", "one JSON object a line"}},
-          0, 0, [](const Options& options, const Context& context) { return report(list(options, context)); }};
+          0,
+          0,
+          [](const Options& options, const Context& context) {
+            return report(list(options, context));
+          }};
 }
 
 Command audit_show_command() {
-  return {"audit show", "INDEX", "show one record: its body, its payloads, the proof that it is in the log",
-          {state_option, {"json", "", "on one line"}}, 1, 1,
-          [](const Options& options, const Context& context) { return report(show(options, context)); }};
+  return {"audit show",
+          "INDEX",
+          "show one record: its body, its payloads, the proof that it is in the log",
+          {state_option, {"json", "", "on one line"}},
+          1,
+          1,
+          [](const Options& options, const Context& context) {
+            return report(show(options, context));
+          }};
 }
 
 Command audit_verify_command() {
-  return {"audit verify", "", "check every record, hash and signature; name the first bad record",
+  return {"audit verify",
+          "",
+          "check every record, hash and signature; name the first bad record",
           {state_option,
            {"vkey", "KEY", "the log's key, from somewhere else than the log's own folder"},
            {"json", "", "print the result as JSON"}},
-          0, 0, verify};
+          0,
+          0,
+          verify};
 }
 
 }  // namespace ambit::app

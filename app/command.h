@@ -1,7 +1,9 @@
 #pragma once
 
-// What main knows of a command, and what a command gets from main. Exit codes: 0 done, 1 it failed (one
-// line on stderr says what and what to do), 2 the command line is wrong.
+// What main knows of a command, and what a command gets from main. Exit codes: 0 done, 1 it failed
+// (one line on stderr says what and what to do), 2 the command line is wrong.
+
+#include "app/options.h"
 
 #include <functional>
 #include <map>
@@ -9,8 +11,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "app/options.h"
 
 namespace ambit::app {
 

@@ -14,14 +14,19 @@ int doctor(const Options& options, const Context& /*context*/) {
     all = all && (layer.available || !layer.needed);
     if (options.flag("json")) {
       json += (json.empty() ? "" : ",") + std::string("{\"layer\":") + json_text(layer.name) +
-              ",\"available\":" + (layer.available ? "true" : "false") + ",\"detail\":" + json_text(layer.detail) +
-              ",\"how\":" + json_text(layer.how_to_get) + "}";
+              ",\"available\":" + (layer.available ? "true" : "false") +
+              ",\"detail\":" + json_text(layer.detail) + ",\"how\":" + json_text(layer.how_to_get) +
+              "}";
       continue;
     }
     std::string name = layer.name;
     name.resize(std::max<std::size_t>(name.size() + 1, 28), ' ');
-    print(std::string(layer.available ? "yes  " : layer.needed ? "NO   " : "no   ") + name + layer.detail + "\n");
-    if (!layer.available && !layer.how_to_get.empty()) print("       to get it: " + layer.how_to_get + "\n");
+    print(std::string(layer.available ? "yes  "
+                      : layer.needed  ? "NO   "
+                                      : "no   ") +
+          name + layer.detail + "\n");
+    if (!layer.available && !layer.how_to_get.empty())
+      print("       to get it: " + layer.how_to_get + "\n");
   }
   if (options.flag("json")) print("{\"layers\":[" + json + "]}\n");
   return all ? 0 : 1;
@@ -30,8 +35,13 @@ int doctor(const Options& options, const Context& /*context*/) {
 }  // namespace
 
 Command doctor_command() {
-  return {"doctor", "", "try every layer of a jail on this machine; a call whose layer is missing is refused",
-          {{"json", "", "print the layers as JSON"}}, 0, 0, doctor};
+  return {"doctor",
+          "",
+          "try every layer of a jail on this machine; a call whose layer is missing is refused",
+          {{"json", "", "print the layers as JSON"}},
+          0,
+          0,
+          doctor};
 }
 
 }  // namespace ambit::app

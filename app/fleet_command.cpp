@@ -1,10 +1,10 @@
 // ambit fleet check, ambit fleet schema
 
-#include <cstdio>
-
 #include "app/command.h"
 #include "app/fleet_schema.h"
 #include "app/load_fleet.h"
+
+#include <cstdio>
 
 namespace ambit::app {
 namespace {
@@ -18,7 +18,8 @@ int check(const Options& options, const Context& context) {
     for (std::size_t i = 0; i < file->problems.size(); ++i) {
       const agents::Problem& problem = file->problems[i];
       out += (i > 0 ? "," : "") + std::string("{\"path\":") + json_text(problem.path) +
-             ",\"line\":" + std::to_string(problem.line) + ",\"column\":" + std::to_string(problem.column) +
+             ",\"line\":" + std::to_string(problem.line) +
+             ",\"column\":" + std::to_string(problem.column) +
              ",\"message\":" + json_text(problem.message) + "}";
     }
     print(out + "]}\n");
@@ -33,21 +34,31 @@ int check(const Options& options, const Context& context) {
   }
   const agents::Fleet& fleet = file->fleet;
   print(path + ": sound. " + std::to_string(fleet.agents.size()) + " agents, " +
-        std::to_string(fleet.models.size()) + " models, " + std::to_string(fleet.tools.size()) + " tools, " +
-        std::to_string(fleet.mcp_servers.size()) + " MCP servers, " + std::to_string(fleet.policies.size()) +
-        " policy files.\n");
+        std::to_string(fleet.models.size()) + " models, " + std::to_string(fleet.tools.size()) +
+        " tools, " + std::to_string(fleet.mcp_servers.size()) + " MCP servers, " +
+        std::to_string(fleet.policies.size()) + " policy files.\n");
   return 0;
 }
 
 }  // namespace
 
 Command fleet_check_command() {
-  return {"fleet check", "FILE", "find every mistake in a fleet file, with path, line and column",
-          {{"json", "", "print the mistakes as JSON"}}, 1, 1, check};
+  return {"fleet check",
+          "FILE",
+          "find every mistake in a fleet file, with path, line and column",
+          {{"json", "", "print the mistakes as JSON"}},
+          1,
+          1,
+          check};
 }
 
 Command fleet_schema_command() {
-  return {"fleet schema", "", "print the JSON Schema of fleet files, for editors", {{"json", "", "the same"}}, 0, 0,
+  return {"fleet schema",
+          "",
+          "print the JSON Schema of fleet files, for editors",
+          {{"json", "", "the same"}},
+          0,
+          0,
           [](const Options&, const Context&) {
             print(fleet_schema);
             return 0;

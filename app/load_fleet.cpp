@@ -1,8 +1,8 @@
 #include "app/load_fleet.h"
 
-#include <sys/stat.h>
-
 #include "io/file.h"
+
+#include <sys/stat.h>
 
 namespace ambit::app {
 namespace {
@@ -36,7 +36,7 @@ Result<agents::FleetFile> load_fleet(const Context& context, const std::string& 
   agents::FleetContext files;
   files.directory = full.substr(0, std::max<std::size_t>(1, full.rfind('/')));
   files.file_exists = [](const std::string& file) {
-    struct stat found {};
+    struct stat found{};
     return ::stat(file.c_str(), &found) == 0;
   };
   files.environment = [&context](const std::string& name) -> std::optional<std::string> {

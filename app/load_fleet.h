@@ -2,10 +2,10 @@
 
 // A fleet file from disk, with what the reader of it needs from the world.
 
-#include <string>
-
 #include "agents/fleet.h"
 #include "app/command.h"
+
+#include <string>
 
 namespace ambit::app {
 

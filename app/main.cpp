@@ -1,18 +1,17 @@
-// ambit: the composition root. Every command is one file; this one finds the command and hands it the
-// world's few constants (environment, directory, terminal).
+// ambit: the composition root. Every command is one file; this one finds the command and hands it
+// the world's few constants (environment, directory, terminal).
 
-#include <unistd.h>
+#include "agents/document.h"
+#include "agents/fleet.h"
+#include "app/command.h"
+#include "app/version.h"
 
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <unistd.h>
 #include <vector>
-
-#include "app/command.h"
-#include "app/version.h"
-#include "agents/document.h"
-#include "agents/fleet.h"
 
 extern char** environ;
 
@@ -20,9 +19,9 @@ namespace ambit::app {
 namespace {
 
 std::vector<Command> commands() {
-  return {run_command(),          fleet_check_command(),   fleet_schema_command(),
-          audit_list_command(),   audit_show_command(),    audit_verify_command(),
-          model_inspect_command(), model_eval_command(),   doctor_command()};
+  return {run_command(),           fleet_check_command(), fleet_schema_command(),
+          audit_list_command(),    audit_show_command(),  audit_verify_command(),
+          model_inspect_command(), model_eval_command(),  doctor_command()};
 }
 
 Context context_of_process() {
@@ -50,14 +49,18 @@ void print_help() {
     line.resize(std::max<std::size_t>(line.size() + 2, 30), ' ');
     print(line + command.summary + "\n");
   }
-  print("  version                     print the version\n\n"
-        "Each command explains itself with --help. Start with: ambit run examples/1-incident-desk/fleet.json\n");
+  print(
+      "  version                     print the version\n\n"
+      "Each command explains itself with --help. Start with: ambit run "
+      "examples/1-incident-desk/fleet.json\n");
 }
 
 void print_help(const Command& command) {
-  print("usage: ambit " + command.name + " " + command.arguments + " [FLAGS]\n\n" + command.summary + "\n\n");
+  print("usage: ambit " + command.name + " " + command.arguments + " [FLAGS]\n\n" +
+        command.summary + "\n\n");
   for (const OptionSpec& option : command.options) {
-    std::string line = "  --" + option.name + (option.placeholder.empty() ? "" : " " + option.placeholder);
+    std::string line =
+        "  --" + option.name + (option.placeholder.empty() ? "" : " " + option.placeholder);
     line.resize(std::max<std::size_t>(line.size() + 2, 26), ' ');
     print(line + option.help + "\n");
   }
@@ -69,7 +72,8 @@ int usage_error(const std::string& message, const std::string& help) {
 }
 
 // The command whose words begin the arguments, and how many words that took.
-const Command* find(const std::vector<Command>& all, const std::vector<std::string>& words, std::size_t& taken) {
+const Command* find(const std::vector<Command>& all, const std::vector<std::string>& words,
+                    std::size_t& taken) {
   for (const Command& command : all) {
     const bool two = command.name.find(' ') != std::string::npos;
     const std::string said = two && words.size() > 1 ? words[0] + " " + words[1] : words[0];
@@ -87,8 +91,9 @@ int run(const std::vector<std::string>& words) {
   }
   if (words[0] == "version" || words[0] == "--version") {
     const bool json = words.size() > 1 && words[1] == "--json";
-    print(json ? "{\"version\":\"" + std::string(version) + "\",\"compiler\":\"" + compiler + "\"}\n"
-               : "ambit " + std::string(version) + " (" + compiler + ")\n");
+    print(json
+              ? "{\"version\":\"" + std::string(version) + "\",\"compiler\":\"" + compiler + "\"}\n"
+              : "ambit " + std::string(version) + " (" + compiler + ")\n");
     return 0;
   }
   const std::vector<Command> all = commands();
@@ -101,9 +106,12 @@ int run(const std::vector<std::string>& words) {
     if (words.size() > 1 && !words[1].starts_with("-")) said += " " + words[1];
     auto near = agents::suggestion(said, names);
     if (!near) near = agents::suggestion(words[0], names);
-    return usage_error("there is no command \"" + said + "\"" + (near ? "; did you mean \"" + *near + "\"?" : ""), "");
+    return usage_error(
+        "there is no command \"" + said + "\"" + (near ? "; did you mean \"" + *near + "\"?" : ""),
+        "");
   }
-  const std::vector<std::string> arguments(words.begin() + static_cast<std::ptrdiff_t>(taken), words.end());
+  const std::vector<std::string> arguments(words.begin() + static_cast<std::ptrdiff_t>(taken),
+                                           words.end());
   for (const std::string& argument : arguments) {
     if (argument == "--") break;
     if (argument == "--help") {
@@ -111,8 +119,8 @@ int run(const std::vector<std::string>& words) {
       return 0;
     }
   }
-  const auto options =
-      Options::parse(arguments, command->options, command->positional_least, command->positional_most);
+  const auto options = Options::parse(arguments, command->options, command->positional_least,
+                                      command->positional_most);
   if (!options) return usage_error(options.error().message, command->name + " ");
   return command->run(*options, context_of_process());
 }
@@ -125,11 +133,17 @@ int fail(std::string_view message) {
   return 1;
 }
 
-int fail(const Error& error) { return fail(error.message); }
+int fail(const Error& error) {
+  return fail(error.message);
+}
 
-void print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+void print(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+}
 
-std::string json_text(std::string_view text) { return agents::json_quoted(text); }
+std::string json_text(std::string_view text) {
+  return agents::json_quoted(text);
+}
 
 std::size_t processors() {
   const long count = ::sysconf(_SC_NPROCESSORS_ONLN);

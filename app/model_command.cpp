@@ -1,10 +1,5 @@
 // ambit model inspect | eval: what is in a GGUF file, and how well it calls tools.
 
-#include <algorithm>
-#include <map>
-
-#include <nlohmann/json.hpp>
-
 #include "agents/session.h"
 #include "app/command.h"
 #include "async/channel.h"
@@ -14,6 +9,11 @@
 #include "inference/model_file.h"
 #include "io/file.h"
 #include "io/uv_world.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <map>
 
 namespace ambit::app {
 namespace {
@@ -42,7 +42,8 @@ struct Verdict {
 Result<Case> read_case(const std::string& line, std::size_t number) {
   const std::string where = "line " + std::to_string(number);
   const json in = json::parse(line, nullptr, false);
-  if (!in.is_object() || !in.contains("messages") || !in.contains("tools") || !in.contains("expected")) {
+  if (!in.is_object() || !in.contains("messages") || !in.contains("tools") ||
+      !in.contains("expected")) {
     return Err(Code::invalid, where + ": a case needs \"messages\", \"tools\" and \"expected\"");
   }
   Case made;
@@ -59,7 +60,8 @@ Result<Case> read_case(const std::string& line, std::size_t number) {
     agents::ToolSpec spec;
     spec.name = function.value("name", "");
     spec.description = function.value("description", "");
-    spec.input_schema = function.contains("parameters") ? function["parameters"].dump() : "{\"type\":\"object\"}";
+    spec.input_schema =
+        function.contains("parameters") ? function["parameters"].dump() : "{\"type\":\"object\"}";
     made.tools->push_back(std::move(spec));
   }
   const json& expected = in["expected"];
@@ -99,12 +101,13 @@ Verdict judge(const Case& wanted, const agents::Turn& turn) {
     return verdict;
   }
   verdict.tool = calls.size() == 1 && calls[0].name == wanted.name;
-  verdict.exact = verdict.tool && nlohmann::json::parse(calls[0].arguments, nullptr, false) == wanted.arguments;
+  verdict.exact =
+      verdict.tool && nlohmann::json::parse(calls[0].arguments, nullptr, false) == wanted.arguments;
   return verdict;
 }
 
-Task<void> decode(agents::Model& model, const Case& item, std::size_t number, Semaphore& places, Verdict& verdict,
-                  agents::Usage& usage, Error& error) {
+Task<void> decode(agents::Model& model, const Case& item, std::size_t number, Semaphore& places,
+                  Verdict& verdict, agents::Usage& usage, Error& error) {
   const auto permit = co_await places.acquire();
   agents::TurnRequest request;
   request.session = "eval-" + std::to_string(number);
@@ -129,7 +132,8 @@ struct Score {
   double seconds = 0;
 };
 
-Result<Score> evaluate(const std::string& model, const std::vector<Case>& cases, std::size_t threads, bool grammar) {
+Result<Score> evaluate(const std::string& model, const std::vector<Case>& cases,
+                       std::size_t threads, bool grammar) {
   io::UvWorld world;
   inference::EngineOptions options;
   options.threads = threads > 0 ? threads : processors();
@@ -163,16 +167,18 @@ struct Tally {
 
 std::string percent(std::int64_t part, std::int64_t whole) {
   char text[32];
-  std::snprintf(text, sizeof text, "%.1f", whole > 0 ? 100.0 * static_cast<double>(part) / static_cast<double>(whole) : 0);
+  std::snprintf(text, sizeof text, "%.1f",
+                whole > 0 ? 100.0 * static_cast<double>(part) / static_cast<double>(whole) : 0);
   return text;
 }
 
-void print_score(const std::string& name, const std::vector<Case>& cases, const Score& score, bool as_json,
-                 bool failures) {
+void print_score(const std::string& name, const std::vector<Case>& cases, const Score& score,
+                 bool as_json, bool failures) {
   std::map<std::string, Tally> tallies;
   Tally calls;
   for (std::size_t i = 0; i < cases.size(); ++i) {
-    for (Tally* tally : {&tallies[cases[i].kind], &tallies["all"], cases[i].calls ? &calls : nullptr}) {
+    for (Tally* tally :
+         {&tallies[cases[i].kind], &tallies["all"], cases[i].calls ? &calls : nullptr}) {
       if (tally == nullptr) continue;
       ++tally->cases;
       tally->tool += score.verdicts[i].tool ? 1 : 0;
@@ -180,9 +186,12 @@ void print_score(const std::string& name, const std::vector<Case>& cases, const 
     }
   }
   tallies["calls"] = calls;
-  const auto rate = static_cast<std::int64_t>(static_cast<double>(score.usage.output_tokens) / std::max(score.seconds, 1e-9));
+  const auto rate = static_cast<std::int64_t>(static_cast<double>(score.usage.output_tokens) /
+                                              std::max(score.seconds, 1e-9));
   if (as_json) {
-    json out = {{"grammar", name == "with grammar"}, {"seconds", score.seconds}, {"outputTokens", score.usage.output_tokens},
+    json out = {{"grammar", name == "with grammar"},
+                {"seconds", score.seconds},
+                {"outputTokens", score.usage.output_tokens},
                 {"outputTokensPerSecond", rate}};
     for (const auto& [kind, tally] : tallies) {
       out["kinds"][kind] = {{"cases", tally.cases}, {"tool", tally.tool}, {"exact", tally.exact}};
@@ -195,7 +204,8 @@ void print_score(const std::string& name, const std::vector<Case>& cases, const 
       std::string line = "  " + kind;
       line.resize(std::max<std::size_t>(line.size() + 1, 18), ' ');
       print(line + std::to_string(tally.exact) + " of " + std::to_string(tally.cases) + " exact (" +
-            percent(tally.exact, tally.cases) + " %), " + std::to_string(tally.tool) + " right tool\n");
+            percent(tally.exact, tally.cases) + " %), " + std::to_string(tally.tool) +
+            " right tool\n");
     }
   }
   if (!failures) return;
@@ -258,7 +268,8 @@ Result<void> inspect(const Options& options, const Context& context) {
               {"vocabulary", file->tokenizer().size()},
               {"tensors", file->file().tensors().size()}};
   for (const auto& [type, elements] : types) out["elements"][type] = elements;
-  for (const auto& [key, value] : file->file().metadata()) out["metadata"][key] = short_value(value);
+  for (const auto& [key, value] : file->file().metadata())
+    out["metadata"][key] = short_value(value);
   print(out.dump(options.flag("json") ? -1 : 2, ' ', false, json::error_handler_t::replace) + "\n");
   return {};
 }
@@ -266,20 +277,29 @@ Result<void> inspect(const Options& options, const Context& context) {
 }  // namespace
 
 Command model_inspect_command() {
-  return {"model inspect", "GGUF", "show what is in a model file: shape, types, vocabulary, template",
-          {{"json", "", "print it as JSON"}}, 1, 1, [](const Options& options, const Context& context) {
+  return {"model inspect",
+          "GGUF",
+          "show what is in a model file: shape, types, vocabulary, template",
+          {{"json", "", "print it as JSON"}},
+          1,
+          1,
+          [](const Options& options, const Context& context) {
             const auto done = inspect(options, context);
             return done ? 0 : fail(done.error());
           }};
 }
 
 Command model_eval_command() {
-  return {"model eval", "GGUF CASES", "score a model's tool calls on cases (JSON Lines), with and without the grammar",
+  return {"model eval",
+          "GGUF CASES",
+          "score a model's tool calls on cases (JSON Lines), with and without the grammar",
           {{"threads", "N", "threads of the engine (default: all processors)"},
            {"grammar-only", "", "leave out the run without the grammar"},
            {"failures", "", "print every case that was not exact"},
            {"json", "", "one JSON object a run"}},
-          2, 2, [](const Options& options, const Context& context) {
+          2,
+          2,
+          [](const Options& options, const Context& context) {
             const auto done = eval(options, context);
             return done ? 0 : fail(done.error());
           }};

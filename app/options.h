@@ -1,7 +1,9 @@
 #pragma once
 
-// Command-line arguments of one command: long flags, `--name value` or `--name=value`, and positional
-// ones. A wrong flag is one error that names the right one.
+// Command-line arguments of one command: long flags, `--name value` or `--name=value`, and
+// positional ones. A wrong flag is one error that names the right one.
+
+#include "async/result.h"
 
 #include <cstdint>
 #include <map>
@@ -9,8 +11,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "async/result.h"
 
 namespace ambit::app {
 
@@ -22,14 +22,17 @@ struct OptionSpec {
 
 class Options {
  public:
-  static Result<Options> parse(const std::vector<std::string>& arguments, const std::vector<OptionSpec>& specs,
-                               std::size_t positional_least, std::size_t positional_most);
+  static Result<Options> parse(const std::vector<std::string>& arguments,
+                               const std::vector<OptionSpec>& specs, std::size_t positional_least,
+                               std::size_t positional_most);
 
-  [[nodiscard]] bool flag(std::string_view name) const { return values_.contains(std::string(name)); }
+  [[nodiscard]] bool flag(std::string_view name) const {
+    return values_.contains(std::string(name));
+  }
   [[nodiscard]] std::string text(std::string_view name, std::string fallback = "") const;
   // Within [least, most], or an error that names the flag.
-  [[nodiscard]] Result<std::int64_t> integer(std::string_view name, std::int64_t fallback, std::int64_t least,
-                                             std::int64_t most) const;
+  [[nodiscard]] Result<std::int64_t> integer(std::string_view name, std::int64_t fallback,
+                                             std::int64_t least, std::int64_t most) const;
   [[nodiscard]] const std::vector<std::string>& positional() const { return positional_; }
 
  private:

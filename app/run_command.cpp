@@ -1,13 +1,5 @@
-// ambit run FLEET: every input of the workflow becomes a session; at the end a table of what came of it.
-
-#include <sys/resource.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <chrono>
-#include <csignal>
-#include <cstdio>
-#include <fstream>
+// ambit run FLEET: every input of the workflow becomes a session; at the end a table of what came
+// of it.
 
 #include "app/assembly.h"
 #include "app/command.h"
@@ -16,6 +8,15 @@
 #include "io/file.h"
 #include "io/signals.h"
 #include "io/uuid.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+#include <unistd.h>
 
 namespace ambit::app {
 namespace {
@@ -28,7 +29,8 @@ std::int64_t memory_of_process(const char* field) {
   std::ifstream status("/proc/self/status");
   std::string line;
   while (std::getline(status, line)) {
-    if (line.starts_with(field)) return std::stoll(line.substr(std::string_view(field).size() + 1)) * 1024;
+    if (line.starts_with(field))
+      return std::stoll(line.substr(std::string_view(field).size() + 1)) * 1024;
   }
   return 0;
 }
@@ -69,11 +71,12 @@ void show_progress(const agents::FleetRun& run, const Session& session, double s
   if (session.quiet) return;
   const agents::RunProgress now = run.progress();
   const double rate = seconds > 0 ? static_cast<double>(now.output_tokens) / seconds : 0;
-  std::fprintf(stderr, "%s%s of %s sessions, %s live, %s turns, %s tool calls, %s tokens (%s/s), %s s%s",
-               session.live ? "\r\x1b[K" : "", count(now.ended).c_str(), count(now.sessions).c_str(),
-               count(now.live).c_str(), count(now.turns).c_str(), count(now.tool_calls).c_str(),
-               count(now.output_tokens).c_str(), fixed(rate, 0).c_str(), fixed(seconds, 1).c_str(),
-               session.live && !last ? "" : "\n");
+  std::fprintf(
+      stderr, "%s%s of %s sessions, %s live, %s turns, %s tool calls, %s tokens (%s/s), %s s%s",
+      session.live ? "\r\x1b[K" : "", count(now.ended).c_str(), count(now.sessions).c_str(),
+      count(now.live).c_str(), count(now.turns).c_str(), count(now.tool_calls).c_str(),
+      count(now.output_tokens).c_str(), fixed(rate, 0).c_str(), fixed(seconds, 1).c_str(),
+      session.live && !last ? "" : "\n");
 }
 
 Task<void> watch_progress(const agents::FleetRun& run, Session& session, Instant start) {
@@ -81,7 +84,8 @@ Task<void> watch_progress(const agents::FleetRun& run, Session& session, Instant
   while (true) {
     co_await delay(period);
     session.live_peak = std::max(session.live_peak, run.progress().live);
-    show_progress(run, session, std::chrono::duration<double>(Loop::current().now() - start).count(), false);
+    show_progress(run, session,
+                  std::chrono::duration<double>(Loop::current().now() - start).count(), false);
   }
 }
 
@@ -89,22 +93,27 @@ Task<void> run_all(agents::FleetRun& run, std::vector<agents::Input> inputs, Ses
   session.result = co_await run.run(std::move(inputs));
 }
 
-Task<void> watch_signals(io::Signals& signals, Session& session) { session.signal = co_await signals.next(); }
+Task<void> watch_signals(io::Signals& signals, Session& session) {
+  session.signal = co_await signals.next();
+}
 
 std::string session_json(const agents::FleetSession& session) {
   const agents::SessionState& state = session.state;
-  std::string out = "{\"session\":" + json_text(session.id) + ",\"agent\":" + json_text(state.agent) +
-                    ",\"state\":" + json_text(to_string(state.end)) + ",\"answer\":" + json_text(state.answer) +
-                    ",\"error\":" + json_text(state.error) + ",\"turns\":" + std::to_string(state.turns) +
-                    ",\"inputTokens\":" + std::to_string(state.usage.input_tokens) +
-                    ",\"cachedTokens\":" + std::to_string(state.usage.cached_tokens) +
-                    ",\"outputTokens\":" + std::to_string(state.usage.output_tokens) + ",\"calls\":[";
+  std::string out =
+      "{\"session\":" + json_text(session.id) + ",\"agent\":" + json_text(state.agent) +
+      ",\"state\":" + json_text(to_string(state.end)) + ",\"answer\":" + json_text(state.answer) +
+      ",\"error\":" + json_text(state.error) + ",\"turns\":" + std::to_string(state.turns) +
+      ",\"inputTokens\":" + std::to_string(state.usage.input_tokens) +
+      ",\"cachedTokens\":" + std::to_string(state.usage.cached_tokens) +
+      ",\"outputTokens\":" + std::to_string(state.usage.output_tokens) + ",\"calls\":[";
   for (std::size_t i = 0; i < state.calls.size(); ++i) {
     const agents::CallRecord& call = state.calls[i];
     out += (i > 0 ? "," : "") + std::string("{\"tool\":") + json_text(call.call.name) +
-           ",\"arguments\":" + call.call.arguments + ",\"verdict\":" + json_text(to_string(call.verdict)) +
+           ",\"arguments\":" + call.call.arguments +
+           ",\"verdict\":" + json_text(to_string(call.verdict)) +
            ",\"reason\":" + json_text(call.reason) + ",\"policies\":[";
-    for (std::size_t k = 0; k < call.policies.size(); ++k) out += (k > 0 ? "," : "") + json_text(call.policies[k]);
+    for (std::size_t k = 0; k < call.policies.size(); ++k)
+      out += (k > 0 ? "," : "") + json_text(call.policies[k]);
     out += "],\"outcome\":" + json_text(call.outcome ? to_string(*call.outcome) : "none") +
            ",\"detail\":" + json_text(call.detail) + "}";
   }
@@ -124,16 +133,20 @@ Totals totals_of(const agents::FleetRun& run, const Session& session) {
   totals.seconds = session.seconds;
   totals.memory_peak = memory_of_process("VmHWM");
   const std::int64_t live = std::max<std::int64_t>(session.live_peak, 1);
-  totals.memory_per_agent = std::max<std::int64_t>(0, totals.memory_peak - session.memory_before) / live;
+  totals.memory_per_agent =
+      std::max<std::int64_t>(0, totals.memory_peak - session.memory_before) / live;
   return totals;
 }
 
-std::uint64_t records_of(Assembly& assembly) { return assembly.journal().reader().size().value_or(0); }
+std::uint64_t records_of(Assembly& assembly) {
+  return assembly.journal().reader().size().value_or(0);
+}
 
 void print_json(const agents::FleetRun& run, const Session& session, Assembly& assembly) {
   const Totals totals = totals_of(run, session);
   const agents::RunProgress& sum = totals.progress;
-  print("{\"run\":" + json_text(session.options.run) + ",\"fleet\":" + json_text(assembly.fleet().name) +
+  print("{\"run\":" + json_text(session.options.run) +
+        ",\"fleet\":" + json_text(assembly.fleet().name) +
         ",\"seed\":" + std::to_string(session.options.seed) + ",\"sessions\":[");
   bool first = true;
   for (const auto& item : run.sessions()) {
@@ -148,9 +161,10 @@ void print_json(const agents::FleetRun& run, const Session& session, Assembly& a
     return fixed(totals.seconds > 0 ? static_cast<double>(number) / totals.seconds : 0, 1);
   };
   print("\n],\"states\":{" + ends + "},\"totals\":{\"sessions\":" + std::to_string(sum.sessions) +
-        ",\"livePeak\":" + std::to_string(session.live_peak) + ",\"seconds\":" + fixed(totals.seconds, 3) +
-        ",\"turns\":" + std::to_string(sum.turns) + ",\"turnsPerSecond\":" + rate(sum.turns) +
-        ",\"toolCalls\":" + std::to_string(sum.tool_calls) + ",\"inputTokens\":" + std::to_string(sum.input_tokens) +
+        ",\"livePeak\":" + std::to_string(session.live_peak) +
+        ",\"seconds\":" + fixed(totals.seconds, 3) + ",\"turns\":" + std::to_string(sum.turns) +
+        ",\"turnsPerSecond\":" + rate(sum.turns) + ",\"toolCalls\":" +
+        std::to_string(sum.tool_calls) + ",\"inputTokens\":" + std::to_string(sum.input_tokens) +
         ",\"cachedTokens\":" + std::to_string(sum.cached_tokens) +
         ",\"outputTokens\":" + std::to_string(sum.output_tokens) +
         ",\"outputTokensPerSecond\":" + rate(sum.output_tokens) +
@@ -158,8 +172,8 @@ void print_json(const agents::FleetRun& run, const Session& session, Assembly& a
         ",\"memoryPeakBytes\":" + std::to_string(totals.memory_peak) +
         ",\"memoryPerAgentBytes\":" + std::to_string(totals.memory_per_agent) +
         "},\"record\":{\"path\":" + json_text(assembly.journal_path()) +
-        ",\"size\":" + std::to_string(records_of(assembly)) + "},\"work\":" + json_text(assembly.work_path()) +
-        "}\n");
+        ",\"size\":" + std::to_string(records_of(assembly)) +
+        "},\"work\":" + json_text(assembly.work_path()) + "}\n");
 }
 
 std::string cut(const std::string& text, std::size_t width) {
@@ -183,20 +197,25 @@ void print_tables(const agents::FleetRun& run) {
     const agents::SessionState& state = item->state;
     print(padded(item->id, 14) + padded(std::string(to_string(state.end)), 11) +
           padded(std::to_string(state.calls.size()), 7) +
-          cut(state.error.empty() ? state.answer.substr(state.answer.rfind('\n') + 1) : state.error, 100) + "\n");
+          cut(state.error.empty() ? state.answer.substr(state.answer.rfind('\n') + 1) : state.error,
+              100) +
+          "\n");
   }
-  if (row > rows_max) print("... and " + count(static_cast<std::int64_t>(row - rows_max)) + " more (see --json)\n");
+  if (row > rows_max)
+    print("... and " + count(static_cast<std::int64_t>(row - rows_max)) + " more (see --json)\n");
   row = 0;
   for (const auto& item : run.sessions()) {
     for (const agents::CallRecord& call : item->state.calls) {
       if (call.verdict == agents::Verdict::allow) continue;
       if (row++ == 0) print("\nNot allowed:\n");
       if (row > rows_max) continue;
-      print(padded(item->id, 14) + padded(std::string(to_string(call.verdict)), 10) + call.call.name + " " +
-            cut(call.call.arguments, 70) + "\n" + std::string(24, ' ') + call.reason + "\n");
+      print(padded(item->id, 14) + padded(std::string(to_string(call.verdict)), 10) +
+            call.call.name + " " + cut(call.call.arguments, 70) + "\n" + std::string(24, ' ') +
+            call.reason + "\n");
     }
   }
-  if (row > rows_max) print("... and " + count(static_cast<std::int64_t>(row - rows_max)) + " more (see --json)\n");
+  if (row > rows_max)
+    print("... and " + count(static_cast<std::int64_t>(row - rows_max)) + " more (see --json)\n");
 }
 
 void print_summary(const agents::FleetRun& run, const Session& session, Assembly& assembly) {
@@ -207,16 +226,19 @@ void print_summary(const agents::FleetRun& run, const Session& session, Assembly
     ends += (ends.empty() ? "" : ", ") + count(number) + " " + std::string(to_string(end));
   }
   const double seconds = std::max(totals.seconds, 1e-9);
-  print("\n" + count(sum.sessions) + " sessions in " + fixed(totals.seconds, 1) + " s: " + ends + ".\n");
-  print(count(sum.turns) + " turns (" + fixed(static_cast<double>(sum.turns) / seconds, 0) + "/s), " +
-        count(sum.tool_calls) + " tool calls, " + count(sum.output_tokens) + " tokens decoded (" +
-        fixed(static_cast<double>(sum.output_tokens) / seconds, 0) + "/s), " +
+  print("\n" + count(sum.sessions) + " sessions in " + fixed(totals.seconds, 1) + " s: " + ends +
+        ".\n");
+  print(count(sum.turns) + " turns (" + fixed(static_cast<double>(sum.turns) / seconds, 0) +
+        "/s), " + count(sum.tool_calls) + " tool calls, " + count(sum.output_tokens) +
+        " tokens decoded (" + fixed(static_cast<double>(sum.output_tokens) / seconds, 0) + "/s), " +
         count(sum.input_tokens - sum.cached_tokens) + " read, " + count(sum.cached_tokens) +
         " found in the cache.\nMemory: " + count(totals.memory_peak >> 10) + " KiB at the peak, " +
-        count(totals.memory_per_agent >> 10) + " KiB for each of " + count(session.live_peak) + " live agents.\n");
+        count(totals.memory_per_agent >> 10) + " KiB for each of " + count(session.live_peak) +
+        " live agents.\n");
   print("Record: " + count(static_cast<std::int64_t>(records_of(assembly))) + " records in " +
-        assembly.journal_path() + "\nWork:   " + assembly.work_path() + "\n\nNext: ambit audit verify --state " +
-        session.assembly.state + "\n      ambit audit list --state " + session.assembly.state + " --run " +
+        assembly.journal_path() + "\nWork:   " + assembly.work_path() +
+        "\n\nNext: ambit audit verify --state " + session.assembly.state +
+        "\n      ambit audit list --state " + session.assembly.state + " --run " +
         session.options.run + "\n");
 }
 
@@ -227,8 +249,10 @@ Result<void> write_transcripts(const agents::FleetRun& run, const std::string& p
 }
 
 Result<std::vector<agents::Input>> inputs_of(const agents::Fleet& fleet) {
-  if (fleet.workflow.inputs.empty()) return std::vector<agents::Input>{{"main", fleet.workflow.prompt, ""}};
-  return agents::read_inputs(fleet.workflow, TRY(io::read_file(fleet.workflow.inputs, inputs_bytes_max)));
+  if (fleet.workflow.inputs.empty())
+    return std::vector<agents::Input>{{"main", fleet.workflow.prompt, ""}};
+  return agents::read_inputs(fleet.workflow,
+                             TRY(io::read_file(fleet.workflow.inputs, inputs_bytes_max)));
 }
 
 // Seals the record: what was appended is on disk already, whatever becomes of this.
@@ -315,14 +339,16 @@ int run(const Options& options, const Context& context) {
   session.assembly.batch_max = *batch;
   session.assembly.threads = *threads;
   const auto user = context.environment.find("USER");
-  session.options.principal = options.text("principal", user != context.environment.end() ? user->second : "unknown");
+  session.options.principal =
+      options.text("principal", user != context.environment.end() ? user->second : "unknown");
   auto file = load_fleet(context, session.fleet_file);
   if (!file) return fail(file.error());
   if (!file->problems.empty()) {
     return fail(problem_line(session.fleet_file, file->problems.front()) +
-                (file->problems.size() > 1 ? " (and " + std::to_string(file->problems.size() - 1) +
-                                                 " more: ambit fleet check " + session.fleet_file + ")"
-                                           : ""));
+                (file->problems.size() > 1
+                     ? " (and " + std::to_string(file->problems.size() - 1) +
+                           " more: ambit fleet check " + session.fleet_file + ")"
+                     : ""));
   }
   auto code = run_fleet(std::move(session), std::move(file->fleet));
   return code ? *code : fail(code.error());
@@ -331,23 +357,25 @@ int run(const Options& options, const Context& context) {
 }  // namespace
 
 Command run_command() {
-  return {"run",
-          "FLEET",
-          "run a fleet: one session for every input, until all have ended",
-          {{"seed", "N", "seed of the sampling (default 0)"},
-           {"repeat", "N", "run every input N times (default 1)"},
-           {"max-batch", "N", "at most N sessions in one forward pass (default 64); changes no token"},
-           {"threads", "N", "threads of the engine (default: all processors); changes no token"},
-           {"state", "DIR", "where journal and work directories are kept (default .ambit)"},
-           {"transcripts", "FILE", "write every conversation as JSON Lines, the same bytes for the same seed"},
-           {"resume", "RUN", "go on with a run that was cut off"},
-           {"principal", "NAME", "who is answerable (default: $USER)"},
-           {"no-grammar", "", "let the model write calls freely"},
-           {"quiet", "", "no progress"},
-           {"json", "", "print the result as JSON"}},
-          1,
-          1,
-          run};
+  return {
+      "run",
+      "FLEET",
+      "run a fleet: one session for every input, until all have ended",
+      {{"seed", "N", "seed of the sampling (default 0)"},
+       {"repeat", "N", "run every input N times (default 1)"},
+       {"max-batch", "N", "at most N sessions in one forward pass (default 64); changes no token"},
+       {"threads", "N", "threads of the engine (default: all processors); changes no token"},
+       {"state", "DIR", "where journal and work directories are kept (default .ambit)"},
+       {"transcripts", "FILE",
+        "write every conversation as JSON Lines, the same bytes for the same seed"},
+       {"resume", "RUN", "go on with a run that was cut off"},
+       {"principal", "NAME", "who is answerable (default: $USER)"},
+       {"no-grammar", "", "let the model write calls freely"},
+       {"quiet", "", "no progress"},
+       {"json", "", "print the result as JSON"}},
+      1,
+      1,
+      run};
 }
 
 }  // namespace ambit::app

@@ -140,7 +140,7 @@ struct Policy {
 struct Limits {
   std::size_t text_bytes_max = 8U << 20;
   std::size_t policies_max = 200'000;
-  std::uint16_t depth_max = 200;     // of nested expressions
+  std::uint16_t depth_max = 100;     // of nested expressions
   std::size_t annotations_max = 64;  // of one policy
   // Refuses extension calls with a wrong number of arguments when they are read. The language
   // itself lets them fail only when they are evaluated; false keeps to that.

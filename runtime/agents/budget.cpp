@@ -25,23 +25,26 @@ Ledger::Ledger(std::string owner, Limits limits, Instant started, Ledger* parent
     : owner_(std::move(owner)), limits_(limits), started_(started), parent_(parent) {}
 
 Result<void> Ledger::check(const Cost& cost, Instant now) const {
-  auto over = [&](std::int64_t limit, std::int64_t used, std::int64_t wanted, const char* name) -> Result<void> {
+  auto over = [&](std::int64_t limit, std::int64_t used, std::int64_t wanted,
+                  const char* name) -> Result<void> {
     if (limit < 0 || wanted == 0 || used + wanted <= limit) return {};
-    return Err(Code::exhausted, "the limit " + std::string(name) + " = " + std::to_string(limit) + " of " + owner_ +
-                                    " is used up");
+    return Err(Code::exhausted, "the limit " + std::string(name) + " = " + std::to_string(limit) +
+                                    " of " + owner_ + " is used up");
   };
   TRY(over(limits_.turns, spent_.turns + reserved_.turns, cost.turns, "maxTurns"));
-  TRY(over(limits_.tool_calls, spent_.tool_calls + reserved_.tool_calls, cost.tool_calls, "maxToolCalls"));
+  TRY(over(limits_.tool_calls, spent_.tool_calls + reserved_.tool_calls, cost.tool_calls,
+           "maxToolCalls"));
   TRY(over(limits_.tokens, spent_.tokens + reserved_.tokens, cost.tokens, "maxTokens"));
   if (limits_.wall_ms >= 0 && elapsed_ms(started_, now) >= limits_.wall_ms) {
-    return Err(Code::exhausted,
-               "the limit maxWallTime = " + std::to_string(limits_.wall_ms) + " ms of " + owner_ + " is used up");
+    return Err(Code::exhausted, "the limit maxWallTime = " + std::to_string(limits_.wall_ms) +
+                                    " ms of " + owner_ + " is used up");
   }
   return {};
 }
 
 Result<void> Ledger::reserve(const Cost& cost, Instant now) {
-  for (const Ledger* ledger = this; ledger != nullptr; ledger = ledger->parent_) TRY(ledger->check(cost, now));
+  for (const Ledger* ledger = this; ledger != nullptr; ledger = ledger->parent_)
+    TRY(ledger->check(cost, now));
   for (Ledger* ledger = this; ledger != nullptr; ledger = ledger->parent_) {
     ledger->reserved_.turns += cost.turns;
     ledger->reserved_.tool_calls += cost.tool_calls;
@@ -71,10 +74,13 @@ Budget Ledger::left(Instant now) const {
   Budget budget{-1, -1, -1, -1};
   for (const Ledger* ledger = this; ledger != nullptr; ledger = ledger->parent_) {
     const Limits& limits = ledger->limits_;
-    budget.turns = least(budget.turns, room(limits.turns, ledger->spent_.turns + ledger->reserved_.turns));
+    budget.turns =
+        least(budget.turns, room(limits.turns, ledger->spent_.turns + ledger->reserved_.turns));
     budget.tool_calls =
-        least(budget.tool_calls, room(limits.tool_calls, ledger->spent_.tool_calls + ledger->reserved_.tool_calls));
-    budget.tokens = least(budget.tokens, room(limits.tokens, ledger->spent_.tokens + ledger->reserved_.tokens));
+        least(budget.tool_calls,
+              room(limits.tool_calls, ledger->spent_.tool_calls + ledger->reserved_.tool_calls));
+    budget.tokens =
+        least(budget.tokens, room(limits.tokens, ledger->spent_.tokens + ledger->reserved_.tokens));
     budget.wall_ms = least(budget.wall_ms, room(limits.wall_ms, elapsed_ms(ledger->started_, now)));
   }
   return budget;

@@ -1,16 +1,16 @@
 #pragma once
 
-// Ledger: what a session, and above it a run, may still spend. Reserve before an action, settle after it:
-// calls that run side by side cannot overrun a limit together, since each holds its reservation. Pure:
-// the time is told.
-
-#include <cstdint>
-#include <string>
+// Ledger: what a session, and above it a run, may still spend. Reserve before an action, settle
+// after it: calls that run side by side cannot overrun a limit together, since each holds its
+// reservation. Pure: the time is told.
 
 #include "agents/fleet.h"
 #include "agents/ports.h"
 #include "async/loop.h"
 #include "async/result.h"
+
+#include <cstdint>
+#include <string>
 
 namespace ambit::agents {
 
@@ -23,8 +23,8 @@ struct Cost {
 
 class Ledger {
  public:
-  // `owner` names the ledger in errors: "session INC-7". A negative limit is no limit. `parent` (may be
-  // null) must outlive this ledger.
+  // `owner` names the ledger in errors: "session INC-7". A negative limit is no limit. `parent`
+  // (may be null) must outlive this ledger.
   Ledger(std::string owner, Limits limits, Instant started, Ledger* parent);
 
   // All of `cost`, here and in every parent, or nothing and Code::exhausted naming the limit.

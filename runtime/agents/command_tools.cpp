@@ -1,15 +1,17 @@
 #include "agents/command_tools.h"
 
-#include <algorithm>
-
 #include <nlohmann/json.hpp>
+
+#include <algorithm>
 
 namespace ambit::agents {
 namespace {
 
 using json = nlohmann::ordered_json;
 
-std::string as_text(const json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+std::string as_text(const json& value) {
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
 
 // What the model reads of a call that ended.
 Outcome to_outcome(JailOutcome ended) {
@@ -43,8 +45,8 @@ Task<Result<std::vector<ToolSpec>>> CommandTools::list() {
   co_return specs;
 }
 
-Result<JailCall> jail_call(const Fleet& fleet, const CommandToolSpec& tool, const std::string& arguments,
-                           const std::string& work_directory) {
+Result<JailCall> jail_call(const Fleet& fleet, const CommandToolSpec& tool,
+                           const std::string& arguments, const std::string& work_directory) {
   const json given = json::parse(arguments, nullptr, false);
   if (!given.is_object()) return Err(Code::invalid, "the arguments are not a JSON object");
   const json schema = json::parse(tool.spec.input_schema, nullptr, false);
@@ -54,7 +56,8 @@ Result<JailCall> jail_call(const Fleet& fleet, const CommandToolSpec& tool, cons
     if (name == "arguments") return arguments;
     const std::string key(name);
     if (const auto at = given.find(key); at != given.end()) return as_text(*at);
-    if (schema.is_object() && schema.contains("properties") && schema["properties"].contains(key)) return "";
+    if (schema.is_object() && schema.contains("properties") && schema["properties"].contains(key))
+      return "";
     return std::nullopt;
   };
   JailCall call;
@@ -66,7 +69,8 @@ Result<JailCall> jail_call(const Fleet& fleet, const CommandToolSpec& tool, cons
   for (const std::string& part : tool.command) call.command.push_back(TRY(expand(part, value)));
   call.input = TRY(expand(tool.input, value));
   for (const std::string& part : call.command) {
-    if (part.find('\0') != std::string::npos) return Err(Code::invalid, "an argument holds a NUL byte");
+    if (part.find('\0') != std::string::npos)
+      return Err(Code::invalid, "an argument holds a NUL byte");
   }
   const auto& writes = call.profile.write_paths;
   const auto& reads = call.profile.read_paths;
@@ -76,8 +80,9 @@ Result<JailCall> jail_call(const Fleet& fleet, const CommandToolSpec& tool, cons
 
 Task<Outcome> CommandTools::call(std::string session, ToolCall call) {
   Outcome outcome;
-  const auto at = std::find_if(fleet_.tools.begin(), fleet_.tools.end(),
-                               [&](const CommandToolSpec& tool) { return tool.spec.name == call.name; });
+  const auto at =
+      std::find_if(fleet_.tools.begin(), fleet_.tools.end(),
+                   [&](const CommandToolSpec& tool) { return tool.spec.name == call.name; });
   if (at == fleet_.tools.end()) {
     outcome.kind = OutcomeKind::refused;
     outcome.content = "error: there is no tool \"" + call.name + "\"";
@@ -87,7 +92,8 @@ Task<Outcome> CommandTools::call(std::string session, ToolCall call) {
   Result<JailCall> jailed = directory ? jail_call(fleet_, *at, call.arguments, *directory)
                                       : Result<JailCall>(Err(std::move(directory).error()));
   if (!jailed) {
-    outcome.kind = jailed.error().code == Code::invalid ? OutcomeKind::bad_arguments : OutcomeKind::refused;
+    outcome.kind =
+        jailed.error().code == Code::invalid ? OutcomeKind::bad_arguments : OutcomeKind::refused;
     outcome.detail = jailed.error().message;
     outcome.content = "error: " + outcome.detail;
     co_return outcome;

@@ -1,15 +1,15 @@
 #pragma once
 
-// The command tools of a fleet file as a Toolbox: a call's arguments are put into the command line and the
-// standard input, and the Runner does the rest in a jail. No shell is involved: one placeholder, one
-// argument, whatever bytes it holds.
+// The command tools of a fleet file as a Toolbox: a call's arguments are put into the command line
+// and the standard input, and the Runner does the rest in a jail. No shell is involved: one
+// placeholder, one argument, whatever bytes it holds.
+
+#include "agents/fleet.h"
+#include "agents/ports.h"
 
 #include <functional>
 #include <string>
 #include <vector>
-
-#include "agents/fleet.h"
-#include "agents/ports.h"
 
 namespace ambit::agents {
 
@@ -30,9 +30,9 @@ class CommandTools final : public Toolbox {
   WorkDirectory work_directory_;
 };
 
-// The jail call that a tool call becomes. Errors: arguments that are no object, a placeholder whose argument
-// is missing, a NUL byte. Arguments left out that the schema does not require become "".
-Result<JailCall> jail_call(const Fleet& fleet, const CommandToolSpec& tool, const std::string& arguments,
-                           const std::string& work_directory);
+// The jail call that a tool call becomes. Errors: arguments that are no object, a placeholder whose
+// argument is missing, a NUL byte. Arguments left out that the schema does not require become "".
+Result<JailCall> jail_call(const Fleet& fleet, const CommandToolSpec& tool,
+                           const std::string& arguments, const std::string& work_directory);
 
 }  // namespace ambit::agents

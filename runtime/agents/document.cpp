@@ -35,7 +35,8 @@ class Parser {
 
   Result<Node> parse() {
     if (text_.size() > text_bytes_max) {
-      return Err(Code::invalid, "the file is larger than " + std::to_string(text_bytes_max >> 20) + " MiB");
+      return Err(Code::invalid,
+                 "the file is larger than " + std::to_string(text_bytes_max >> 20) + " MiB");
     }
     if (text_.starts_with("\xEF\xBB\xBF")) at_ = 3;
     TRY(skip());
@@ -46,7 +47,9 @@ class Parser {
   }
 
  private:
-  tl::unexpected<Error> fail(const std::string& what) const { return fail_at(line_, column(), what); }
+  tl::unexpected<Error> fail(const std::string& what) const {
+    return fail_at(line_, column(), what);
+  }
   static tl::unexpected<Error> fail_at(int line, int column, const std::string& what) {
     return Err(Code::invalid,
                "line " + std::to_string(line) + ", column " + std::to_string(column) + ": " + what);
@@ -62,8 +65,9 @@ class Parser {
       return hex;
     }
     std::size_t end = at_ + 1;
-    while (end < text_.size() && end - at_ < 12 && (std::isalnum(static_cast<unsigned char>(text_[end])) != 0 ||
-                                                    (text_[end] & 0x80) != 0)) {
+    while (
+        end < text_.size() && end - at_ < 12 &&
+        (std::isalnum(static_cast<unsigned char>(text_[end])) != 0 || (text_[end] & 0x80) != 0)) {
       ++end;
     }
     return "'" + std::string(text_.substr(at_, end - at_)) + "'";
@@ -91,7 +95,8 @@ class Parser {
         while (at_ < text_.size() && text_.substr(at_, 2) != "*/") {
           if (text_[at_++] == '\n') newline();
         }
-        if (at_ >= text_.size()) return fail_at(line, start, "this comment is never closed: add */");
+        if (at_ >= text_.size())
+          return fail_at(line, start, "this comment is never closed: add */");
         at_ += 2;
       } else {
         break;
@@ -101,7 +106,8 @@ class Parser {
   }
 
   Result<Node> value(int depth) {
-    if (depth > depth_max) return fail("nested deeper than " + std::to_string(depth_max) + " levels");
+    if (depth > depth_max)
+      return fail("nested deeper than " + std::to_string(depth_max) + " levels");
     Node node;
     node.line = line_;
     node.column = column();
@@ -129,7 +135,8 @@ class Parser {
   bool word(std::string_view text) {
     if (!text_.substr(at_).starts_with(text)) return false;
     const std::size_t after = at_ + text.size();
-    if (after < text_.size() && std::isalnum(static_cast<unsigned char>(text_[after])) != 0) return false;
+    if (after < text_.size() && std::isalnum(static_cast<unsigned char>(text_[after])) != 0)
+      return false;
     at_ = after;
     return true;
   }
@@ -151,13 +158,15 @@ class Parser {
       member.key = TRY(string());
       if (const Node* first = node.find(member.key)) {
         return fail_at(member.line, member.column,
-                       "the key \"" + member.key + "\" is there already, in line " + std::to_string(first->line));
+                       "the key \"" + member.key + "\" is there already, in line " +
+                           std::to_string(first->line));
       }
       if (node.members.size() >= members_max) {
         return fail("an object of more than " + std::to_string(members_max) + " keys");
       }
       TRY(skip());
-      if (peek() != ':') return fail("expected ':' after the key \"" + member.key + "\" but found " + found());
+      if (peek() != ':')
+        return fail("expected ':' after the key \"" + member.key + "\" but found " + found());
       ++at_;
       TRY(skip());
       member.value = TRY(value(depth + 1));
@@ -204,7 +213,8 @@ class Parser {
       }
       const char c = text_[at_];
       if (c == '"') break;
-      if (static_cast<unsigned char>(c) < 0x20) return fail("a control character in a string: write it as an escape");
+      if (static_cast<unsigned char>(c) < 0x20)
+        return fail("a control character in a string: write it as an escape");
       if (c == '\\') {
         TRY(escape(out));
       } else {
@@ -219,16 +229,34 @@ class Parser {
   Result<void> escape(std::string& out) {
     const char kind = at_ + 1 < text_.size() ? text_[at_ + 1] : '\0';
     switch (kind) {
-      case '"': out += '"'; break;
-      case '\\': out += '\\'; break;
-      case '/': out += '/'; break;
-      case 'b': out += '\b'; break;
-      case 'f': out += '\f'; break;
-      case 'n': out += '\n'; break;
-      case 'r': out += '\r'; break;
-      case 't': out += '\t'; break;
-      case 'u': return unicode_escape(out);
-      default: return fail("an unknown escape in a string: use \\\\ for a backslash");
+      case '"':
+        out += '"';
+        break;
+      case '\\':
+        out += '\\';
+        break;
+      case '/':
+        out += '/';
+        break;
+      case 'b':
+        out += '\b';
+        break;
+      case 'f':
+        out += '\f';
+        break;
+      case 'n':
+        out += '\n';
+        break;
+      case 'r':
+        out += '\r';
+        break;
+      case 't':
+        out += '\t';
+        break;
+      case 'u':
+        return unicode_escape(out);
+      default:
+        return fail("an unknown escape in a string: use \\\\ for a backslash");
     }
     at_ += 2;
     return {};
@@ -237,7 +265,8 @@ class Parser {
   Result<std::uint32_t> hex4() {
     std::uint32_t code = 0;
     const std::string_view digits = text_.substr(at_ + 2, 4);
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), code, 16);
+    const auto [end, error] =
+        std::from_chars(digits.data(), digits.data() + digits.size(), code, 16);
     if (digits.size() != 4 || error != std::errc() || end != digits.data() + 4) {
       return fail("\\u needs four hexadecimal digits");
     }
@@ -293,7 +322,8 @@ class Parser {
       return {};
     }
     node.kind = Node::Kind::number;
-    if (std::from_chars(first, last, node.number).ec != std::errc() || !std::isfinite(node.number)) {
+    if (std::from_chars(first, last, node.number).ec != std::errc() ||
+        !std::isfinite(node.number)) {
       return fail("the number " + node.string + " is out of range");
     }
     return {};
@@ -307,11 +337,19 @@ class Parser {
 
 void write(const Node& node, std::string& out) {
   switch (node.kind) {
-    case Node::Kind::null: out += "null"; break;
-    case Node::Kind::boolean: out += node.boolean ? "true" : "false"; break;
+    case Node::Kind::null:
+      out += "null";
+      break;
+    case Node::Kind::boolean:
+      out += node.boolean ? "true" : "false";
+      break;
     case Node::Kind::integer:
-    case Node::Kind::number: out += node.string; break;
-    case Node::Kind::string: out += json_quoted(node.string); break;
+    case Node::Kind::number:
+      out += node.string;
+      break;
+    case Node::Kind::string:
+      out += json_quoted(node.string);
+      break;
     case Node::Kind::array: {
       out += '[';
       for (std::size_t i = 0; i < node.items.size(); ++i) {
@@ -339,13 +377,20 @@ void write(const Node& node, std::string& out) {
 
 std::string_view to_string(Node::Kind kind) {
   switch (kind) {
-    case Node::Kind::null: return "null";
-    case Node::Kind::boolean: return "a boolean";
-    case Node::Kind::integer: return "an integer";
-    case Node::Kind::number: return "a number";
-    case Node::Kind::string: return "a string";
-    case Node::Kind::array: return "an array";
-    case Node::Kind::object: return "an object";
+    case Node::Kind::null:
+      return "null";
+    case Node::Kind::boolean:
+      return "a boolean";
+    case Node::Kind::integer:
+      return "an integer";
+    case Node::Kind::number:
+      return "a number";
+    case Node::Kind::string:
+      return "a string";
+    case Node::Kind::array:
+      return "an array";
+    case Node::Kind::object:
+      return "an object";
   }
   return "nothing";
 }
@@ -363,7 +408,9 @@ std::string Node::to_json() const {
   return out;
 }
 
-Result<Node> parse_document(std::string_view text) { return Parser(text).parse(); }
+Result<Node> parse_document(std::string_view text) {
+  return Parser(text).parse();
+}
 
 std::string json_quoted(std::string_view text) {
   std::string out = "\"";

@@ -1,16 +1,17 @@
 #pragma once
 
-// A JSON text with comments, read into nodes that know their place, so that a mistake can be shown with
-// path, line and column. Strict otherwise: RFC 8259, no duplicate keys, no trailing commas; bounded in size
-// and depth. For the files that people write (fleet files); messages on the wire use nlohmann::json.
+// A JSON text with comments, read into nodes that know their place, so that a mistake can be shown
+// with path, line and column. Strict otherwise: RFC 8259, no duplicate keys, no trailing commas;
+// bounded in size and depth. For the files that people write (fleet files); messages on the wire
+// use nlohmann::json.
+
+#include "async/result.h"
 
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include "async/result.h"
 
 namespace ambit::agents {
 
@@ -22,7 +23,7 @@ struct Node {
   bool boolean = false;
   std::int64_t integer = 0;  // kind integer; also the value of `number` when it is one
   double number = 0;
-  std::string string;        // kind string; the literal of integer and number
+  std::string string;  // kind string; the literal of integer and number
   std::vector<Node> items;
   std::vector<Member> members;  // in file order
   int line = 1;

@@ -25,7 +25,8 @@ class Reader {
   Reader(std::vector<Problem>& problems, const Node& node, std::string path)
       : problems_(problems), node_(node), path_(std::move(path)) {
     if (node.kind != Node::Kind::object) {
-      report(node, path_, "expected an object but found " + std::string(agents::to_string(node.kind)));
+      report(node, path_,
+             "expected an object but found " + std::string(agents::to_string(node.kind)));
     }
   }
 
@@ -45,8 +46,9 @@ class Reader {
   const Node* get(const std::string& key, Node::Kind kind) {
     const Node* found = get(key);
     if (found == nullptr || found->kind == kind) return found;
-    report(*found, at(key), "expected " + std::string(agents::to_string(kind)) + " but found " +
-                                std::string(agents::to_string(found->kind)));
+    report(*found, at(key),
+           "expected " + std::string(agents::to_string(kind)) + " but found " +
+               std::string(agents::to_string(found->kind)));
     return nullptr;
   }
   void require(const std::string& key) {
@@ -63,11 +65,13 @@ class Reader {
     const Node* found = get(key, Node::Kind::boolean);
     return found != nullptr ? found->boolean : fallback;
   }
-  std::int64_t integer(const std::string& key, std::int64_t fallback, std::int64_t least, std::int64_t most) {
+  std::int64_t integer(const std::string& key, std::int64_t fallback, std::int64_t least,
+                       std::int64_t most) {
     const Node* found = get(key, Node::Kind::integer);
     if (found == nullptr) return fallback;
     if (found->integer < least || found->integer > most) {
-      report(*found, at(key), "must lie between " + std::to_string(least) + " and " + std::to_string(most));
+      report(*found, at(key),
+             "must lie between " + std::to_string(least) + " and " + std::to_string(most));
       return fallback;
     }
     return found->integer;
@@ -76,7 +80,8 @@ class Reader {
     const Node* found = get(key);
     if (found == nullptr) return fallback;
     if (found->kind != Node::Kind::integer && found->kind != Node::Kind::number) {
-      report(*found, at(key), "expected a number but found " + std::string(agents::to_string(found->kind)));
+      report(*found, at(key),
+             "expected a number but found " + std::string(agents::to_string(found->kind)));
       return fallback;
     }
     if (found->number < least || found->number > most) {
@@ -87,8 +92,10 @@ class Reader {
     }
     return found->number;
   }
-  // "200ms", "5s", "2m", "1h", as milliseconds; or "64KiB", "16MiB", "1GiB" (or a plain integer), as bytes.
-  std::int64_t quantity(const std::string& key, std::int64_t fallback, bool is_time, std::int64_t most) {
+  // "200ms", "5s", "2m", "1h", as milliseconds; or "64KiB", "16MiB", "1GiB" (or a plain integer),
+  // as bytes.
+  std::int64_t quantity(const std::string& key, std::int64_t fallback, bool is_time,
+                        std::int64_t most) {
     const Node* found = get(key);
     if (found == nullptr) return fallback;
     std::int64_t value = 0;
@@ -173,9 +180,11 @@ class FleetParser {
     top.get("$schema", Node::Kind::string);
     fleet.name = top.text("name", "fleet");
     check_name(top, "name", fleet.name);
-    each(top, "profiles", [this](Reader& reader, const std::string& name) { profile(reader, name); });
+    each(top, "profiles",
+         [this](Reader& reader, const std::string& name) { profile(reader, name); });
     each(top, "models", [this](Reader& reader, const std::string& name) { model(reader, name); });
-    each(top, "mcpServers", [this](Reader& reader, const std::string& name) { mcp_server(reader, name); });
+    each(top, "mcpServers",
+         [this](Reader& reader, const std::string& name) { mcp_server(reader, name); });
     each(top, "tools", [this](Reader& reader, const std::string& name) { tool(reader, name); });
     each(top, "agents", [this](Reader& reader, const std::string& name) { agent(reader, name); });
     policies(top);
@@ -190,7 +199,8 @@ class FleetParser {
     top.require("policies");
     top.done();
     std::sort(file_.problems.begin(), file_.problems.end(), [](const Problem& a, const Problem& b) {
-      return std::tie(a.line, a.column, a.path, a.message) < std::tie(b.line, b.column, b.path, b.message);
+      return std::tie(a.line, a.column, a.path, a.message) <
+             std::tie(b.line, b.column, b.path, b.message);
     });
     return std::move(file_);
   }
@@ -220,7 +230,8 @@ class FleetParser {
   void check_name(Reader& reader, const std::string& key, const std::string& name) {
     const Node* node = reader.get(key);
     if (node != nullptr && node->kind == Node::Kind::string && !is_name(name)) {
-      reader.report(*node, reader.at(key), "a name has 1 to 64 of the letters a-z, A-Z, 0-9, '_', '-'");
+      reader.report(*node, reader.at(key),
+                    "a name has 1 to 64 of the letters a-z, A-Z, 0-9, '_', '-'");
     }
   }
 
@@ -241,7 +252,8 @@ class FleetParser {
   }
 
   // A path that must exist; reported at the node that names it.
-  std::string existing(Reader& reader, const std::string& key, const Node& node, const std::string& path) {
+  std::string existing(Reader& reader, const std::string& key, const Node& node,
+                       const std::string& path) {
     std::string full = absolute(path);
     if (!full.starts_with("${") && context_.file_exists && !context_.file_exists(full)) {
       reader.report(node, reader.at(key), "there is no file \"" + full + "\"");
@@ -272,7 +284,8 @@ class FleetParser {
   }
 
   // ${VAR} and ${VAR:-default} from the environment.
-  std::string environment(Reader& reader, const Node& node, const std::string& path, const std::string& text) {
+  std::string environment(Reader& reader, const Node& node, const std::string& path,
+                          const std::string& text) {
     auto value = [this](std::string_view name) -> std::optional<std::string> {
       std::optional<std::string> fallback;
       const std::size_t at = name.find(":-");
@@ -285,13 +298,15 @@ class FleetParser {
     };
     auto result = expand(text, value);
     if (result) return *result;
-    reader.report(node, path, result.error().message + "; set it in the environment or write ${NAME:-default}");
+    reader.report(node, path,
+                  result.error().message + "; set it in the environment or write ${NAME:-default}");
     return text;
   }
 
   void profile(Reader& reader, const std::string& name) {
     if (file_.fleet.profile(name) != nullptr) {
-      reader.report(reader.node(), reader.path(), "\"" + name + "\" is the name of a preset; choose another");
+      reader.report(reader.node(), reader.path(),
+                    "\"" + name + "\" is the name of a preset; choose another");
     }
     const std::string base = reader.text("extends", "compute");
     known(reader, "extends", base, names_of(file_.fleet.profiles), "profile");
@@ -299,12 +314,14 @@ class FleetParser {
     Profile made = parent != nullptr ? *parent : Profile{};
     made.name = name;
     for (const std::string& path : reader.texts("read")) made.read_paths.push_back(absolute(path));
-    for (const std::string& path : reader.texts("write")) made.write_paths.push_back(absolute(path));
+    for (const std::string& path : reader.texts("write"))
+      made.write_paths.push_back(absolute(path));
     made.wall_ms = reader.quantity("wallTime", made.wall_ms, true, 86'400'000);
     made.cpu_ms = reader.quantity("cpuTime", made.cpu_ms, true, 86'400'000);
     made.memory_bytes = reader.quantity("memory", made.memory_bytes, false, kib * kib * kib * 64);
     made.file_bytes = reader.quantity("fileSize", made.file_bytes, false, kib * kib * kib * 64);
-    made.scratch_bytes = reader.quantity("scratch", made.scratch_bytes, false, kib * kib * kib * 64);
+    made.scratch_bytes =
+        reader.quantity("scratch", made.scratch_bytes, false, kib * kib * kib * 64);
     made.output_bytes = reader.quantity("output", made.output_bytes, false, kib * kib * 64);
     made.processes = reader.integer("processes", made.processes, 1, 4096);
     made.open_files = reader.integer("openFiles", made.open_files, 8, 65'536);
@@ -314,7 +331,8 @@ class FleetParser {
                     R"(a profile that reads or writes paths must extend "fs-read" or "fs-write")");
     }
     if (made.level == "fs-read" && !made.write_paths.empty()) {
-      reader.report(reader.node(), reader.path(), R"(a profile that writes paths must extend "fs-write")");
+      reader.report(reader.node(), reader.path(),
+                    R"(a profile that writes paths must extend "fs-write")");
     }
     reader.done();
     file_.fleet.profiles.push_back(std::move(made));
@@ -327,7 +345,8 @@ class FleetParser {
     known(reader, "provider", provider, {"embedded"}, "provider");
     reader.require("model");
     if (const Node* node = reader.get("model", Node::Kind::string)) {
-      spec.file = existing(reader, "model", *node, environment(reader, *node, reader.at("model"), node->string));
+      spec.file = existing(reader, "model", *node,
+                           environment(reader, *node, reader.at("model"), node->string));
     }
     spec.sampling.temperature = reader.real("temperature", 0.0, 0.0, 10.0);
     spec.sampling.top_p = reader.real("topP", 1.0, 0.0, 1.0);
@@ -357,7 +376,8 @@ class FleetParser {
     const Node* command = reader.get("command", Node::Kind::string);
     if (command != nullptr) {
       spec.command = environment(reader, *command, reader.at("command"), command->string);
-      if (spec.command.empty()) reader.report(*command, reader.at("command"), "the command is empty");
+      if (spec.command.empty())
+        reader.report(*command, reader.at("command"), "the command is empty");
       if (spec.command.find('/') != std::string::npos) spec.command = absolute(spec.command);
     }
     if (const Node* node = reader.get("args")) {
@@ -369,10 +389,12 @@ class FleetParser {
       for (const Node::Member& member : node->members) {
         const std::string path = reader.at("env") + "." + member.key;
         if (member.value.kind == Node::Kind::string) {
-          spec.environment.emplace_back(member.key, environment(reader, member.value, path, member.value.string));
+          spec.environment.emplace_back(
+              member.key, environment(reader, member.value, path, member.value.string));
         } else {
-          reader.report(member.value, path, "expected a string but found " +
-                                                std::string(agents::to_string(member.value.kind)));
+          reader.report(
+              member.value, path,
+              "expected a string but found " + std::string(agents::to_string(member.value.kind)));
         }
       }
     }
@@ -385,7 +407,8 @@ class FleetParser {
     CommandToolSpec spec;
     spec.spec.name = name;
     if (name.starts_with("mcp__")) {
-      reader.report(reader.node(), reader.path(), "names that begin with mcp__ belong to MCP servers");
+      reader.report(reader.node(), reader.path(),
+                    "names that begin with mcp__ belong to MCP servers");
     }
     reader.require("description");
     reader.require("command");
@@ -393,7 +416,8 @@ class FleetParser {
     spec.command = reader.texts("command");
     const Node* command = reader.get("command");
     if (command != nullptr && command->kind == Node::Kind::array && command->items.empty()) {
-      reader.report(*command, reader.at("command"), "the command is empty: give the program and its arguments");
+      reader.report(*command, reader.at("command"),
+                    "the command is empty: give the program and its arguments");
     }
     spec.profile = reader.text("profile", "compute");
     known(reader, "profile", spec.profile, names_of(file_.fleet.profiles), "profile");
@@ -404,14 +428,16 @@ class FleetParser {
       spec.spec.input_schema = schema->to_json();
       const Node* type = schema->find("type");
       if (type == nullptr || type->string != "object") {
-        reader.report(*schema, reader.at("inputSchema"), R"(an input schema needs "type": "object")");
+        reader.report(*schema, reader.at("inputSchema"),
+                      R"(an input schema needs "type": "object")");
       }
       if (const Node* properties = schema->find("properties")) {
         for (const Node::Member& member : properties->members) arguments.push_back(member.key);
       }
     }
     for (std::size_t i = 0; i < spec.command.size(); ++i) {
-      placeholders(reader, "command[" + std::to_string(i) + "]", command->items[i], spec.command[i], arguments);
+      placeholders(reader, "command[" + std::to_string(i) + "]", command->items[i], spec.command[i],
+                   arguments);
     }
     if (const Node* input = reader.get("stdin", Node::Kind::string)) {
       placeholders(reader, "stdin", *input, spec.input, arguments);
@@ -429,8 +455,8 @@ class FleetParser {
     file_.fleet.tools.push_back(std::move(spec));
   }
 
-  void placeholders(Reader& reader, const std::string& key, const Node& node, const std::string& text,
-                    const std::vector<std::string>& arguments) {
+  void placeholders(Reader& reader, const std::string& key, const Node& node,
+                    const std::string& text, const std::vector<std::string>& arguments) {
     auto known_name = [&](std::string_view name) -> std::optional<std::string> {
       const bool found = std::find(arguments.begin(), arguments.end(), name) != arguments.end();
       return found ? std::optional<std::string>("") : std::nullopt;
@@ -439,10 +465,13 @@ class FleetParser {
     if (result) return;
     const std::string& message = result.error().message;
     const std::size_t open = message.find("${");
-    const auto near = open == std::string::npos ? std::nullopt
-                                                : suggestion(message.substr(open + 2, message.size() - open - 3), arguments);
+    const auto near =
+        open == std::string::npos
+            ? std::nullopt
+            : suggestion(message.substr(open + 2, message.size() - open - 3), arguments);
     reader.report(node, reader.at(key),
-                  message + (near ? "; did you mean ${" + *near + "}?" : "; known here: " + list_of(arguments)));
+                  message + (near ? "; did you mean ${" + *near + "}?"
+                                  : "; known here: " + list_of(arguments)));
   }
 
   void agent(Reader& reader, const std::string& name) {
@@ -466,14 +495,16 @@ class FleetParser {
     std::vector<std::string> known_tools;
     for (const CommandToolSpec& tool : file_.fleet.tools) known_tools.push_back(tool.spec.name);
     std::vector<std::string> servers;
-    for (const McpServerSpec& server : file_.fleet.mcp_servers) servers.push_back("mcp__" + server.name + "__*");
+    for (const McpServerSpec& server : file_.fleet.mcp_servers)
+      servers.push_back("mcp__" + server.name + "__*");
     std::vector<std::string> names = reader.texts(key);
     const Node* node = reader.get(key);
     for (std::size_t i = 0; i < names.size() && i < node->items.size(); ++i) {
       const std::string& name = names[i];
-      const bool from_server = std::any_of(servers.begin(), servers.end(), [&](const std::string& pattern) {
-        return name.starts_with(pattern.substr(0, pattern.size() - 1));
-      });
+      const bool from_server =
+          std::any_of(servers.begin(), servers.end(), [&](const std::string& pattern) {
+            return name.starts_with(pattern.substr(0, pattern.size() - 1));
+          });
       if (name == "*" || from_server || name.ends_with('*') ||
           std::find(known_tools.begin(), known_tools.end(), name) != known_tools.end()) {
         continue;
@@ -509,7 +540,8 @@ class FleetParser {
       file_.fleet.policies.push_back(existing(top, key, node->items[i], paths[i]));
     }
     if (node->items.empty()) {
-      top.report(*node, "policies", "no policy: everything would be denied; name at least one Cedar file");
+      top.report(*node, "policies",
+                 "no policy: everything would be denied; name at least one Cedar file");
     }
   }
 
@@ -547,16 +579,18 @@ bool AgentSpec::offers(std::string_view tool) const {
 }
 
 const ModelSpec* Fleet::model(std::string_view wanted) const {
-  const auto at = std::find_if(models.begin(), models.end(), [&](const auto& item) { return item.name == wanted; });
+  const auto at = std::find_if(models.begin(), models.end(),
+                               [&](const auto& item) { return item.name == wanted; });
   return at != models.end() ? &*at : nullptr;
 }
 const AgentSpec* Fleet::agent(std::string_view wanted) const {
-  const auto at = std::find_if(agents.begin(), agents.end(), [&](const auto& item) { return item.name == wanted; });
+  const auto at = std::find_if(agents.begin(), agents.end(),
+                               [&](const auto& item) { return item.name == wanted; });
   return at != agents.end() ? &*at : nullptr;
 }
 const Profile* Fleet::profile(std::string_view wanted) const {
-  const auto at =
-      std::find_if(profiles.begin(), profiles.end(), [&](const auto& item) { return item.name == wanted; });
+  const auto at = std::find_if(profiles.begin(), profiles.end(),
+                               [&](const auto& item) { return item.name == wanted; });
   return at != profiles.end() ? &*at : nullptr;
 }
 
@@ -568,9 +602,11 @@ std::vector<Profile> preset_profiles() {
   return presets;
 }
 
-std::optional<std::string> suggestion(std::string_view wrong, const std::vector<std::string>& known) {
+std::optional<std::string> suggestion(std::string_view wrong,
+                                      const std::vector<std::string>& known) {
   std::optional<std::string> best;
-  std::size_t best_distance = std::max<std::size_t>(1, std::min<std::size_t>(3, wrong.size() / 3)) + 1;
+  std::size_t best_distance =
+      std::max<std::size_t>(1, std::min<std::size_t>(3, wrong.size() / 3)) + 1;
   for (const std::string& candidate : known) {
     // Levenshtein, upper and lower case alike.
     std::vector<std::size_t> row(candidate.size() + 1);
@@ -594,8 +630,9 @@ std::optional<std::string> suggestion(std::string_view wrong, const std::vector<
   return best;
 }
 
-Result<std::string> expand(std::string_view text,
-                           const std::function<std::optional<std::string>(std::string_view)>& value) {
+Result<std::string> expand(
+    std::string_view text,
+    const std::function<std::optional<std::string>(std::string_view)>& value) {
   std::string out;
   std::size_t at = 0;
   while (at < text.size()) {
@@ -604,7 +641,8 @@ Result<std::string> expand(std::string_view text,
       at += 3;
     } else if (text.substr(at).starts_with("${")) {
       const std::size_t end = text.find('}', at);
-      if (end == std::string_view::npos) return Err(Code::invalid, "\"${\" without \"}\"; write \"$${\" for the text itself");
+      if (end == std::string_view::npos)
+        return Err(Code::invalid, "\"${\" without \"}\"; write \"$${\" for the text itself");
       const std::string_view name = text.substr(at + 2, end - at - 2);
       auto found = value(name);
       if (!found) return Err(Code::not_found, "nothing is known as ${" + std::string(name) + "}");

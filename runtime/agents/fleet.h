@@ -1,9 +1,12 @@
 #pragma once
 
-// The fleet file: what a platform engineer writes. JSON with comments, names as other hosts spell them
-// (mcpServers, inputSchema, maxTurns). parse_fleet() finds every mistake in one pass, each with its path,
-// line and column; a Fleet without problems is complete: names resolve, patterns are known, limits have
-// values. fleet.schema.json beside this file says the same for editors.
+// The fleet file: what a platform engineer writes. JSON with comments, names as other hosts spell
+// them (mcpServers, inputSchema, maxTurns). parse_fleet() finds every mistake in one pass, each
+// with its path, line and column; a Fleet without problems is complete: names resolve, patterns are
+// known, limits have values. fleet.schema.json beside this file says the same for editors.
+
+#include "agents/document.h"
+#include "agents/ports.h"
 
 #include <cstdint>
 #include <functional>
@@ -12,9 +15,6 @@
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include "agents/document.h"
-#include "agents/ports.h"
 
 namespace ambit::agents {
 
@@ -63,7 +63,7 @@ struct AgentSpec {
   std::string description;
   std::string instructions;
   std::string model;
-  std::vector<std::string> tools;             // names; a trailing * stands for the rest
+  std::vector<std::string> tools;  // names; a trailing * stands for the rest
   std::vector<std::string> disallowed_tools;
   std::string owner;  // who is answerable, and who answers escalations
   Limits limits;
@@ -74,9 +74,10 @@ struct AgentSpec {
 // One agent for every record of a JSON Lines file. The one pattern so far: "single".
 struct Workflow {
   std::string agent;
-  std::string inputs;       // absolute path of the JSON Lines file; empty: one run with `prompt` as it is
-  std::string id = "id";    // the field that names a record
-  std::string prompt;       // ${field} is replaced from the record
+  std::string
+      inputs;  // absolute path of the JSON Lines file; empty: one run with `prompt` as it is
+  std::string id = "id";  // the field that names a record
+  std::string prompt;     // ${field} is replaced from the record
   std::int64_t concurrency = 256;
 };
 
@@ -114,10 +115,12 @@ FleetFile parse_fleet(std::string_view text, const FleetContext& context);
 std::vector<Profile> preset_profiles();
 
 // The key nearest to `wrong`, if it is near enough to be what was meant.
-std::optional<std::string> suggestion(std::string_view wrong, const std::vector<std::string>& known);
+std::optional<std::string> suggestion(std::string_view wrong,
+                                      const std::vector<std::string>& known);
 
 // Replaces ${name} by what `value` gives; an unknown name is an error. "$${" stands for "${".
-Result<std::string> expand(std::string_view text,
-                           const std::function<std::optional<std::string>(std::string_view)>& value);
+Result<std::string> expand(
+    std::string_view text,
+    const std::function<std::optional<std::string>(std::string_view)>& value);
 
 }  // namespace ambit::agents

@@ -1,9 +1,9 @@
 #include "agents/fleet_run.h"
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 #include <set>
-
-#include <nlohmann/json.hpp>
 
 namespace ambit::agents {
 namespace {
@@ -50,7 +50,8 @@ Input read_input(const Workflow& workflow, std::string_view line, std::size_t nu
   if (prompt) {
     input.prompt = std::move(*prompt);
   } else {
-    input.error = "line " + std::to_string(number) + ": the prompt needs a field: " + prompt.error().message;
+    input.error =
+        "line " + std::to_string(number) + ": the prompt needs a field: " + prompt.error().message;
   }
   return input;
 }
@@ -71,11 +72,13 @@ std::vector<Input> read_inputs(const Workflow& workflow, std::string_view json_l
     std::string_view line = json_lines.substr(0, end);
     json_lines.remove_prefix(std::min(end + 1, json_lines.size()));
     ++number;
-    while (!line.empty() && (line.back() == '\r' || line.back() == ' ' || line.back() == '\t')) line.remove_suffix(1);
+    while (!line.empty() && (line.back() == '\r' || line.back() == ' ' || line.back() == '\t'))
+      line.remove_suffix(1);
     if (line.empty()) continue;
     Input input = read_input(workflow, line, number);
     if (!ids.insert(input.id).second) {
-      input.error = "line " + std::to_string(number) + ": the id " + json_quoted(input.id) + " is there already";
+      input.error = "line " + std::to_string(number) + ": the id " + json_quoted(input.id) +
+                    " is there already";
       input.id = "line-" + std::to_string(number);
       ids.insert(input.id);
     }
@@ -91,7 +94,8 @@ FleetRun::FleetRun(const Fleet& fleet, RunOptions options, std::map<std::string,
       models_(std::move(models)),
       toolboxes_(std::move(toolboxes)),
       ports_(std::move(ports)),
-      ledger_(std::make_unique<Ledger>("run " + options_.run, fleet.limits, Loop::current().now(), nullptr)),
+      ledger_(std::make_unique<Ledger>("run " + options_.run, fleet.limits, Loop::current().now(),
+                                       nullptr)),
       places_(std::make_unique<Semaphore>(static_cast<std::size_t>(fleet.workflow.concurrency))) {}
 
 Result<void> FleetRun::restore(Journal& journal) {
@@ -129,10 +133,12 @@ Task<Result<void>> FleetRun::list_tools() {
     }
   }
   for (const std::string& name : agent.tools) {
-    const bool there = name.ends_with('*') || std::any_of(specs->begin(), specs->end(), [&](const ToolSpec& spec) {
-                         return spec.name == name;
-                       });
-    if (!there) co_return Err(Code::not_found, "agent " + agent.name + ": no server offers the tool \"" + name + "\"");
+    const bool there =
+        name.ends_with('*') || std::any_of(specs->begin(), specs->end(),
+                                           [&](const ToolSpec& spec) { return spec.name == name; });
+    if (!there)
+      co_return Err(Code::not_found,
+                    "agent " + agent.name + ": no server offers the tool \"" + name + "\"");
   }
   catalogue_.specs = specs;
   co_return Result<void>();
@@ -142,12 +148,9 @@ Task<Result<void>> FleetRun::run(std::vector<Input> inputs) {
   inputs_ = std::move(inputs);
   co_await ok(list_tools());
   Event started{resumed_ ? "run.resumed" : "run.started", options_.run, "", "", "{}", {}};
-  started.body = json{{"fleet", fleet_.name},
-                      {"principal", options_.principal},
-                      {"seed", options_.seed},
-                      {"inputs", inputs_.size()},
-                      {"repeat", options_.repeat},
-                      {"tools", catalogue_.specs->size()}}
+  started.body = json{{"fleet", fleet_.name},      {"principal", options_.principal},
+                      {"seed", options_.seed},     {"inputs", inputs_.size()},
+                      {"repeat", options_.repeat}, {"tools", catalogue_.specs->size()}}
                      .dump();
   co_await ok(ports_.journal.append(std::move(started)));
   // Before any session spends more, and also for those that have ended.
@@ -156,9 +159,11 @@ Task<Result<void>> FleetRun::run(std::vector<Input> inputs) {
     for (const Input& input : inputs_) {
       const std::string id = k == 0 ? input.id : input.id + "#" + std::to_string(k + 1);
       auto session = std::make_unique<FleetSession>(FleetSession{id, &input, {}});
-      if (const auto at = restored_.find(id); at != restored_.end()) session->state = std::move(at->second);
+      if (const auto at = restored_.find(id); at != restored_.end())
+        session->state = std::move(at->second);
       sessions_.push_back(std::move(session));
-      if (sessions_.back()->state.end == SessionEnd::running) scope_.spawn(admitted(*sessions_.back()));
+      if (sessions_.back()->state.end == SessionEnd::running)
+        scope_.spawn(admitted(*sessions_.back()));
     }
   }
   co_await scope_.join();
@@ -187,8 +192,8 @@ Task<Result<void>> FleetRun::run_session(FleetSession& session) {
   Model& model = *models_.at(agent.model);
   SessionState& state = session.state;
   if (state.id.empty()) {
-    Event started = session_started(options_.run, session.id, agent.name, agent.instructions, session.input->prompt,
-                                    options_.principal);
+    Event started = session_started(options_.run, session.id, agent.name, agent.instructions,
+                                    session.input->prompt, options_.principal);
     Event copy = started;
     co_await ok(ports_.journal.append(std::move(copy)));
     co_await ok(apply(state, started));
@@ -227,7 +232,8 @@ RunProgress FleetRun::progress() const {
 std::string transcript(const SessionState& state) {
   json out = {{"session", state.id}, {"agent", state.agent}, {"state", to_string(state.end)}};
   if (!state.error.empty()) out["error"] = state.error;
-  for (const Message& message : state.messages) out["messages"].push_back(json::parse(to_json(message)));
+  for (const Message& message : state.messages)
+    out["messages"].push_back(json::parse(to_json(message)));
   out["decisions"] = json::array();
   for (const CallRecord& record : state.calls) {
     out["decisions"].push_back({{"call", record.call.id},

@@ -1,15 +1,8 @@
 #pragma once
 
-// FleetRun: one `ambit run`: every input becomes a session of the workflow's agent; at most `concurrency`
-// live at once, all on one loop, their model turns in one batch. Also the way back after a crash: given the
-// recorded events of a run, it goes on with what had not ended.
-
-#include <cstdint>
-#include <functional>
-#include <map>
-#include <memory>
-#include <string>
-#include <vector>
+// FleetRun: one `ambit run`: every input becomes a session of the workflow's agent; at most
+// `concurrency` live at once, all on one loop, their model turns in one batch. Also the way back
+// after a crash: given the recorded events of a run, it goes on with what had not ended.
 
 #include "agents/budget.h"
 #include "agents/fleet.h"
@@ -19,6 +12,13 @@
 #include "async/channel.h"
 #include "async/scope.h"
 
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
 namespace ambit::agents {
 
 struct Input {
@@ -27,8 +27,8 @@ struct Input {
   std::string error;  // not empty: this record cannot be used, for this reason
 };
 
-// One Input per line of a JSON Lines text; a line that is no JSON object, lacks a field that the prompt
-// needs, or repeats an id, gives an Input with an error. Blank lines are left out.
+// One Input per line of a JSON Lines text; a line that is no JSON object, lacks a field that the
+// prompt needs, or repeats an id, gives an Input with an error. Blank lines are left out.
 std::vector<Input> read_inputs(const Workflow& workflow, std::string_view json_lines);
 
 struct RunOptions {
@@ -62,7 +62,8 @@ class FleetRun {
   FleetRun(const Fleet& fleet, RunOptions options, std::map<std::string, Model*> models,
            std::vector<Toolbox*> toolboxes, Ports ports);
 
-  // Folds the events of an earlier, interrupted try, and takes seed and repeat from it. Call before run().
+  // Folds the events of an earlier, interrupted try, and takes seed and repeat from it. Call before
+  // run().
   Result<void> restore(Journal& journal);
   // Runs everything to its end. An error: the journal failed, or the tools could not be listed.
   Task<Result<void>> run(std::vector<Input> inputs);
@@ -70,7 +71,9 @@ class FleetRun {
   [[nodiscard]] RunProgress progress() const;
   [[nodiscard]] std::int64_t live() const { return live_; }
   // In the order of the inputs, repeats last.
-  [[nodiscard]] const std::vector<std::unique_ptr<FleetSession>>& sessions() const { return sessions_; }
+  [[nodiscard]] const std::vector<std::unique_ptr<FleetSession>>& sessions() const {
+    return sessions_;
+  }
 
  private:
   Task<Result<void>> list_tools();
@@ -97,7 +100,8 @@ class FleetRun {
 // The same bytes for the same decisions and words: no times, no run id. One JSON object.
 std::string transcript(const SessionState& state);
 
-// What the sampler of one session is seeded with: a 64-bit mix of the run's seed and the session's id.
+// What the sampler of one session is seeded with: a 64-bit mix of the run's seed and the session's
+// id.
 std::uint64_t session_seed(std::uint64_t seed, std::string_view session);
 
 }  // namespace ambit::agents

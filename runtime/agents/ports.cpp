@@ -4,43 +4,68 @@ namespace ambit::agents {
 
 std::string_view to_string(OutcomeKind kind) {
   switch (kind) {
-    case OutcomeKind::ok: return "ok";
-    case OutcomeKind::tool_error: return "tool_error";
-    case OutcomeKind::denied: return "denied";
-    case OutcomeKind::escalated: return "escalated";
-    case OutcomeKind::timeout: return "timeout";
-    case OutcomeKind::cpu_limit: return "cpu_limit";
-    case OutcomeKind::memory_limit: return "memory_limit";
-    case OutcomeKind::process_limit: return "process_limit";
-    case OutcomeKind::file_size_limit: return "file_size_limit";
-    case OutcomeKind::output_limit: return "output_limit";
-    case OutcomeKind::policy_violation: return "policy_violation";
-    case OutcomeKind::crashed: return "crashed";
-    case OutcomeKind::refused: return "refused";
-    case OutcomeKind::protocol_error: return "protocol_error";
-    case OutcomeKind::bad_arguments: return "bad_arguments";
+    case OutcomeKind::ok:
+      return "ok";
+    case OutcomeKind::tool_error:
+      return "tool_error";
+    case OutcomeKind::denied:
+      return "denied";
+    case OutcomeKind::escalated:
+      return "escalated";
+    case OutcomeKind::timeout:
+      return "timeout";
+    case OutcomeKind::cpu_limit:
+      return "cpu_limit";
+    case OutcomeKind::memory_limit:
+      return "memory_limit";
+    case OutcomeKind::process_limit:
+      return "process_limit";
+    case OutcomeKind::file_size_limit:
+      return "file_size_limit";
+    case OutcomeKind::output_limit:
+      return "output_limit";
+    case OutcomeKind::policy_violation:
+      return "policy_violation";
+    case OutcomeKind::crashed:
+      return "crashed";
+    case OutcomeKind::refused:
+      return "refused";
+    case OutcomeKind::protocol_error:
+      return "protocol_error";
+    case OutcomeKind::bad_arguments:
+      return "bad_arguments";
   }
   return "refused";
 }
 
 std::string_view to_string(ActionKind kind) {
   switch (kind) {
-    case ActionKind::model_call: return "model_call";
-    case ActionKind::tool_call: return "tool_call";
-    case ActionKind::delegation: return "delegation";
-    case ActionKind::message: return "message";
-    case ActionKind::memory_write: return "memory_write";
-    case ActionKind::spawn: return "spawn";
-    case ActionKind::egress: return "egress";
+    case ActionKind::model_call:
+      return "model_call";
+    case ActionKind::tool_call:
+      return "tool_call";
+    case ActionKind::delegation:
+      return "delegation";
+    case ActionKind::message:
+      return "message";
+    case ActionKind::memory_write:
+      return "memory_write";
+    case ActionKind::spawn:
+      return "spawn";
+    case ActionKind::egress:
+      return "egress";
   }
   return "tool_call";
 }
 
 std::string_view to_string(Verdict verdict) {
   switch (verdict) {
-    case Verdict::allow: return "allow";
-    case Verdict::deny: return "deny";
-    case Verdict::escalate: return "escalate";
+    case Verdict::allow:
+      return "allow";
+    case Verdict::deny:
+      return "deny";
+    case Verdict::escalate:
+      return "escalate";
   }
   return "deny";
 }

@@ -1,8 +1,12 @@
 #pragma once
 
-// The five ports: what the orchestration asks of the rooms. inference implements Model, mcp and sandbox
-// (by way of app) Toolbox and Runner, governance Guard and Journal. Everything here is plain data and
-// five interfaces; JSON travels as compact text, so that values are comparable and cheap to hold.
+// The five ports: what the orchestration asks of the rooms. inference implements Model, mcp and
+// sandbox (by way of app) Toolbox and Runner, governance Guard and Journal. Everything here is
+// plain data and five interfaces; JSON travels as compact text, so that values are comparable and
+// cheap to hold.
+
+#include "async/result.h"
+#include "async/task.h"
 
 #include <cstdint>
 #include <functional>
@@ -11,12 +15,10 @@
 #include <utility>
 #include <vector>
 
-#include "async/result.h"
-#include "async/task.h"
-
 namespace ambit::agents {
 
-// ---- what is said -----------------------------------------------------------------------------------
+// ---- what is said
+// -----------------------------------------------------------------------------------
 
 enum class Role { system, user, assistant, tool };
 
@@ -40,7 +42,8 @@ struct ToolSpec {
   std::string name;
   std::string description;
   std::string input_schema;  // JSON Schema of the arguments, an object, compact text
-  // What the tool does to the world, from the fleet file or MCP annotations; unknown means the worst.
+  // What the tool does to the world, from the fleet file or MCP annotations; unknown means the
+  // worst.
   bool read_only = false;
   bool destructive = true;
   bool idempotent = false;
@@ -48,7 +51,8 @@ struct ToolSpec {
   friend bool operator==(const ToolSpec&, const ToolSpec&) = default;
 };
 
-// ---- Model ------------------------------------------------------------------------------------------
+// ---- Model
+// ------------------------------------------------------------------------------------------
 
 struct Sampling {
   double temperature = 0.0;  // 0: the likeliest token, ties to the lowest id
@@ -98,23 +102,24 @@ enum class SessionEvent { call_begins, call_ends_soon, parked, gone };
 class Model {
  public:
   virtual ~Model() = default;
-  // One turn of the assistant. Cancelling the task frees what it used. Errors: exhausted (the context is
-  // full), invalid (the request can never work), unavailable (try again later).
+  // One turn of the assistant. Cancelling the task frees what it used. Errors: exhausted (the
+  // context is full), invalid (the request can never work), unavailable (try again later).
   virtual Task<Result<Turn>> generate(TurnRequest request) = 0;
   virtual void observe(const std::string& /*session*/, SessionEvent /*event*/) {}
   // "name@sha256:..." and what decodes it: goes into the record.
   [[nodiscard]] virtual std::string identity() const = 0;
 };
 
-// ---- Toolbox and Runner -----------------------------------------------------------------------------
+// ---- Toolbox and Runner
+// -----------------------------------------------------------------------------
 
 // How a tool call ended; each way has its own type, recorded as its name.
 enum class OutcomeKind {
   ok,
-  tool_error,        // it ran and said that it failed
-  denied,            // the gate said no
-  escalated,         // it waits for a person, or nobody answered
-  timeout,           // wall clock
+  tool_error,  // it ran and said that it failed
+  denied,      // the gate said no
+  escalated,   // it waits for a person, or nobody answered
+  timeout,     // wall clock
   cpu_limit,
   memory_limit,
   process_limit,
@@ -130,11 +135,13 @@ std::string_view to_string(OutcomeKind kind);
 
 struct Outcome {
   OutcomeKind kind = OutcomeKind::ok;
-  std::string content;    // what the model gets to read
-  std::string detail;     // for people and the record: exit status, which limit, which system call
+  std::string content;  // what the model gets to read
+  std::string detail;   // for people and the record: exit status, which limit, which system call
   std::int64_t duration_us = 0;
   bool truncated = false;
-  [[nodiscard]] bool is_error() const { return kind != OutcomeKind::ok && kind != OutcomeKind::output_limit; }
+  [[nodiscard]] bool is_error() const {
+    return kind != OutcomeKind::ok && kind != OutcomeKind::output_limit;
+  }
 };
 
 // A source of tools: the command tools of the fleet file, one MCP server, sub-agents.
@@ -149,8 +156,8 @@ class Toolbox {
 
 // What a jailed call may do, in words; sandbox/profile.h has the presets and the checks.
 struct Profile {
-  std::string name = "compute";   // as in the fleet file
-  std::string level = "compute";  // which system calls: compute < fs-read < fs-write < net
+  std::string name = "compute";          // as in the fleet file
+  std::string level = "compute";         // which system calls: compute < fs-read < fs-write < net
   std::vector<std::string> read_paths;   // absolute, visible read-only under the same name
   std::vector<std::string> write_paths;  // absolute, visible read-write under the same name
   std::int64_t wall_ms = 10'000;
@@ -192,7 +199,8 @@ class Runner {
   virtual Task<JailOutcome> run(JailCall call) = 0;
 };
 
-// ---- Guard ------------------------------------------------------------------------------------------
+// ---- Guard
+// ------------------------------------------------------------------------------------------
 
 enum class ActionKind { model_call, tool_call, delegation, message, memory_write, spawn, egress };
 std::string_view to_string(ActionKind kind);
@@ -205,11 +213,12 @@ struct Budget {
   friend bool operator==(const Budget&, const Budget&) = default;
 };
 
-// One effect that an agent wants to have. What the Guard decides on, the Journal keeps and people approve.
+// One effect that an agent wants to have. What the Guard decides on, the Journal keeps and people
+// approve.
 struct Action {
   std::string id;  // run/session/step: unique
   ActionKind kind = ActionKind::tool_call;
-  std::string agent;         // name in the fleet file
+  std::string agent;  // name in the fleet file
   std::string session;
   std::string run;
   std::string on_behalf_of;  // the principal who is answerable
@@ -217,9 +226,9 @@ struct Action {
   std::string arguments;     // JSON object
   bool read_only = false;
   bool destructive = true;
-  bool tainted = false;      // said after reading something that nobody vouches for
+  bool tainted = false;  // said after reading something that nobody vouches for
   std::string tool_digest;
-  Budget left;               // before this action
+  Budget left;  // before this action
 };
 
 enum class Verdict { allow, deny, escalate };
@@ -227,11 +236,11 @@ std::string_view to_string(Verdict verdict);
 
 struct Decision {
   Verdict verdict = Verdict::deny;
-  std::string reason;                          // one sentence for the agent and for people
-  std::vector<std::string> policies;           // ids of those that determined it
-  std::vector<std::string> errors;             // policies that failed while they were evaluated
+  std::string reason;                 // one sentence for the agent and for people
+  std::vector<std::string> policies;  // ids of those that determined it
+  std::vector<std::string> errors;    // policies that failed while they were evaluated
   std::vector<std::pair<std::string, std::string>> obligations;
-  std::string policy_set;                      // SHA-256 hex of the whole set
+  std::string policy_set;  // SHA-256 hex of the whole set
   friend bool operator==(const Decision&, const Decision&) = default;
 };
 
@@ -242,7 +251,8 @@ class Guard {
   virtual Decision decide(const Action& action) = 0;
 };
 
-// ---- Journal ----------------------------------------------------------------------------------------
+// ---- Journal
+// ----------------------------------------------------------------------------------------
 
 struct Payload {
   std::string name;   // "prompt", "arguments", "result"
@@ -251,7 +261,8 @@ struct Payload {
 };
 
 // One event. Types: run.started, session.started, turn.completed, action.decided, action.outcome,
-// approval.answered, session.ended, run.ended, ... `body` holds what the type documents, as JSON text.
+// approval.answered, session.ended, run.ended, ... `body` holds what the type documents, as JSON
+// text.
 struct Event {
   std::string type;
   std::string run;
@@ -273,8 +284,10 @@ class Journal {
   virtual ~Journal() = default;
   // Durable when it returns (group commit). A failure means: not recorded, so nothing may happen.
   virtual Task<Result<std::uint64_t>> append(Event event) = 0;
-  // Calls `visit` for the events of one run in order, until it returns false. For recovery and replay.
-  virtual Result<void> read(const std::string& run, const std::function<bool(const StoredEvent&)>& visit) = 0;
+  // Calls `visit` for the events of one run in order, until it returns false. For recovery and
+  // replay.
+  virtual Result<void> read(const std::string& run,
+                            const std::function<bool(const StoredEvent&)>& visit) = 0;
 };
 
 }  // namespace ambit::agents

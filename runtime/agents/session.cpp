@@ -1,8 +1,8 @@
 #include "agents/session.h"
 
-#include <algorithm>
-
 #include <nlohmann/json.hpp>
+
+#include <algorithm>
 
 namespace ambit::agents {
 namespace {
@@ -20,14 +20,15 @@ std::optional<E> from_name(std::string_view name, const E (&all)[N]) {
 }
 
 constexpr OutcomeKind outcome_kinds[] = {
-    OutcomeKind::ok,           OutcomeKind::tool_error,      OutcomeKind::denied,
-    OutcomeKind::escalated,    OutcomeKind::timeout,         OutcomeKind::cpu_limit,
-    OutcomeKind::memory_limit, OutcomeKind::process_limit,   OutcomeKind::file_size_limit,
+    OutcomeKind::ok,           OutcomeKind::tool_error,       OutcomeKind::denied,
+    OutcomeKind::escalated,    OutcomeKind::timeout,          OutcomeKind::cpu_limit,
+    OutcomeKind::memory_limit, OutcomeKind::process_limit,    OutcomeKind::file_size_limit,
     OutcomeKind::output_limit, OutcomeKind::policy_violation, OutcomeKind::crashed,
-    OutcomeKind::refused,      OutcomeKind::protocol_error,  OutcomeKind::bad_arguments};
+    OutcomeKind::refused,      OutcomeKind::protocol_error,   OutcomeKind::bad_arguments};
 constexpr Verdict verdicts[] = {Verdict::allow, Verdict::deny, Verdict::escalate};
-constexpr SessionEnd session_ends[] = {SessionEnd::running, SessionEnd::completed, SessionEnd::escalated,
-                                       SessionEnd::denied,  SessionEnd::limit,     SessionEnd::failed};
+constexpr SessionEnd session_ends[] = {SessionEnd::running,   SessionEnd::completed,
+                                       SessionEnd::escalated, SessionEnd::denied,
+                                       SessionEnd::limit,     SessionEnd::failed};
 
 json usage_json(const Usage& usage) {
   return {{"inputTokens", usage.input_tokens},   {"cachedTokens", usage.cached_tokens},
@@ -55,8 +56,8 @@ std::string payload(const Event& event, std::string_view name) {
 }
 
 tl::unexpected<Error> out_of_order(const Event& event, const std::string& why) {
-  return Err(Code::internal, "the record of session " + event.session + " does not fit together: " + event.type +
-                                 ": " + why);
+  return Err(Code::internal, "the record of session " + event.session +
+                                 " does not fit together: " + event.type + ": " + why);
 }
 
 Result<void> apply_decided(SessionState& state, const Event& event, const json& body) {
@@ -82,7 +83,8 @@ Result<void> apply_outcome(SessionState& state, const Event& event, const json& 
     return out_of_order(event, "no decided call is open");
   }
   CallRecord& record = state.calls.back();
-  record.outcome = from_name(body.value("outcome", ""), outcome_kinds).value_or(OutcomeKind::refused);
+  record.outcome =
+      from_name(body.value("outcome", ""), outcome_kinds).value_or(OutcomeKind::refused);
   record.detail = body.value("detail", "");
   Message message;
   message.role = Role::tool;
@@ -90,8 +92,9 @@ Result<void> apply_outcome(SessionState& state, const Event& event, const json& 
   message.tool_name = call->name;
   message.content = payload(event, "result");
   state.messages.push_back(std::move(message));
-  const bool ran = *record.outcome != OutcomeKind::denied && *record.outcome != OutcomeKind::escalated &&
-                   *record.outcome != OutcomeKind::bad_arguments && *record.outcome != OutcomeKind::refused;
+  const bool ran =
+      *record.outcome != OutcomeKind::denied && *record.outcome != OutcomeKind::escalated &&
+      *record.outcome != OutcomeKind::bad_arguments && *record.outcome != OutcomeKind::refused;
   state.tainted = state.tainted || ran;
   return {};
 }
@@ -100,12 +103,18 @@ Result<void> apply_outcome(SessionState& state, const Event& event, const json& 
 
 std::string_view to_string(SessionEnd end) {
   switch (end) {
-    case SessionEnd::running: return "running";
-    case SessionEnd::completed: return "completed";
-    case SessionEnd::escalated: return "escalated";
-    case SessionEnd::denied: return "denied";
-    case SessionEnd::limit: return "limit";
-    case SessionEnd::failed: return "failed";
+    case SessionEnd::running:
+      return "running";
+    case SessionEnd::completed:
+      return "completed";
+    case SessionEnd::escalated:
+      return "escalated";
+    case SessionEnd::denied:
+      return "denied";
+    case SessionEnd::limit:
+      return "limit";
+    case SessionEnd::failed:
+      return "failed";
   }
   return "failed";
 }
@@ -135,7 +144,8 @@ SessionEnd earned_end(const SessionState& state) {
   bool escalated = false;
   bool denied = false;
   for (const CallRecord& record : state.calls) {
-    escalated = escalated || record.verdict == Verdict::escalate || record.outcome == OutcomeKind::escalated;
+    escalated = escalated || record.verdict == Verdict::escalate ||
+                record.outcome == OutcomeKind::escalated;
     denied = denied || record.verdict == Verdict::deny;
   }
   if (escalated) return SessionEnd::escalated;
@@ -143,7 +153,8 @@ SessionEnd earned_end(const SessionState& state) {
 }
 
 Event session_started(const std::string& run, const std::string& session, const std::string& agent,
-                      const std::string& system, const std::string& prompt, const std::string& principal) {
+                      const std::string& system, const std::string& prompt,
+                      const std::string& principal) {
   Event event{"session.started", run, session, agent, "{}", {}};
   event.body = json{{"principal", principal}}.dump();
   if (!system.empty()) event.payloads.push_back({"instructions", system});
@@ -261,11 +272,13 @@ Result<void> apply(SessionState& state, const Event& event) {
 }
 
 std::string to_json(const Message& message) {
-  json out = {{"role", role_names[static_cast<std::size_t>(message.role)]}, {"content", message.content}};
+  json out = {{"role", role_names[static_cast<std::size_t>(message.role)]},
+              {"content", message.content}};
   for (const ToolCall& call : message.tool_calls) {
-    out["tool_calls"].push_back({{"id", call.id},
-                                 {"type", "function"},
-                                 {"function", {{"name", call.name}, {"arguments", call.arguments}}}});
+    out["tool_calls"].push_back(
+        {{"id", call.id},
+         {"type", "function"},
+         {"function", {{"name", call.name}, {"arguments", call.arguments}}}});
   }
   if (message.role == Role::tool) {
     out["tool_call_id"] = message.tool_call_id;
@@ -280,9 +293,11 @@ Result<Message> message_from(const json& in) {
   Message message;
   const std::string role = in.value("role", "");
   const auto* at = std::find(std::begin(role_names), std::end(role_names), role);
-  if (at == std::end(role_names)) return Err(Code::invalid, "a message of the unknown role \"" + role + "\"");
+  if (at == std::end(role_names))
+    return Err(Code::invalid, "a message of the unknown role \"" + role + "\"");
   message.role = static_cast<Role>(at - std::begin(role_names));
-  if (in.contains("content") && in["content"].is_string()) message.content = in["content"].get<std::string>();
+  if (in.contains("content") && in["content"].is_string())
+    message.content = in["content"].get<std::string>();
   const json calls = in.value("tool_calls", json::array());
   for (const json& item : calls) {
     const json function = item.value("function", json::object());

@@ -1,15 +1,15 @@
 #pragma once
 
-// Session: one conversation of one agent, folded from the journal's events. The live run and the recovery
-// after a crash apply the same events with the same function, so what is in the journal is all there is.
-// SessionState decides what comes next; turn_loop.h does it.
+// Session: one conversation of one agent, folded from the journal's events. The live run and the
+// recovery after a crash apply the same events with the same function, so what is in the journal is
+// all there is. SessionState decides what comes next; turn_loop.h does it.
+
+#include "agents/ports.h"
 
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include "agents/ports.h"
 
 namespace ambit::agents {
 
@@ -58,14 +58,16 @@ SessionEnd earned_end(const SessionState& state);
 
 // The events of a session. Each can be applied by `apply`, which is the only way to change a state.
 Event session_started(const std::string& run, const std::string& session, const std::string& agent,
-                      const std::string& system, const std::string& prompt, const std::string& principal);
+                      const std::string& system, const std::string& prompt,
+                      const std::string& principal);
 Event action_decided(const Action& action, const Decision& decision, const std::string& call_id);
 Event turn_completed(const Action& action, const Turn& turn);
 Event action_outcome(const Action& action, const std::string& call_id, const Outcome& outcome);
 Event session_ended(const std::string& run, const SessionState& state, SessionEnd end,
                     const std::string& answer, const std::string& error);
 
-// Errors (internal): an event that does not follow from the state: the journal is not ours or damaged.
+// Errors (internal): an event that does not follow from the state: the journal is not ours or
+// damaged.
 Result<void> apply(SessionState& state, const Event& event);
 
 // Messages as OpenAI-style JSON text, one object; and back.

@@ -1,9 +1,9 @@
 #include "agents/turn_loop.h"
 
-#include <algorithm>
-
 #include "async/loop.h"
 #include "async/race.h"
+
+#include <algorithm>
 
 namespace ambit::agents {
 namespace {
@@ -11,13 +11,15 @@ namespace {
 constexpr std::size_t result_bytes_max = 32 << 10;
 
 std::int64_t us_since(Instant start) {
-  return std::chrono::duration_cast<std::chrono::microseconds>(Loop::current().now() - start).count();
+  return std::chrono::duration_cast<std::chrono::microseconds>(Loop::current().now() - start)
+      .count();
 }
 
 // A bound on the tokens that the new messages of this turn can be: a token has at least one byte.
 std::int64_t new_input_bytes(const SessionState& state) {
   std::int64_t bytes = 0;
-  for (auto at = state.messages.rbegin(); at != state.messages.rend() && at->role != Role::assistant; ++at) {
+  for (auto at = state.messages.rbegin();
+       at != state.messages.rend() && at->role != Role::assistant; ++at) {
     bytes += static_cast<std::int64_t>(at->content.size());
   }
   return bytes;
@@ -54,11 +56,13 @@ Task<Result<void>> TurnLoop::run(SessionState& state) {
 Task<Result<void>> TurnLoop::record(SessionState& state, Event event) {
   Event copy = event;
   auto index = co_await ports_.journal.append(std::move(copy));
-  if (!index) co_return Err(std::move(index).error().context("nothing is done that cannot be recorded"));
+  if (!index)
+    co_return Err(std::move(index).error().context("nothing is done that cannot be recorded"));
   co_return apply(state, event);
 }
 
-Action TurnLoop::propose(const SessionState& state, ActionKind kind, const std::string& tool) const {
+Action TurnLoop::propose(const SessionState& state, ActionKind kind,
+                         const std::string& tool) const {
   Action action;
   action.id = run_ + "/" + state.id + "/" + std::to_string(state.actions + 1);
   action.kind = kind;
@@ -103,14 +107,17 @@ Task<Result<void>> TurnLoop::model_turn(SessionState& state) {
   auto turn = co_await model_.generate(std::move(request));
   if (!turn) {
     ledger_.settle(cost, Cost{1, 0, 0});
-    const SessionEnd why = turn.error().code == Code::exhausted ? SessionEnd::limit : SessionEnd::failed;
-    co_return co_await end(state, why, "", "model " + model_spec_.name + ": " + turn.error().message);
+    const SessionEnd why =
+        turn.error().code == Code::exhausted ? SessionEnd::limit : SessionEnd::failed;
+    co_return co_await end(state, why, "",
+                           "model " + model_spec_.name + ": " + turn.error().message);
   }
   const Usage& usage = turn->usage;
   ledger_.settle(cost, Cost{1, 0, usage.input_tokens - usage.cached_tokens + usage.output_tokens});
   // Call ids are ours: unique in the session, the same in every replay.
   for (std::size_t i = 0; i < turn->message.tool_calls.size(); ++i) {
-    turn->message.tool_calls[i].id = "call_" + std::to_string(state.turns + 1) + "_" + std::to_string(i + 1);
+    turn->message.tool_calls[i].id =
+        "call_" + std::to_string(state.turns + 1) + "_" + std::to_string(i + 1);
   }
   const std::string answer = turn->message.content;
   const bool calls = !turn->message.tool_calls.empty();
@@ -118,14 +125,16 @@ Task<Result<void>> TurnLoop::model_turn(SessionState& state) {
   Event completed = turn_completed(action, *turn);
   co_await ok(record(state, std::move(completed)));
   if (calls) co_return Result<void>();
-  if (cut) co_return co_await end(state, SessionEnd::limit, answer, "the answer was cut at maxTokens");
+  if (cut)
+    co_return co_await end(state, SessionEnd::limit, answer, "the answer was cut at maxTokens");
   co_return co_await end(state, earned_end(state), answer, "");
 }
 
 Task<Result<void>> TurnLoop::tool_call(SessionState& state) {
   const ToolCall call = *state.next_call();
   const auto& specs = *catalogue_.specs;
-  const auto at = std::find_if(specs.begin(), specs.end(), [&](const ToolSpec& spec) { return spec.name == call.name; });
+  const auto at = std::find_if(specs.begin(), specs.end(),
+                               [&](const ToolSpec& spec) { return spec.name == call.name; });
   Action action = propose(state, ActionKind::tool_call, call.name);
   action.arguments = call.arguments;
   Decision decision;
@@ -174,19 +183,21 @@ Task<Result<void>> TurnLoop::tool_call(SessionState& state) {
   co_return co_await finish_call(state, std::move(action), call.id, std::move(outcome));
 }
 
-Task<Result<void>> TurnLoop::finish_call(SessionState& state, Action action, std::string call_id, Outcome outcome) {
+Task<Result<void>> TurnLoop::finish_call(SessionState& state, Action action, std::string call_id,
+                                         Outcome outcome) {
   bound_result(outcome);
   Event event = action_outcome(action, call_id, outcome);
   co_await ok(record(state, std::move(event)));
   co_return Result<void>();
 }
 
-// After a crash: decided, but nobody knows whether it was done. Only what may be done twice is done again.
+// After a crash: decided, but nobody knows whether it was done. Only what may be done twice is done
+// again.
 Task<Result<void>> TurnLoop::resolve_doubt(SessionState& state) {
   const CallRecord doubt = *state.in_doubt();
   const auto& specs = *catalogue_.specs;
-  const auto at =
-      std::find_if(specs.begin(), specs.end(), [&](const ToolSpec& spec) { return spec.name == doubt.call.name; });
+  const auto at = std::find_if(specs.begin(), specs.end(),
+                               [&](const ToolSpec& spec) { return spec.name == doubt.call.name; });
   Action action = propose(state, ActionKind::tool_call, doubt.call.name);
   action.id = doubt.action;
   Outcome outcome;
@@ -197,16 +208,20 @@ Task<Result<void>> TurnLoop::resolve_doubt(SessionState& state) {
     outcome.kind = OutcomeKind::escalated;
     outcome.content = "error: escalated, waiting for approval: " + doubt.reason;
   } else if (at != specs.end() && (at->idempotent || at->read_only)) {
-    outcome = co_await catalogue_.boxes[static_cast<std::size_t>(at - specs.begin())]->call(state.id, doubt.call);
+    outcome = co_await catalogue_.boxes[static_cast<std::size_t>(at - specs.begin())]->call(
+        state.id, doubt.call);
   } else {
     outcome.kind = OutcomeKind::escalated;
-    outcome.content = "error: escalated, in doubt: the run was cut off while this call was under way";
-    outcome.detail = "in doubt: decided before the crash, no outcome recorded, not declared idempotent";
+    outcome.content =
+        "error: escalated, in doubt: the run was cut off while this call was under way";
+    outcome.detail =
+        "in doubt: decided before the crash, no outcome recorded, not declared idempotent";
   }
   co_return co_await finish_call(state, std::move(action), doubt.call.id, std::move(outcome));
 }
 
-Task<Result<void>> TurnLoop::end(SessionState& state, SessionEnd end, std::string answer, std::string error) {
+Task<Result<void>> TurnLoop::end(SessionState& state, SessionEnd end, std::string answer,
+                                 std::string error) {
   Event event = session_ended(run_, state, end, answer, error);
   co_await ok(record(state, std::move(event)));
   co_return Result<void>();

@@ -1,24 +1,26 @@
 #pragma once
 
-// The walk of one session, action by action: propose -> decide -> reserve -> record -> do -> record the
-// outcome -> settle. Nothing happens before its decision is durable in the journal. The loop holds no state
-// of its own: it looks at the SessionState, does the one thing that comes next, and appends the event that
-// changes the state; so a session that was cut off goes on where its record ends.
-
-#include <functional>
-#include <memory>
-#include <string>
-#include <vector>
+// The walk of one session, action by action: propose -> decide -> reserve -> record -> do -> record
+// the outcome -> settle. Nothing happens before its decision is durable in the journal. The loop
+// holds no state of its own: it looks at the SessionState, does the one thing that comes next, and
+// appends the event that changes the state; so a session that was cut off goes on where its record
+// ends.
 
 #include "agents/budget.h"
 #include "agents/fleet.h"
 #include "agents/ports.h"
 #include "agents/session.h"
 
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
 namespace ambit::agents {
 
 // Do the arguments (JSON text) fit the schema (JSON text)? The error names the path of the fault.
-using ArgumentCheck = std::function<Result<void>(const std::string& schema, const std::string& arguments)>;
+using ArgumentCheck =
+    std::function<Result<void>(const std::string& schema, const std::string& arguments)>;
 
 // The tools that one agent is offered, and where each is to be had. Toolboxes outlive it.
 struct Catalogue {
@@ -35,10 +37,17 @@ struct Ports {
 class TurnLoop {
  public:
   // Everything is borrowed and outlives the loop's task.
-  TurnLoop(const std::string& run, const AgentSpec& agent, const ModelSpec& model_spec, Model& model,
-           const Catalogue& catalogue, Ports& ports, Ledger& ledger, std::uint64_t seed)
-      : run_(run), agent_(agent), model_spec_(model_spec), model_(model), catalogue_(catalogue), ports_(ports),
-        ledger_(ledger), seed_(seed) {}
+  TurnLoop(const std::string& run, const AgentSpec& agent, const ModelSpec& model_spec,
+           Model& model, const Catalogue& catalogue, Ports& ports, Ledger& ledger,
+           std::uint64_t seed)
+      : run_(run),
+        agent_(agent),
+        model_spec_(model_spec),
+        model_(model),
+        catalogue_(catalogue),
+        ports_(ports),
+        ledger_(ledger),
+        seed_(seed) {}
 
   // Goes on until the session has ended. An error: the journal failed, nothing more may happen.
   Task<Result<void>> run(SessionState& state);
@@ -47,9 +56,11 @@ class TurnLoop {
   Task<Result<void>> record(SessionState& state, Event event);
   Task<Result<void>> model_turn(SessionState& state);
   Task<Result<void>> tool_call(SessionState& state);
-  Task<Result<void>> finish_call(SessionState& state, Action action, std::string call_id, Outcome outcome);
+  Task<Result<void>> finish_call(SessionState& state, Action action, std::string call_id,
+                                 Outcome outcome);
   Task<Result<void>> resolve_doubt(SessionState& state);
-  Task<Result<void>> end(SessionState& state, SessionEnd end, std::string answer, std::string error);
+  Task<Result<void>> end(SessionState& state, SessionEnd end, std::string answer,
+                         std::string error);
   Action propose(const SessionState& state, ActionKind kind, const std::string& tool) const;
 
   const std::string& run_;

@@ -1,5 +1,5 @@
-// Tools that misbehave, through the whole line: gate, record, real jails. Each ends with its type, the
-// record holds it, and the fleet goes on.
+// Tools that misbehave, through the whole line: gate, record, real jails. Each ends with its type,
+// the record holds it, and the fleet goes on.
 
 #include "agents/command_tools.h"
 #include "agents/fleet_run.h"
@@ -29,11 +29,22 @@ struct Hostile {
 const std::vector<Hostile>& hostile_tools() {
   static const std::vector<Hostile> tools = {
       {"read_shadow", "fs-read", {"cat", "/etc/shadow"}, {OutcomeKind::tool_error}},
-      {"open_socket", "fs-read", {"bash", "-c", "echo x > /dev/tcp/127.0.0.1/22"}, {OutcomeKind::tool_error}},
-      {"fork_bomb", "fs-read", {"bash", "-c", "f(){ f|f& }; f; sleep 30"},
+      {"open_socket",
+       "fs-read",
+       {"bash", "-c", "echo x > /dev/tcp/127.0.0.1/22"},
+       {OutcomeKind::tool_error}},
+      {"fork_bomb",
+       "fs-read",
+       {"bash", "-c", "f(){ f|f& }; f; sleep 30"},
        {OutcomeKind::process_limit, OutcomeKind::timeout, OutcomeKind::tool_error}},
-      {"write_outside", "fs-write", {"sh", "-c", "echo x > /usr/canary"}, {OutcomeKind::tool_error}},
-      {"print_forever", "fs-read", {"sh", "-c", "while :; do echo flood; done"}, {OutcomeKind::output_limit}},
+      {"write_outside",
+       "fs-write",
+       {"sh", "-c", "echo x > /usr/canary"},
+       {OutcomeKind::tool_error}},
+      {"print_forever",
+       "fs-read",
+       {"sh", "-c", "while :; do echo flood; done"},
+       {OutcomeKind::output_limit}},
       {"sleep_forever", "fs-read", {"sleep", "1000"}, {OutcomeKind::timeout}},
       {"no_such_program", "fs-read", {"no-such-program"}, {OutcomeKind::refused}},
   };
@@ -61,15 +72,18 @@ agents::Fleet hostile_fleet() {
 
 std::vector<agents::Message> script() {
   std::vector<agents::Message> messages;
-  for (const Hostile& hostile : hostile_tools()) messages.push_back(agents::calls(hostile.name, "{}"));
+  for (const Hostile& hostile : hostile_tools())
+    messages.push_back(agents::calls(hostile.name, "{}"));
   messages.push_back(agents::says("still here"));
   return messages;
 }
 
 }  // namespace
 
-TEST_CASE("hostile tools are refused or ended, typed and recorded, and the session goes on", "[app]") {
-  const fs::path folder = fs::temp_directory_path() / ("ambit-hostile-" + std::to_string(::getpid()));
+TEST_CASE("hostile tools are refused or ended, typed and recorded, and the session goes on",
+          "[app]") {
+  const fs::path folder =
+      fs::temp_directory_path() / ("ambit-hostile-" + std::to_string(::getpid()));
   fs::create_directories(folder);
   const agents::Fleet fleet = hostile_fleet();
   {
@@ -79,21 +93,25 @@ TEST_CASE("hostile tools are refused or ended, typed and recorded, and the sessi
     journal_options.writer.map_bytes = std::uint64_t{1} << 30;
     auto journal = log::LogJournal::open(world.world(), journal_options);
     REQUIRE(journal);
-    auto guard = governance::PolicyGuard::create({{"all", "permit(principal, action, resource);"}}, {});
+    auto guard =
+        governance::PolicyGuard::create({{"all", "permit(principal, action, resource);"}}, {});
     REQUIRE(guard);
     auto runner = sandbox::ZygoteRunner::open(world.world(), {});
     if (!runner) {
       WARN("SKIPPED: no jails here: " << runner.error().message);
       return;
     }
-    agents::CommandTools tools(fleet, **runner, [](const std::string&) { return Result<std::string>("/tmp"); });
+    agents::CommandTools tools(fleet, **runner,
+                               [](const std::string&) { return Result<std::string>("/tmp"); });
     agents::ScriptedModel model(script());
     agents::FleetRun run(fleet, {"hostile", "test", 1, 1}, {{"m", &model}}, {&tools},
                          agents::Ports{**guard, **journal, agents::any_arguments});
     Result<void> result;
     Scope scope;
     scope.spawn([](agents::FleetRun& r, Result<void>& out) -> Task<void> {
-      out = co_await r.run(std::vector<agents::Input>(1, agents::Input{"s", "go", ""}));
+      std::vector<agents::Input> inputs;
+      inputs.push_back(agents::Input{"s", "go", ""});
+      out = co_await r.run(std::move(inputs));
     }(run, result));
     world.loop().run_until([&] { return scope.size() == 0; });
     REQUIRE(result);
@@ -102,7 +120,8 @@ TEST_CASE("hostile tools are refused or ended, typed and recorded, and the sessi
     REQUIRE(state.calls.size() == hostile_tools().size());
     for (std::size_t i = 0; i < hostile_tools().size(); ++i) {
       const Hostile& hostile = hostile_tools()[i];
-      INFO(hostile.name << " ended as " << to_string(*state.calls[i].outcome) << ": " << state.calls[i].detail);
+      INFO(hostile.name << " ended as " << to_string(*state.calls[i].outcome) << ": "
+                        << state.calls[i].detail);
       CHECK(std::count(hostile.ends.begin(), hostile.ends.end(), *state.calls[i].outcome) == 1);
     }
     std::size_t outcomes = 0;

@@ -7,7 +7,9 @@ namespace {
 
 const std::vector<OptionSpec> specs = {{"json", "", ""}, {"seed", "N", ""}, {"state", "DIR", ""}};
 
-Result<Options> parse(const std::vector<std::string>& words) { return Options::parse(words, specs, 1, 2); }
+Result<Options> parse(const std::vector<std::string>& words) {
+  return Options::parse(words, specs, 1, 2);
+}
 
 }  // namespace
 

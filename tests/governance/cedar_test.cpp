@@ -129,11 +129,11 @@ TEST_CASE("texts that are damaged are refused and never crash the reader", "[ced
 TEST_CASE("nesting, text size and policies are bounded", "[cedar]") {
   const std::string deep(5000, '(');
   CHECK_THAT(parse_error("permit(principal, action, resource) when { " + deep),
-             Catch::Contains("nested deeper than 200"));
+             Catch::Contains("nested deeper than 100"));
   std::string sum = "1";
   for (int i = 0; i < 1000; ++i) sum += " + 1";
   CHECK_THAT(parse_error("permit(principal, action, resource) when { " + sum + " == 2 };"),
-             Catch::Contains("nested deeper than 200"));
+             Catch::Contains("nested deeper than 100"));
   std::string conjunction = "true";
   for (int i = 0; i < 5000; ++i) conjunction += " && true";
   CHECK(value(conjunction) == "true");

@@ -60,7 +60,8 @@ struct Jails {
   }
   template <class T>
   Task<void> keep(Task<T> task, std::optional<T>& into) {
-    into.emplace(co_await std::move(task));
+    T value = co_await std::move(task);
+    into.emplace(std::move(value));
     // The loop looks at its condition only after something happened outside.
     world.loop().post_from_thread([] {});
   }

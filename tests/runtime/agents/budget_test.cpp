@@ -24,13 +24,15 @@ TEST_CASE("what was reserved and not spent comes back", "[agents]") {
   CHECK(ledger.left(Instant{}).tokens == 70);
 }
 
-TEST_CASE("a session cannot spend what its run has not left, and nothing is half booked", "[agents]") {
+TEST_CASE("a session cannot spend what its run has not left, and nothing is half booked",
+          "[agents]") {
   Ledger run("run r", Limits{3, -1, -1, -1}, Instant{}, nullptr);
   Ledger one("session 1", Limits{2, -1, -1, -1}, Instant{}, &run);
   Ledger two("session 2", Limits{2, -1, -1, -1}, Instant{}, &run);
   CHECK(one.reserve(Cost{2, 0, 0}, Instant{}));
   CHECK(two.left(Instant{}).turns == 1);
-  CHECK(two.reserve(Cost{2, 0, 0}, Instant{}).error().message == "the limit maxTurns = 3 of run r is used up");
+  CHECK(two.reserve(Cost{2, 0, 0}, Instant{}).error().message ==
+        "the limit maxTurns = 3 of run r is used up");
   CHECK(two.left(Instant{}).turns == 1);
   CHECK(two.reserve(Cost{1, 0, 0}, Instant{}));
 }

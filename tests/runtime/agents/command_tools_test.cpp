@@ -33,7 +33,8 @@ TEST_CASE("a tool call becomes one command line, one argument a placeholder", "[
   const std::string arguments = R"({"id":"INC 7; rm -rf /","count":3})";
   const auto call = jail_call(fleet, fleet.tools[0], arguments, "/work/s1");
   REQUIRE(call);
-  CHECK(call->command == std::vector<std::string>{"ticket", "/work/s1", "--", "INC 7; rm -rf /", "n=3"});
+  CHECK(call->command ==
+        std::vector<std::string>{"ticket", "/work/s1", "--", "INC 7; rm -rf /", "n=3"});
   CHECK(call->input == arguments);
   CHECK(call->profile.write_paths == std::vector<std::string>{"/work/s1"});
   CHECK(call->directory == "/work/s1");

@@ -5,7 +5,8 @@
 namespace ambit::agents {
 
 TEST_CASE("a document keeps order, kinds and places", "[agents]") {
-  const auto node = parse_document("// top\n{\"b\": 1, /* x */ \"a\": [true, null, 1.5, \"\\u00e9\\ud83d\\ude00\"]}\n");
+  const auto node = parse_document(
+      "// top\n{\"b\": 1, /* x */ \"a\": [true, null, 1.5, \"\\u00e9\\ud83d\\ude00\"]}\n");
   REQUIRE(node);
   REQUIRE(node->members.size() == 2);
   CHECK(node->members[0].key == "b");

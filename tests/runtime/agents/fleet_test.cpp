@@ -1,11 +1,11 @@
 #include "agents/fleet.h"
 
+#include <catch2/catch.hpp>
+
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
-
-#include <catch2/catch.hpp>
 
 namespace ambit::agents {
 namespace {
@@ -73,7 +73,8 @@ TEST_CASE("placeholders are replaced once and unknown ones are errors", "[agents
   CHECK(expand("x${a}y", value).value() == "x${b}y");
   CHECK(expand("$${a}", value).value() == "${a}");
   CHECK(expand("${c}", value).error().message == "nothing is known as ${c}");
-  CHECK(expand("${a", value).error().message == "\"${\" without \"}\"; write \"$${\" for the text itself");
+  CHECK(expand("${a", value).error().message ==
+        "\"${\" without \"}\"; write \"$${\" for the text itself");
 }
 
 TEST_CASE("a suggestion is near what was written, or absent", "[agents]") {

@@ -1,19 +1,21 @@
 #pragma once
 
-// Scripted ports for tests of the orchestration: a model that says what it is told to, a guard with one rule
-// a tool, a journal in memory that can fail, a toolbox that counts.
-
-#include <map>
-#include <string>
-#include <vector>
+// Scripted ports for tests of the orchestration: a model that says what it is told to, a guard with
+// one rule a tool, a journal in memory that can fail, a toolbox that counts.
 
 #include "agents/fleet_run.h"
 #include "agents/ports.h"
 #include "runtime/async/fake_poller.h"
 
+#include <map>
+#include <string>
+#include <vector>
+
 namespace ambit::agents {
 
-inline Message says(std::string text) { return {Role::assistant, std::move(text), {}, "", ""}; }
+inline Message says(std::string text) {
+  return {Role::assistant, std::move(text), {}, "", ""};
+}
 inline Message calls(std::string tool, std::string arguments) {
   return {Role::assistant, "", {{"", std::move(tool), std::move(arguments)}}, "", ""};
 }
@@ -58,11 +60,13 @@ class MemoryJournal final : public Journal {
  public:
   Task<Result<std::uint64_t>> append(Event event) override {
     co_await delay(std::chrono::microseconds(100));
-    if (static_cast<std::int64_t>(events.size()) >= fail_after) co_return Err(Code::unavailable, "the disk is full");
+    if (static_cast<std::int64_t>(events.size()) >= fail_after)
+      co_return Err(Code::unavailable, "the disk is full");
     events.push_back(std::move(event));
     co_return events.size() - 1;
   }
-  Result<void> read(const std::string& run, const std::function<bool(const StoredEvent&)>& visit) override {
+  Result<void> read(const std::string& run,
+                    const std::function<bool(const StoredEvent&)>& visit) override {
     for (std::size_t i = 0; i < events.size(); ++i) {
       if (events[i].run == run && !visit({i, 0, events[i]})) break;
     }
@@ -116,6 +120,8 @@ inline Fleet small_fleet() {
   return fleet;
 }
 
-inline Result<void> any_arguments(const std::string& /*schema*/, const std::string& /*arguments*/) { return {}; }
+inline Result<void> any_arguments(const std::string& /*schema*/, const std::string& /*arguments*/) {
+  return {};
+}
 
 }  // namespace ambit::agents

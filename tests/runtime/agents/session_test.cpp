@@ -15,7 +15,9 @@ Action action(const std::string& id, ActionKind kind, const std::string& tool) {
   made.tool = tool;
   return made;
 }
-Decision decided(Verdict verdict) { return {verdict, "because", {"p1"}, {}, {}, "hash"}; }
+Decision decided(Verdict verdict) {
+  return {verdict, "because", {"p1"}, {}, {}, "hash"};
+}
 
 SessionState with_open_call() {
   SessionState state;
@@ -80,7 +82,8 @@ TEST_CASE("what was denied or escalated shows in how the session ends", "[agents
 }
 
 TEST_CASE("messages survive the way through JSON", "[agents]") {
-  const Message message{Role::assistant, "a \"b\"\n\xC3\xA9", {{"call_1", "t", R"({"x":"\u0001"})"}}, "", ""};
+  const Message message{
+      Role::assistant, "a \"b\"\n\xC3\xA9", {{"call_1", "t", R"({"x":"\u0001"})"}}, "", ""};
   CHECK(message_from_json(to_json(message)).value() == message);
   const Message result{Role::tool, "ok", {}, "call_1", "t"};
   CHECK(message_from_json(to_json(result)).value() == result);

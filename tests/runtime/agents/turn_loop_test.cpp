@@ -1,10 +1,10 @@
 #include "agents/turn_loop.h"
 
-#include <algorithm>
-
 #include "scripted.h"
 
 #include <catch2/catch.hpp>
+
+#include <algorithm>
 
 namespace ambit::agents {
 namespace {
@@ -14,14 +14,16 @@ struct Desk {
 
   // Runs the inputs a, b, ... and gives the run.
   FleetRun& run(int inputs, const std::string& id = "r") {
-    fleet_run.emplace(fleet, RunOptions{id, "ops@example.com", 1, 1}, std::map<std::string, Model*>{{"m", &model}},
-                      std::vector<Toolbox*>{&tools}, Ports{guard, journal, any_arguments});
+    fleet_run.emplace(fleet, RunOptions{id, "ops@example.com", 1, 1},
+                      std::map<std::string, Model*>{{"m", &model}}, std::vector<Toolbox*>{&tools},
+                      Ports{guard, journal, any_arguments});
     if (resume) {
       const auto restored = fleet_run->restore(journal);
       REQUIRE(restored);
     }
     std::string lines;
-    for (int n = 0; n < inputs; ++n) lines += std::string(R"({"id":")") + static_cast<char>('a' + n) + "\"}\n";
+    for (int n = 0; n < inputs; ++n)
+      lines += std::string(R"({"id":")") + static_cast<char>('a' + n) + "\"}\n";
     Scope scope;
     scope.spawn([](FleetRun& r, std::vector<Input> in, Result<void>& out) -> Task<void> {
       out = co_await r.run(std::move(in));
@@ -51,7 +53,8 @@ std::vector<std::string> types(const MemoryJournal& journal) {
 
 }  // namespace
 
-TEST_CASE("a session goes from call to result to answer, and all of it is recorded in order", "[agents]") {
+TEST_CASE("a session goes from call to result to answer, and all of it is recorded in order",
+          "[agents]") {
   Desk desk({calls("look", "{}"), says("found it")});
   desk.run(1);
   REQUIRE(desk.result);
@@ -59,9 +62,9 @@ TEST_CASE("a session goes from call to result to answer, and all of it is record
   CHECK(desk.only().answer == "found it");
   CHECK(desk.tools.ran == std::vector<std::string>{"a:look:call_1_1"});
   CHECK(types(desk.journal) ==
-        std::vector<std::string>{"run.started", "session.started", "action.decided", "turn.completed",
-                                 "action.decided", "action.outcome", "action.decided", "turn.completed",
-                                 "session.ended", "run.ended"});
+        std::vector<std::string>{"run.started", "session.started", "action.decided",
+                                 "turn.completed", "action.decided", "action.outcome",
+                                 "action.decided", "turn.completed", "session.ended", "run.ended"});
 }
 
 TEST_CASE("what policy denies does not run, and the agent hears why", "[agents]") {
@@ -120,7 +123,8 @@ TEST_CASE("many sessions run at once and never more than allowed", "[agents]") {
   CHECK(desk.tools.ran.size() == 20);
 }
 
-TEST_CASE("a run that was cut off at any event goes on, and does nothing twice that must not be", "[agents]") {
+TEST_CASE("a run that was cut off at any event goes on, and does nothing twice that must not be",
+          "[agents]") {
   Desk whole({calls("look", "{}"), calls("pay", "{}"), says("ok")});
   whole.run(1);
   const std::vector<Event> events = whole.journal.events;
@@ -133,7 +137,8 @@ TEST_CASE("a run that was cut off at any event goes on, and does nothing twice t
     REQUIRE(desk.result);
     CHECK(desk.only().end != SessionEnd::running);
     const auto paid = std::count(desk.tools.ran.begin(), desk.tools.ran.end(), "a:pay:call_2_1");
-    // Payment decided and no outcome recorded: in doubt, so it must not run again and a person is asked.
+    // Payment decided and no outcome recorded: in doubt, so it must not run again and a person is
+    // asked.
     bool in_doubt = false;
     bool done = false;
     for (std::size_t i = 0; i < cut; ++i) {
@@ -148,9 +153,10 @@ TEST_CASE("a run that was cut off at any event goes on, and does nothing twice t
 
 TEST_CASE("inputs that cannot be used fail alone", "[agents]") {
   const Workflow workflow{"clerk", "", "id", "Report ${id}: ${text}", 1};
-  const auto inputs = read_inputs(workflow,
-                                  "{\"id\":\"a\",\"text\":\"x\"}\nnonsense\n\n{\"id\":\"a\",\"text\":\"y\"}\n"
-                                  "{\"id\":\"b/../c\",\"text\":\"z\"}\n{\"id\":\"d\"}\r\n{\"id\":7,\"text\":true}");
+  const auto inputs =
+      read_inputs(workflow,
+                  "{\"id\":\"a\",\"text\":\"x\"}\nnonsense\n\n{\"id\":\"a\",\"text\":\"y\"}\n"
+                  "{\"id\":\"b/../c\",\"text\":\"z\"}\n{\"id\":\"d\"}\r\n{\"id\":7,\"text\":true}");
   REQUIRE(inputs.size() == 6);
   CHECK(inputs[0].prompt == "Report a: x");
   CHECK(inputs[1].error == "line 2 is not a JSON object");
