@@ -198,7 +198,8 @@ Task<Result<void>> Client::initialize() {
   }
   server_ = {Era::legacy, std::move(result.protocol_version), std::move(result.server_info),
              std::move(result.capabilities), std::move(result.instructions)};
-  auto notified = co_await peer_.notify("notifications/initialized", {});
+  Value no_params;
+  auto notified = co_await peer_.notify("notifications/initialized", std::move(no_params));
   co_return std::move(notified);
 }
 
