@@ -136,12 +136,11 @@ std::string fault_of_await(const std::string& text, std::size_t at) {
     if (text[i] == ')') --depth;
     if (depth < 0) return "inside the parentheses of something else";
     if (text[i] == '{') {
-      // Empty braces and a lambda without captures are compiled rightly.
+      // A lambda without captures is compiled rightly.
       const std::size_t close = text.find('}', i);
       const bool plain_lambda =
           text.substr(0, i).ends_with("[] ") || text.substr(0, i).ends_with("[]");
-      if (close != i + 1 &&
-          !(plain_lambda && text.substr(i, close - i).find('{', 1) == std::string::npos)) {
+      if (!(plain_lambda && text.substr(i, close - i).find('{', 1) == std::string::npos)) {
         return "an argument holds a braced list or a lambda";
       }
       i = close;
