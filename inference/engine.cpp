@@ -61,18 +61,23 @@ class Worker {
     while (read_mail()) {
       ended_.clear();
       decoder_->step(ended_);
+      publish();
       for (auto& [id, turn] : ended_) {
         const auto ticket = tickets_.extract(id);
         ids_.erase(ticket.mapped());
         reply(ticket.mapped(), std::move(turn));
       }
-      const EngineStats stats = decoder_->stats();
-      const std::lock_guard lock(shared_->mutex);
-      shared_->stats = stats;
     }
   }
 
  private:
+  // Before the answers of the step go out, so that whoever has one sees what it did.
+  void publish() {
+    const EngineStats stats = decoder_->stats();
+    const std::lock_guard lock(shared_->mutex);
+    shared_->stats = stats;
+  }
+
   // False: time to stop.
   bool read_mail() {
     std::vector<typename Shared::Letter> letters;
@@ -84,7 +89,7 @@ class Worker {
       if (shared_->stopping) return false;
       letters.swap(shared_->letters);
     }
-    for (auto& letter : letters) std::visit([this](auto& of) { handle(of); }, letter);
+    for (auto& letter : letters) std::visit([this](auto& of) { this->handle(of); }, letter);
     return true;
   }
 

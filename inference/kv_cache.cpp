@@ -170,7 +170,7 @@ void KvCache::close(Sequence sequence, std::span<const TokenId> tokens,
       ++node.holders;
       held.push_back({id, node.serial});
     }
-    release(before, false);
+    release(before);
     for (const std::uint32_t id : path)
       if (nodes_[id].holders > 1) nodes_[id].shared = true;
   }
@@ -181,16 +181,16 @@ void KvCache::close(Sequence sequence, std::span<const TokenId> tokens,
 void KvCache::forget(const std::string& session) {
   const auto at = sessions_.find(session);
   if (at == sessions_.end()) return;
-  release(at->second, true);
+  release(at->second);
   sessions_.erase(at);
 }
 
-void KvCache::release(const std::vector<Held>& path, bool gone) {
+void KvCache::release(const std::vector<Held>& path) {
   for (auto held = path.rbegin(); held != path.rend(); ++held) {
     Node& node = nodes_[held->node];
     if (!node.alive || node.serial != held->serial) continue;
     --node.holders;
-    if (gone && node.holders == 0 && !node.shared && node.pins == 0 && node.children.empty())
+    if (node.holders == 0 && !node.shared && node.pins == 0 && node.children.empty())
       free_.push_back(remove(held->node));
   }
 }

@@ -112,7 +112,8 @@ class KvCache {
   void touch(std::uint32_t id);
   // Keeps evictable_ true after a change of pins, children or use.
   void relist(std::uint32_t id, std::uint64_t new_use);
-  void release(const std::vector<Held>& path, bool gone);
+  // A session holds this path no longer: what nobody else ever used is free at once.
+  void release(const std::vector<Held>& path);
 
   std::size_t page_bytes_;
   std::size_t pages_max_;

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <deque>
 #include <functional>
+#include <iterator>
+#include <list>
 #include <map>
 #include <optional>
 
@@ -41,6 +43,15 @@ std::string python_dumps(const nlohmann::ordered_json& value, int indent) {
 namespace jinja {
 
 namespace {
+
+// A list sorts stably; std::stable_sort of GNU 12 uses what C++17 deprecates.
+template <class Less = std::less<>>
+void sort_stably(std::vector<nlohmann::ordered_json>& items, Less less = {}) {
+  std::list<nlohmann::ordered_json> list(std::make_move_iterator(items.begin()),
+                                         std::make_move_iterator(items.end()));
+  list.sort(less);
+  items.assign(std::make_move_iterator(list.begin()), std::make_move_iterator(list.end()));
+}
 
 // What an expression gives: a value of its own, or a reference to one that a variable holds.
 class Value {
@@ -833,8 +844,8 @@ class Evaluator {
                                   : method("items", value, given, line);
     if (name == "dictsort") {
       Json list = TRY(method("items", value, given, line)).take();
-      std::stable_sort(list.begin(), list.end(),
-                       [](const Json& a, const Json& b) { return a[0] < b[0]; });
+      sort_stably(list.get_ref<Json::array_t&>(),
+                  [](const Json& a, const Json& b) { return a[0] < b[0]; });
       return Value(std::move(list));
     }
     if (name == "join") return joined(value, text_argument(0, "d"), line);
@@ -871,7 +882,7 @@ class Evaluator {
       return Value(Json(std::move(items)));
     }
     if (name == "sort" || name == "unique") {
-      if (name == "sort") std::stable_sort(items.begin(), items.end());
+      if (name == "sort") sort_stably(items);
       Json list = Json::array();
       for (Json& item : items)
         if (name == "sort" || std::find(list.begin(), list.end(), item) == list.end())

@@ -282,8 +282,8 @@ Result<void> Tokenizer::load_roles(const Gguf& file) {
         {text, token, tag, kinds_[i] == TokenKind::control});
   }
   for (auto& list : specials_)
-    std::stable_sort(list.begin(), list.end(), [](const Special& a, const Special& b) {
-      return a.text.size() > b.text.size();
+    std::sort(list.begin(), list.end(), [](const Special& a, const Special& b) {
+      return std::pair(b.text.size(), a.token) < std::pair(a.text.size(), b.token);
     });
   return {};
 }

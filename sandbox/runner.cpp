@@ -372,6 +372,23 @@ Task<JailOutcome> ZygoteRunner::run(JailCall call) {
   co_return outcome;
 }
 
+Task<Result<std::unique_ptr<ZygoteCall>>> ZygoteRunner::begin(std::unique_ptr<Claim>& claimed,
+                                                              const JailCall& call,
+                                                              const std::vector<int>& descriptors,
+                                                              std::shared_ptr<void> held) {
+  auto started = claimed->zygote().begin(call, descriptors, held);
+  if (started || started.error().code != Code::closed) co_return started;
+  // It died before it had the call: nothing of it has run, so a new one may take it.
+  co_await claimed->zygote().death();
+  if (!claimed->zygote().was_ready()) co_return Err(Code::unavailable, *claimed->zygote().dead());
+  claimed.reset();
+  auto again = co_await claim(call.profile);
+  if (!again) co_return Err(std::move(again).error());
+  claimed = std::move(*again);
+  started = claimed->zygote().begin(call, descriptors, std::move(held));
+  co_return started;
+}
+
 Task<JailOutcome> ZygoteRunner::run_in_turn(const JailCall& call) {
   Result<std::unique_ptr<Claim>> claimed = co_await claim(call.profile);
   if (!claimed) co_return refused(claimed.error().message);
@@ -384,8 +401,10 @@ Task<JailOutcome> ZygoteRunner::run_in_turn(const JailCall& call) {
   Result<Pipes> pipes = make_pipes(world_.network, !call.input.empty());
   if (!pipes) co_return refused(pipes.error().message);
   const Instant began = world_.loop.now();
-  Result<std::unique_ptr<ZygoteCall>> started = (*claimed)->zygote().begin(
-      call, pipes->to_send(lease ? lease->members() : std::vector<int>()), lease);
+  std::vector<int> groups;
+  if (lease) groups = lease->members();
+  const std::vector<int> descriptors = pipes->to_send(groups);
+  Result<std::unique_ptr<ZygoteCall>> started = co_await begin(*claimed, call, descriptors, lease);
   if (!started) co_return refused(started.error().message);
   pipes->sent();
 

@@ -84,6 +84,11 @@ class ZygoteRunner final : public agents::Runner {
   bool make_room();
   void prune();
   Duration backoff(const agents::Profile& key) const;
+  // Hands the call to the claimed zygote, or to a new one if that has died meanwhile.
+  Task<Result<std::unique_ptr<ZygoteCall>>> begin(std::unique_ptr<Claim>& claimed,
+                                                  const agents::JailCall& call,
+                                                  const std::vector<int>& descriptors,
+                                                  std::shared_ptr<void> held);
   Task<agents::JailOutcome> run_in_turn(const agents::JailCall& call);
 
   io::World& world_;

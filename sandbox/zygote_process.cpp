@@ -69,6 +69,12 @@ void ZygoteProcess::end() {
   die("the jail's helper was ended");
 }
 
+Task<void> ZygoteProcess::death() {
+  while (!dead_) {
+    co_await changed_.wait();
+  }
+}
+
 void ZygoteProcess::signal(Kind kind, std::uint32_t id) {
   if (dead_) return;
   // A zygote that takes no message cannot end the call: then it ends itself, with all its calls.

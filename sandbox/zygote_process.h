@@ -35,7 +35,7 @@ class ZygoteProcess final : public std::enable_shared_from_this<ZygoteProcess> {
 
   // Sends a call; `descriptors` are stdin, stdout, stderr and cgroups to join, still owned by the
   // caller. `held` is let go when the zygote says that nothing of the call is left (the lease of
-  // its cgroups).
+  // its cgroups). Code::closed: it is gone, and the call has not begun.
   Result<std::unique_ptr<ZygoteCall>> begin(const agents::JailCall& call,
                                             std::span<const int> descriptors,
                                             std::shared_ptr<void> held);
@@ -45,6 +45,8 @@ class ZygoteProcess final : public std::enable_shared_from_this<ZygoteProcess> {
   [[nodiscard]] std::size_t running() const { return calls_.size(); }
   // Why it is of no use any more.
   [[nodiscard]] const std::optional<std::string>& dead() const { return dead_; }
+  // Waits until dead() says why.
+  Task<void> death();
   // It was ready once: its death says nothing about the profile.
   [[nodiscard]] bool was_ready() const { return ready_; }
   [[nodiscard]] std::int64_t pid() const { return process_->pid(); }

@@ -54,6 +54,7 @@ const std::vector<Hostile>& hostile_tools() {
 agents::Fleet hostile_fleet() {
   agents::Fleet fleet = agents::small_fleet();
   fleet.agents[0].limits.turns = 20;
+  fleet.agents[0].limits.tokens = 10'000'000;  // the flood is reserved for as if it were read
   for (const Hostile& hostile : hostile_tools()) {
     agents::Profile profile;
     profile.name = hostile.name;
@@ -116,6 +117,7 @@ TEST_CASE("hostile tools are refused or ended, typed and recorded, and the sessi
     world.loop().run_until([&] { return scope.size() == 0; });
     REQUIRE(result);
     const agents::SessionState& state = run.sessions().at(0)->state;
+    INFO(state.error);
     CHECK(state.answer == "still here");
     REQUIRE(state.calls.size() == hostile_tools().size());
     for (std::size_t i = 0; i < hostile_tools().size(); ++i) {

@@ -109,9 +109,8 @@ TEST_CASE("a wrong or endless template gives one error", "[template]") {
   CHECK_THAT(render("{{ 1 | frob }}"), Catch::Contains("no filter"));
   CHECK_THAT(render("{{ 1 // 0 }}"), Catch::Contains("division by zero"));
   CHECK_THAT(render("{{ 9223372036854775807 + 1 }}"), Catch::Contains("too big"));
-  CHECK_THAT(
-      render("{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}"),
-      Catch::Contains("too many steps"));
+  CHECK_THAT(render("{% for a in range(9000) %}{% for b in range(9000) %}{% endfor %}{% endfor %}"),
+             Catch::Contains("too many steps"));
   CHECK_THAT(render("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"),
              Catch::Contains("too deeply"));
   CHECK_THAT(render("{% set ns = namespace(x='ab') %}{% for i in range(60) %}{% set ns.x = ns.x ~ "

@@ -52,11 +52,11 @@ TEST_CASE("older revisions are accepted, unknown ones are not", "[mcp]") {
        {std::pair("2024-11-05", true), std::pair("2025-03-26", true), std::pair("2025-06-18", true),
         std::pair("1999-01-01", false)}) {
     Bench bench;
-    bench.server.on["initialize"] = [version = std::string(version)](Life& life, Json message) {
+    bench.server.on["initialize"] = [revision = std::string(version)](Life& life, Json message) {
       const Json info = {{"name", "old"}, {"version", "1"}};
       return life.result(
           std::move(message),
-          {{"protocolVersion", version}, {"capabilities", Json::object()}, {"serverInfo", info}});
+          {{"protocolVersion", revision}, {"capabilities", Json::object()}, {"serverInfo", info}});
     };
     CHECK(bench.list().has_value() == good);
   }
