@@ -7,14 +7,20 @@
 #include <nlohmann/json.hpp>
 
 #include <cstdio>
+#include <filesystem>
 
 namespace ambit::app {
 namespace {
 
 using json = nlohmann::ordered_json;
 
-std::string journal_of(const Options& options, const Context& context) {
-  return absolute(context, options.text("state", ".ambit")) + "/journal";
+Result<std::string> journal_of(const Options& options, const Context& context) {
+  const std::string state = absolute(context, options.text("state", ".ambit"));
+  std::error_code unreadable;
+  if (!std::filesystem::exists(state + "/journal/data.mdb", unreadable))
+    return Err(Code::not_found, "there is no record in " + state +
+                                    " (ambit run writes one; --state names another folder)");
+  return state + "/journal";
 }
 
 Result<log::Filter> filter_of(const Options& options) {
@@ -73,7 +79,8 @@ std::string padded(std::string text, std::size_t width) {
 }
 
 Result<void> list(const Options& options, const Context& context) {
-  const auto reader = TRY(log::LogReader::open(journal_of(options, context)));
+  const std::string folder = TRY(journal_of(options, context));
+  const auto reader = TRY(log::LogReader::open(folder));
   const log::Filter filter = TRY(filter_of(options));
   const std::int64_t limit = TRY(options.integer("limit", 1'000'000'000, 1, 1'000'000'000));
   const bool as_json = options.flag("json");
@@ -92,7 +99,8 @@ Result<void> list(const Options& options, const Context& context) {
 }
 
 Result<void> show(const Options& options, const Context& context) {
-  const auto reader = TRY(log::LogReader::open(journal_of(options, context)));
+  const std::string folder = TRY(journal_of(options, context));
+  const auto reader = TRY(log::LogReader::open(folder));
   std::uint64_t index = 0;
   const std::string& number = options.positional()[0];
   if (number.empty() || number.size() > 18 ||
@@ -120,15 +128,16 @@ json bad_record(const log::VerifyReport& report) {
 }
 
 int verify(const Options& options, const Context& context) {
-  const std::string folder = journal_of(options, context);
-  const auto report = log::verify_log(folder, options.text("vkey"));
+  const auto folder = journal_of(options, context);
+  if (!folder) return fail(folder.error());
+  const auto report = log::verify_log(*folder, options.text("vkey"));
   if (!report) return fail(report.error());
   if (options.flag("json")) {
-    json out = {{"log", folder}, {"records", report->records}, {"verified", report->good()}};
+    json out = {{"log", *folder}, {"records", report->records}, {"verified", report->good()}};
     if (!report->good()) out["firstBad"] = bad_record(*report);
     print(out.dump() + "\n");
   } else if (report->good()) {
-    print(std::to_string(report->records) + " records verified: " + folder + "\n" +
+    print(std::to_string(report->records) + " records verified: " + *folder + "\n" +
           report->summary);
   }
   if (report->good()) return 0;

@@ -46,12 +46,18 @@ printf 'permit (principal, action == , resource);\n' >"$dir/broken.cedar"
 fleet "s#$desk/desk.cedar#$dir/broken.cedar#"
 sed -i "s#\"policies\": \[[^]]*\]#\"policies\": [\"$dir/broken.cedar\"]#" "$dir/fleet.json"
 run 1 'broken.cedar:1:[0-9]+'
-fleet ''
-sed -i "s#\"command\": \"\${REGISTRY_SERVER[^\"]*\"#\"command\": \"/bin/cat\"#" "$dir/fleet.json"
-run 1 'registry'
-fleet ''
-sed -i "s#\"command\": \"\${REGISTRY_SERVER[^\"]*\"#\"command\": \"/no/such/server\"#" "$dir/fleet.json"
+# server COMMAND ARGUMENTS: the desk with this instead of its registry server.
+server() {
+  fleet ''
+  sed -i -e "s#\"command\": \"\${REGISTRY_SERVER[^\"]*\"#\"command\": \"$1\"#" \
+         -e "s#\"args\": \[[^]]*\]#\"args\": [$2]#" "$dir/fleet.json"
+}
+server /no/such/server ''
 run 1 '/no/such/server'
+server "$(realpath /bin/cat)" '"registry.json"'  # speaks, but not the protocol, and ends
+run 1 'MCP server "registry"'
+server "$(realpath /bin/false)" ''
+run 1 'MCP server "registry"'
 printf '{"id": "a"}\nnot json\n' >"$dir/reports.jsonl"
 fleet "s#x#x#"
 sed -i "s#\"inputs\": \"[^\"]*\"#\"inputs\": \"$dir/reports.jsonl\"#" "$dir/fleet.json"
@@ -62,12 +68,26 @@ else
   echo "FAILED: broken reports: $(cat "$dir/err" "$dir/out")" >&2
   bad=$((bad + 1))
 fi
-expect 1 'no log|There is no|there is no' "$ambit" audit verify --state "$dir/nothing"
+expect 1 'there is no record in .*nothing' "$ambit" audit verify --state "$dir/nothing"
 expect 1 'not the index' "$ambit" audit show x --state "$dir/state2"
 if [ "$(id -u)" -ne 0 ]; then
   mkdir -p "$dir/readonly" && chmod 500 "$dir/readonly"
   fleet ''
   expect 1 'readonly' "$ambit" run "$dir/fleet.json" --state "$dir/readonly/state" --quiet
+fi
+# A disk of 300 KiB: the run ends with one clear line, and what was acknowledged verifies.
+cat >"$dir/small_disk.sh" <<'EOF'
+mkdir -p "$2/small" && mount -t tmpfs -o size=300k none "$2/small" && echo mounted >"$2/mounted" &&
+  "$1" run "$2/fleet.json" --state "$2/small/state" --quiet
+code=$?
+if [ -e "$2/mounted" ] && [ -e "$2/small/state/journal" ]; then "$1" audit verify --state "$2/small/state" >"$2/verified" || exit 9; fi
+exit $code
+EOF
+fleet ''
+if unshare -rm true 2>/dev/null; then
+  expect 1 'the disk is full' unshare -rm sh "$dir/small_disk.sh" "$ambit" "$dir"
+else
+  echo "skipped: a full disk (no user namespaces here)"
 fi
 head -c 100 /dev/urandom >"$dir/noise.gguf"
 expect 1 'noise.gguf|GGUF' "$ambit" model inspect "$dir/noise.gguf"
