@@ -5,9 +5,15 @@
 #include "log/verify.h"
 
 #include <nlohmann/json.hpp>
+#include <sys/wait.h>
 
+#include <cerrno>
+#include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
+#include <functional>
+#include <unistd.h>
 
 namespace ambit::app {
 namespace {
@@ -144,8 +150,21 @@ int verify(const Options& options, const Context& context) {
   return fail("the record is damaged: " + report->what);
 }
 
-int report(const Result<void>& result) {
-  return result ? 0 : fail(result.error());
+// A damaged file can crash LMDB, so it is read in a child: then the parent says what happened.
+int read_apart(const std::function<Result<void>()>& read) {
+  const pid_t child = ::fork();
+  if (child < 0) return fail(std::string("cannot start a process: ") + std::strerror(errno));
+  if (child == 0) {
+    for (const int signal : {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL}) ::signal(signal, SIG_DFL);
+    const Result<void> result = read();
+    const int code = result ? 0 : fail(result.error());
+    std::fflush(nullptr);
+    ::_exit(code);
+  }
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+  if (WIFEXITED(status)) return WEXITSTATUS(status);
+  return fail("the record is damaged: reading it failed (ambit audit verify names the place)");
 }
 
 const OptionSpec state_option = {"state", "DIR", "the state folder of the run (default .ambit)"};
@@ -170,7 +189,7 @@ Command audit_list_command() {
           0,
           0,
           [](const Options& options, const Context& context) {
-            return report(list(options, context));
+            return read_apart([&] { return list(options, context); });
           }};
 }
 
@@ -182,7 +201,7 @@ Command audit_show_command() {
           1,
           1,
           [](const Options& options, const Context& context) {
-            return report(show(options, context));
+            return read_apart([&] { return show(options, context); });
           }};
 }
 

@@ -21,6 +21,9 @@
 namespace ambit::app {
 namespace {
 
+// The record holds it as a number of JSON, which is exact up to here (RFC 8785).
+constexpr std::int64_t seed_max = (std::int64_t{1} << 53) - 1;
+
 using agents::SessionEnd;
 
 constexpr std::size_t inputs_bytes_max = 256 << 20;
@@ -324,7 +327,7 @@ int run(const Options& options, const Context& context) {
   session.resume = options.text("resume");
   session.assembly.state = absolute(context, options.text("state", ".ambit"));
   session.assembly.grammar = !options.flag("no-grammar");
-  const auto seed = options.integer("seed", 0, 0, std::numeric_limits<std::int64_t>::max());
+  const auto seed = options.integer("seed", 0, 0, seed_max);
   const auto repeat = options.integer("repeat", 1, 1, 100'000);
   const auto batch = options.integer("max-batch", 64, 1, 4096);
   const auto threads = options.integer("threads", 0, 0, 1024);

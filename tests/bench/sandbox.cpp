@@ -1,11 +1,11 @@
 // Start to exit of one jailed call, ours beside bubblewrap's, alternating in one run on one
-// machine. Prints a JSON line a figure: {bench, case, unit, ours, peer, theirs, ratio, goal, met}.
+// machine.
 
-#include "../sandbox/jail_fixture.h"
+#include "bench/figure.h"
+#include "sandbox/jail_fixture.h"
 
 #include <sys/wait.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <fcntl.h>
@@ -52,18 +52,9 @@ double ours_us(Jails& jails, const std::string& program) {
   return now_us() - began;
 }
 
-double at(std::vector<double>& sorted, double part) {
-  return sorted[std::min(sorted.size() - 1,
-                         static_cast<std::size_t>(part * static_cast<double>(sorted.size())))];
-}
-
 void report(const char* name, const char* which, double ours, double theirs, double goal) {
-  const double ratio = theirs / ours;
-  std::printf(
-      "{\"bench\":\"sandbox\",\"case\":\"%s "
-      "%s\",\"unit\":\"us\",\"ours\":%.0f,\"peer\":\"bwrap\",\"theirs\":%.0f,"
-      "\"ratio\":%.2f,\"goal\":%.1f,\"met\":%s}\n",
-      name, which, ours, theirs, ratio, goal, ratio >= goal ? "true" : "false");
+  bench::print({"sandbox", std::string(name) + " " + which, "us", bench::Better::less, ours,
+                "bwrap", theirs, bench::Goal::ratio, goal});
 }
 
 // `goal`: how many times faster than the peer the median has to be.
@@ -94,24 +85,18 @@ bool compare(Jails& jails, const char* name, const std::string& program, double 
     ours.push_back(one);
     theirs.push_back(other);
   }
-  std::sort(ours.begin(), ours.end());
-  std::sort(theirs.begin(), theirs.end());
-  report(name, "median", at(ours, 0.5), at(theirs, 0.5), goal);
-  report(name, "p99", at(ours, 0.99), at(theirs, 0.99), goal);
+  report(name, "median", bench::quantile(ours, 0.5), bench::quantile(theirs, 0.5), goal);
+  report(name, "p99", bench::quantile(ours, 0.99), bench::quantile(theirs, 0.99), goal);
   return true;
 }
 
 }  // namespace
 }  // namespace ambit::sandbox
 
-int main(int count, char** words) {
+int main() {
   using namespace ambit::sandbox;
-  if (count != 2) {
-    std::fprintf(stderr, "usage: %s STATIC_PROGRAM\n", words[0]);
-    return 2;
-  }
   Jails jails;
-  const std::string program = std::filesystem::canonical(words[1]);
+  const std::string program = std::filesystem::canonical(IDLE_PROGRAM);
   const bool static_done = compare(jails, "static program", program, 8.0);
   const bool dynamic_done = compare(jails, "/usr/bin/true", "/usr/bin/true", 4.0);
   return static_done && dynamic_done ? 0 : 1;

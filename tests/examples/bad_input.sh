@@ -70,6 +70,21 @@ else
 fi
 expect 1 'there is no record in .*nothing' "$ambit" audit verify --state "$dir/nothing"
 expect 1 'not the index' "$ambit" audit show x --state "$dir/state2"
+# Damaged anywhere: listed as far as it goes or refused in one line, never a crash.
+crashed=0
+for at in 4096 9000 20480 33333 50000 70001; do
+  cp -r "$dir/state2/journal" "$dir/damaged" 2>/dev/null
+  mkdir -p "$dir/state3" && rm -rf "$dir/state3/journal" && mv "$dir/damaged" "$dir/state3/journal"
+  dd if=/dev/urandom of="$dir/state3/journal/data.mdb" bs=1 count=64 seek=$at conv=notrunc 2>/dev/null
+  "$ambit" audit list --state "$dir/state3" >/dev/null 2>"$dir/err"
+  code=$?
+  if [ $code -gt 1 ] || { [ $code -eq 1 ] && [ "$(grep -c '^ambit: ' "$dir/err")" -ne 1 ]; }; then
+    echo "FAILED: audit list with noise at byte $at gave $code: $(cat "$dir/err")" >&2
+    crashed=$((crashed + 1))
+  fi
+done
+[ $crashed -eq 0 ] && echo "ok: a damaged record is never a crash"
+bad=$((bad + crashed))
 if [ "$(id -u)" -ne 0 ]; then
   mkdir -p "$dir/readonly" && chmod 500 "$dir/readonly"
   fleet ''
@@ -91,4 +106,4 @@ else
 fi
 head -c 100 /dev/urandom >"$dir/noise.gguf"
 expect 1 'noise.gguf|GGUF' "$ambit" model inspect "$dir/noise.gguf"
-exit $bad
+[ $bad -eq 0 ]
