@@ -19,7 +19,7 @@ struct Figure {
   std::string unit;
   Better better = Better::less;
   double ours = 0;
-  std::string peer;  // empty: there is nothing to compare with
+  std::string peer{};  // empty: there is nothing to compare with
   double theirs = 0;
   Goal goal_on = Goal::none;
   double goal = 0;
