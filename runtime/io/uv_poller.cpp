@@ -32,7 +32,10 @@ class UvPoller::Alarm final : public UvHandle {
     uv_update_time(timer_.loop);
     // Rounded up, or the loop would spin through the last part of a millisecond.
     const auto ms = std::chrono::ceil<std::chrono::milliseconds>(after).count();
-    CHECK(uv_timer_start(&timer_, [](uv_timer_t*) {}, static_cast<std::uint64_t>(ms), 0) == 0);
+    // uv_run looks at its timers before it polls. One that is due by then would be gone from the
+    // poll's deadline, and the poll would wait for ever: hence the stop.
+    const auto ring = [](uv_timer_t* timer) { uv_stop(timer->loop); };
+    CHECK(uv_timer_start(&timer_, ring, static_cast<std::uint64_t>(ms), 0) == 0);
   }
   void unset() { uv_timer_stop(&timer_); }
 

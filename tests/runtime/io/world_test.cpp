@@ -6,13 +6,26 @@
 
 #include <catch2/catch.hpp>
 #include <sys/socket.h>
+#include <uv.h>
 
 #include <atomic>
 #include <csignal>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <stdexcept>
 #include <thread>
 #include <unistd.h>
+
+namespace {
+std::chrono::milliseconds pause_before_run{0};
+}  // namespace
+
+// Stands before libuv's, for a test of what happens when the machine pauses just there.
+extern "C" int uv_run(uv_loop_t* loop, uv_run_mode mode) {
+  static const auto real = reinterpret_cast<decltype(&uv_run)>(dlsym(RTLD_NEXT, "uv_run"));
+  std::this_thread::sleep_for(pause_before_run);
+  return real(loop, mode);
+}
 
 namespace ambit::io {
 namespace {
@@ -82,6 +95,14 @@ TEST_CASE("a delay lasts at least as long as it says", "[io]") {
   const Instant before = world.loop().now();
   run_task(world.loop(), delay_task(std::chrono::microseconds(1500)));
   CHECK(world.loop().now() - before >= std::chrono::microseconds(1500));
+}
+
+TEST_CASE("a delay that is over before the wait for it begins still ends it", "[io]") {
+  UvWorld world;
+  pause_before_run = milliseconds(3);
+  run_task(world.loop(), delay_task(milliseconds(1)));  // the alarm is due when uv_run begins
+  pause_before_run = milliseconds(0);
+  SUCCEED("the loop did not wait for ever");
 }
 
 TEST_CASE("a signal is awaited, and one that came early is kept", "[io]") {
