@@ -13,8 +13,6 @@
 #include <unistd.h>
 #include <vector>
 
-extern char** environ;
-
 namespace ambit::app {
 namespace {
 
