@@ -8,10 +8,12 @@
 #include "agents/fleet_run.h"
 #include "app/command.h"
 #include "governance/guard.h"
+#include "http/curl_client.h"
 #include "inference/engine.h"
 #include "io/uv_world.h"
 #include "log/journal.h"
 #include "mcp/toolbox.h"
+#include "remote/chat_model.h"
 #include "sandbox/runner.h"
 
 #include <map>
@@ -27,6 +29,7 @@ struct AssemblyOptions {
   std::int64_t threads = 0;  // of the engine; 0: as many as there are processors
   std::int64_t batch_max = 64;
   bool grammar = true;
+  std::map<std::string, std::string> environment;  // for the keys that the fleet file names
 };
 
 class Assembly {
@@ -52,6 +55,8 @@ class Assembly {
  private:
   Assembly(io::UvWorld& world, agents::Fleet fleet, AssemblyOptions options);
   Result<void> open_models();
+  Result<void> open_engine(const agents::ModelSpec& spec);
+  void open_endpoint(const agents::ModelSpec& spec);
   Result<void> open_guard();
   Result<void> open_tools();
   Result<std::string> work_directory(const std::string& session);
@@ -63,6 +68,8 @@ class Assembly {
   std::unique_ptr<log::LogJournal> journal_;
   std::unique_ptr<governance::PolicyGuard> guard_;
   std::map<std::string, std::unique_ptr<inference::Engine>> engines_;
+  std::unique_ptr<http::CurlClient> client_;  // made when the first endpoint needs it
+  std::map<std::string, std::unique_ptr<remote::ChatModel>> endpoints_;
   std::unique_ptr<sandbox::ZygoteRunner> runner_;
   std::unique_ptr<agents::CommandTools> command_tools_;
   std::vector<std::unique_ptr<mcp::McpToolbox>> servers_;

@@ -107,7 +107,7 @@ inline Fleet small_fleet() {
   fleet.name = "test";
   fleet.directory = "/fleet";
   fleet.profiles = preset_profiles();
-  fleet.models.push_back({"m", "/m.gguf", {}, 64, 1024});
+  fleet.models.push_back({"m", "/m.gguf", {}, 64, 1024, "", "", ""});
   AgentSpec agent;
   agent.name = "clerk";
   agent.model = "m";
