@@ -35,6 +35,11 @@ void bound_result(Outcome& outcome) {
   outcome.truncated = true;
 }
 
+Task<Result<Outcome>> as_result(Task<Outcome> task) {
+  Outcome outcome = co_await std::move(task);
+  co_return outcome;
+}
+
 // What the model reads instead of a result.
 Outcome refusal(Verdict verdict, const std::string& reason) {
   Outcome outcome;
@@ -111,6 +116,19 @@ std::size_t TurnLoop::find_tool(const std::string& name) const {
   return static_cast<std::size_t>(at - specs.begin());
 }
 
+// Cancels the task when the wall-clock budget ends: Code::exhausted, naming the limit.
+template <class T>
+Task<Result<T>> TurnLoop::in_wall_time(Task<Result<T>> task) {
+  const std::int64_t wall_ms = ledger_.left(Loop::current().now()).wall_ms;
+  if (wall_ms < 0) co_return co_await std::move(task);
+  auto result = co_await with_timeout(std::chrono::milliseconds(wall_ms), std::move(task));
+  if (!result && result.error().code == Code::timeout) {
+    auto left = ledger_.reserve(Cost{}, Loop::current().now());
+    if (!left) co_return Err(std::move(left).error());
+  }
+  co_return result;
+}
+
 Task<Result<void>> TurnLoop::model_turn(SessionState& state) {
   Action action = propose(state, ActionKind::model_call, model_.identity());
   Decision decision = ports_.guard.decide(action);
@@ -134,7 +152,7 @@ Task<Result<void>> TurnLoop::model_turn(SessionState& state) {
   request.tokens_max = model_spec_.tokens_max;
   request.priority = agent_.priority;
   if (catalogue_.specs->empty()) request.tool_choice = ToolChoice::none;
-  auto turn = co_await model_.generate(std::move(request));
+  auto turn = co_await in_wall_time(model_.generate(std::move(request)));
   if (!turn) {
     ledger_.settle(cost, Cost{1, 0, 0});
     const SessionEnd why =
@@ -207,7 +225,16 @@ Task<Result<void>> TurnLoop::tool_call(SessionState& state) {
 Task<Outcome> TurnLoop::perform(SessionState& state, std::size_t tool, ToolCall call) {
   model_.observe(state.id, agents::SessionEvent::call_begins);
   const Instant start = Loop::current().now();
-  Outcome outcome = co_await catalogue_.boxes[tool]->call(state.id, std::move(call));
+  Task<Outcome> called = catalogue_.boxes[tool]->call(state.id, std::move(call));
+  auto result = co_await in_wall_time(as_result(std::move(called)));
+  Outcome outcome;
+  if (result) {
+    outcome = std::move(*result);
+  } else {
+    outcome.kind = OutcomeKind::timeout;
+    outcome.content = "error: timeout: " + result.error().message;
+    outcome.detail = std::move(result.error().message);
+  }
   outcome.duration_us = us_since(start);
   co_return outcome;
 }

@@ -61,6 +61,8 @@ class TurnLoop {
   Task<Result<void>> model_turn(SessionState& state);
   Task<Result<void>> tool_call(SessionState& state);
   Task<Result<void>> resolve_doubt(SessionState& state);
+  template <class T>
+  Task<Result<T>> in_wall_time(Task<Result<T>> task);
   Task<Outcome> perform(SessionState& state, std::size_t tool, ToolCall call);
   Task<Result<void>> finish_call(SessionState& state, std::string action, ToolCall call,
                                  Outcome outcome);
