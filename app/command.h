@@ -40,6 +40,14 @@ Command audit_verify_command();
 Command model_inspect_command();
 Command model_eval_command();
 Command doctor_command();
+Command policy_check_command();
+Command policy_explain_command();
+Command policy_test_command();
+Command policy_diff_command();
+Command pending_command();
+Command approve_command();
+Command deny_command();
+Command approver_new_command();
 
 // One line on stderr: "ambit: message".
 int fail(const Error& error);
