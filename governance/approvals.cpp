@@ -106,8 +106,10 @@ Result<ApprovalAnswer> parse_answer(std::string_view text) {
   if (error != std::errc() || end != at.data() + at.size()) {
     return Err(Code::invalid, "the answer's time is no number");
   }
-  made.reason = TRY(quoted(TRY(take_line(text, "reason")), "reason"));
-  made.arguments = TRY(quoted(TRY(take_line(text, "arguments")), "arguments"));
+  const std::string reason = TRY(take_line(text, "reason"));
+  made.reason = TRY(quoted(reason, "reason"));
+  const std::string arguments = TRY(take_line(text, "arguments"));
+  made.arguments = TRY(quoted(arguments, "arguments"));
   if (!text.empty()) return Err(Code::invalid, "the answer has more lines than it should");
   return made;
 }
