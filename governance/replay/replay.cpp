@@ -1,6 +1,7 @@
 #include "replay/replay.h"
 
 #include "agents/fleet_run.h"
+#include "agents/message.h"
 
 #include <nlohmann/json.hpp>
 
