@@ -100,10 +100,19 @@ class Scanner {
   std::string_view rest_;
 };
 
+constexpr std::array<bool, 256> LOWER_HEX = [] {
+  std::array<bool, 256> table{};
+  for (const char c : std::string_view("0123456789abcdef")) {
+    table[static_cast<unsigned char>(c)] = true;
+  }
+  return table;
+}();
+
 bool is_hash(std::string_view text) {
-  return text.size() == 64 && std::all_of(text.begin(), text.end(), [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-         });
+  if (text.size() != 64) return false;
+  bool good = true;
+  for (const char c : text) good &= LOWER_HEX[static_cast<unsigned char>(c)];
+  return good;
 }
 
 bool scan_payloads(Scanner& scanner, std::vector<LeafView::Payload>& found) {
@@ -269,9 +278,11 @@ std::string time_text(std::int64_t unix_ns) {
 Result<std::int64_t> parse_time(std::string_view given) {
   constexpr std::string_view shape = "0000-00-00T00:00:00.000000000Z";
   constexpr std::string_view whole_seconds = "0000-00-00T00:00:00Z";
-  std::string text(given.substr(0, shape.size() + 1));
-  if (text.size() == whole_seconds.size() && text.back() == 'Z')
-    text.insert(text.size() - 1, ".000000000");
+  // A time in whole seconds is the same with a fraction of zeros.
+  const bool whole = given.size() == whole_seconds.size() && given.back() == 'Z';
+  std::string longer;
+  if (whole) longer = std::string(given.substr(0, given.size() - 1)) + ".000000000Z";
+  const std::string_view text = whole ? std::string_view(longer) : given;
   std::array<std::int64_t, 7> numbers{};
   std::size_t part = 0;
   bool good = text.size() == shape.size();
@@ -292,8 +303,8 @@ Result<std::int64_t> parse_time(std::string_view given) {
         days_of(Date{year, month, day}) * DAY_S + hour * 3600 + minute * 60 + second;
     return seconds * SECOND_NS + fraction;
   }
-  return Err(Code::invalid,
-             "\"" + text + "\" is not a time such as 2026-11-21T08:30:00.000000000Z");
+  return Err(Code::invalid, "\"" + std::string(given.substr(0, 40)) +
+                                "\" is not a time such as 2026-11-21T08:30:00.000000000Z");
 }
 
 }  // namespace ambit::log
