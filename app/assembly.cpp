@@ -148,15 +148,23 @@ Task<Result<mcp::Connection>> Assembly::connect(const agents::McpServerSpec& ser
   co_return connection;
 }
 
-agents::FleetRun& Assembly::start(agents::RunOptions options) {
+std::map<std::string, agents::Model*> Assembly::models() const {
   std::map<std::string, agents::Model*> models;
   for (const auto& [name, engine] : engines_) models.emplace(name, engine.get());
   for (const auto& [name, endpoint] : endpoints_) models.emplace(name, endpoint.get());
+  return models;
+}
+
+std::vector<agents::Toolbox*> Assembly::toolboxes() const {
   std::vector<agents::Toolbox*> toolboxes{command_tools_.get()};
   for (const auto& server : servers_) toolboxes.push_back(server.get());
-  run_ = std::make_unique<agents::FleetRun>(
-      fleet_, std::move(options), std::move(models), std::move(toolboxes),
-      agents::Ports{*guard_, *journal_, make_argument_check()});
+  return toolboxes;
+}
+
+agents::FleetRun& Assembly::start(agents::RunOptions options) {
+  run_ =
+      std::make_unique<agents::FleetRun>(fleet_, std::move(options), models(), toolboxes(),
+                                         agents::Ports{*guard_, *journal_, make_argument_check()});
   return *run_;
 }
 

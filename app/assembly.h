@@ -49,6 +49,10 @@ class Assembly {
   [[nodiscard]] const std::map<std::string, std::unique_ptr<inference::Engine>>& engines() const {
     return engines_;
   }
+  [[nodiscard]] agents::Guard& guard() const { return *guard_; }
+  // By name in the fleet file: engines of this process and endpoints elsewhere.
+  [[nodiscard]] std::map<std::string, agents::Model*> models() const;
+  [[nodiscard]] std::vector<agents::Toolbox*> toolboxes() const;
   [[nodiscard]] std::string journal_path() const { return options_.state + "/journal"; }
   [[nodiscard]] std::string work_path() const { return options_.state + "/work/" + options_.run; }
 
