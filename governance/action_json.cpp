@@ -133,6 +133,16 @@ json to_json(const Action& action) {
   return out;
 }
 
+Result<std::string> canonical_text(const json& value) {
+  std::string text;
+  try {
+    text = value.dump();
+  } catch (const json::exception&) {
+    return Err(Code::invalid, "a text in it is not UTF-8");
+  }
+  return log::canonical_json(text);
+}
+
 Result<std::string> action_hash(const Action& action) {
   // The arguments as text: canonical JSON would refuse numbers beyond 2^53, and two texts of one
   // value must have one hash only where they are canonical.
@@ -141,7 +151,7 @@ Result<std::string> action_hash(const Action& action) {
   if (!arguments) return Err(std::move(arguments).error().context("arguments"));
   json out = {{"kind", to_string(action.kind)}, {"arguments", *arguments}};
   for (const TextMember& member : TEXTS) out[member.name] = action.*member.member;
-  return log::to_hex(log::sha256(TRY(log::canonical_json(out))));
+  return log::to_hex(log::sha256(TRY(canonical_text(out))));
 }
 
 }  // namespace ambit::governance

@@ -18,6 +18,10 @@ namespace ambit::governance {
 Result<agents::Action> action_from_json(const nlohmann::json& value);
 nlohmann::json to_json(const agents::Action& action);
 
+// The canonical form (RFC 8785) of a value. Error: a text in it that is not UTF-8, or a number that
+// other readers would round.
+Result<std::string> canonical_text(const nlohmann::json& value);
+
 // SHA-256 hex over the canonical JSON (RFC 8785) of what the action would do and for whom: kind,
 // agent, session, run, who answers for it, tool, its definition's digest, arguments, and the id.
 // Not the budget left or the taint, which change while people think.

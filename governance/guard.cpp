@@ -330,8 +330,11 @@ PolicyGuard::Explained PolicyGuard::explain(const Action& action) {
     if (one.outcome == Outcome::applies) return std::size_t{0};
     return one.outcome == Outcome::scope ? 1 + one.clauses.size() : std::size_t{1};
   };
-  std::stable_sort(explained.policies.begin(), explained.policies.end(),
-                   [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
+  // The policies lie in one array, so their addresses are their order.
+  std::sort(explained.policies.begin(), explained.policies.end(),
+            [&](const auto& a, const auto& b) {
+              return rank(a) != rank(b) ? rank(a) < rank(b) : a.policy < b.policy;
+            });
   return explained;
 }
 

@@ -1,5 +1,6 @@
 #include "governance/pins.h"
 
+#include "governance/action_json.h"
 #include "log/canonical_json.h"
 #include "log/sha256.h"
 
@@ -38,7 +39,7 @@ Result<std::string> definition_hash(const ToolSpec& tool) {
                            {"readOnly", tool.read_only},
                            {"destructive", tool.destructive},
                            {"idempotent", tool.idempotent}};
-  auto text = log::canonical_json(definition);
+  auto text = canonical_text(definition);
   if (!text) return Err(std::move(text).error().context("tool " + tool.name));
   return log::to_hex(log::sha256(*text));
 }

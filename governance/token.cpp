@@ -1,5 +1,6 @@
 #include "governance/token.h"
 
+#include "governance/action_json.h"
 #include "governance/token_key.h"
 #include "log/canonical_json.h"
 #include "log/sha256.h"
@@ -166,7 +167,7 @@ Result<Claims> claims_of(const json& object, const TokenOptions& options) {
   claims.actors = TRY(actors_of(object, options.actors_max));
   claims.scopes = TRY(scopes_of(object));
   claims.all = object.dump();
-  claims.hash = log::to_hex(log::sha256(TRY(log::canonical_json(object))));
+  claims.hash = log::to_hex(log::sha256(TRY(canonical_text(object))));
   return claims;
 }
 
