@@ -43,6 +43,9 @@ std::vector<Command> commands() {
           approver_new_command(),
           model_inspect_command(),
           model_eval_command(),
+          model_synth_command(),
+          model_quantize_command(),
+          model_bench_command(),
           doctor_command()};
 }
 

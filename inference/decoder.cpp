@@ -4,6 +4,13 @@
 
 namespace ambit::inference {
 
+namespace {
+
+constexpr int logprobs_max = 64;
+constexpr std::size_t stops_max = 64;
+
+}  // namespace
+
 Result<std::unique_ptr<Decoder>> Decoder::make(std::shared_ptr<const ModelFile> file,
                                                EngineOptions options) {
   if (options.threads < 1 || options.threads > 256)
@@ -34,12 +41,12 @@ Decoder::Decoder(std::shared_ptr<const ModelFile> file, EngineOptions options,
     : file_(std::move(file)),
       options_(std::move(options)),
       kernels_(kernels),
-      pool_(options_.threads),
+      pool_(options_.threads, options_.pin_threads),
       forward_(file_->model(), kernels, pool_, options_.kv_type, options_.step_tokens_max),
       cache_(forward_.page_bytes(), pages),
       scheduler_(file_->tokenizer(), file_->model().config, forward_, cache_,
                  {options_.batch_max, options_.step_tokens_max, options_.context_max, 1U << 20U,
-                  options_.clock_us}),
+                  options_.clock_us, options_.draft_max}),
       grammar_(std::make_shared<Grammar>(file_->tokenizer())) {}
 
 // One language for all turns that offer the same; asking again costs a look-up.
@@ -71,6 +78,13 @@ Result<std::uint64_t> Decoder::submit(const agents::TurnRequest& request) {
   generation.sampling = request.sampling;
   generation.tokens_max = static_cast<std::size_t>(request.tokens_max);
   generation.priority = request.priority;
+  if (request.logprobs > logprobs_max)
+    return Err(Code::invalid, "at most " + std::to_string(logprobs_max) +
+                                  " likeliest tokens can be told beside each");
+  if (request.stop.size() > stops_max)
+    return Err(Code::invalid, "at most " + std::to_string(stops_max) + " texts can end a turn");
+  generation.logprobs = request.logprobs;
+  generation.stop = request.stop;
   const TurnShape shape = {request.tools.get(), request.tool_choice, request.output_schema};
   if (options_.grammar && !is_free(shape)) {
     generation.start = TRY(language(request));
@@ -78,7 +92,8 @@ Result<std::uint64_t> Decoder::submit(const agents::TurnRequest& request) {
   }
   Open open{
       request.session, 0,
-      request.tools && !request.tools->empty() && request.tool_choice != agents::ToolChoice::none};
+      request.tools && !request.tools->empty() && request.tool_choice != agents::ToolChoice::none,
+      request.stop};
   for (const agents::Message& message : request.messages)
     open.calls_before += message.tool_calls.size();
   const std::uint64_t id = TRY(scheduler_.submit(std::move(generation)));
@@ -116,6 +131,17 @@ agents::Turn Decoder::read(const Open& open, const Generated& generated) const {
   std::string text;
   for (const TokenId token : generated.tokens) text += detokenizer.push(token);
   text += detokenizer.finish();
+  std::size_t end = text.size();
+  for (const std::string& stop : open.stop)
+    if (!stop.empty()) end = std::min(end, text.find(stop));
+  text.resize(end);
+  for (const auto& token : generated.logprobs) {
+    agents::TokenLogprob told = {
+        std::string(file_->tokenizer().bytes(token[0].token)), token[0].logprob, {}};
+    for (std::size_t i = 1; i < token.size(); ++i)
+      told.likeliest.emplace_back(file_->tokenizer().bytes(token[i].token), token[i].logprob);
+    turn.logprobs.push_back(std::move(told));
+  }
   SpokenTurn spoken =
       open.reads_calls ? read_turn(file_->chat().dialect(), text) : SpokenTurn{std::move(text), {}};
   turn.message.content = std::move(spoken.content);

@@ -30,7 +30,10 @@ struct EngineOptions {
   std::size_t kv_bytes = std::size_t{1} << 30U;
   std::size_t context_max = 0;  // tokens of one session; 0: what the model was made for
   KvType kv_type = KvType::f16;
-  bool grammar = true;                     // constrain turns that offer tools
+  std::size_t draft_max = 6;  // tokens that a session may guess ahead in a step; 0: none
+  bool pin_threads =
+      false;            // each to a processor of its own; for a machine with nothing else to do
+  bool grammar = true;  // constrain turns that offer tools
   std::string instruction_set;             // "avx512", "avx2", "plain"; empty: the best
   std::function<std::int64_t()> clock_us;  // monotonic, any thread; for usage times only
 };
@@ -68,6 +71,7 @@ class Decoder {
     std::string session;
     std::size_t calls_before = 0;  // tool calls that the conversation holds: ids go on from there
     bool reads_calls = false;
+    std::vector<std::string> stop;
   };
   Decoder(std::shared_ptr<const ModelFile> file, EngineOptions options, const Kernels& kernels,
           std::size_t pages);

@@ -40,11 +40,14 @@ class Forward {
  private:
   void embed(std::span<const StepRow> rows);
   void layer(const Layer& layer, std::size_t index, std::span<const StepRow> rows);
-  void prepare_row(const Layer& layer, std::size_t layer_offset, const StepRow& row,
-                   std::size_t index);
-  void attend(std::span<const StepRow> rows, std::size_t layer_offset);
+  void prepare_row(std::size_t layer, const StepRow& row, std::size_t index);
+  void store_row(std::size_t layer, const StepRow& row, std::size_t index);
   void matmul(const Matrix& matrix, const std::vector<float>& in, std::size_t in_stride,
               std::vector<float>& out, std::size_t rows);
+  void attend(std::span<const StepRow> rows, std::size_t layer);
+  // Adds what a block made to the residual, by way of its norm where it has one; then norms it for
+  // the next block, if there is one.
+  void add_block(const std::vector<float>& after, const std::vector<float>* next, std::size_t rows);
   template <class Work>
   void each_row(std::size_t rows, const Work& work);
 
@@ -55,18 +58,22 @@ class Forward {
   std::size_t rows_max_;
   std::size_t layer_bytes_;  // of one layer in a page
   std::size_t page_bytes_;
-  std::size_t query_width_;             // heads * head_width
-  std::vector<float> x_;                // [rows][width], the residual stream
-  std::vector<float> normed_;           // [rows][width]
-  std::vector<float> qkv_;              // [rows][qkv.outputs]
-  std::vector<float> attended_;         // [rows][query_width]
-  std::vector<float> projected_;        // [rows][width, in whole panels]
-  std::vector<float> gate_up_;          // [rows][gate_up.outputs]
-  std::vector<float> hidden_;           // [rows][hidden]
-  std::vector<float> cosines_, sines_;  // [rows][rope_width / 2]
-  std::vector<float> logits_;           // [rows that want them][vocabulary, in whole panels]
-  std::vector<float> scratch_;          // [workers] for attention
-  std::vector<std::uint16_t> halves_;   // [rows][head_width]
+  std::size_t query_width_;                           // heads * head_width
+  std::vector<float> x_;                              // [rows][width], the residual stream
+  std::vector<float> normed_;                         // [rows][width]
+  std::vector<float> qkv_;                            // [rows][qkv.outputs]
+  std::vector<float> attended_;                       // [rows][query_width]
+  std::vector<float> projected_;                      // [rows][width, in whole panels]
+  std::vector<float> gate_up_;                        // [rows][gate_up.outputs]
+  std::vector<float> hidden_;                         // [rows][hidden]
+  std::vector<float> cosines_, sines_;                // [rows][rope_width / 2]
+  std::vector<float> window_cosines_, window_sines_;  // of windowed layers, where they differ
+  AlignedBytes levels_;                               // [rows, padded][widest inputs]
+  AlignedBytes rounded_;  // inputs as bfloat16, [rows, padded][widest inputs, in whole blocks]
+  std::vector<InputBlock> blocks_;     // [rows, padded][widest inputs / 32]
+  std::vector<float> logits_;          // [rows that want them][vocabulary, in whole panels]
+  std::vector<float> scratch_;         // [workers] for attention
+  std::vector<std::uint16_t> halves_;  // [rows][head_width]
 };
 
 }  // namespace ambit::inference

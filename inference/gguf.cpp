@@ -277,19 +277,30 @@ class GgufParser {
       view.shape.push_back(size);
     }
     const auto type = TRY(scalar<std::uint32_t>(what));
-    if (type != 0 && type != 1 && type != 8 && type != 30)
-      return Err(Code::unsupported, what + " has element type " + std::to_string(type) +
-                                        "; F32 (0), F16 (1), Q8_0 (8) and BF16 (30) are supported");
-    view.type = static_cast<DType>(type);
+    const auto known = type_numbered(type);
+    if (!known) return Err(Code::unsupported, what + " has element type " + unknown_type(type));
+    view.type = *known;
     if (view.shape[0] % block_elements(view.type) != 0)
       return Err(Code::invalid, what + ": rows of " + std::to_string(view.shape[0]) +
-                                    " elements do not divide into blocks of 32");
+                                    " elements do not divide into blocks of " +
+                                    std::to_string(block_elements(view.type)));
     view.bytes = row_bytes(view.type, elements);
     offsets_.push_back(TRY(scalar<std::uint64_t>(what)));
     if (!file.index_.emplace(view.name, file.tensors_.size()).second)
       return Err(Code::invalid, what + " appears twice");
     file.tensors_.push_back(std::move(view));
     return {};
+  }
+
+  static std::string unknown_type(std::uint32_t type) {
+    std::string text = std::to_string(type) + "; supported are";
+    const char* comma = " ";
+    for (const DType each : all_types) {
+      text += comma + std::string(to_string(each)) + " (" +
+              std::to_string(static_cast<std::uint32_t>(each)) + ")";
+      comma = ", ";
+    }
+    return text;
   }
 
   // Turns offsets into pointers: aligned, inside the file, apart from each other.

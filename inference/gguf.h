@@ -91,6 +91,9 @@ class GgufWriter {
   // Values are rounded to `type`; shape[0] must be a multiple of its block.
   void add(std::string name, DType type, std::vector<std::uint64_t> shape,
            std::span<const float> values);
+  // The same with bytes that are of the type already.
+  void add_bytes(std::string name, DType type, std::vector<std::uint64_t> shape,
+                 std::vector<std::byte> data);
   [[nodiscard]] std::string bytes() const;
   [[nodiscard]] Result<void> write(const std::string& path) const;
 
@@ -101,6 +104,7 @@ class GgufWriter {
     std::vector<std::uint64_t> shape;
     std::vector<std::byte> data;
   };
+  [[nodiscard]] std::string head() const;
   std::vector<std::pair<std::string, GgufValue>> metadata_;
   std::vector<Tensor> tensors_;
 };

@@ -87,7 +87,13 @@ void GgufWriter::add(std::string name, DType type, std::vector<std::uint64_t> sh
   tensors_.push_back(std::move(tensor));
 }
 
-std::string GgufWriter::bytes() const {
+void GgufWriter::add_bytes(std::string name, DType type, std::vector<std::uint64_t> shape,
+                           std::vector<std::byte> data) {
+  tensors_.push_back({std::move(name), type, std::move(shape), std::move(data)});
+}
+
+// All before the tensors' data, in whole alignments.
+std::string GgufWriter::head() const {
   std::string out = "GGUF";
   put<std::uint32_t>(out, 3);
   put<std::uint64_t>(out, tensors_.size());
@@ -106,6 +112,11 @@ std::string GgufWriter::bytes() const {
     offset += aligned(tensor.data.size());
   }
   out.resize(aligned(out.size()));
+  return out;
+}
+
+std::string GgufWriter::bytes() const {
+  std::string out = head();
   for (const Tensor& tensor : tensors_) {
     out.append(reinterpret_cast<const char*>(tensor.data.data()), tensor.data.size());
     out.resize(aligned(out.size()));
@@ -113,15 +124,25 @@ std::string GgufWriter::bytes() const {
   return out;
 }
 
+// Tensor by tensor: a big model is not held twice.
 Result<void> GgufWriter::write(const std::string& path) const {
-  const std::string content = bytes();
   std::FILE* file = std::fopen(path.c_str(), "wb");
   if (file == nullptr)
     return Err(Code::denied, "cannot write " + path + ": " + std::strerror(errno));
-  const bool whole = std::fwrite(content.data(), 1, content.size(), file) == content.size();
+  const auto put_bytes = [&](const void* data, std::size_t size) {
+    return size == 0 || std::fwrite(data, 1, size, file) == size;
+  };
+  const std::string start = head();
+  bool whole = put_bytes(start.data(), start.size());
+  const char zeros[alignment] = {};
+  for (const Tensor& tensor : tensors_)
+    whole = whole && put_bytes(tensor.data.data(), tensor.data.size()) &&
+            put_bytes(zeros, aligned(tensor.data.size()) - tensor.data.size());
+  const int problem = errno;
   const bool closed = std::fclose(file) == 0;
   if (!whole || !closed)
-    return Err(Code::exhausted, "cannot write " + path + ": " + std::strerror(errno));
+    return Err(Code::exhausted,
+               "cannot write " + path + ": " + std::strerror(whole ? errno : problem));
   return {};
 }
 

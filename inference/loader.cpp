@@ -1,7 +1,12 @@
 #include "inference/loader.h"
 
+#include "inference/repack.h"
+
+#include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <iterator>
+#include <numbers>
+#include <span>
 
 namespace ambit::inference {
 
@@ -39,50 +44,32 @@ Result<std::vector<float>> optional_vector(const Gguf& file, const std::string& 
   return vector_of(file, name, size);
 }
 
-// Copies one output's row into its lane of a panel.
-void pack_row(const Matrix& matrix, const std::byte* row, std::byte* panel, std::size_t lane) {
-  if (matrix.type == DType::q8_0) {
-    for (std::size_t block = 0; block < matrix.inputs / 32; ++block, row += 34, panel += 544) {
-      std::memcpy(panel + 2 * lane, row, 2);
-      for (std::size_t i = 0; i < 32; ++i) panel[32 + i * panel_outputs + lane] = row[2 + i];
-    }
-    return;
-  }
-  const std::size_t each = block_bytes(matrix.type);
-  for (std::size_t i = 0; i < matrix.inputs; ++i)
-    std::memcpy(panel + (i * panel_outputs + lane) * each, row + i * each, each);
+Matrix pack(std::initializer_list<WeightRows> parts) {
+  return repack(std::span(parts.begin(), parts.size()));
 }
 
-// Stacks tensors that share their inputs. Mixed element types become F32, so that one kernel does
-// all.
-Matrix pack(const std::vector<const TensorView*>& tensors) {
-  Matrix matrix;
-  matrix.type = tensors[0]->type;
-  matrix.inputs = tensors[0]->dimension(0);
-  for (const TensorView* part : tensors) {
-    if (part->type != matrix.type) matrix.type = DType::f32;
-    matrix.parts.push_back(matrix.outputs);
-    const std::size_t outputs = part->dimension(1);
-    matrix.outputs += (outputs + panel_outputs - 1) / panel_outputs * panel_outputs;
+// Three tensors, or one that holds their rows one after the other.
+Result<Matrix> load_qkv(const Gguf& file, const Config& config, const std::string& prefix) {
+  const std::size_t q = config.heads * config.head_width;
+  const std::size_t kv = config.kv_heads * config.head_width;
+  if (file.find(prefix + "attn_qkv.weight") != nullptr) {
+    const TensorView* fused =
+        TRY(tensor(file, prefix + "attn_qkv.weight", config.width, q + 2 * kv));
+    return pack({{fused, 0, q}, {fused, q, kv}, {fused, q + kv, kv}});
   }
-  matrix.panel_bytes = row_bytes(matrix.type, matrix.inputs) * panel_outputs;
-  matrix.panels = AlignedBytes(matrix.panel_count() * matrix.panel_bytes);
-  std::vector<float> wide(matrix.inputs);
-  for (std::size_t p = 0; p < tensors.size(); ++p) {
-    const TensorView& part = *tensors[p];
-    const std::size_t bytes = row_bytes(part.type, matrix.inputs);
-    for (std::size_t row = 0; row < part.dimension(1); ++row) {
-      const std::size_t output = matrix.parts[p] + row;
-      const std::byte* source = part.data + row * bytes;
-      if (part.type != matrix.type) {
-        to_floats(part.type, source, matrix.inputs, wide.data());
-        source = reinterpret_cast<const std::byte*>(wide.data());
-      }
-      pack_row(matrix, source, matrix.panels.data() + output / panel_outputs * matrix.panel_bytes,
-               output % panel_outputs);
-    }
+  return pack({all_rows(*TRY(tensor(file, prefix + "attn_q.weight", config.width, q))),
+               all_rows(*TRY(tensor(file, prefix + "attn_k.weight", config.width, kv))),
+               all_rows(*TRY(tensor(file, prefix + "attn_v.weight", config.width, kv)))});
+}
+
+Result<Matrix> load_gate_up(const Gguf& file, const Config& config, const std::string& prefix) {
+  const std::size_t hidden = config.hidden;
+  if (file.find(prefix + "ffn_gate.weight") == nullptr) {
+    const TensorView* fused = TRY(tensor(file, prefix + "ffn_up.weight", config.width, 2 * hidden));
+    return pack({{fused, 0, hidden}, {fused, hidden, hidden}});
   }
-  return matrix;
+  return pack({all_rows(*TRY(tensor(file, prefix + "ffn_gate.weight", config.width, hidden))),
+               all_rows(*TRY(tensor(file, prefix + "ffn_up.weight", config.width, hidden)))});
 }
 
 Result<Layer> load_layer(const Gguf& file, const Config& config, std::size_t index) {
@@ -96,9 +83,11 @@ Result<Layer> load_layer(const Gguf& file, const Config& config, std::size_t ind
   layer.key_norm = TRY(optional_vector(file, prefix + "attn_k_norm.weight", config.head_width));
   if (layer.query_norm.empty() != layer.key_norm.empty())
     return Err(Code::invalid, prefix + "attn_q_norm and attn_k_norm must come together");
-  layer.qkv = pack({TRY(tensor(file, prefix + "attn_q.weight", config.width, q)),
-                    TRY(tensor(file, prefix + "attn_k.weight", config.width, kv)),
-                    TRY(tensor(file, prefix + "attn_v.weight", config.width, kv))});
+  layer.attention_after =
+      TRY(optional_vector(file, prefix + "post_attention_norm.weight", config.width));
+  layer.feed_forward_after =
+      TRY(optional_vector(file, prefix + "post_ffw_norm.weight", config.width));
+  layer.qkv = TRY(load_qkv(file, config, prefix));
   const char* const biases[] = {"attn_q.bias", "attn_k.bias", "attn_v.bias"};
   for (std::size_t i = 0; i < 3; ++i) {
     const std::vector<float> bias = TRY(optional_vector(file, prefix + biases[i], i == 0 ? q : kv));
@@ -107,29 +96,156 @@ Result<Layer> load_layer(const Gguf& file, const Config& config, std::size_t ind
     std::copy(bias.begin(), bias.end(),
               layer.qkv_bias.begin() + static_cast<std::ptrdiff_t>(layer.qkv.parts[i]));
   }
-  layer.attention_out = pack({TRY(tensor(file, prefix + "attn_output.weight", q, config.width))});
-  layer.gate_up = pack({TRY(tensor(file, prefix + "ffn_gate.weight", config.width, config.hidden)),
-                        TRY(tensor(file, prefix + "ffn_up.weight", config.width, config.hidden))});
-  layer.down = pack({TRY(tensor(file, prefix + "ffn_down.weight", config.hidden, config.width))});
+  layer.attention_out =
+      pack({all_rows(*TRY(tensor(file, prefix + "attn_output.weight", q, config.width)))});
+  layer.gate_up = TRY(load_gate_up(file, config, prefix));
+  layer.down =
+      pack({all_rows(*TRY(tensor(file, prefix + "ffn_down.weight", config.hidden, config.width)))});
   return layer;
 }
 
-// Angles per position of each pair; Llama 3's factors come as a tensor of divisors.
+// How much of a pair's own frequency yarn keeps: pairs that turn often keep all of it, pairs that
+// never turn once within the original context none.
+double kept_by_yarn(const Config& config, std::size_t pair) {
+  const RopeScaling& scaling = config.rope_scaling;
+  const auto width = static_cast<double>(config.rope_width);
+  const auto pair_of_turns = [&](double turns) {
+    return width *
+           std::log(static_cast<double>(scaling.original_context) /
+                    (turns * 2 * std::numbers::pi)) /
+           (2 * std::log(config.rope_base));
+  };
+  const double low = std::max(0.0, std::floor(pair_of_turns(scaling.beta_fast)));
+  const double high = std::min(width - 1, std::ceil(pair_of_turns(scaling.beta_slow)));
+  const double along = (static_cast<double>(pair) - low) / std::max(0.001, high - low);
+  return 1 - std::clamp(along, 0.0, 1.0);
+}
+
+// Divisors of the frequencies that come as tensors: Llama 3's, or the short or long ones of Phi-3.
+// Which of the latter is decided once, by the context that the file was made for, so that a
+// position's angles never depend on how long a session became.
+Result<std::vector<float>> rope_divisors(const Gguf& file, const Config& config) {
+  const std::size_t pairs = config.rope_width / 2;
+  if (file.find("rope_freqs.weight") != nullptr) return vector_of(file, "rope_freqs.weight", pairs);
+  if (config.rope_scaling.kind == RopeScaling::Kind::longrope) {
+    const bool is_long = config.context > config.rope_scaling.original_context;
+    return vector_of(file, is_long ? "rope_factors_long.weight" : "rope_factors_short.weight",
+                     pairs);
+  }
+  return std::vector<float>(pairs, 1.0F);
+}
+
+// Angles per position of each pair.
 Result<std::vector<float>> rope_frequencies(const Gguf& file, const Config& config) {
   const std::size_t pairs = config.rope_width / 2;
-  std::vector<float> divisors(pairs, 1.0F);
-  if (file.find("rope_freqs.weight") != nullptr)
-    divisors = TRY(vector_of(file, "rope_freqs.weight", pairs));
+  const RopeScaling& scaling = config.rope_scaling;
+  const std::vector<float> divisors = TRY(rope_divisors(file, config));
   std::vector<float> frequencies(pairs);
   for (std::size_t i = 0; i < pairs; ++i) {
     const double exponent = -2.0 * static_cast<double>(i) / static_cast<double>(config.rope_width);
-    frequencies[i] = static_cast<float>(std::pow(config.rope_base, exponent) * config.rope_scale /
+    double scale = 1.0;
+    if (scaling.kind == RopeScaling::Kind::linear) scale = 1.0 / scaling.factor;
+    if (scaling.kind == RopeScaling::Kind::yarn) {
+      const double kept = kept_by_yarn(config, i);
+      scale = kept + (1 - kept) / scaling.factor;
+    }
+    frequencies[i] = static_cast<float>(std::pow(config.rope_base, exponent) * scale /
                                         static_cast<double>(divisors[i]));
     if (!std::isfinite(frequencies[i]))
-      return Err(Code::invalid, "rope_freqs.weight or the RoPE base makes an infinite frequency");
+      return Err(Code::invalid, "the RoPE factors or the RoPE base make an infinite frequency");
   }
   return frequencies;
 }
+
+std::vector<float> window_frequencies(const Config& config) {
+  std::vector<float> frequencies;
+  if (config.window_rope_base <= 0) return frequencies;
+  for (std::size_t i = 0; i < config.rope_width / 2; ++i)
+    frequencies.push_back(static_cast<float>(
+        std::pow(config.window_rope_base,
+                 -2.0 * static_cast<double>(i) / static_cast<double>(config.rope_width))));
+  return frequencies;
+}
+
+Result<RopeScaling> read_scaling(const Gguf& file, const std::string& prefix, std::size_t context) {
+  RopeScaling scaling;
+  const auto number = [&](const char* key, double fallback) {
+    return file.number(prefix + "rope.scaling." + key).value_or(fallback);
+  };
+  std::string type = "none";
+  if (const std::string* named = file.text(prefix + "rope.scaling.type")) type = *named;
+  if (type == "none" && file.find("rope_factors_long.weight") != nullptr) type = "longrope";
+  if (type == "none") return scaling;
+  scaling.factor = number("factor", 1.0);
+  scaling.original_context = static_cast<std::size_t>(
+      std::clamp(number("original_context_length", static_cast<double>(context)), 1.0, 0x1p40));
+  if (!(scaling.factor >= 0x1p-20 && scaling.factor <= 0x1p20))
+    return Err(Code::invalid, prefix + "rope.scaling.factor is not positive");
+  if (type == "linear") {
+    scaling.kind = RopeScaling::Kind::linear;
+  } else if (type == "yarn") {
+    scaling.kind = RopeScaling::Kind::yarn;
+    scaling.beta_fast = number("yarn_beta_fast", 32.0);
+    scaling.beta_slow = number("yarn_beta_slow", 1.0);
+    if (!(scaling.beta_fast > 0) || !(scaling.beta_slow > 0))
+      return Err(Code::invalid, prefix + "rope.scaling.yarn_beta_fast and _slow must be positive");
+    scaling.attention_factor =
+        static_cast<float>(number("attn_factor", 1.0) * (1.0 + 0.1 * std::log(scaling.factor)));
+  } else if (type == "longrope") {
+    scaling.kind = RopeScaling::Kind::longrope;
+    const double ratio =
+        static_cast<double>(context) / static_cast<double>(scaling.original_context);
+    const double usual =
+        ratio > 1 && scaling.original_context > 1
+            ? std::sqrt(1 +
+                        std::log(ratio) / std::log(static_cast<double>(scaling.original_context)))
+            : 1.0;
+    scaling.attention_factor = static_cast<float>(number("attn_factor", usual));
+  } else {
+    return Err(Code::unsupported, "the RoPE scaling \"" + type +
+                                      "\" is not supported (linear, yarn and longrope are)");
+  }
+  if (!std::isfinite(scaling.attention_factor))
+    return Err(Code::invalid, prefix + "rope.scaling.attn_factor is not a number");
+  return scaling;
+}
+
+// What sets one family apart from Llama.
+Result<void> apply_family(const Gguf& file, const std::string& prefix, Config& config) {
+  const std::string& family = config.architecture;
+  config.rope_interleaved = family == "llama" || family == "smollm3";
+  config.attention_scale = 1.0F / std::sqrt(static_cast<float>(config.head_width));
+  if (family == "smollm3") config.unturned_period = 4;
+  if (!family.starts_with("gemma")) return {};
+  config.gelu = true;
+  config.embedding_scale = std::sqrt(static_cast<float>(config.width));
+  const auto cap = [&](const char* key) {
+    return static_cast<float>(file.number(prefix + key).value_or(0.0));
+  };
+  config.attention_cap = cap("attn_logit_softcapping");
+  config.logit_cap = cap("final_logit_softcapping");
+  if (!(config.attention_cap >= 0) || !(config.logit_cap >= 0))
+    return Err(Code::invalid, prefix + "the soft caps must not be negative");
+  // The 27-billion-parameter ones scale by the width that a head would have if they filled the
+  // residual stream.
+  if (config.layers == (family == "gemma2" ? 46U : 62U) && family != "gemma")
+    config.attention_scale =
+        1.0F / std::sqrt(static_cast<float>(config.width) / static_cast<float>(config.heads));
+  if (family == "gemma") return {};
+  const std::int64_t window = file.integer(prefix + "attention.sliding_window").value_or(0);
+  if (window < 0) return Err(Code::invalid, prefix + "attention.sliding_window is negative");
+  config.window = static_cast<std::size_t>(window);
+  config.window_period = family == "gemma2" ? 2 : 6;
+  if (family == "gemma3") {
+    config.window_rope_base = file.number(prefix + "rope.freq_base_swa").value_or(10000.0);
+    if (!(config.window_rope_base > 0) || !std::isfinite(config.window_rope_base))
+      return Err(Code::invalid, prefix + "rope.freq_base_swa is not positive");
+  }
+  return {};
+}
+
+constexpr std::string_view families[] = {"llama", "qwen2", "qwen3",  "smollm3",
+                                         "phi3",  "gemma", "gemma2", "gemma3"};
 
 }  // namespace
 
@@ -138,10 +254,14 @@ Result<Config> read_config(const Gguf& file) {
   const std::string* architecture = file.text("general.architecture");
   if (architecture == nullptr) return Err(Code::invalid, "the file has no general.architecture");
   config.architecture = *architecture;
-  if (config.architecture != "llama" && config.architecture != "qwen2" &&
-      config.architecture != "qwen3")
+  if (std::find(std::begin(families), std::end(families), config.architecture) ==
+      std::end(families)) {
+    std::string known;
+    for (const std::string_view family : families)
+      known += (known.empty() ? "" : ", ") + std::string(family);
     return Err(Code::unsupported, "the architecture \"" + config.architecture +
-                                      "\" is not supported (llama, qwen2 and qwen3 are)");
+                                      "\" is not supported; these are: " + known);
+  }
   if (const std::string* name = file.text("general.name")) config.name = *name;
   const std::string prefix = config.architecture + ".";
   const auto size = [&](const char* key, std::size_t most,
@@ -179,16 +299,8 @@ Result<Config> read_config(const Gguf& file) {
   config.rope_base = file.number(prefix + "rope.freq_base").value_or(10000.0);
   if (!(config.rope_base > 0) || !std::isfinite(config.rope_base))
     return Err(Code::invalid, prefix + "rope.freq_base is not positive");
-  const std::string* scaling = file.text(prefix + "rope.scaling.type");
-  if (scaling != nullptr && *scaling != "none" && *scaling != "linear")
-    return Err(Code::unsupported,
-               "the RoPE scaling \"" + *scaling + "\" is not supported (linear is)");
-  if (scaling != nullptr && *scaling == "linear") {
-    const double factor = file.number(prefix + "rope.scaling.factor").value_or(1.0);
-    if (!(factor > 0)) return Err(Code::invalid, prefix + "rope.scaling.factor is not positive");
-    config.rope_scale = 1.0 / factor;
-  }
-  config.rope_interleaved = config.architecture == "llama";
+  config.rope_scaling = TRY(read_scaling(file, prefix, config.context));
+  TRY(apply_family(file, prefix, config));
   const TensorView* embedding = file.find("token_embd.weight");
   if (embedding == nullptr)
     return Err(Code::invalid,
@@ -208,10 +320,11 @@ Result<Model> load_model(std::shared_ptr<const Gguf> file) {
   model.embedding = TRY(tensor(*file, "token_embd.weight", config.width, config.vocabulary));
   model.output_norm = TRY(vector_of(*file, "output_norm.weight", config.width));
   const bool tied = file->find("output.weight") == nullptr;
-  model.output =
-      pack({tied ? model.embedding
-                 : TRY(tensor(*file, "output.weight", config.width, config.vocabulary))});
+  model.output = pack(
+      {all_rows(tied ? *model.embedding
+                     : *TRY(tensor(*file, "output.weight", config.width, config.vocabulary)))});
   model.rope_frequencies = TRY(rope_frequencies(*file, config));
+  model.window_rope_frequencies = window_frequencies(config);
   for (std::size_t i = 0; i < config.layers; ++i)
     model.layers.push_back(TRY(load_layer(*file, config, i)));
   for (const TensorView& view : file->tensors()) model.weight_bytes += view.bytes;

@@ -1,8 +1,9 @@
 #pragma once
 
 // A model in memory: its shape (Config) and its weights, repacked for the kernels. Immutable once
-// loaded, shared by every thread. Dense decoders of the Llama family: Llama, Qwen2 (biases), Qwen3
-// (q/k norms).
+// loaded, shared by every thread. Dense decoders of the Llama family and its cousins: Llama,
+// Mistral, SmolLM, Qwen2 (biases), Qwen3 (q/k norms), Phi-3 (fused tensors), Gemma 2 and 3 (norms
+// after, too, windows, soft caps).
 
 #include "inference/gguf.h"
 #include "inference/tensor.h"
@@ -14,6 +15,18 @@
 #include <vector>
 
 namespace ambit::inference {
+
+// How positions beyond the first training's context are told apart.
+struct RopeScaling {
+  enum class Kind { none, linear, yarn, longrope };
+  Kind kind = Kind::none;
+  double factor = 1.0;  // new context / original context
+  std::size_t original_context = 0;
+  double beta_fast = 32.0;        // yarn: turns beyond which a pair is left as it is
+  double beta_slow = 1.0;         // yarn: turns below which a pair is scaled in full
+  float attention_factor = 1.0F;  // of cosines and sines
+  friend bool operator==(const RopeScaling&, const RopeScaling&) = default;
+};
 
 struct Config {
   std::string architecture;
@@ -28,9 +41,26 @@ struct Config {
   std::size_t context = 0;  // positions the model was made for
   float norm_epsilon = 1e-5F;
   double rope_base = 10000.0;
-  double rope_scale = 1.0;       // linear scaling: positions are multiplied by this
+  RopeScaling rope_scaling;
   std::size_t rope_width = 0;    // leading dimensions of a head that turn
   bool rope_interleaved = true;  // pairs (2i, 2i+1), else (i, i + rope_width / 2)
+  float attention_scale = 0;     // of the scores
+  float attention_cap = 0;       // cap * tanh(score / cap); 0: none
+  float logit_cap = 0;           // the same for the logits
+  float embedding_scale = 1;     // of the first residual
+  bool gelu = false;             // gates by gelu instead of silu
+  std::size_t window = 0;        // positions that a windowed layer sees; 0: there are none
+  // Of every `window_period` layers the last one sees everything; 0: all have the window.
+  std::size_t window_period = 0;
+  double window_rope_base = 0;  // of windowed layers; 0: as the others
+  // Of every `unturned_period` layers the last one does not turn its heads; 0: all turn.
+  std::size_t unturned_period = 0;
+  [[nodiscard]] bool is_windowed(std::size_t layer) const {
+    return window > 0 && (window_period == 0 || (layer + 1) % window_period != 0);
+  }
+  [[nodiscard]] bool turns(std::size_t layer) const {
+    return unturned_period == 0 || (layer + 1) % unturned_period != 0;
+  }
   friend bool operator==(const Config&, const Config&) = default;
 };
 
@@ -38,30 +68,57 @@ struct Config {
 inline constexpr std::size_t panel_outputs = 16;
 
 // y = W x, with W cut into panels of 16 outputs, inputs running innermost:
-//   float types  panel[input][16]
-//   Q8_0         panel[input / 32]{ 16 f16 scales, [32][16] signed bytes }
+//   F32, F16     panel[input][16]
+//   BF16         panel[input / 32][input / 2 % 16][16][input % 2], zeros up to whole blocks
+//   others       blocks of 32 inputs: { scales of 16 outputs, levels[8][16 outputs][4 inputs] },
+//   the
+//                levels of 4 bits two groups to a byte (G and G + 4), further bits in planes after
+//                them; with every 256 inputs first the half floats that scale the scales
+// A segment is a stretch of panels of one type.
+struct Segment {
+  DType type = DType::f32;
+  std::size_t first_output = 0;
+  std::size_t panel_count = 0;
+  std::size_t panel_bytes = 0;
+  AlignedBytes panels;
+};
+
 // Several tensors of the file may be stacked: each starts on a panel border, `parts` says at which
 // output.
 struct Matrix {
-  DType type = DType::f32;
   std::size_t inputs = 0;
   std::size_t outputs = 0;  // a multiple of 16; those beyond a part's own are zero
-  std::size_t panel_bytes = 0;
   std::vector<std::size_t> parts;
-  AlignedBytes panels;
-  [[nodiscard]] std::size_t panel_count() const { return outputs / panel_outputs; }
+  std::vector<Segment> segments;
+  [[nodiscard]] bool is_quantized() const {
+    for (const Segment& segment : segments)
+      if (inference::is_quantized(segment.type)) return true;
+    return false;
+  }
+  [[nodiscard]] bool has(DType type) const {
+    for (const Segment& segment : segments)
+      if (segment.type == type) return true;
+    return false;
+  }
+  [[nodiscard]] std::size_t bytes() const {
+    std::size_t sum = 0;
+    for (const Segment& segment : segments) sum += segment.panels.size();
+    return sum;
+  }
 };
 
 struct Layer {
   std::vector<float> attention_norm;     // [width]
   std::vector<float> feed_forward_norm;  // [width]
-  std::vector<float> query_norm;         // [head_width] or empty
-  std::vector<float> key_norm;           // [head_width] or empty
-  std::vector<float> qkv_bias;           // [qkv.outputs] or empty
-  Matrix qkv;            // parts: q [heads * head_width], k, v [kv_heads * head_width]
-  Matrix attention_out;  // [width] from [heads * head_width]
-  Matrix gate_up;        // parts: gate [hidden], up [hidden]
-  Matrix down;           // [width] from [hidden]
+  std::vector<float> attention_after;    // [width] or empty: norms of what is added to the residual
+  std::vector<float> feed_forward_after;
+  std::vector<float> query_norm;  // [head_width] or empty
+  std::vector<float> key_norm;    // [head_width] or empty
+  std::vector<float> qkv_bias;    // [qkv.outputs] or empty
+  Matrix qkv;                     // parts: q [heads * head_width], k, v [kv_heads * head_width]
+  Matrix attention_out;           // [width] from [heads * head_width]
+  Matrix gate_up;                 // parts: gate [hidden], up [hidden]
+  Matrix down;                    // [width] from [hidden]
 };
 
 struct Model {
@@ -72,6 +129,7 @@ struct Model {
   std::vector<float> output_norm;       // [width]
   Matrix output;                        // [vocabulary] from [width]; the embedding again where tied
   std::vector<float> rope_frequencies;  // [rope_width / 2], scaling included
+  std::vector<float> window_rope_frequencies;  // of windowed layers, where they differ; else empty
   std::size_t weight_bytes = 0;
 };
 

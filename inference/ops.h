@@ -22,15 +22,43 @@ enum class KvType : std::uint8_t { f32, f16 };
 inline constexpr std::size_t page_tokens = 32;    // of one KV page
 inline constexpr std::size_t chunk_tokens = 256;  // of one step of the attention's fold
 
+// 32 inputs of one row as whole numbers: x = scale * level, levels from -127 to 127. With them come
+// the sums of the levels, ready for the formats whose zero is not level 0.
+struct InputBlock {
+  float scale;
+  float minus_sum;               // -scale * the sum of the levels
+  std::int32_t start_q8;         // -128 * the sum
+  std::int32_t start_q4;         // -8 * the sum
+  std::int32_t start_halves[2];  // -32 * the sum of the first 16 and of the last 16
+};
+inline constexpr std::size_t input_block = 32;
+// Rows lie 16 by 16, so that a block of 16 rows is one stretch of memory:
+//   levels[row / 16][block][row % 16][32], blocks[row / 16][block][row % 16]
+// Kernels may read (never use) rows up to the next multiple of 16.
+inline constexpr std::size_t row_padding = 16;
+constexpr std::size_t levels_at(std::size_t row, std::size_t inputs) {
+  return row / row_padding * row_padding * inputs + row % row_padding * input_block;
+}
+constexpr std::size_t block_at(std::size_t row, std::size_t inputs) {
+  return row / row_padding * row_padding * (inputs / input_block) + row % row_padding;
+}
+
 // out[row][output] = sum over inputs of W[output][input] * in[row][input], outputs in whole panels.
-// Plain pointers: kernel sources are compiled for other machines and must not use library code.
+// F32 and F16 weights take the inputs as floats, added input by input. BF16 weights take them
+// rounded to bfloat16, 32 at a time: the even ones in one chain, the odd ones in another. Quantised
+// weights take them as levels: whole products are summed exactly within a group of the weight's
+// scale, then scaled and added group by group. Plain pointers: kernel sources are compiled for
+// other machines and must not use library code.
 struct MatmulJob {
   DType type;
   const std::byte* panels;
   std::size_t panel_bytes;
   std::size_t inputs;
-  const float* in;
+  const float* in;  // [rows][in_stride]
   std::size_t in_stride;
+  const std::int8_t* levels;  // as above
+  const InputBlock* blocks;
+  const std::uint16_t* rounded;  // to bfloat16, laid out as the levels are, in whole blocks
   float* out;
   std::size_t out_stride;
   std::size_t rows;
@@ -40,9 +68,10 @@ struct MatmulJob {
 //   K[head_width][page_tokens], then V[page_tokens][head_width].
 struct AttentionRow {
   const std::byte* const* pages;  // of the row's sequence, in order
-  std::size_t position;           // it sees 0..position
-  const float* query;             // [heads][head_width]
-  float* out;                     // [heads][head_width]
+  std::size_t position;           // it sees first..position
+  std::size_t first;
+  const float* query;  // [heads][head_width]
+  float* out;          // [heads][head_width]
 };
 
 struct AttentionShape {
@@ -51,17 +80,23 @@ struct AttentionShape {
   std::size_t head_width;
   std::size_t layer_offset;  // bytes from a page's start to this layer's part
   float scale;
+  float cap;  // of the scores: cap * tanh(score / cap); 0: none
 };
 
 struct Kernels {
   std::string_view name;
   void (*matmul)(const MatmulJob& job, std::size_t first_panel, std::size_t last_panel);
+  // `levels` and `blocks` are where the row begins: levels_at(), block_at().
+  void (*quantize_row)(const float* in, std::size_t width, std::int8_t* levels, InputBlock* blocks);
+  void (*round_row)(const float* in, std::size_t width, std::uint16_t* out);
   // Heads that share one key head, for one row. `scratch`: attention_scratch() floats.
   void (*attend)(const AttentionShape& shape, KvType type, const AttentionRow& row,
                  std::size_t kv_head, float* scratch);
   void (*rms_norm)(const float* in, const float* weight, float epsilon, std::size_t width,
                    float* out);
   void (*swiglu)(const float* gate, const float* up, std::size_t width, float* out);
+  void (*geglu)(const float* gate, const float* up, std::size_t width, float* out);
+  void (*soft_cap)(float* values, std::size_t count, float cap);
   void (*to_f16)(const float* in, std::size_t count, std::uint16_t* out);
 };
 

@@ -14,6 +14,7 @@ namespace {
 // ?[^\s\p{L}\p{N}]+[\r\n]*|
 //         \s*[\r\n]+|\s+(?!\S)|\s+
 // qwen2:  as llama3 with \p{N} instead of \p{N}{1,3}
+// smollm: every \p{N} alone first, then gpt-2 on what is between them
 class Scanner {
  public:
   Scanner(PreTokenizer kind, std::string_view text) : kind_(kind), text_(text) {
@@ -24,12 +25,13 @@ class Scanner {
           {at, point.value, point.valid ? char_class(point.value) : CharClass::other});
       at += point.bytes;
     }
+    end_ = points_.size();
   }
 
   std::vector<std::string_view> run() {
     std::vector<std::string_view> pieces;
     for (std::size_t at = 0; at < points_.size();) {
-      const std::size_t end = kind_ == PreTokenizer::gpt2 ? gpt2(at) : llama3(at);
+      const std::size_t end = next(at);
       pieces.push_back(text_.substr(offset(at), offset(end) - offset(at)));
       at = end;
     }
@@ -43,17 +45,26 @@ class Scanner {
     CharClass kind;
   };
 
+  std::size_t next(std::size_t at) {
+    if (kind_ == PreTokenizer::gpt2) return gpt2(at);
+    if (kind_ != PreTokenizer::smollm) return llama3(at);
+    end_ = points_.size();
+    if (is(at, CharClass::number)) return at + 1;
+    for (end_ = at; end_ < points_.size() && points_[end_].kind != CharClass::number;) ++end_;
+    return gpt2(at);
+  }
+
   [[nodiscard]] std::size_t offset(std::size_t at) const {
     return at < points_.size() ? points_[at].offset : text_.size();
   }
   [[nodiscard]] bool is(std::size_t at, CharClass kind) const {
-    return at < points_.size() && points_[at].kind == kind;
+    return at < end_ && points_[at].kind == kind;
   }
   [[nodiscard]] std::uint32_t value(std::size_t at) const {
-    return at < points_.size() ? points_[at].value : 0;
+    return at < end_ ? points_[at].value : 0;
   }
   [[nodiscard]] bool is_newline(std::size_t at) const {
-    return at < points_.size() && (points_[at].value == '\n' || points_[at].value == '\r');
+    return at < end_ && (points_[at].value == '\n' || points_[at].value == '\r');
   }
   [[nodiscard]] std::size_t run_of(std::size_t at, CharClass kind) const {
     while (is(at, kind)) ++at;
@@ -80,7 +91,7 @@ class Scanner {
   // alone.
   [[nodiscard]] std::size_t spaces(std::size_t at) const {
     const std::size_t end = run_of(at, CharClass::space);
-    return end < points_.size() && end - at > 1 ? end - 1 : end;
+    return end < end_ && end - at > 1 ? end - 1 : end;
   }
 
   [[nodiscard]] std::size_t gpt2(std::size_t at) const {
@@ -116,13 +127,14 @@ class Scanner {
   PreTokenizer kind_;
   std::string_view text_;
   std::vector<Point> points_;
+  std::size_t end_ = 0;  // of the stretch that is being cut
 };
 
 struct Name {
   std::string_view name;
   PreTokenizer kind;
 };
-// Names of other models whose expression is one of the three.
+// Names of other models whose expression is one of these.
 constexpr std::array names = {
     Name{"gpt-2", PreTokenizer::gpt2},
     Name{"gpt2", PreTokenizer::gpt2},
@@ -143,6 +155,12 @@ constexpr std::array names = {
     Name{"deepseek-r1-qwen", PreTokenizer::qwen2},
     Name{"stablelm2", PreTokenizer::qwen2},
     Name{"megrez", PreTokenizer::qwen2},
+    Name{"smollm", PreTokenizer::smollm},
+    Name{"starcoder", PreTokenizer::smollm},
+    Name{"refact", PreTokenizer::smollm},
+    Name{"command-r", PreTokenizer::smollm},
+    Name{"codeshell", PreTokenizer::smollm},
+    Name{"exaone", PreTokenizer::smollm},
 };
 
 }  // namespace

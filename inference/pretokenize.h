@@ -9,7 +9,7 @@
 
 namespace ambit::inference {
 
-enum class PreTokenizer { gpt2, llama3, qwen2 };
+enum class PreTokenizer { gpt2, llama3, qwen2, smollm };
 
 // By the name in `tokenizer.ggml.pre`.
 std::optional<PreTokenizer> pre_tokenizer_named(std::string_view name);

@@ -43,7 +43,8 @@ TokenId Sampler::sample(std::span<const float> logits, const TokenMask* mask,
                         std::span<const TokenId> past, const agents::Sampling& how) {
   collect(logits, mask);
   if (candidates_.empty()) return -1;
-  if (how.repeat_penalty > 0 && how.repeat_penalty != 1.0) penalize(past, how.repeat_penalty);
+  bias(how);
+  penalize(past, how);
   const auto better = [](const Candidate& a, const Candidate& b) {
     return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
   };
@@ -83,13 +84,53 @@ void Sampler::collect(std::span<const float> logits, const TokenMask* mask) {
   }
 }
 
-void Sampler::penalize(std::span<const TokenId> past, double penalty) {
-  const auto recent = past.last(std::min(past.size(), penalty_window));
-  const auto factor = static_cast<float>(penalty);
-  for (Candidate& candidate : candidates_) {
-    if (std::find(recent.begin(), recent.end(), candidate.token) == recent.end()) continue;
-    candidate.logit = candidate.logit > 0 ? candidate.logit / factor : candidate.logit * factor;
+// Candidates are in the order of their ids here.
+void Sampler::bias(const agents::Sampling& how) {
+  for (const auto& [token, added] : how.logit_bias) {
+    const auto at =
+        std::lower_bound(candidates_.begin(), candidates_.end(), token,
+                         [](const Candidate& each, TokenId id) { return each.token < id; });
+    if (at != candidates_.end() && at->token == token) at->logit += static_cast<float>(added);
   }
+}
+
+void Sampler::penalize(std::span<const TokenId> past, const agents::Sampling& how) {
+  const bool repeats = how.repeat_penalty > 0 && how.repeat_penalty != 1.0;
+  if (!repeats && how.presence_penalty == 0 && how.frequency_penalty == 0) return;
+  const auto window = past.last(std::min(past.size(), penalty_window));
+  recent_.assign(window.begin(), window.end());
+  std::sort(recent_.begin(), recent_.end());
+  const auto factor = static_cast<float>(how.repeat_penalty);
+  for (Candidate& candidate : candidates_) {
+    const auto [first, last] = std::equal_range(recent_.begin(), recent_.end(), candidate.token);
+    if (first == last) continue;
+    if (repeats)
+      candidate.logit = candidate.logit > 0 ? candidate.logit / factor : candidate.logit * factor;
+    const auto times = static_cast<double>(last - first);
+    candidate.logit -= static_cast<float>(how.presence_penalty + times * how.frequency_penalty);
+  }
+}
+
+std::vector<Likelihood> likelihoods(std::span<const float> logits, TokenId token,
+                                    std::size_t count) {
+  const auto most = static_cast<double>(*std::max_element(logits.begin(), logits.end()));
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - most);
+  const double total = most + std::log(sum);
+  const auto of = [&](TokenId id) {
+    return Likelihood{id, static_cast<double>(logits[static_cast<std::size_t>(id)]) - total};
+  };
+  std::vector<TokenId> order(logits.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<TokenId>(i);
+  const auto end = order.begin() + static_cast<std::ptrdiff_t>(std::min(count, order.size()));
+  std::partial_sort(order.begin(), end, order.end(), [&](TokenId a, TokenId b) {
+    const float x = logits[static_cast<std::size_t>(a)];
+    const float y = logits[static_cast<std::size_t>(b)];
+    return x != y ? x > y : a < b;
+  });
+  std::vector<Likelihood> found = {of(token)};
+  for (auto at = order.begin(); at != end; ++at) found.push_back(of(*at));
+  return found;
 }
 
 // Candidates are sorted, the likeliest first; keeps a beginning of them, at least one.

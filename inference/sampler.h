@@ -2,8 +2,8 @@
 
 // From logits to a token. Randomness is a function of (seed, position, token id), so a session
 // draws the same whoever shares the batch, and one changed logit moves no other token's luck.
-// Order: repeat penalty, mask, temperature, top-k, top-p, min-p, draw. Temperature 0: the likeliest
-// token, ties to the lowest id.
+// Order: bias, penalties, mask, temperature, top-k, top-p, min-p, draw. Temperature 0: the
+// likeliest token, ties to the lowest id.
 
 #include "agents/ports.h"
 #include "inference/tensor.h"
@@ -55,12 +55,23 @@ class Sampler {
     TokenId token;
   };
   void collect(std::span<const float> logits, const TokenMask* mask);
-  void penalize(std::span<const TokenId> past, double penalty);
+  void bias(const agents::Sampling& how);
+  void penalize(std::span<const TokenId> past, const agents::Sampling& how);
   void filter(const agents::Sampling& how);
 
   std::vector<Candidate> candidates_;
   std::vector<double> weights_;
+  std::vector<TokenId> recent_;
 };
+
+struct Likelihood {
+  TokenId token = 0;
+  double logprob = 0;
+};
+// Of `token` first, then of the `count` likeliest tokens, the likeliest first, ties to the lowest
+// id.
+std::vector<Likelihood> likelihoods(std::span<const float> logits, TokenId token,
+                                    std::size_t count);
 
 // In (0, 1), from the mixed bits of its three keys.
 double uniform(std::uint64_t seed, std::uint64_t position, std::uint64_t token);

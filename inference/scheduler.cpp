@@ -78,27 +78,38 @@ void Scheduler::admit() {
   }
 }
 
-// Rows of this step: every decoding sequence, then prompts in the order of admission.
+// Rows of this step: every decoding sequence and its draft, then prompts in the order of admission.
 void Scheduler::plan() {
   rows_.clear();
+  begun_.clear();
   logits_wanted_ = 0;
   std::size_t left = options_.step_tokens_max;
+  std::size_t decoding = 0;
+  const auto decodes = [](const Running& running) {
+    return running.tokens.size() - running.kv.length == 1;
+  };
   for (Running& running : active_) {
     running.rows = 0;
-    if (running.tokens.size() - running.kv.length == 1) {
-      take(running, 1);
-      --left;
-    }
+    running.draft.clear();
+    if (decodes(running)) ++decoding;
   }
-  std::vector<KvCache::NextPage> begun;
+  left -= decoding;
+  const std::size_t most = std::min(left + decoding, options_.draft_rows_max);
+  std::size_t spare = most > decoding ? most - decoding : 0;
+  for (Running& running : active_) {
+    if (!decodes(running)) continue;
+    draft(running, std::min(spare, options_.draft_max));
+    spare -= running.draft.size();
+    left -= running.draft.size();
+    take(running, 1);
+  }
   for (Running& running : active_) {
     if (left == 0) return;
-    if (running.rows == 0) plan_prompt(running, begun, left);
+    if (running.rows == 0) plan_prompt(running, left);
   }
 }
 
-void Scheduler::plan_prompt(Running& running, std::vector<KvCache::NextPage>& begun,
-                            std::size_t& left) {
+void Scheduler::plan_prompt(Running& running, std::size_t& left) {
   const bool at_border =
       running.kv.length % page_tokens == 0 && running.kv.pages.size() == running.kv.nodes.size();
   if (at_border) {
@@ -106,11 +117,11 @@ void Scheduler::plan_prompt(Running& running, std::vector<KvCache::NextPage>& be
     // Somebody in this very step computes the same page: wait for it.
     if (running.tokens.size() - running.kv.length > page_tokens) {
       const KvCache::NextPage page = KvCache::next_page(running.kv, running.tokens);
-      for (const KvCache::NextPage& other : begun)
+      for (const KvCache::NextPage& other : begun_)
         if (other.parent == page.parent &&
             std::equal(other.tokens.begin(), other.tokens.end(), page.tokens.begin()))
           return;
-      begun.push_back(page);
+      begun_.push_back(page);
     }
   }
   const std::size_t count = std::min(running.tokens.size() - running.kv.length, left);
@@ -118,14 +129,40 @@ void Scheduler::plan_prompt(Running& running, std::vector<KvCache::NextPage>& be
   left -= count;
 }
 
+// What followed when the last few tokens were said before, the latest such place first.
+void Scheduler::draft(Running& running, std::size_t most) {
+  const std::vector<TokenId>& tokens = running.tokens;
+  most = std::min(most, running.tokens_max - tokens.size());
+  if (most == 0 || tokens.size() < running.draft_again) return;
+  constexpr std::size_t looked_at_max = 1U << 14U;
+  const std::size_t oldest = tokens.size() > looked_at_max ? tokens.size() - looked_at_max : 0;
+  for (const std::size_t known : {std::size_t{4}, std::size_t{2}}) {
+    if (tokens.size() < oldest + known + 1) continue;
+    const auto tail = tokens.end() - static_cast<std::ptrdiff_t>(known);
+    for (std::size_t end = tokens.size() - 1; end >= oldest + known; --end) {
+      const auto after = tokens.begin() + static_cast<std::ptrdiff_t>(end);
+      if (!std::equal(tail, tokens.end(), after - static_cast<std::ptrdiff_t>(known))) continue;
+      const std::size_t sure = known > 2 ? most : std::min<std::size_t>(most, 2);
+      const std::size_t count = std::min(sure, tokens.size() - end);
+      running.draft.assign(after, after + static_cast<std::ptrdiff_t>(count));
+      return;
+    }
+  }
+}
+
 void Scheduler::take(Running& running, std::size_t count) {
-  cache_.extend(running.kv, count);
+  cache_.extend(running.kv, count + running.draft.size());
   running.rows = count;
   for (std::size_t i = 0; i < count; ++i) {
     const std::size_t position = running.kv.length + i;
     const bool last = position + 1 == running.tokens.size();
     if (last) running.logits = logits_wanted_++;
     rows_.push_back({running.tokens[position], position, running.kv.pages.data(), last});
+  }
+  std::size_t position = running.kv.length + count;
+  for (const TokenId token : running.draft) {
+    rows_.push_back({token, position++, running.kv.pages.data(), true});
+    ++logits_wanted_;
   }
 }
 
@@ -139,14 +176,44 @@ void Scheduler::step(std::vector<Generated>& ended) {
   for (auto running = active_.begin(); running != active_.end();) {
     const auto current = running++;
     if (current->rows == 0) continue;
-    const std::size_t length = current->kv.length + current->rows;
+    std::size_t length = current->kv.length + current->rows;
     if (current->result.tokens.empty()) stats_.prompt_tokens += current->rows;
+    const bool is_over = length == current->tokens.size() && verify(*current, length);
     cache_.commit(current->kv, current->tokens, length);
-    if (length < current->tokens.size()) continue;
-    if (!choose(*current, forward_.logits(current->logits))) continue;
+    if (!is_over) continue;
     finish(*current, ended);
     active_.erase(current);
   }
+}
+
+bool Scheduler::verify(Running& running, std::size_t& length) {
+  const std::size_t base = length;  // the first token that is not computed: draft[0], if it holds
+  const std::size_t drafted = running.draft.size();
+  std::size_t held = 0;
+  bool is_over = false;
+  for (std::size_t row = 0;;) {
+    is_over = choose(running, forward_.logits(running.logits + row));
+    while (held < drafted && base + held < running.tokens.size() &&
+           running.tokens[base + held] == running.draft[held])
+      ++held;
+    // The row of the last token has the next logits, if all before it was drafted rightly.
+    row = running.tokens.size() - base;
+    if (is_over || row > held) break;
+  }
+  length = base + held;
+  stats_.drafted_tokens += drafted;
+  stats_.accepted_tokens += held;
+  running.result.usage.drafted_tokens += static_cast<std::int64_t>(held);
+  running.drafted += drafted;
+  running.accepted += held;
+  if (running.drafted >= 24) {
+    // Rows are not quite free: less than half of them kept does not pay.
+    constexpr std::size_t pause_tokens = 48;
+    if (running.accepted * 2 < running.drafted)
+      running.draft_again = running.tokens.size() + pause_tokens;
+    running.drafted = running.accepted = 0;
+  }
+  return is_over;
 }
 
 bool Scheduler::choose(Running& running, std::span<const float> logits) {
@@ -163,7 +230,7 @@ bool Scheduler::choose(Running& running, std::span<const float> logits) {
           Error{Code::internal, "the grammar allows no token of this vocabulary here"};
       return true;
     }
-    if (append(running, token, forced)) return true;
+    if (append(running, token, forced, logits)) return true;
     if (grammar == nullptr) return false;
     if (grammar->automaton().is_full()) {
       running.result.error =
@@ -171,19 +238,25 @@ bool Scheduler::choose(Running& running, std::span<const float> logits) {
       return true;
     }
     // Tokens that are the only possible ones need no logits: they go through with the next step.
+    // Whoever wants to know how likely they were has to wait for them.
+    if (running.request.logprobs >= 0) return false;
     token = grammar->mask(running.state).single();
     forced = true;
     if (token < 0) return false;
   }
 }
 
-bool Scheduler::append(Running& running, TokenId token, bool forced) {
+bool Scheduler::append(Running& running, TokenId token, bool forced,
+                       std::span<const float> logits) {
   if (tokenizer_.ends_turn(token)) {
     running.result.ended = true;
     return true;
   }
   running.tokens.push_back(token);
   running.result.tokens.push_back(token);
+  if (running.request.logprobs >= 0)
+    running.result.logprobs.push_back(
+        likelihoods(logits, token, static_cast<std::size_t>(running.request.logprobs)));
   ++stats_.output_tokens;
   if (forced) {
     ++stats_.forced_tokens;
@@ -196,7 +269,23 @@ bool Scheduler::append(Running& running, TokenId token, bool forced) {
       return true;
     }
   }
+  if (is_stopped(running, token)) {
+    running.result.ended = true;
+    return true;
+  }
   return running.tokens.size() >= running.tokens_max;
+}
+
+// Only a text that this token completes can be new.
+bool Scheduler::is_stopped(Running& running, TokenId token) const {
+  const auto& stops = running.request.stop;
+  if (stops.empty()) return false;
+  const std::size_t before = running.text.size();
+  running.text += tokenizer_.bytes(token);
+  return std::any_of(stops.begin(), stops.end(), [&](const std::string& stop) {
+    const std::size_t from = before >= stop.size() ? before - stop.size() + 1 : 0;
+    return !stop.empty() && running.text.find(stop, from) != std::string::npos;
+  });
 }
 
 void Scheduler::finish(Running& running, std::vector<Generated>& ended) {

@@ -3,8 +3,10 @@
 // Continuous batching: each step runs one token of every decoding sequence and as much of the
 // waiting prompts as fits, in one forward pass. Admission is by priority, then by arrival; a
 // request waits until all pages that it may need can be promised, and waiting costs a step nothing.
-// Which requests share a step changes nothing in their tokens. Synchronous, for one thread; the
-// engine and the tools drive it.
+// Which requests share a step changes nothing in their tokens. While few rows decode, each sequence
+// may draft: what followed the last time its latest tokens were said is run along and kept as far
+// as it is what would have been chosen anyway, so drafts change no token either. Synchronous, for
+// one thread; the engine and the tools drive it.
 
 #include "agents/ports.h"
 #include "async/result.h"
@@ -33,12 +35,15 @@ struct Generation {
   int priority = 0;
   std::shared_ptr<Grammar> grammar;  // null: anything may be said
   ExpressionId start = Automaton::nothing;
+  std::vector<std::string> stop;  // texts that end it; the tokens that spell one are in the result
+  int logprobs = -1;              // how many beside each token's own; -1: none at all
 };
 
 struct Generated {
   std::uint64_t id = 0;
-  std::vector<TokenId> tokens;  // without the end of the turn
-  bool ended = false;           // false: it was cut at tokens_max or at the end of the context
+  std::vector<TokenId> tokens;                    // without the end of the turn
+  std::vector<std::vector<Likelihood>> logprobs;  // one a token, where asked for
+  bool ended = false;  // false: it was cut at tokens_max or at the end of the context
   std::optional<Error> error;
   agents::Usage usage;
 };
@@ -49,6 +54,8 @@ struct SchedulerOptions {
   std::size_t context_max = 0;        // tokens of one sequence; 0: what the model was made for
   std::size_t waiting_max = 1U << 20U;
   std::function<std::int64_t()> clock_us;  // for usage alone; none: times are 0
+  std::size_t draft_max = 6;               // tokens that one sequence may draft in a step; 0: none
+  std::size_t draft_rows_max = 16;  // no drafts beyond so many rows: they would cost time then
 };
 
 class Scheduler {
@@ -59,7 +66,9 @@ class Scheduler {
     std::uint64_t cached_tokens = 0;  // found
     std::uint64_t output_tokens = 0;
     std::uint64_t forced_tokens = 0;
-    std::uint64_t rows = 0;  // rows / steps: how full the steps were
+    std::uint64_t drafted_tokens = 0;   // run along
+    std::uint64_t accepted_tokens = 0;  // of these, kept
+    std::uint64_t rows = 0;             // rows / steps: how full the steps were
     std::size_t active = 0;
     std::size_t waiting = 0;
   };
@@ -87,8 +96,12 @@ class Scheduler {
     std::vector<TokenId> tokens;  // prompt and output
     std::size_t tokens_max = 0;   // prompt and output
     ExpressionId state = Automaton::nothing;
-    std::size_t rows = 0;    // in this step
-    std::size_t logits = 0;  // which of this step's logits are its
+    std::size_t rows = 0;    // in this step, without the draft
+    std::size_t logits = 0;  // which of this step's logits are its first
+    std::vector<TokenId> draft;
+    std::size_t drafted = 0, accepted = 0;  // of late: drafts that do not pay are left out
+    std::size_t draft_again = 0;            // once it has so many tokens
+    std::string text;                       // where there are texts that end it
     Generated result;
     std::int64_t arrived_us = 0, admitted_us = 0, first_token_us = 0;
   };
@@ -101,11 +114,16 @@ class Scheduler {
 
   void admit();
   void plan();
-  void plan_prompt(Running& running, std::vector<KvCache::NextPage>& begun, std::size_t& left);
+  void plan_prompt(Running& running, std::size_t& left);
   void take(Running& running, std::size_t count);
+  void draft(Running& running, std::size_t most);
+  // Chooses along the draft as far as it holds; true when the sequence has ended. Gives how many
+  // tokens are computed now.
+  bool verify(Running& running, std::size_t& length);
   // Chooses tokens until one must be computed; true when the sequence has ended.
   bool choose(Running& running, std::span<const float> logits);
-  bool append(Running& running, TokenId token, bool forced);
+  bool append(Running& running, TokenId token, bool forced, std::span<const float> logits);
+  [[nodiscard]] bool is_stopped(Running& running, TokenId token) const;
   void finish(Running& running, std::vector<Generated>& ended);
   [[nodiscard]] std::int64_t now() const { return options_.clock_us ? options_.clock_us() : 0; }
 
@@ -119,6 +137,7 @@ class Scheduler {
   std::unordered_map<std::uint64_t, Order> waiting_order_;
   std::list<Running> active_;  // in the order of admission
   std::vector<StepRow> rows_;
+  std::vector<KvCache::NextPage> begun_;  // pages that this step computes
   std::size_t logits_wanted_ = 0;
   std::uint64_t last_id_ = 0;
   Stats stats_;

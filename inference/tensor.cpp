@@ -1,12 +1,12 @@
 #include "inference/tensor.h"
 
 #include "async/check.h"
+#include "inference/quants.h"
 
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <cstdlib>
 #include <cstring>
 
@@ -20,10 +20,33 @@ std::string_view to_string(DType type) {
       return "F16";
     case DType::bf16:
       return "BF16";
+    case DType::q4_0:
+      return "Q4_0";
     case DType::q8_0:
       return "Q8_0";
+    case DType::q4_k:
+      return "Q4_K";
+    case DType::q5_k:
+      return "Q5_K";
+    case DType::q6_k:
+      return "Q6_K";
   }
   return "?";
+}
+
+std::optional<DType> type_named(std::string_view name) {
+  std::string upper(name);
+  for (char& letter : upper)
+    if (letter >= 'a' && letter <= 'z') letter = static_cast<char>(letter - 'a' + 'A');
+  for (const DType type : all_types)
+    if (to_string(type) == upper) return type;
+  return std::nullopt;
+}
+
+std::optional<DType> type_numbered(std::uint32_t number) {
+  for (const DType type : all_types)
+    if (static_cast<std::uint32_t>(type) == number) return type;
+  return std::nullopt;
 }
 
 std::uint64_t TensorView::elements() const {
@@ -100,13 +123,8 @@ void to_floats(DType type, const std::byte* bytes, std::size_t count, float* out
     case DType::bf16:
       for (std::size_t i = 0; i < count; ++i) out[i] = bf16_to_float(read_u16(bytes + 2 * i));
       return;
-    case DType::q8_0:
-      for (std::size_t i = 0; i < count; i += 32, bytes += 34) {
-        const float scale = f16_to_float(read_u16(bytes));
-        for (std::size_t j = 0; j < 32; ++j)
-          out[i + j] = scale * static_cast<float>(static_cast<std::int8_t>(bytes[2 + j]));
-      }
-      return;
+    default:
+      dequantize(type, bytes, count, out);
   }
 }
 
@@ -121,18 +139,8 @@ void from_floats(DType type, const float* values, std::size_t count, std::byte* 
     case DType::bf16:
       for (std::size_t i = 0; i < count; ++i) write_u16(out + 2 * i, float_to_bf16(values[i]));
       return;
-    case DType::q8_0:
-      for (std::size_t i = 0; i < count; i += 32, out += 34) {
-        float largest = 0;
-        for (std::size_t j = 0; j < 32; ++j) largest = std::max(largest, std::fabs(values[i + j]));
-        const float scale = largest / 127.0F;
-        write_u16(out, float_to_f16(scale));
-        for (std::size_t j = 0; j < 32; ++j) {
-          const float level = scale > 0 ? std::round(values[i + j] / scale) : 0.0F;
-          out[2 + j] = static_cast<std::byte>(static_cast<std::int8_t>(level));
-        }
-      }
-      return;
+    default:
+      quantize(type, values, count, out);
   }
 }
 

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,26 +17,65 @@ namespace ambit::inference {
 using TokenId = std::int32_t;
 
 // Numbers as in the file format.
-enum class DType : std::uint32_t { f32 = 0, f16 = 1, q8_0 = 8, bf16 = 30 };
+enum class DType : std::uint32_t {
+  f32 = 0,
+  f16 = 1,
+  q4_0 = 2,
+  q8_0 = 8,
+  q4_k = 12,
+  q5_k = 13,
+  q6_k = 14,
+  bf16 = 30
+};
 
+inline constexpr DType all_types[] = {DType::f32,  DType::f16,  DType::q4_0, DType::q8_0,
+                                      DType::q4_k, DType::q5_k, DType::q6_k, DType::bf16};
+
+// "Q4_K"; and back, in any case of letters. Nothing: it is not a type that this engine reads.
 std::string_view to_string(DType type);
+std::optional<DType> type_named(std::string_view name);
+std::optional<DType> type_numbered(std::uint32_t number);
 
-// Elements share a block: 32 for Q8_0 (one f16 scale, 32 signed bytes), 1 for the others.
+// Elements that share a block, and its bytes; what is in a block is said in quants.h.
 constexpr std::size_t block_elements(DType type) {
-  return type == DType::q8_0 ? 32 : 1;
+  switch (type) {
+    case DType::f32:
+    case DType::f16:
+    case DType::bf16:
+      return 1;
+    case DType::q4_0:
+    case DType::q8_0:
+      return 32;
+    case DType::q4_k:
+    case DType::q5_k:
+    case DType::q6_k:
+      return 256;
+  }
+  return 1;
 }
 constexpr std::size_t block_bytes(DType type) {
   switch (type) {
     case DType::f32:
       return 4;
     case DType::f16:
-      return 2;
     case DType::bf16:
       return 2;
+    case DType::q4_0:
+      return 18;
     case DType::q8_0:
       return 34;
+    case DType::q4_k:
+      return 144;
+    case DType::q5_k:
+      return 176;
+    case DType::q6_k:
+      return 210;
   }
   return 0;
+}
+// Whether elements are levels of a scale; the kernels multiply these as whole numbers.
+constexpr bool is_quantized(DType type) {
+  return block_elements(type) > 1;
 }
 // Bytes of `elements` contiguous elements; `elements` is a multiple of the block.
 constexpr std::size_t row_bytes(DType type, std::size_t elements) {

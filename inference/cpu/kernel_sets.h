@@ -9,5 +9,6 @@ namespace ambit::inference {
 const Kernels& plain_kernels();
 const Kernels& avx2_kernels();
 const Kernels& avx512_kernels();
+const Kernels& amx_kernels();
 
 }  // namespace ambit::inference

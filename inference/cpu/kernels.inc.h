@@ -48,10 +48,18 @@ inline float max_of(Vector v) {
   return most;
 }
 
+}  // namespace
+}  // namespace ambit::inference
+
+#include "inference/cpu/bf16.inc.h"
+#include "inference/cpu/quants.inc.h"
+
+namespace ambit::inference {
+namespace {
+
 // ---- matmul
 
 struct F32Panel {
-  static constexpr std::size_t block = 0;
   const float* at;
   explicit F32Panel(const std::byte* panel) : at(reinterpret_cast<const float*>(panel)) {}
   Vector next() {
@@ -61,7 +69,6 @@ struct F32Panel {
   }
 };
 struct F16Panel {
-  static constexpr std::size_t block = 0;
   const std::uint16_t* at;
   explicit F16Panel(const std::byte* panel) : at(reinterpret_cast<const std::uint16_t*>(panel)) {}
   Vector next() {
@@ -70,33 +77,6 @@ struct F16Panel {
     return v;
   }
 };
-struct Bf16Panel {
-  static constexpr std::size_t block = 0;
-  const std::uint16_t* at;
-  explicit Bf16Panel(const std::byte* panel) : at(reinterpret_cast<const std::uint16_t*>(panel)) {}
-  Vector next() {
-    const Vector v = Vector::load_bf16(at);
-    at += lanes;
-    return v;
-  }
-};
-// scale * level is exact in a float: 11 and 8 significant bits.
-struct Q8Panel {
-  static constexpr std::size_t block = 32;
-  const std::byte* at;
-  Vector scale = Vector::all(0.0F);
-  explicit Q8Panel(const std::byte* panel) : at(panel) {}
-  void begin_block() {
-    scale = Vector::load_f16(reinterpret_cast<const std::uint16_t*>(at));
-    at += 2 * lanes;
-  }
-  Vector next() {
-    const Vector v = mul(scale, Vector::load_i8(reinterpret_cast<const std::int8_t*>(at)));
-    at += lanes;
-    return v;
-  }
-};
-
 template <class Panel, std::size_t Rows, std::size_t Panels>
 void tile(const MatmulJob& job, std::size_t panel, std::size_t row) {
   const std::byte* start = job.panels + panel * job.panel_bytes;
@@ -114,25 +94,15 @@ void tile(const MatmulJob& job, std::size_t panel, std::size_t row) {
                       weights_at(Panels > 7 ? 7 : 0)};
   static_assert(Panels <= 8);
   const float* in = job.in + row * job.in_stride;
-  const auto go = [&](std::size_t k, std::size_t end) {
-    for (; k < end; ++k) {
-      Vector w[Panels];
+  for (std::size_t k = 0; k < job.inputs; ++k) {
+    Vector w[Panels];
 #pragma GCC unroll 8
-      for (std::size_t p = 0; p < Panels; ++p) w[p] = weights[p].next();
+    for (std::size_t p = 0; p < Panels; ++p) w[p] = weights[p].next();
 #pragma GCC unroll 8
-      for (std::size_t r = 0; r < Rows; ++r) {
-        const Vector x = Vector::all(in[r * job.in_stride + k]);
+    for (std::size_t r = 0; r < Rows; ++r) {
+      const Vector x = Vector::all(in[r * job.in_stride + k]);
 #pragma GCC unroll 8
-        for (std::size_t p = 0; p < Panels; ++p) sums[r][p] = fma(x, w[p], sums[r][p]);
-      }
-    }
-  };
-  if constexpr (Panel::block == 0) {
-    go(0, job.inputs);
-  } else {
-    for (std::size_t k = 0; k < job.inputs; k += Panel::block) {
-      for (std::size_t p = 0; p < Panels; ++p) weights[p].begin_block();
-      go(k, k + Panel::block);
+      for (std::size_t p = 0; p < Panels; ++p) sums[r][p] = fma(x, w[p], sums[r][p]);
     }
   }
   float* out = job.out + row * job.out_stride + panel * lanes;
@@ -143,18 +113,20 @@ void tile(const MatmulJob& job, std::size_t panel, std::size_t row) {
 template <class Panel, std::size_t Panels>
 void all_rows(const MatmulJob& job, std::size_t panel) {
   std::size_t row = 0;
-  for (; row + 4 <= job.rows; row += 4) tile<Panel, 4, Panels>(job, panel, row);
-  if (row + 2 <= job.rows) {
-    tile<Panel, 2, Panels>(job, panel, row);
-    row += 2;
+  if constexpr (Vector::registers > 0) {
+    for (; row + 4 <= job.rows; row += 4) tile<Panel, 4, Panels>(job, panel, row);
+    if (row + 2 <= job.rows) {
+      tile<Panel, 2, Panels>(job, panel, row);
+      row += 2;
+    }
   }
-  if (row < job.rows) tile<Panel, 1, Panels>(job, panel, row);
+  for (; row < job.rows; ++row) tile<Panel, 1, Panels>(job, panel, row);
 }
 
 // One row: many panels side by side keep the adders busy. More rows: fewer panels.
 template <class Panel>
 void panels_of(const MatmulJob& job, std::size_t first, std::size_t last) {
-  constexpr std::size_t wide = Vector::registers >= 32 ? 8 : 4;
+  constexpr std::size_t wide = Vector::registers >= 32 ? 8 : Vector::registers >= 16 ? 4 : 1;
   constexpr std::size_t narrow = Vector::registers >= 32 ? 4 : 1;
   std::size_t panel = first;
   if (job.rows == 1)
@@ -170,9 +142,17 @@ void matmul(const MatmulJob& job, std::size_t first, std::size_t last) {
     case DType::f16:
       return panels_of<F16Panel>(job, first, last);
     case DType::bf16:
-      return panels_of<Bf16Panel>(job, first, last);
+      return bf16_panels_of(job, first, last);
     case DType::q8_0:
-      return panels_of<Q8Panel>(job, first, last);
+      return quant_panels_of<Q8Panel>(job, first, last);
+    case DType::q4_0:
+      return quant_panels_of<Q4Panel>(job, first, last);
+    case DType::q4_k:
+      return quant_panels_of<Q45KPanel<false>>(job, first, last);
+    case DType::q5_k:
+      return quant_panels_of<Q45KPanel<true>>(job, first, last);
+    case DType::q6_k:
+      return quant_panels_of<Q6KPanel>(job, first, last);
   }
 }
 
@@ -259,10 +239,24 @@ void weigh_chunk(const T* const* values, std::size_t count, const float* weights
   }
 }
 
-// exp(score - maximum) in place; gives {maximum, sum}. Positions from `count` to the next 16 weigh
-// nothing.
-inline void soften(float* scores, std::size_t count, float& most, float& sum) {
+// cap * tanh(x / cap) in place; `count` in whole vectors.
+inline void soft_cap(float* values, std::size_t count, float cap) {
+  const Vector one = Vector::all(1.0F);
+  const Vector two = Vector::all(2.0F);
+  for (std::size_t i = 0; i < count; i += lanes) {
+    const Vector x = mul(Vector::load(values + i), Vector::all(2.0F / cap));
+    const Vector tanh = sub(one, div(two, add(exp(x), one)));
+    mul(tanh, Vector::all(cap)).store(values + i);
+  }
+}
+
+// exp(score - maximum) in place; gives {maximum, sum}. The first `hidden` positions and those from
+// `count` to the next 16 weigh nothing.
+inline void soften(float* scores, std::size_t hidden, std::size_t count, float cap, float& most,
+                   float& sum) {
   const std::size_t padded = (count + lanes - 1) / lanes * lanes;
+  if (cap > 0) soft_cap(scores, padded, cap);
+  for (std::size_t i = 0; i < hidden; ++i) scores[i] = minus_infinity;
   for (std::size_t i = count; i < padded; ++i) scores[i] = minus_infinity;
   Vector peak = Vector::load(scores);
   for (std::size_t i = lanes; i < padded; i += lanes) peak = max(peak, Vector::load(scores + i));
@@ -294,7 +288,9 @@ void attend_heads(const AttentionShape& shape, const AttentionRow& row, std::siz
   float most[Heads] = {};
   float sums[Heads] = {};
   const std::size_t offset = shape.layer_offset + kv_head * 2 * width * page_tokens * sizeof(T);
-  for (std::size_t start = 0; start < count; start += chunk_tokens) {
+  const std::size_t begin = row.first / chunk_tokens * chunk_tokens;
+  for (std::size_t start = begin; start < count; start += chunk_tokens) {
+    const std::size_t hidden = start < row.first ? row.first - start : 0;
     const std::size_t here = count - start < chunk_tokens ? count - start : chunk_tokens;
     const std::size_t pages = (here + page_tokens - 1) / page_tokens;
     const T* keys[chunk_tokens / page_tokens];
@@ -307,10 +303,10 @@ void attend_heads(const AttentionShape& shape, const AttentionRow& row, std::siz
     float chunk_most[Heads];
     float chunk_sum[Heads];
     for (std::size_t h = 0; h < Heads; ++h)
-      soften(scores + h * chunk_tokens, here, chunk_most[h], chunk_sum[h]);
-    weigh_chunk<T, Heads>(values, here, scores, width, start == 0 ? out : part);
+      soften(scores + h * chunk_tokens, hidden, here, shape.cap, chunk_most[h], chunk_sum[h]);
+    weigh_chunk<T, Heads>(values, here, scores, width, start == begin ? out : part);
     for (std::size_t h = 0; h < Heads; ++h) {
-      if (start == 0) {
+      if (start == begin) {
         most[h] = chunk_most[h];
         sums[h] = chunk_sum[h];
         continue;
@@ -371,6 +367,19 @@ void swiglu(const float* gate, const float* up, std::size_t width, float* out) {
     const Vector g = Vector::load(gate + i);
     const Vector silu = div(g, add(one, exp(sub(Vector::all(0.0F), g))));
     mul(silu, Vector::load(up + i)).store(out + i);
+  }
+}
+
+// gelu(gate) * up, with the usual approximation by a hyperbolic tangent.
+void geglu(const float* gate, const float* up, std::size_t width, float* out) {
+  const Vector one = Vector::all(1.0F);
+  for (std::size_t i = 0; i < width; i += lanes) {
+    const Vector g = Vector::load(gate + i);
+    const Vector cubed = mul(mul(g, g), g);
+    const Vector inner = fma(cubed, Vector::all(0.044715F), g);
+    // 0.5 * (1 + tanh(z)) is 1 / (1 + exp(-2 z)), z = sqrt(2 / pi) * inner.
+    const Vector minus = mul(inner, Vector::all(-1.5957691216F));
+    mul(div(g, add(one, exp(minus))), Vector::load(up + i)).store(out + i);
   }
 }
 

@@ -2,7 +2,34 @@
 
 #include "inference/cpu/kernel_sets.h"
 
+#if defined(__x86_64__)
+#include <sys/syscall.h>
+
+#include <cpuid.h>
+#include <unistd.h>
+#endif
+
 namespace ambit::inference {
+
+#if defined(__x86_64__)
+namespace {
+
+// The matrix unit: there, with whole numbers and bfloat16, and granted by the kernel to this
+// process.
+bool has_matrix_unit() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
+  constexpr unsigned tiles = 1U << 24U;
+  constexpr unsigned of_bytes = 1U << 25U;
+  constexpr unsigned of_bf16 = 1U << 22U;
+  if ((d & tiles) == 0 || (d & of_bytes) == 0 || (d & of_bf16) == 0) return false;
+  constexpr long request_permission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long tile_data = 18;
+  return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+}
+
+}  // namespace
+#endif
 
 std::vector<const Kernels*> usable_kernels() {
   std::vector<const Kernels*> usable;
@@ -10,9 +37,12 @@ std::vector<const Kernels*> usable_kernels() {
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 &&
                     __builtin_cpu_supports("f16c") != 0;
-  if (avx2 && __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
-      __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0)
-    usable.push_back(&avx512_kernels());
+  const bool avx512 =
+      avx2 && __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
+      __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0 &&
+      __builtin_cpu_supports("avx512vnni") != 0;
+  if (avx512 && has_matrix_unit()) usable.push_back(&amx_kernels());
+  if (avx512) usable.push_back(&avx512_kernels());
   if (avx2) usable.push_back(&avx2_kernels());
 #endif
   usable.push_back(&plain_kernels());

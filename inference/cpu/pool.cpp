@@ -1,5 +1,10 @@
 #include "inference/cpu/pool.h"
 
+#ifdef __linux__
+#include <pthread.h>
+#include <sched.h>
+#endif
+
 namespace ambit::inference {
 
 namespace {
@@ -18,11 +23,36 @@ void wait_while(const std::atomic<T>& value, T old) {
   value.wait(old, std::memory_order_acquire);
 }
 
+std::vector<std::size_t> usable_processors() {
+  std::vector<std::size_t> usable;
+#ifdef __linux__
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0)
+    for (std::size_t i = 0; i < CPU_SETSIZE; ++i)
+      if (CPU_ISSET(i, &set)) usable.push_back(i);
+#endif
+  return usable;
+}
+
+// A wish: where it is not granted, the thread just moves about.
+void pin(std::thread& thread, std::size_t processor) {
+#ifdef __linux__
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(processor, &set);
+  pthread_setaffinity_np(thread.native_handle(), sizeof set, &set);
+#endif
+}
+
 }  // namespace
 
-Pool::Pool(std::size_t threads) {
-  for (std::size_t worker = 1; worker < threads; ++worker)
+Pool::Pool(std::size_t threads, bool pinned) {
+  const std::vector<std::size_t> processors =
+      pinned ? usable_processors() : std::vector<std::size_t>();
+  for (std::size_t worker = 1; worker < threads; ++worker) {
     workers_.emplace_back([this, worker] { serve(worker); });
+    if (processors.size() >= threads) pin(workers_.back(), processors[worker]);
+  }
 }
 
 Pool::~Pool() {

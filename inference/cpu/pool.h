@@ -14,8 +14,9 @@ namespace ambit::inference {
 
 class Pool {
  public:
-  // `threads` counts the caller: 1 starts none.
-  explicit Pool(std::size_t threads);
+  // `threads` counts the caller: 1 starts none. `pinned`: each of the others stays on a processor
+  // of its own, if there are as many; the caller stays where it likes.
+  explicit Pool(std::size_t threads, bool pinned = false);
   ~Pool();
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;

@@ -61,6 +61,10 @@ struct Sampling {
   double min_p = 0.0;
   double repeat_penalty = 1.0;
   std::uint64_t seed = 0;
+  double presence_penalty = 0;   // taken from the logit of every recent token
+  double frequency_penalty = 0;  // the same for each time that it was said
+  std::vector<std::pair<std::int32_t, double>>
+      logit_bias{};  // token id, what is added to its logit
   friend bool operator==(const Sampling&, const Sampling&) = default;
 };
 
@@ -75,13 +79,24 @@ struct TurnRequest {
   ToolChoice tool_choice = ToolChoice::automatic;
   std::string output_schema;  // constrains a text answer to JSON of this schema; empty: free text
   int priority = 0;           // higher goes first
+  std::vector<std::string> stop{};  // the text ends before the first of these
+  int logprobs = -1;  // of each token and of so many likeliest beside it; -1: none are wanted
+};
+
+// How likely a token was, before temperature and grammar; natural logarithms.
+struct TokenLogprob {
+  std::string text;
+  double logprob = 0;
+  std::vector<std::pair<std::string, double>> likeliest{};
+  friend bool operator==(const TokenLogprob&, const TokenLogprob&) = default;
 };
 
 struct Usage {
   std::int64_t input_tokens = 0;
   std::int64_t cached_tokens = 0;  // of the input, found in the KV cache
   std::int64_t output_tokens = 0;
-  std::int64_t forced_tokens = 0;  // of the output, the only one that the grammar allowed
+  std::int64_t forced_tokens = 0;   // of the output, the only one that the grammar allowed
+  std::int64_t drafted_tokens = 0;  // of the output, guessed right and verified with others at once
   std::int64_t queue_us = 0;
   std::int64_t prefill_us = 0;
   std::int64_t decode_us = 0;
@@ -94,6 +109,7 @@ struct Turn {
   Message message;  // role assistant
   FinishReason finish = FinishReason::stop;
   Usage usage;
+  std::vector<TokenLogprob> logprobs{};  // one a token of the output, where they were asked for
 };
 
 // What the orchestrator knows and an engine behind HTTP has to guess.

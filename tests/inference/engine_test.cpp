@@ -162,6 +162,45 @@ TEST_CASE("an answer can be held to a schema", "[engine]") {
   CHECK_THAT(turn->message.content, Catch::Matches(R"(\{"score": ?[123]\})"));
 }
 
+TEST_CASE("a turn ends before the first text that it must not say", "[engine]") {
+  const auto decoder = decoder_for(synthetic({}));
+  agents::TurnRequest request = ask("tell me a lot", 80);
+  request.output_schema =
+      R"({"type":"array","items":{"enum":["a cup of tea","a sea of tea"]},"minItems":3,"maxItems":3})";
+  const auto whole = decoder->complete(request);
+  REQUIRE(whole);
+  REQUIRE_THAT(whole->message.content, Catch::Contains(" of tea"));
+  request.stop = {"never said by anybody", " of t", "tea\", "};
+  const auto cut = decoder->complete(request);
+  REQUIRE(cut);
+  CHECK(cut->message.content ==
+        whole->message.content.substr(0, whole->message.content.find(" of t")));
+  CHECK(cut->finish == agents::FinishReason::stop);
+  CHECK(cut->usage.output_tokens < whole->usage.output_tokens);
+  request.stop.assign(65, "x");
+  CHECK(decoder->submit(request).error().code == Code::invalid);
+}
+
+TEST_CASE("logprobs tell each token and what else was likely", "[engine]") {
+  const auto decoder = decoder_for(synthetic({}));
+  agents::TurnRequest request = ask("how sure are you", 12);
+  request.logprobs = 3;
+  const auto turn = decoder->complete(request);
+  REQUIRE(turn);
+  REQUIRE(turn->logprobs.size() == static_cast<std::size_t>(turn->usage.output_tokens));
+  for (const auto& token : turn->logprobs) {
+    REQUIRE(token.likeliest.size() == 3);
+    CHECK(token.logprob == token.likeliest[0].second);  // greedy: it is the likeliest
+    CHECK(token.text == token.likeliest[0].first);
+    CHECK(token.logprob < 0);
+    CHECK(token.likeliest[1].second >= token.likeliest[2].second);
+  }
+  request.logprobs = -1;
+  CHECK(decoder->complete(request)->logprobs.empty());
+  request.logprobs = 1000;
+  CHECK(decoder->submit(request).error().code == Code::invalid);
+}
+
 TEST_CASE("a session's pages are found again, and are free when it is gone", "[engine]") {
   const auto decoder = decoder_for(synthetic({}));
   agents::TurnRequest request = ask(std::string(300, 'x') + " and then some", 8, "s1");

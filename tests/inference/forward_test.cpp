@@ -60,7 +60,7 @@ TEST_CASE("logits agree with the definition in double precision", "[forward]") {
   SynthShape shape;
   shape.vocabulary = 300;
   shape.architecture = GENERATE("llama", "qwen2", "qwen3");
-  shape.type = GENERATE(DType::f32, DType::f16, DType::bf16, DType::q8_0);
+  shape.type = GENERATE(DType::f32, DType::f16);
   shape.tied = shape.architecture != "qwen2";
   shape.rope_factors = shape.architecture == "llama";
   const auto file = synthetic(shape);
@@ -69,6 +69,73 @@ TEST_CASE("logits agree with the definition in double precision", "[forward]") {
   const auto theirs = naive_logits(file->file(), tokens);
   INFO(shape.architecture << " " << to_string(shape.type));
   for (std::size_t i = 0; i < tokens.size(); ++i) CHECK(relative_error(ours[i], theirs[i]) < 2e-5);
+}
+
+TEST_CASE("every family gives the logits of its definition", "[forward]") {
+  SynthShape shape;
+  shape.vocabulary = 300;
+  shape.layers = 6;  // Gemma 3's and SmolLM3's patterns come round
+  shape.width = 48;
+  shape.hidden = 80;
+  shape.architecture = GENERATE("smollm3", "phi3", "gemma", "gemma2", "gemma3");
+  shape.window = shape.architecture.starts_with("gemma") ? 5 : 0;
+  const auto file = synthetic(shape);
+  REQUIRE(file != nullptr);
+  const auto tokens = some_tokens(14, shape.vocabulary);
+  const auto ours = engine_logits(file->model(), *usable_kernels()[0], KvType::f32, tokens, 4);
+  const auto theirs = naive_logits(file->file(), tokens);
+  INFO(shape.architecture);
+  for (std::size_t i = 0; i < tokens.size(); ++i) CHECK(relative_error(ours[i], theirs[i]) < 5e-5);
+}
+
+TEST_CASE("a window reaches back across chunks of attention", "[forward]") {
+  SynthShape shape;
+  shape.layers = 2;
+  shape.vocabulary = 300;
+  shape.architecture = "gemma2";
+  shape.window = 40;
+  const auto file = synthetic(shape);
+  const auto tokens = some_tokens(300, shape.vocabulary);
+  const auto ours = engine_logits(file->model(), *usable_kernels()[0], KvType::f32, tokens, 64);
+  CHECK(engine_logits(file->model(), *usable_kernels()[0], KvType::f32, tokens, 1) == ours);
+  const auto theirs = naive_logits(file->file(), tokens);
+  for (const std::size_t i : {39U, 40U, 255U, 256U, 270U, 295U, 296U, 299U})
+    CHECK(relative_error(ours[i], theirs[i]) < 5e-5);
+}
+
+TEST_CASE("positions are scaled as the file says", "[forward]") {
+  SynthShape shape;
+  shape.vocabulary = 300;
+  shape.rope_scaling = GENERATE("linear", "yarn", "longrope");
+  shape.architecture = shape.rope_scaling == "longrope" ? "phi3" : "qwen2";
+  shape.context = 256;
+  const auto file = synthetic(shape);
+  REQUIRE(file != nullptr);
+  const auto tokens = some_tokens(24, shape.vocabulary);
+  const auto ours = engine_logits(file->model(), *usable_kernels()[0], KvType::f32, tokens, 24);
+  const auto theirs = naive_logits(file->file(), tokens);
+  INFO(shape.rope_scaling);
+  for (std::size_t i = 0; i < tokens.size(); ++i) CHECK(relative_error(ours[i], theirs[i]) < 5e-5);
+}
+
+TEST_CASE("rounded weights give logits close to those of the same weights in double precision",
+          "[forward]") {
+  SynthShape shape;
+  shape.vocabulary = 300;
+  shape.width = 256;
+  shape.hidden = 256;
+  shape.heads = 8;
+  shape.head_width = 32;
+  shape.type =
+      GENERATE(DType::bf16, DType::q8_0, DType::q4_0, DType::q4_k, DType::q5_k, DType::q6_k);
+  const auto file = synthetic(shape);
+  REQUIRE(file != nullptr);
+  const auto tokens = some_tokens(6, shape.vocabulary);
+  const auto ours = engine_logits(file->model(), *usable_kernels()[0], KvType::f32, tokens, 6);
+  const auto theirs = naive_logits(file->file(), tokens);
+  INFO(to_string(shape.type));
+  // The inputs are rounded, too: that is all the difference.
+  for (std::size_t i = 0; i < tokens.size(); ++i) CHECK(relative_error(ours[i], theirs[i]) < 0.03);
 }
 
 TEST_CASE("logits agree beyond one chunk of attention, with odd shapes", "[forward]") {
@@ -92,9 +159,13 @@ TEST_CASE("logits agree beyond one chunk of attention, with odd shapes", "[forwa
 
 TEST_CASE("all instruction sets give the same bits", "[forward][invariance]") {
   SynthShape shape;
-  shape.type = GENERATE(DType::f32, DType::f16, DType::bf16, DType::q8_0);
+  shape.type = GENERATE(DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_k);
+  if (block_elements(shape.type) == 256) {
+    shape.width = shape.hidden = 256;
+    shape.head_width = 64;
+  }
   shape.kv_heads = 1;
-  const KvType kv = GENERATE(KvType::f32, KvType::f16);
+  const KvType kv = shape.type == DType::f16 ? KvType::f32 : KvType::f16;
   const auto file = synthetic(shape);
   const auto tokens = some_tokens(40, shape.vocabulary);
   const auto sets = usable_kernels();
@@ -107,13 +178,13 @@ TEST_CASE("all instruction sets give the same bits", "[forward][invariance]") {
 
 TEST_CASE("chunks and threads change no bit of the logits", "[forward][invariance]") {
   SynthShape shape;
-  shape.type = GENERATE(DType::f16, DType::q8_0);
+  shape.type = GENERATE(DType::f16, DType::bf16, DType::q4_0);
   shape.kv_heads = 4;
   const auto file = synthetic(shape);
   const auto tokens = some_tokens(280, shape.vocabulary);
   const auto alone = engine_logits(file->model(), *usable_kernels()[0], KvType::f16, tokens, 1);
-  for (const std::size_t chunk : {2U, 7U, 64U, 280U})
-    for (const std::size_t threads : {1U, 2U, 3U})
+  for (const std::size_t chunk : {7U, 64U, 280U})
+    for (const std::size_t threads : {1U, 3U})
       CHECK(engine_logits(file->model(), *usable_kernels()[0], KvType::f16, tokens, chunk,
                           threads) == alone);
 }

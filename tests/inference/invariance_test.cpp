@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include <map>
+#include <tuple>
 
 namespace ambit::inference {
 
@@ -120,6 +121,65 @@ TEST_CASE("a session's logits and tokens are the same bits whoever shares the en
     same(tight);
     CHECK(tight.stats.kv.evicted > 0);
   }
+}
+
+TEST_CASE("drafts change no bit and no token, and save steps where a text repeats itself",
+          "[invariance]") {
+  SynthShape shape;
+  shape.type = DType::q8_0;
+  const auto file = synthetic(shape);
+  const auto decode = [&](std::size_t draft_max, double temperature) {
+    EngineOptions made = options(4, 64);
+    made.draft_max = draft_max;
+    const auto decoder = decoder_for(file, made);
+    std::map<std::size_t, std::vector<float>> logits;
+    decoder->scheduler().set_observer(
+        [&](std::uint64_t, std::size_t position, std::span<const float> seen) {
+          logits[position].assign(seen.begin(), seen.end());
+        });
+    // Held to a few sentences again and again: what comes next was said before.
+    agents::TurnRequest request = ask("count the rows of tea", 160);
+    request.sampling.temperature = temperature;
+    request.output_schema =
+        R"({"type":"array","items":{"enum":["the first cup of tea","the other cup of tea"]},"minItems":8,"maxItems":12})";
+    const auto turn = decoder->complete(request);
+    REQUIRE(turn);
+    return std::tuple(turn->message.content, logits, decoder->stats().scheduler);
+  };
+  for (const double temperature : {0.0, 0.9}) {
+    const auto [text, logits, plain] = decode(0, temperature);
+    const auto [again, same, drafted] = decode(6, temperature);
+    CHECK(again == text);
+    CHECK(same == logits);
+    CHECK(plain.drafted_tokens == 0);
+    CHECK(drafted.output_tokens == plain.output_tokens);
+    CHECK(drafted.steps <= plain.steps);
+  }
+}
+
+TEST_CASE("a model that repeats itself is decoded in fewer steps", "[invariance]") {
+  SynthShape shape;
+  shape.layers = 1;
+  const auto file = synthetic(shape);
+  const auto steps = [&](std::size_t draft_max) {
+    EngineOptions made = options(1, 64);
+    made.draft_max = draft_max;
+    const auto decoder = decoder_for(file, made);
+    agents::TurnRequest request = ask("the tea the tea the tea", 400);
+    request.sampling.logit_bias = {{256, -1000.0}, {257, -1000.0}, {258, -1000.0}};  // no end
+    const auto turn = decoder->complete(request);
+    REQUIRE(turn);
+    return std::tuple(turn->message.content, decoder->stats().scheduler,
+                      turn->usage.drafted_tokens);
+  };
+  const auto [text, plain, none] = steps(0);
+  const auto [again, drafted, kept] = steps(6);
+  CHECK(again == text);
+  CHECK(none == 0);
+  // Greedy decoding of so small a model runs into a circle.
+  CHECK(drafted.accepted_tokens == static_cast<std::uint64_t>(kept));
+  CHECK(drafted.steps < plain.steps);
+  CHECK(drafted.accepted_tokens > 20);
 }
 
 TEST_CASE("sessions that begin alike compute the beginning once", "[invariance]") {

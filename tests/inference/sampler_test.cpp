@@ -92,6 +92,46 @@ TEST_CASE("the repeat penalty weakens what was said lately", "[sampler]") {
   CHECK(Sampler().sample(logits, nullptr, faded, how) == 1);
 }
 
+TEST_CASE("presence and frequency penalties count what was said lately", "[sampler]") {
+  const std::vector<TokenId> past = {0, 0, 0, 1};
+  const std::vector<float> logits = {2.0F, 1.9F, 1.0F};
+  agents::Sampling how;
+  how.presence_penalty = 0.5;
+  CHECK(Sampler().sample(logits, nullptr, past, how) == 0);
+  how.presence_penalty = 0;
+  how.frequency_penalty = 0.2;
+  CHECK(Sampler().sample(logits, nullptr, past, how) == 1);
+  how.frequency_penalty = 1.0;
+  CHECK(Sampler().sample(logits, nullptr, past, how) == 2);
+}
+
+TEST_CASE("a bias moves single logits, and tokens that are not there are passed over",
+          "[sampler]") {
+  const std::vector<float> logits = {2.0F, 1.0F, 0.0F};
+  agents::Sampling how;
+  how.logit_bias = {{2, 5.0}, {0, -100.0}, {77, 100.0}, {-3, 100.0}};
+  CHECK(Sampler().sample(logits, nullptr, {}, how) == 2);
+  TokenMask mask(3);
+  mask.allow(0);
+  mask.allow(1);
+  CHECK(Sampler().sample(logits, &mask, {}, how) == 1);
+}
+
+TEST_CASE("likelihoods sum to one, the likeliest first, ties to the lowest id", "[sampler]") {
+  const std::vector<float> logits = {1.0F, 3.0F, 3.0F, -2.0F};
+  const auto found = likelihoods(logits, 3, 4);
+  REQUIRE(found.size() == 5);
+  CHECK(found[0].token == 3);
+  CHECK(found[1].token == 1);
+  CHECK(found[2].token == 2);
+  CHECK(found[4].token == 3);
+  double sum = 0;
+  for (std::size_t i = 1; i < found.size(); ++i) sum += std::exp(found[i].logprob);
+  CHECK(sum == Approx(1.0));
+  CHECK(found[1].logprob - found[0].logprob == Approx(5.0));
+  CHECK(likelihoods(logits, 0, 99).size() == 5);
+}
+
 TEST_CASE("a mask knows how many and which single token it allows", "[sampler]") {
   TokenMask mask(200);
   CHECK(mask.single() == -1);

@@ -71,6 +71,8 @@ TEST_CASE("text is cut as the families' expressions cut it", "[tokenizer]") {
   CHECK(pieces(PreTokenizer::gpt2,
                "\xFF\xFE"
                "a") == Parts{"\xFF\xFE", "a"});
+  CHECK(pieces(PreTokenizer::smollm, "at 12  cats'll 3") ==
+        Parts{"at", " ", "1", "2", " ", " cats", "'ll", " ", "3"});
   CHECK(pieces(PreTokenizer::llama3, "").empty());
   CHECK_FALSE(pre_tokenizer_named("no-such"));
 }

@@ -1,0 +1,46 @@
+#pragma once
+
+// How fast a model runs here: prefill of one prompt, decoding of so many sequences at once, and
+// what part of the memory's bandwidth the weights and pages take. Measures the forward pass alone,
+// as other engines' benches do: no tokenizer, no sampler.
+
+#include "async/result.h"
+#include "inference/model_file.h"
+#include "inference/ops.h"
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace ambit::inference {
+
+struct BenchOptions {
+  std::size_t threads = 1;
+  std::size_t prompt_tokens = 512;  // 0: no prefill
+  std::size_t decode_tokens = 128;  // of each sequence; 0: no decoding
+  std::vector<std::size_t> batches = {1};
+  std::size_t repeats = 3;  // the best counts
+  KvType kv_type = KvType::f16;
+  std::string instruction_set;  // empty: the best
+  bool pin_threads = true;
+};
+
+struct BenchFigure {
+  std::string what;  // "prefill" or "decode"
+  std::size_t batch = 1;
+  double tokens_per_s = 0;
+  double gigabytes_per_s = 0;  // weights once a step, each sequence's pages once a token
+  double of_bandwidth = 0;     // part of what plain reading gives
+};
+
+struct BenchReport {
+  std::string instruction_set;
+  double read_gigabytes_per_s = 0;  // of all threads, from memory
+  std::vector<BenchFigure> figures;
+};
+
+// invalid: no such kernels, or more tokens than the model has positions.
+Result<BenchReport> bench(const ModelFile& file, const BenchOptions& options);
+
+}  // namespace ambit::inference
