@@ -252,8 +252,12 @@ CgroupPool::Usage CgroupPool::Lease::usage() const {
   Usage usage;
   usage.memory_killed = read_number(group_->memory_events, "oom_kill") > group_->killed_before;
   usage.processes_refused = read_number(group_->pids_events, "max") > group_->refused_before;
-  usage.memory_peak_bytes = read_number(group_->memory_peak, "");
+  usage.memory_peak_bytes = memory_peak_bytes();
   return usage;
+}
+
+std::int64_t CgroupPool::Lease::memory_peak_bytes() const {
+  return read_number(group_->memory_peak, "");
 }
 
 }  // namespace ambit::sandbox
