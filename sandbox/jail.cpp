@@ -74,8 +74,11 @@ int install_last_filter(Start& start) {
   const int listener = static_cast<int>(
       syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program));
   if (listener >= 0) {
-    if (dup3(listener, protocol::jail_listener, O_CLOEXEC) < 0) return errno;
-    close(listener);
+    // The lowest free number: this very one if the call's descriptors are there already.
+    if (listener != protocol::jail_listener) {
+      if (dup3(listener, protocol::jail_listener, O_CLOEXEC) < 0) return errno;
+      close(listener);
+    }
     start.has_listener = true;
     return 0;
   }
@@ -255,6 +258,8 @@ void watch(const Cell& cell, pid_t command, bool has_listener, const sigset_t& w
     }
     pollfd events{has_listener ? protocol::jail_listener : -1, POLLIN, 0};
     const int ready = ppoll(&events, 1, &timeout, &while_waiting);
+    // Nothing with this filter is left to break it; asking again would give the same at once.
+    if (ready > 0 && (events.revents & (POLLHUP | POLLERR)) != 0) has_listener = false;
     if (ready > 0 && (events.revents & POLLIN) != 0) {
       receive_violation(report);
       if ((report.flags & Report::violation) != 0) return;

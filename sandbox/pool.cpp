@@ -4,6 +4,8 @@
 #include "sandbox/profile.h"
 #include "sandbox/zygote_link.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <chrono>
 #include <utility>
@@ -61,6 +63,25 @@ Profile spare_key(Profile profile) {
   return profile;
 }
 
+// Puts the work root in the place of the one write path in it: what that path is below it, or
+// nothing.
+std::string take_work(Profile& profile, const std::string& root) {
+  auto& writes = profile.write_paths;
+  const auto inside = [&](const std::string& path) { return path != root && holds(root, path); };
+  if (root.empty() || std::count_if(writes.begin(), writes.end(), inside) != 1) return "";
+  // Another path that meets the work root would have to be mounted in or over it.
+  const auto meets = [&](const std::string& path) {
+    return holds(root, path) || holds(path, root);
+  };
+  const auto& reads = profile.read_paths;
+  if (std::any_of(reads.begin(), reads.end(), meets)) return "";
+  if (std::count_if(writes.begin(), writes.end(), meets) != 1) return "";
+  const auto work = std::find_if(writes.begin(), writes.end(), inside);
+  std::string below = work->substr(root.size() + 1);
+  *work = root;
+  return below;
+}
+
 }  // namespace
 
 JailPool::Claim::Claim(JailPool& pool, Zygote& zygote) : pool_(pool), zygote_(zygote) {
@@ -93,27 +114,27 @@ std::size_t JailPool::capacity() const {
   return cgroups_ ? calls_per_zygote : 1;
 }
 
-JailPool::Place JailPool::place_of(const Profile& profile) const {
-  Place place{spare_key(profile), ""};
-  if (cgroups_) {
-    place.key.memory_bytes = 0;
-    place.key.processes = 0;
+JailPool::Key JailPool::key_of(Profile profile) {
+  Key key{std::move(profile), {}};
+  for (const auto* paths : {&key.profile.read_paths, &key.profile.write_paths}) {
+    for (const std::string& path : *paths) {
+      struct stat file{};
+      const bool exists = ::stat(path.c_str(), &file) == 0;
+      key.files.push_back(exists ? file.st_dev : 0);
+      key.files.push_back(exists ? file.st_ino : 0);
+    }
   }
-  const std::string& root = options_.work_root;
-  auto& writes = place.key.write_paths;
-  const auto inside = [&](const std::string& path) { return path != root && holds(root, path); };
-  if (root.empty() || std::count_if(writes.begin(), writes.end(), inside) != 1) return place;
-  // Another path that meets the work root would have to be mounted in or over it.
-  const auto meets = [&](const std::string& path) {
-    return holds(root, path) || holds(path, root);
-  };
-  const auto& reads = place.key.read_paths;
-  if (std::any_of(reads.begin(), reads.end(), meets)) return place;
-  if (std::count_if(writes.begin(), writes.end(), meets) != 1) return place;
-  const auto work = std::find_if(writes.begin(), writes.end(), inside);
-  place.work = work->substr(root.size() + 1);
-  *work = root;
-  return place;
+  return key;
+}
+
+JailPool::Place JailPool::place_of(const Profile& profile) const {
+  Profile shared = spare_key(profile);
+  if (cgroups_) {
+    shared.memory_bytes = 0;
+    shared.processes = 0;
+  }
+  std::string work = take_work(shared, options_.work_root);
+  return {key_of(std::move(shared)), std::move(work)};
 }
 
 Result<std::shared_ptr<ZygoteProcess>> JailPool::start_zygote(const Profile& profile, bool server) {
@@ -148,13 +169,13 @@ void JailPool::prune() {
   }
 }
 
-Duration JailPool::backoff(const Profile& key) const {
+Duration JailPool::backoff(const Key& key) const {
   for (const Backoff& one : backoff_)
     if (one.key == key) return std::max(Duration{0}, one.not_before - world_.loop.now());
   return Duration{0};
 }
 
-std::unique_ptr<JailPool::Claim> JailPool::find(const Profile& key) {
+std::unique_ptr<JailPool::Claim> JailPool::find(const Key& key) {
   for (Zygote& one : zygotes_) {
     if (one.key != key || one.process->dead() || one.claimed >= capacity() ||
         one.process->running() >= capacity())
@@ -181,7 +202,7 @@ bool JailPool::make_room() {
   return true;
 }
 
-Task<Result<std::unique_ptr<JailPool::Claim>>> JailPool::claim(const Profile& key) {
+Task<Result<std::unique_ptr<JailPool::Claim>>> JailPool::claim(const Key& key) {
   for (;;) {
     prune();
     std::unique_ptr<Claim> found = find(key);
@@ -195,7 +216,7 @@ Task<Result<std::unique_ptr<JailPool::Claim>>> JailPool::claim(const Profile& ke
       co_await queue_in(room_);
       continue;
     }
-    auto started = start_zygote(key, false);
+    auto started = start_zygote(key.profile, false);
     if (!started) co_return Err(std::move(started).error());
     zygotes_.push_back(Zygote{key, std::move(*started), ++clock_, 0});
     co_return std::make_unique<Claim>(*this, zygotes_.back());
@@ -213,7 +234,9 @@ Result<std::unique_ptr<JailPool::Jail>> JailPool::prepare(ZygoteProcess& zygote,
   return jail;
 }
 
-std::unique_ptr<JailPool::Jail> JailPool::take_spare(const Profile& key) {
+std::unique_ptr<JailPool::Jail> JailPool::take_spare(const Profile& profile) {
+  if (spares_.empty()) return nullptr;
+  const Key key = key_of(spare_key(profile));
   for (auto at = spares_.begin(); at != spares_.end();) {
     if (at->key != key) {
       ++at;
@@ -227,7 +250,7 @@ std::unique_ptr<JailPool::Jail> JailPool::take_spare(const Profile& key) {
 }
 
 Task<Result<std::unique_ptr<JailPool::Jail>>> JailPool::take(const Profile& profile) {
-  std::unique_ptr<Jail> spare = take_spare(spare_key(profile));
+  std::unique_ptr<Jail> spare = take_spare(profile);
   if (spare) co_return spare;
   const Place place = place_of(profile);
   for (int tries = 0;; ++tries) {
@@ -264,7 +287,7 @@ JailPool::Demand* JailPool::demand(const Profile& key) {
       if (at->now == 0 && !at->refilling && (oldest == demands_.end() || at->last < oldest->last))
         oldest = at;
     if (oldest == demands_.end()) return nullptr;
-    std::erase_if(spares_, [&](const Spare& spare) { return spare.key == oldest->key; });
+    std::erase_if(spares_, [&](const Spare& spare) { return spare.key.profile == oldest->key; });
     demands_.erase(oldest);
   }
   demands_.push_back(Demand{key, 0, 0, false, world_.loop.now()});
@@ -272,8 +295,8 @@ JailPool::Demand* JailPool::demand(const Profile& key) {
 }
 
 std::size_t JailPool::count_spares(const Profile& key) const {
-  return static_cast<std::size_t>(std::count_if(spares_.begin(), spares_.end(),
-                                                [&](const Spare& one) { return one.key == key; }));
+  return static_cast<std::size_t>(std::count_if(
+      spares_.begin(), spares_.end(), [&](const Spare& one) { return one.key.profile == key; }));
 }
 
 void JailPool::refill(const Profile& profile, std::shared_ptr<ZygoteProcess> zygote) {
@@ -292,6 +315,11 @@ Task<void> JailPool::make_spares(Profile profile, std::shared_ptr<ZygoteProcess>
     co_await race(wait_for_change(*zygote), delay_task(gone_within));
   }
   const std::size_t target = std::min(wanted->peak + 1, spares_per_profile_max);
+  const Key key = key_of(spare_key(profile));
+  // Those that show what is not there any more are of no use.
+  std::erase_if(spares_, [&](const Spare& one) {
+    return one.key.profile == key.profile && one.key.files != key.files;
+  });
   while (count_spares(wanted->key) < target) {
     std::unique_ptr<Claim> claimed = find(place.key);
     if (!claimed) break;
@@ -300,7 +328,7 @@ Task<void> JailPool::make_spares(Profile profile, std::shared_ptr<ZygoteProcess>
     if (!made) break;
     (*made)->claim = std::move(claimed);
     if (spares_.size() >= options_.spares_max) spares_.pop_front();
-    spares_.push_back(Spare{wanted->key, std::move(*made)});
+    spares_.push_back(Spare{key, std::move(*made)});
   }
   wanted->refilling = false;
   if (!letting_go_ && !spares_.empty()) {
@@ -316,7 +344,7 @@ Task<void> JailPool::let_spares_go() {
     for (Demand& one : demands_) {
       if (one.now != 0 || one.last > before) continue;
       one.peak = 0;
-      std::erase_if(spares_, [&](const Spare& spare) { return spare.key == one.key; });
+      std::erase_if(spares_, [&](const Spare& spare) { return spare.key.profile == one.key; });
     }
   }
   letting_go_ = false;

@@ -29,7 +29,7 @@ struct RunnerOptions {
   std::size_t zygotes_max = 32;
   std::size_t calls_max = 128;  // at once, over all zygotes; more wait
   bool cgroups = true;          // use cgroups where this process may; false: rlimits alone
-  std::size_t spares_max = 32;  // jails made ahead, over all profiles; 0: each is made for its call
+  std::size_t spares_max = 16;  // jails made ahead, over all profiles; 0: each is made for its call
   // The folder of all work folders. A write path in it needs no zygote of its own: every jail is
   // shown the one that it is for, and no other. Empty: there is none.
   std::string work_root{};
@@ -77,49 +77,57 @@ class JailPool {
   [[nodiscard]] const CgroupPool* cgroups() const { return cgroups_.get(); }
 
  private:
+  // What two calls must share: the profile, and that its paths are still the same files. A mount
+  // shows what lay at its path when it was made, so what is replaced needs a new one.
+  struct Key {
+    agents::Profile profile;
+    std::vector<std::uint64_t> files;  // device and inode of each path
+    friend bool operator==(const Key&, const Key&) = default;
+  };
   struct Place {
-    agents::Profile key;  // what two calls must share to share a zygote
-    std::string work;     // below the work root
+    Key key;           // of the zygote
+    std::string work;  // below the work root
   };
   struct Zygote {
-    agents::Profile key;
+    Key key;
     std::shared_ptr<ZygoteProcess> process;
     std::uint64_t used = 0;   // a counter: the least recent goes first
     std::size_t claimed = 0;  // jails between being given this zygote and their end
   };
   struct Backoff {
-    agents::Profile key;
+    Key key;
     int failures = 0;
     Instant not_before{};
   };
   // How many calls of one profile there are at once.
   struct Demand {
-    agents::Profile key;  // what two calls must share to take each other's jail
+    agents::Profile key;  // what two calls must share to take each other's jail, but for its files
     std::size_t now = 0;
     std::size_t peak = 0;
     bool refilling = false;
     Instant last{};
   };
   struct Spare {
-    agents::Profile key;
+    Key key;
     std::unique_ptr<Jail> jail;
   };
 
   [[nodiscard]] Place place_of(const agents::Profile& profile) const;
   [[nodiscard]] std::size_t capacity() const;
   Result<std::shared_ptr<ZygoteProcess>> start_zygote(const agents::Profile& profile, bool server);
-  Task<Result<std::unique_ptr<Claim>>> claim(const agents::Profile& key);
-  std::unique_ptr<Claim> find(const agents::Profile& key);
+  static Key key_of(agents::Profile profile);
+  Task<Result<std::unique_ptr<Claim>>> claim(const Key& key);
+  std::unique_ptr<Claim> find(const Key& key);
   Result<std::unique_ptr<Jail>> prepare(ZygoteProcess& zygote, const agents::Profile& profile,
                                         const std::string& work);
-  std::unique_ptr<Jail> take_spare(const agents::Profile& key);
+  std::unique_ptr<Jail> take_spare(const agents::Profile& profile);
   Task<void> make_spares(agents::Profile profile, std::shared_ptr<ZygoteProcess> zygote);
   Task<void> let_spares_go();
   [[nodiscard]] std::size_t count_spares(const agents::Profile& key) const;
   Demand* demand(const agents::Profile& key);
   bool make_room();
   void prune();
-  [[nodiscard]] Duration backoff(const agents::Profile& key) const;
+  [[nodiscard]] Duration backoff(const Key& key) const;
 
   io::World& world_;
   const RunnerOptions& options_;

@@ -206,7 +206,11 @@ void end_jail(std::uint32_t slot) {
   // The raw call: the library's has no room for the usage. Never wait for any child: that walks
   // them all.
   constexpr int by_pidfd = 3;  // P_PIDFD
-  if (syscall(SYS_waitid, by_pidfd, live.pidfd, &info, WEXITED, &used) != 0) return;
+  if (live.pidfd < 0) return;
+  if (syscall(SYS_waitid, by_pidfd, live.pidfd, &info, WEXITED | WNOHANG, &used) != 0) return;
+  if (info.si_pid == 0) return;
+  // Closing is not enough: a jail that was cloned meanwhile holds the same open file for a moment.
+  (void)epoll_ctl(zygote.epoll, EPOLL_CTL_DEL, live.pidfd, nullptr);
   close(live.pidfd);
   live.pidfd = -1;
   Report report = zygote.slots[slot];

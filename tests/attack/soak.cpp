@@ -178,7 +178,7 @@ bool soak_supervisors(const char* program, const std::string& attacker, int roun
       ::execl("/proc/self/exe", program, "--supervise", attacker.c_str(), nullptr);
       ::_exit(3);
     }
-    ::usleep(60'000 + random() % 200'000);
+    ::usleep(static_cast<useconds_t>(60'000 + random() % 200'000));
     std::set<pid_t> descendants;
     add_descendants(supervisor, descendants);
     ::kill(supervisor, SIGKILL);

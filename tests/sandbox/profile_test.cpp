@@ -152,7 +152,6 @@ TEST_CASE("frames are read back as they were written", "[sandbox]") {
   REQUIRE(sent);
   const auto parsed = std::make_unique<protocol::Call>();
   REQUIRE(protocol::parse_call({sent->data(), sent->size()}, *parsed));
-  CHECK(parsed->id == 7);
   CHECK(std::string(parsed->arguments[1]) == "x");
   CHECK(parsed->arguments[2] == nullptr);
   CHECK(std::string(parsed->environment[0]) == "A=b");
