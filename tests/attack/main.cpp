@@ -179,6 +179,8 @@ int attack(const std::string& attacker) {
     try_swapped_path(jails, work, score);
     try_limits(jails, attacker, work, score);
     try_leaving_state(jails, score);
+    work.write("canary", "do not sing\n");
+    try_compute(jails, work.file("canary"), score);
     try_server(jails, attacker, score);
   }
   try_neighbours(score);

@@ -33,6 +33,7 @@ void try_limits(Jails& jails, const std::string& attacker, const WorkFolder& wor
 void try_neighbours(Score& score);
 void try_swapping_the_work_folder(Score& score);
 void try_leaving_state(Jails& jails, Score& score);
+void try_compute(Jails& jails, const std::string& canary, Score& score);
 void try_server(Jails& jails, const std::string& attacker, Score& score);
 void try_killing_the_zygote(const std::string& attacker, Score& score);
 
