@@ -322,7 +322,7 @@ void contain(const Cell& cell, const protocol::Jail& jail, std::span<const int> 
   require(report, Stage::parent_death_signal, limits::die_with_parent());
   require(report, Stage::session, setsid() < 0 ? errno : 0);
   require(report, Stage::cgroup, join_cgroups(descriptors.subspan(1)));
-  if (const auto fault = mounts::make_scratch(cell.spec, jail.work))
+  if (const auto fault = mounts::make_scratch(cell.spec, jail))
     give_up(report, fault.stage, fault.error, fault.index);
   Start start{cell, descriptors[0], report};
   if ((cell.spec.flags & protocol::Spec::with_proc) != 0)

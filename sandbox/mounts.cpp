@@ -270,7 +270,8 @@ namespace {
 
 // One step a part and never through a link, so that nobody who can write in a work folder can make
 // this lead out of it.
-int clone_work(std::string_view work, int& tree) {
+int clone_work(const protocol::Jail& jail, int& tree) {
+  std::string_view work = jail.work;
   int place = open(all_work, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   while (place >= 0 && !work.empty()) {
     const std::size_t length = std::min(work.find('/'), work.size());
@@ -287,6 +288,11 @@ int clone_work(std::string_view work, int& tree) {
     place = next;
   }
   if (place < 0) return errno;
+  struct stat folder{};
+  if (fstat(place, &folder) != 0 || folder.st_ino != jail.work_inode) {
+    close(place);
+    return ESTALE;
+  }
   tree = static_cast<int>(
       syscall(SYS_open_tree, place, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH));
   const int error = tree < 0 ? errno : 0;
@@ -308,14 +314,15 @@ int show_work(const Path& root, std::string_view work, int tree) {
 
 }  // namespace
 
-Fault make_scratch(const Spec& spec, std::string_view work) {
+Fault make_scratch(const Spec& spec, const protocol::Jail& jail) {
+  const std::string_view work = jail.work;
   int trees[protocol::paths_max];
   int work_tree = -1;
   for (std::size_t i = 0; i < spec.path_count; ++i) {
     trees[i] = -1;
     const auto index = static_cast<std::uint32_t>(i);
     if (spec.paths[i].access == Access::work && !work.empty()) {
-      if (const int error = clone_work(work, work_tree)) return {Stage::work_path, error, index};
+      if (const int error = clone_work(jail, work_tree)) return {Stage::work_path, error, index};
     } else if (is_late(spec.paths[i])) {
       trees[i] = static_cast<int>(syscall(SYS_open_tree, AT_FDCWD, spec.paths[i].name.data(),
                                           OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));

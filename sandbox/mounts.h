@@ -10,7 +10,6 @@
 
 #include <array>
 #include <cstddef>
-#include <string_view>
 
 namespace ambit::sandbox::mounts {
 
@@ -25,9 +24,9 @@ struct Fault {
 Fault enter_root(const protocol::Spec& spec);
 
 // Mounts the private /tmp of one jail, and on it the paths of the profile that lie below /tmp. It
-// hides the folder of all work folders; `work`, the one in it that this jail is for, is shown under
-// its own name before.
-Fault make_scratch(const protocol::Spec& spec, std::string_view work);
+// hides the folder of all work folders; the one in it that this jail is for is shown under its own
+// name before, if it is still the folder that the supervisor knows.
+Fault make_scratch(const protocol::Spec& spec, const protocol::Jail& jail);
 // A /proc of the jail's own processes, and the supervisor's out of the jail's sight. The kernel
 // gives the one only to who can see the other in full, as in a container it cannot: then there is
 // no /proc at all.

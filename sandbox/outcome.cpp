@@ -158,6 +158,8 @@ std::string describe_fault(const Report& report, const Profile& profile) {
   const bool is_path = report.stage == Stage::read_path || report.stage == Stage::write_path;
   if (report.stage == Stage::work_path && report.error == ENOTDIR)
     return text + ": it is no folder, or leads through a symbolic link";
+  if (report.stage == Stage::work_path && report.error == ESTALE)
+    return text + ": it was replaced while the jail was made; call again";
   if (is_path) {
     const std::vector<JailPath> paths = ordered_paths(profile);
     if (report.index < paths.size()) text += " '" + paths[report.index].name + "'";

@@ -133,7 +133,10 @@ JailPool::Place JailPool::place_of(const Profile& profile) const {
     shared.memory_bytes = 0;
     shared.processes = 0;
   }
-  std::string work = take_work(shared, options_.work_root);
+  WorkFolderSeen work{take_work(shared, options_.work_root), 0};
+  struct stat folder{};
+  const std::string path = options_.work_root + "/" + work.below;
+  if (!work.below.empty() && ::stat(path.c_str(), &folder) == 0) work.inode = folder.st_ino;
   return {key_of(std::move(shared)), std::move(work)};
 }
 
@@ -225,7 +228,7 @@ Task<Result<std::unique_ptr<JailPool::Claim>>> JailPool::claim(const Key& key) {
 
 Result<std::unique_ptr<JailPool::Jail>> JailPool::prepare(ZygoteProcess& zygote,
                                                           const Profile& profile,
-                                                          const std::string& work) {
+                                                          const WorkFolderSeen& work) {
   auto jail = std::make_unique<Jail>();
   if (cgroups_) jail->lease = TRY(cgroups_->lease(profile.memory_bytes, profile.processes + 1));
   const std::vector<int> none;
@@ -271,7 +274,7 @@ Task<Result<std::unique_ptr<JailPool::Jail>>> JailPool::take(const Profile& prof
 
 Result<std::unique_ptr<JailPool::Jail>> JailPool::make_server(const Profile& profile) {
   const std::shared_ptr<ZygoteProcess> zygote = TRY(start_zygote(profile, true));
-  return prepare(*zygote, profile, "");
+  return prepare(*zygote, profile, {});
 }
 
 JailPool::Demand* JailPool::demand(const Profile& key) {
@@ -308,13 +311,13 @@ void JailPool::refill(const Profile& profile, std::shared_ptr<ZygoteProcess> zyg
 }
 
 Task<void> JailPool::make_spares(Profile profile, std::shared_ptr<ZygoteProcess> zygote) {
-  const Place place = place_of(profile);
   Demand* wanted = demand(spare_key(profile));
   // Without cgroups the last jail must be gone before the zygote makes another.
   if (capacity() == 1 && zygote->running() != 0) {
     co_await race(wait_for_change(*zygote), delay_task(gone_within));
   }
   const std::size_t target = std::min(wanted->peak + 1, spares_per_profile_max);
+  const Place place = place_of(profile);
   const Key key = key_of(spare_key(profile));
   // Those that show what is not there any more are of no use.
   std::erase_if(spares_, [&](const Spare& one) {

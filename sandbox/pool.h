@@ -85,8 +85,8 @@ class JailPool {
     friend bool operator==(const Key&, const Key&) = default;
   };
   struct Place {
-    Key key;           // of the zygote
-    std::string work;  // below the work root
+    Key key;  // of the zygote
+    WorkFolderSeen work;
   };
   struct Zygote {
     Key key;
@@ -119,7 +119,7 @@ class JailPool {
   Task<Result<std::unique_ptr<Claim>>> claim(const Key& key);
   std::unique_ptr<Claim> find(const Key& key);
   Result<std::unique_ptr<Jail>> prepare(ZygoteProcess& zygote, const agents::Profile& profile,
-                                        const std::string& work);
+                                        const WorkFolderSeen& work);
   std::unique_ptr<Jail> take_spare(const agents::Profile& profile);
   Task<void> make_spares(agents::Profile profile, std::shared_ptr<ZygoteProcess> zygote);
   Task<void> let_spares_go();

@@ -130,7 +130,8 @@ struct Spec {
 // cgroup.procs files to join.
 struct Jail {
   std::uint32_t id = 0;
-  std::string_view work;  // below the work path, without a leading slash; empty: none
+  std::uint64_t work_inode = 0;  // what the supervisor takes the work folder to be
+  std::string_view work;         // below the work path, without a leading slash; empty: none
 };
 
 // One call. Descriptors travel beside it: stdin, stdout, stderr, then its secrets.
@@ -240,6 +241,7 @@ inline bool parse_jail(std::span<char> frame, Jail& jail) {
   if (reader.number<std::uint32_t>() != magic) return false;
   if (reader.number<std::uint32_t>() != static_cast<std::uint32_t>(Kind::jail)) return false;
   jail.id = reader.number<std::uint32_t>();
+  jail.work_inode = reader.number<std::uint64_t>();
   jail.work = reader.string();
   return reader.complete();
 }

@@ -109,11 +109,12 @@ Result<std::string> encode_spec(const Profile& profile, const seccomp::Filters& 
   return writer.finish("the profile");
 }
 
-Result<std::string> encode_jail(std::uint32_t id, const std::string& work) {
+Result<std::string> encode_jail(std::uint32_t id, const WorkFolderSeen& work) {
   Writer writer;
   writer.header(Kind::jail);
   writer.number(id);
-  writer.string(work);
+  writer.number(work.inode);
+  writer.string(work.below);
   return writer.finish("the work folder");
 }
 

@@ -7,6 +7,7 @@
 #include "sandbox/protocol.h"
 #include "sandbox/seccomp.h"
 
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -31,7 +32,12 @@ struct SpecOptions {
 };
 Result<std::string> encode_spec(const agents::Profile& profile, const seccomp::Filters& filters,
                                 const SpecOptions& options);
-Result<std::string> encode_jail(std::uint32_t id, const std::string& work);
+// A work folder as it was when the supervisor looked.
+struct WorkFolderSeen {
+  std::string below;  // the work root; empty: none
+  std::uint64_t inode = 0;
+};
+Result<std::string> encode_jail(std::uint32_t id, const WorkFolderSeen& work);
 Result<std::string> encode_call(const agents::JailCall& call);
 std::string encode_signal(protocol::Kind kind, std::uint32_t id);
 

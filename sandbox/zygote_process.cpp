@@ -53,7 +53,7 @@ ZygoteProcess::~ZygoteProcess() {
   process_->signal(SIGKILL);
 }
 
-Result<std::unique_ptr<ZygoteCall>> ZygoteProcess::prepare(const std::string& work,
+Result<std::unique_ptr<ZygoteCall>> ZygoteProcess::prepare(const WorkFolderSeen& work,
                                                            std::span<const int> groups,
                                                            std::shared_ptr<void> held) {
   if (dead_) return Err(Code::closed, *dead_);

@@ -9,6 +9,7 @@
 #include "async/waiters.h"
 #include "io/world.h"
 #include "sandbox/protocol.h"
+#include "sandbox/zygote_link.h"
 
 #include <cstdint>
 #include <map>
@@ -37,7 +38,8 @@ class ZygoteProcess final : public std::enable_shared_from_this<ZygoteProcess> {
   // the work root; `groups`: cgroups to join, still owned by the caller. `held` is let go when the
   // zygote says that nothing of the jail is left (the lease of its cgroups). Code::closed: the
   // zygote is gone.
-  Result<std::unique_ptr<ZygoteCall>> prepare(const std::string& work, std::span<const int> groups,
+  Result<std::unique_ptr<ZygoteCall>> prepare(const WorkFolderSeen& work,
+                                              std::span<const int> groups,
                                               std::shared_ptr<void> held);
 
   // Kills it, and so its jails, now.

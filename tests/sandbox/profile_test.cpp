@@ -183,13 +183,14 @@ TEST_CASE("a frame that is cut or changed anywhere is refused or harmless", "[sa
 
 TEST_CASE("a damaged request for a jail is refused or understood, never read beyond its end",
           "[sandbox]") {
-  const auto frame = encode_jail(7, "run/agent.1");
+  const auto frame = encode_jail(7, {"run/agent.1", 42});
   REQUIRE(frame);
   protocol::Jail parsed;
   std::string whole = *frame;
   REQUIRE(protocol::parse_jail({whole.data(), whole.size()}, parsed));
   CHECK(parsed.id == 7);
   CHECK(parsed.work == "run/agent.1");
+  CHECK(parsed.work_inode == 42);
   for (std::size_t length = 0; length < frame->size(); ++length) {
     std::string cut = frame->substr(0, length);
     CHECK(!protocol::parse_jail({cut.data(), cut.size()}, parsed));
