@@ -19,6 +19,7 @@ namespace {
 
 constexpr const char* prefix = "ambit-";
 constexpr std::size_t free_max = 128;
+constexpr int names_max = 4096;
 
 // The number after `name` in a file such as "oom_kill 3"; the whole file's number if `name` is
 // empty.
@@ -174,16 +175,24 @@ void CgroupPool::remove_leftovers() const {
 
 Result<std::unique_ptr<CgroupPool::Group>> CgroupPool::make() {
   auto group = std::make_unique<Group>();
-  const std::string name =
-      "/" + std::string(prefix) + std::to_string(::getpid()) + "-" + std::to_string(made_++);
   std::vector<std::string> roots = {memory_root_};
   if (version_ == 1) roots.push_back(pids_root_);
   const auto fail = [](const std::string& what) {
     return Err(Code::unavailable, "make a control group: " + what + ": " + ::strerror(errno));
   };
+  const std::string start = "/" + std::string(prefix) + std::to_string(::getpid()) + "-";
+  std::string name;
+  // Another pool of this process may have the number.
+  int made = -1;
+  for (int tries = 0; made != 0 && tries < names_max; ++tries) {
+    name = start + std::to_string(made_++);
+    made = ::mkdir((memory_root_ + name).c_str(), 0755);
+    if (made != 0 && errno != EEXIST) break;
+  }
+  if (made != 0) return fail(memory_root_ + name);
   for (const std::string& root : roots) {
     const std::string folder = root + name;
-    if (::mkdir(folder.c_str(), 0755) != 0) return fail(folder);
+    if (root != memory_root_ && ::mkdir(folder.c_str(), 0755) != 0) return fail(folder);
     group->folders.push_back(folder);
     const int members = ::open((folder + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC);
     if (members < 0) return fail(folder + "/cgroup.procs");
@@ -252,8 +261,12 @@ CgroupPool::Usage CgroupPool::Lease::usage() const {
   Usage usage;
   usage.memory_killed = read_number(group_->memory_events, "oom_kill") > group_->killed_before;
   usage.processes_refused = read_number(group_->pids_events, "max") > group_->refused_before;
-  usage.memory_peak_bytes = read_number(group_->memory_peak, "");
+  usage.memory_peak_bytes = memory_peak_bytes();
   return usage;
+}
+
+std::int64_t CgroupPool::Lease::memory_peak_bytes() const {
+  return read_number(group_->memory_peak, "");
 }
 
 }  // namespace ambit::sandbox

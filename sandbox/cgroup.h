@@ -34,6 +34,7 @@ class CgroupPool {
     [[nodiscard]] const std::vector<int>& members() const;
     // Since the lease began.
     [[nodiscard]] Usage usage() const;
+    [[nodiscard]] std::int64_t memory_peak_bytes() const;
 
    private:
     CgroupPool& pool_;

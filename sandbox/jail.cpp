@@ -4,6 +4,8 @@
 
 #include <linux/seccomp.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
@@ -29,12 +31,15 @@ using protocol::Stage;
 // The command's process runs on its own stack in init's memory until it has executed.
 struct Start {
   const Cell& cell;
-  const protocol::Call& call;
-  std::span<const int> descriptors;
+  int socket;  // where the call comes from
   Report& report;
   bool with_proc = false;
-  int listener = -1;
+  bool has_listener = false;
 };
+
+// Static, so that its pages are there when the call arrives.
+protocol::Call call;
+alignas(16) char frame[protocol::frame_bytes_max];
 
 [[noreturn]] void give_up(Report& report, Stage stage, int error, std::uint32_t index = 0) {
   report.stage = stage;
@@ -53,25 +58,30 @@ int join_cgroups(std::span<const int> members) {
   return 0;
 }
 
-int wire_descriptors(std::span<const int> descriptors) {
-  // Above all targets first, so that none is overwritten before it is used.
-  int safe[3];
-  for (int i = 0; i < 3; ++i) {
-    safe[i] = fcntl(descriptors[static_cast<std::size_t>(i)], F_DUPFD_CLOEXEC, 10);
-    if (safe[i] < 0) return errno;
-  }
-  for (int i = 0; i < 3; ++i)
-    if (dup2(safe[i], i) < 0) return errno;
-  // Everything else closes when the command begins. The table is shared with init until then.
-  return syscall(SYS_close_range, 3U, ~0U, 4U /* CLOSE_RANGE_CLOEXEC */) == 0 ? 0 : errno;
+// Shared with init until the command executes: the socket and the reports where protocol.h says,
+// and nothing else open, so that the descriptors of the call land on 0, 1 and 2.
+int arrange_descriptors(const Start& start) {
+  if (dup3(start.socket, protocol::jail_socket, O_CLOEXEC) < 0) return errno;
+  if (dup3(start.cell.reports, protocol::jail_reports, O_CLOEXEC) < 0) return errno;
+  if (syscall(SYS_close_range, 0U, 2U, 0U) != 0) return errno;
+  return syscall(SYS_close_range, 5U, ~0U, 0U) == 0 ? 0 : errno;
 }
 
-int install_last_filter(std::span<const sock_filter> filter, int& listener) {
+int install_last_filter(Start& start) {
+  const std::span<const sock_filter> filter = start.cell.spec.last_filter;
   const sock_fprog program{static_cast<unsigned short>(filter.size()),
                            const_cast<sock_filter*>(filter.data())};
-  listener = static_cast<int>(
+  const int listener = static_cast<int>(
       syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program));
-  if (listener >= 0) return 0;
+  if (listener >= 0) {
+    // The lowest free number: this very one if the call's descriptors are there already.
+    if (listener != protocol::jail_listener) {
+      if (dup3(listener, protocol::jail_listener, O_CLOEXEC) < 0) return errno;
+      close(listener);
+    }
+    start.has_listener = true;
+    return 0;
+  }
   if (errno != EBUSY) return errno;
   // Someone above us listens already and there can be only one: kill at the trip-wires instead.
   for (const sock_filter& one : filter) {
@@ -82,7 +92,37 @@ int install_last_filter(std::span<const sock_filter> filter, int& listener) {
   return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0 ? 0 : errno;
 }
 
-void execute(const protocol::Call& call, Report& report) {
+// Waits for the call. Its descriptors are in order or it is not executed.
+void receive_call(Report& report) {
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * protocol::descriptors_max)];
+  iovec part{frame, sizeof frame};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  ssize_t count = 0;
+  do count = recvmsg(protocol::jail_socket, &message, 0);
+  while (count < 0 && errno == EINTR);
+  // The supervisor is gone, or has no use for this jail.
+  if (count <= 0) _exit(0);
+  const cmsghdr* passed = CMSG_FIRSTHDR(&message);
+  std::size_t received = 0;
+  if (passed != nullptr && passed->cmsg_type == SCM_RIGHTS)
+    received = (passed->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+  int numbers[protocol::descriptors_max] = {};
+  if (received != 0) __builtin_memcpy(numbers, CMSG_DATA(passed), received * sizeof(int));
+  bool in_order = received >= 3 && (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0;
+  for (std::size_t i = 0; i < received; ++i) {
+    const int index = static_cast<int>(i);
+    in_order = in_order && numbers[i] == (index < 3 ? index : protocol::first_secret + index - 3);
+  }
+  if (!in_order) give_up(report, Stage::descriptors, EBADF);
+  if (!protocol::parse_call({frame, static_cast<std::size_t>(count)}, call))
+    give_up(report, Stage::call, EBADMSG);
+}
+
+void execute(Report& report) {
   const char* name = call.arguments[0];
   char* const* arguments = call.arguments.data();
   char* const* environment = call.environment.data();
@@ -101,27 +141,31 @@ void execute(const protocol::Call& call, Report& report) {
   give_up(report, Stage::execute, error);
 }
 
+// Everything that does not depend on the call, then the call.
 int run_command(void* argument) {
   auto& start = *static_cast<Start*>(argument);
   Report& report = start.report;
+  const protocol::Spec& spec = start.cell.spec;
   sigset_t none;
   sigemptyset(&none);
   for (const int number : {SIGPIPE, SIGCHLD, SIGTERM}) (void)signal(number, SIG_DFL);
   (void)sigprocmask(SIG_SETMASK, &none, nullptr);
-  // A session of its own: kill(0, ...) would otherwise reach a process group outside.
-  if (setsid() < 0) give_up(report, Stage::session, errno);
-  require(report, Stage::descriptors, wire_descriptors(start.descriptors));
-  if (chdir(start.call.directory.data()) != 0) give_up(report, Stage::directory, errno);
   umask(022);
-  require(report, Stage::limits, limits::apply(start.cell.spec.limits));
-  require(report, Stage::capabilities, limits::drop_capabilities());
   require(report, Stage::parent_death_signal, limits::die_with_parent());
-  if (const auto fault = mounts::restrict_to(start.cell.spec, start.cell.places,
-                                             start.cell.landlock_abi, start.with_proc))
+  if (const auto fault =
+          mounts::restrict_to(spec, start.cell.places, start.cell.landlock_abi, start.with_proc))
     give_up(report, fault.stage, fault.error, fault.index);
-  require(report, Stage::last_filter,
-          install_last_filter(start.cell.spec.last_filter, start.listener));
-  execute(start.call, report);
+  require(report, Stage::descriptors, arrange_descriptors(start));
+  require(report, Stage::limits, limits::apply(spec.limits));
+  const bool late = (spec.flags & protocol::Spec::late_filter) != 0;
+  // A listener takes the lowest free number and is moved: 0, 1 and 2 are free again afterwards.
+  if (!late) require(report, Stage::last_filter, install_last_filter(start));
+  call = protocol::Call{};
+  frame[0] = '\0';
+  receive_call(report);
+  if (chdir(call.directory.data()) != 0) give_up(report, Stage::directory, errno);
+  if (late) require(report, Stage::last_filter, install_last_filter(start));
+  execute(report);
   return 127;
 }
 
@@ -159,9 +203,9 @@ std::int64_t cpu_used_us(pid_t command) {
   return used.tv_sec * 1'000'000 + used.tv_nsec / 1000;
 }
 
-void receive_violation(int listener, Report& report) {
+void receive_violation(Report& report) {
   seccomp_notif notice{};
-  if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &notice) != 0) return;
+  if (ioctl(protocol::jail_listener, SECCOMP_IOCTL_NOTIF_RECV, &notice) != 0) return;
   report.flags |= Report::violation;
   report.syscall = notice.data.nr;
   report.architecture = notice.data.arch;
@@ -192,7 +236,7 @@ bool reap(pid_t command, Report& report) {
   return ended;
 }
 
-void watch(const Cell& cell, pid_t command, int listener, const sigset_t& while_waiting,
+void watch(const Cell& cell, pid_t command, bool has_listener, const sigset_t& while_waiting,
            Report& report) {
   for (;;) {
     if (reap(command, report)) return;
@@ -212,10 +256,12 @@ void watch(const Cell& cell, pid_t command, int listener, const sigset_t& while_
       const std::int64_t wait_us = std::max<std::int64_t>(left_us / 4, 5'000);
       timeout = {wait_us / 1'000'000, wait_us % 1'000'000 * 1000};
     }
-    pollfd events{listener, POLLIN, 0};
+    pollfd events{has_listener ? protocol::jail_listener : -1, POLLIN, 0};
     const int ready = ppoll(&events, 1, &timeout, &while_waiting);
+    // Nothing with this filter is left to break it; asking again would give the same at once.
+    if (ready > 0 && (events.revents & (POLLHUP | POLLERR)) != 0) has_listener = false;
     if (ready > 0 && (events.revents & POLLIN) != 0) {
-      receive_violation(listener, report);
+      receive_violation(report);
       if ((report.flags & Report::violation) != 0) return;
     }
   }
@@ -233,39 +279,60 @@ void examine(const Cell& cell, Report& report) {
     report.flags |= Report::scratch_full;
 }
 
-void supervise(const Cell& cell, pid_t command, int listener, const sigset_t& while_waiting,
+// After this the pid namespace holds init alone. A process that is being made while the signal goes
+// round is not missed: the kernel makes none for a parent that has one pending.
+void end_the_rest() {
+  int status = 0;
+  pid_t who = waitpid(-1, &status, WNOHANG | __WALL);
+  if (who == 0) (void)kill(-1, SIGKILL);
+  while (who >= 0 || errno == EINTR) who = waitpid(-1, &status, __WALL);
+}
+
+void tell(Report& report) {
+  rusage used{};
+  (void)getrusage(RUSAGE_CHILDREN, &used);
+  report.cpu_us = (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1'000'000 +
+                  used.ru_utime.tv_usec + used.ru_stime.tv_usec;
+  report.memory_peak_bytes = used.ru_maxrss * 1024;
+  report.kind = protocol::Kind::ended;
+  report.flags |= Report::told;
+  if (write(protocol::jail_reports, &report, sizeof report) != sizeof report)
+    report.flags &= ~Report::told;
+}
+
+void supervise(const Cell& cell, pid_t command, bool has_listener, const sigset_t& while_waiting,
                Report& report) {
-  // Init holds no end of the command's pipes, so that their reader sees the end when it is there.
-  if (listener >= 0) listener = dup2(listener, 3);
-  for (int i = 0; i < 3; ++i) close(i);
-  (void)syscall(SYS_close_range, 4U, ~0U, 0U);
-  (void)limits::drop_capabilities();
-  (void)limits::die_with_parent();
+  // Init holds no end of the call's pipes, so that their reader sees the end when it is there.
+  (void)syscall(SYS_close_range, 0U, static_cast<unsigned>(protocol::jail_socket), 0U);
+  (void)syscall(SYS_close_range, static_cast<unsigned>(protocol::first_secret), ~0U, 0U);
   (void)limits::apply_processes(cell.spec.limits);
-  watch(cell, command, listener, while_waiting, report);
-  const bool has_status = (report.flags & Report::has_status) != 0;
-  if (!has_status) report.cpu_us = cpu_used_us(command);
-  if (!has_status || report.wait_status != 0) examine(cell, report);
+  watch(cell, command, has_listener, while_waiting, report);
+  if ((report.flags & Report::has_status) == 0 || report.wait_status != 0) examine(cell, report);
+  end_the_rest();
+  // Taking the jail's mounts down takes longer than all of this: the supervisor need not wait.
+  tell(report);
 }
 
 }  // namespace
 
-void contain(const Cell& cell, const protocol::Call& call, std::span<const int> descriptors,
+void contain(const Cell& cell, const protocol::Jail& jail, std::span<const int> descriptors,
              Report& report) {
   sigset_t while_waiting;
   listen_for_signals(while_waiting);
   require(report, Stage::parent_death_signal, limits::die_with_parent());
   require(report, Stage::session, setsid() < 0 ? errno : 0);
-  require(report, Stage::cgroup, join_cgroups(descriptors.subspan(3)));
-  if (const auto fault = mounts::make_scratch(cell.spec))
+  require(report, Stage::cgroup, join_cgroups(descriptors.subspan(1)));
+  if (const auto fault = mounts::make_scratch(cell.spec, jail))
     give_up(report, fault.stage, fault.error, fault.index);
-  Start start{cell, call, descriptors, report};
+  Start start{cell, descriptors[0], report};
   if ((cell.spec.flags & protocol::Spec::with_proc) != 0)
     require(report, Stage::proc, mounts::mount_proc(start.with_proc));
+  require(report, Stage::capabilities, limits::drop_capabilities());
+  require(report, Stage::parent_death_signal, limits::die_with_parent());
   const pid_t command = start_command(start);
   if (command < 0) give_up(report, Stage::clone, errno);
   if (report.stage != Stage::none) _exit(127);
-  supervise(cell, command, start.listener, while_waiting, report);
+  supervise(cell, command, start.has_listener, while_waiting, report);
   // The end of init is the end of everything in its pid namespace.
   _exit(0);
 }

@@ -1,7 +1,8 @@
 #pragma once
 
-// One jail: what happens in the process that the zygote has cloned for a call, from its first
-// instruction to its end. contain() reads as a table of contents. Part of the zygote; allocates
+// One jail: what happens in the process that the zygote has cloned for it, from its first
+// instruction to its end. Everything is made before the call is known, so that a jail can wait,
+// finished, for a call; contain() reads as a table of contents. Part of the zygote; allocates
 // nothing.
 
 #include "mounts.h"
@@ -16,12 +17,13 @@ struct Cell {
   protocol::Spec spec;
   mounts::Places places;
   int landlock_abi = 0;
+  int reports = 1;  // the pipe up to the supervisor
 };
 
-// Never returns: becomes init of the call's pid namespace, starts the command and ends when it has
-// ended. `report` lies in memory shared with the zygote. `descriptors`: stdin, stdout, stderr,
-// cgroups to join.
-[[noreturn]] void contain(const Cell& cell, const protocol::Call& call,
+// Never returns: becomes init of the jail's pid namespace, makes the command's process, which waits
+// for the call and executes it, and ends when that has ended and nothing of it is left. `report`
+// lies in memory shared with the zygote. `descriptors`: the jail's socket, cgroups to join.
+[[noreturn]] void contain(const Cell& cell, const protocol::Jail& jail,
                           std::span<const int> descriptors, protocol::Report& report);
 
 }  // namespace ambit::sandbox

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstdio>
@@ -36,11 +37,19 @@ constexpr const char* workbench = "/tmp";
 
 constexpr const char* system_trees[] = {"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"};
 constexpr const char* outer_proc = "/.outer-proc";
+// Where the zygote keeps the folder of all work folders: every jail's own /tmp hides it.
+constexpr const char* all_work = "/tmp/.work";
+// The one folder in it that this jail shows, under its own name; empty: none.
+char work_path[PATH_MAX];
 // Not /dev/zero: mapping it shared makes memory that no limit of a process counts.
 constexpr const char* devices[] = {"null", "urandom"};
 
 bool below_tmp(std::string_view name) {
   return name.starts_with("/tmp/");
+}
+// Mounted by each jail, because its own /tmp hides what the zygote has there.
+bool is_late(const Path& path) {
+  return path.access != Access::work && below_tmp(path.name);
 }
 
 // A detached copy of what lies at `path`, never through a symbolic link.
@@ -168,7 +177,7 @@ Fault gather(const Spec& spec, Sources& sources) {
     if (const int error = clone_tree(name, sources.device[i])) return {Stage::root_tree, error};
   }
   for (std::size_t i = 0; i < spec.path_count; ++i) {
-    const bool writes = spec.paths[i].access == Access::write;
+    const bool writes = spec.paths[i].access != Access::read;
     if (const int error = clone_tree(spec.paths[i].name.data(), sources.path[i]))
       return {writes ? Stage::write_path : Stage::read_path, error, static_cast<std::uint32_t>(i)};
   }
@@ -218,12 +227,15 @@ Fault fill_system(Sources& sources) {
 
 Fault fill_paths(const Spec& spec, Sources& sources) {
   for (std::size_t i = 0; i < spec.path_count; ++i) {
-    const bool writes = spec.paths[i].access == Access::write;
+    const bool writes = spec.paths[i].access != Access::read;
+    const bool is_work = spec.paths[i].access == Access::work;
     std::uint64_t flags = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
     if (!writes) flags |= MOUNT_ATTR_RDONLY;
     int error = restrict_tree(sources.path[i], flags);
     // Relative to the workbench: the leading slash is left out.
-    if (error == 0) error = attach(sources.path[i], spec.paths[i].name.data() + 1);
+    const char* name = spec.paths[i].name.data() + 1;
+    if (is_work) make_mount_point(name, true);
+    if (error == 0) error = attach(sources.path[i], is_work ? all_work + 1 : name);
     if (error != 0)
       return {writes ? Stage::write_path : Stage::read_path, error, static_cast<std::uint32_t>(i)};
   }
@@ -254,15 +266,70 @@ Fault enter_root(const Spec& spec) {
   return {};
 }
 
-Fault make_scratch(const Spec& spec) {
+namespace {
+
+// One step a part and never through a link, so that nobody who can write in a work folder can make
+// this lead out of it.
+int clone_work(const protocol::Jail& jail, int& tree) {
+  std::string_view work = jail.work;
+  int place = open(all_work, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  while (place >= 0 && !work.empty()) {
+    const std::size_t length = std::min(work.find('/'), work.size());
+    char name[NAME_MAX + 1] = {};
+    const std::string_view part = work.substr(0, length);
+    work.remove_prefix(std::min(length + 1, work.size()));
+    const bool is_name = !part.empty() && part.size() <= NAME_MAX && part != "." && part != "..";
+    if (is_name) std::memcpy(name, part.data(), part.size());
+    const int next =
+        is_name ? openat(place, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+    const int error = is_name ? errno : EINVAL;
+    close(place);
+    if (next < 0) return error;
+    place = next;
+  }
+  if (place < 0) return errno;
+  struct stat folder{};
+  if (fstat(place, &folder) != 0 || folder.st_ino != jail.work_inode) {
+    close(place);
+    return ESTALE;
+  }
+  tree = static_cast<int>(
+      syscall(SYS_open_tree, place, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH));
+  const int error = tree < 0 ? errno : 0;
+  close(place);
+  return error;
+}
+
+// Under its own name, in a small tmpfs of this jail's own: nobody's name but its own is seen there.
+int show_work(const Path& root, std::string_view work, int tree) {
+  const int length = std::snprintf(work_path, sizeof work_path, "%s/%.*s", root.name.data(),
+                                   static_cast<int>(work.size()), work.data());
+  if (length < 0 || length >= static_cast<int>(sizeof work_path)) return ENAMETOOLONG;
+  if (!below_tmp(root.name) &&
+      mount("work", root.name.data(), "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+            "mode=755,size=64k,nr_inodes=64") != 0)
+    return errno;
+  return attach(tree, work_path);
+}
+
+}  // namespace
+
+Fault make_scratch(const Spec& spec, const protocol::Jail& jail) {
+  const std::string_view work = jail.work;
   int trees[protocol::paths_max];
+  int work_tree = -1;
   for (std::size_t i = 0; i < spec.path_count; ++i) {
     trees[i] = -1;
-    if (!below_tmp(spec.paths[i].name)) continue;
-    trees[i] = static_cast<int>(syscall(SYS_open_tree, AT_FDCWD, spec.paths[i].name.data(),
-                                        OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
-    if (trees[i] < 0) return {Stage::scratch, errno, static_cast<std::uint32_t>(i)};
+    const auto index = static_cast<std::uint32_t>(i);
+    if (spec.paths[i].access == Access::work && !work.empty()) {
+      if (const int error = clone_work(jail, work_tree)) return {Stage::work_path, error, index};
+    } else if (is_late(spec.paths[i])) {
+      trees[i] = static_cast<int>(syscall(SYS_open_tree, AT_FDCWD, spec.paths[i].name.data(),
+                                          OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+      if (trees[i] < 0) return {Stage::scratch, errno, index};
+    }
   }
+  if (!work.empty() && work_tree < 0) return {Stage::work_path, EINVAL};
   char options[96];
   const auto inodes = static_cast<unsigned long long>(spec.limits.scratch_bytes / 4096 + 64);
   std::snprintf(options, sizeof options, "mode=1777,size=%llu,nr_inodes=%llu",
@@ -270,9 +337,13 @@ Fault make_scratch(const Spec& spec) {
   if (mount("scratch", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options) != 0)
     return {Stage::scratch, errno};
   for (std::size_t i = 0; i < spec.path_count; ++i) {
-    if (trees[i] < 0) continue;
-    if (const int error = attach(trees[i], spec.paths[i].name.data()))
-      return {Stage::scratch, error, static_cast<std::uint32_t>(i)};
+    int error = 0;
+    if (trees[i] >= 0) {
+      error = attach(trees[i], spec.paths[i].name.data());
+    } else if (work_tree >= 0 && spec.paths[i].access == Access::work) {
+      error = show_work(spec.paths[i], work, work_tree);
+    }
+    if (error != 0) return {Stage::scratch, error, static_cast<std::uint32_t>(i)};
   }
   return {};
 }
@@ -301,7 +372,7 @@ Fault open_places(const Spec& spec, Places& places) {
   for (const char* path : {"/dev/null", "/dev/urandom"})
     if (const int error = add(landlock::Grant::device, path)) return {Stage::landlock, error};
   for (std::size_t i = 0; i < spec.path_count; ++i) {
-    if (below_tmp(spec.paths[i].name)) continue;
+    if (is_late(spec.paths[i]) || spec.paths[i].access == Access::work) continue;
     const bool writes = spec.paths[i].access == Access::write;
     const auto grant = writes ? landlock::Grant::read_write : landlock::Grant::read;
     if (const int error = add(grant, spec.paths[i].name.data()))
@@ -328,10 +399,13 @@ Fault restrict_to(const Spec& spec, const Places& places, int landlock_abi, bool
   };
   if (const int error = allow(landlock::Grant::scratch, "/tmp")) return {Stage::landlock, error};
   if (const int error = allow(landlock::Grant::list, "/")) return {Stage::landlock, error};
+  if (work_path[0] != '\0')
+    if (const int error = allow(landlock::Grant::read_write, work_path))
+      return {Stage::landlock, error};
   if (with_proc)
     if (const int error = allow(landlock::Grant::proc, "/proc")) return {Stage::landlock, error};
   for (std::size_t i = 0; i < spec.path_count; ++i) {
-    if (!below_tmp(spec.paths[i].name)) continue;
+    if (!is_late(spec.paths[i])) continue;
     const bool writes = spec.paths[i].access == Access::write;
     const auto grant = writes ? landlock::Grant::read_write : landlock::Grant::read;
     if (const int error = allow(grant, spec.paths[i].name.data()))

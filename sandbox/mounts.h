@@ -2,8 +2,8 @@
 
 // The file tree of a jail. Once a zygote: a small tmpfs with the system's programs and the paths of
 // the profile, everything read-only but the write paths, entered with pivot_root so that no way
-// leads back. Once a call: a private /tmp. Part of the zygote: raw system calls, no allocation, 0
-// or an errno.
+// leads back. Once a jail: a private /tmp and the jail's work folder. Part of the zygote: raw
+// system calls, no allocation, 0 or an errno.
 
 #include "landlock.h"
 #include "protocol.h"
@@ -23,8 +23,10 @@ struct Fault {
 // Builds the tree and moves into it. The network, mount and user namespaces are entered already.
 Fault enter_root(const protocol::Spec& spec);
 
-// Mounts the private /tmp of one call, and on it the paths of the profile that lie below /tmp.
-Fault make_scratch(const protocol::Spec& spec);
+// Mounts the private /tmp of one jail, and on it the paths of the profile that lie below /tmp. It
+// hides the folder of all work folders; the one in it that this jail is for is shown under its own
+// name before, if it is still the folder that the supervisor knows.
+Fault make_scratch(const protocol::Spec& spec, const protocol::Jail& jail);
 // A /proc of the jail's own processes, and the supervisor's out of the jail's sight. The kernel
 // gives the one only to who can see the other in full, as in a container it cannot: then there is
 // no /proc at all.

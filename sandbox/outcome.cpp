@@ -71,6 +71,10 @@ const char* words(Stage stage) {
       return "load the last system call filter";
     case Stage::descriptors:
       return "pass the pipes";
+    case Stage::work_path:
+      return "show the work folder";
+    case Stage::call:
+      return "read the call";
     case Stage::execute:
       return "execute the command";
   }
@@ -152,6 +156,10 @@ void classify_status(JailOutcome& outcome, const Report& report, const Profile& 
 std::string describe_fault(const Report& report, const Profile& profile) {
   std::string text = words(report.stage);
   const bool is_path = report.stage == Stage::read_path || report.stage == Stage::write_path;
+  if (report.stage == Stage::work_path && report.error == ENOTDIR)
+    return text + ": it is no folder, or leads through a symbolic link";
+  if (report.stage == Stage::work_path && report.error == ESTALE)
+    return text + ": it was replaced while the jail was made; call again";
   if (is_path) {
     const std::vector<JailPath> paths = ordered_paths(profile);
     if (report.index < paths.size()) text += " '" + paths[report.index].name + "'";

@@ -1,10 +1,12 @@
 #pragma once
 
-// What the supervisor and the zygote say to each other. Requests go down one SOCK_SEQPACKET socket,
-// a frame a packet, with descriptors attached; reports come back up a pipe, each one fixed-size
-// struct, written at once. Both ends are one build on one machine, so numbers travel as they lie in
-// memory; every length is checked all the same. The zygote parses here too, so this file allocates
-// and throws nothing.
+// What the supervisor, the zygote and its jails say to each other. "Make a jail" goes down one
+// SOCK_SEQPACKET socket to the zygote; the call itself goes straight to that jail, down a socket of
+// its own; a frame a packet, with descriptors attached. Reports come back up one pipe, from the
+// jails
+// ("ended") and from the zygote ("gone"), each one fixed-size struct, written at once. All ends are
+// one build on one machine, so numbers travel as they lie in memory; every length is checked all
+// the same. The zygote parses here too, so this file allocates and throws nothing.
 
 #include <linux/filter.h>
 
@@ -22,10 +24,18 @@ inline constexpr std::size_t frame_bytes_max = 128 << 10;
 inline constexpr std::size_t paths_max = 64;
 inline constexpr std::size_t strings_max = 512;  // arguments, and as many variables
 inline constexpr std::size_t instructions_max = 4096;
-inline constexpr std::size_t calls_max = 256;  // at once in one zygote
-inline constexpr std::size_t descriptors_max = 5;
+inline constexpr std::size_t calls_max = 256;  // jails at once in one zygote
+inline constexpr std::size_t secrets_max = 8;  // descriptors of a call besides its stdio
+inline constexpr std::size_t descriptors_max = 3 + secrets_max;
 
-enum class Kind : std::uint32_t { spec = 1, call, stop, kill, ready, failed, ended };
+// Where things are in a jail's descriptor table until its command runs. The three of the call's
+// stdio are free when the call arrives, so that it lands where it belongs; its secrets follow.
+inline constexpr int jail_socket = 3;
+inline constexpr int jail_reports = 4;
+inline constexpr int jail_listener = 5;
+inline constexpr int first_secret = 6;
+
+enum class Kind : std::uint32_t { spec = 1, jail, call, stop, kill, ready, failed, ended, gone };
 
 // Where making a jail stopped; outcome.cpp has the words.
 enum class Stage : std::uint32_t {
@@ -39,6 +49,7 @@ enum class Stage : std::uint32_t {
   read_path,
   write_path,
   pivot_root,
+  work_path,
   host_name,
   bounding_set,
   no_new_privileges,
@@ -54,6 +65,7 @@ enum class Stage : std::uint32_t {
   landlock,
   last_filter,
   descriptors,
+  call,
   execute,
 };
 
@@ -65,6 +77,7 @@ struct Report {
   static constexpr std::uint32_t stopped = 8;        // ended because the supervisor said stop
   static constexpr std::uint32_t violation = 16;     // a trip-wire: `syscall`, `architecture`
   static constexpr std::uint32_t has_status = 32;    // wait_status is that of the command itself
+  static constexpr std::uint32_t told = 64;          // the jail has sent it as "ended"
 
   std::uint32_t magic_number = magic;
   Kind kind = Kind::ended;
@@ -81,7 +94,9 @@ struct Report {
   friend bool operator==(const Report&, const Report&) = default;
 };
 
-enum class Access : std::uint32_t { read, write };
+// work: a folder of work folders. No jail sees it; each is shown the one folder in it that it is
+// made for, under its own name.
+enum class Access : std::uint32_t { read, write, work };
 
 struct Path {
   Access access = Access::read;
@@ -102,6 +117,7 @@ struct Limits {
 struct Spec {
   std::uint32_t flags = 0;
   static constexpr std::uint32_t with_proc = 1;
+  static constexpr std::uint32_t late_filter = 2;  // the last filter allows no recvmsg and no chdir
   Limits limits;
   std::array<Path, paths_max> paths;
   std::size_t path_count = 0;
@@ -110,9 +126,16 @@ struct Spec {
       last_filter;  // for the command: closes set-up, notifies of trip-wires
 };
 
-// One call. Descriptors travel beside it: stdin, stdout, stderr, then cgroup.procs files to join.
-struct Call {
+// One jail, made before its call is known. Descriptors travel beside it: its socket, then the
+// cgroup.procs files to join.
+struct Jail {
   std::uint32_t id = 0;
+  std::uint64_t work_inode = 0;  // what the supervisor takes the work folder to be
+  std::string_view work;         // below the work path, without a leading slash; empty: none
+};
+
+// One call. Descriptors travel beside it: stdin, stdout, stderr, then its secrets.
+struct Call {
   std::string_view directory;
   std::array<char*, strings_max + 1> arguments;    // NULL-terminated, into the frame
   std::array<char*, strings_max + 1> environment;  // "NAME=value"
@@ -188,7 +211,7 @@ inline bool parse_spec(std::span<char> frame, Spec& spec) {
   for (std::uint32_t i = 0; i < paths; ++i) {
     const auto access = reader.number<std::uint32_t>();
     const std::string_view name = reader.string();
-    if (reader.bad() || access > 1 || name.size() < 2 || name[0] != '/') return false;
+    if (reader.bad() || access > 2 || name.size() < 2 || name[0] != '/') return false;
     spec.paths[i] = {static_cast<Access>(access), name};
   }
   spec.path_count = paths;
@@ -213,11 +236,20 @@ inline bool parse_strings(Reader& reader, std::array<char*, strings_max + 1>& in
 }
 }  // namespace detail
 
+inline bool parse_jail(std::span<char> frame, Jail& jail) {
+  Reader reader(frame);
+  if (reader.number<std::uint32_t>() != magic) return false;
+  if (reader.number<std::uint32_t>() != static_cast<std::uint32_t>(Kind::jail)) return false;
+  jail.id = reader.number<std::uint32_t>();
+  jail.work_inode = reader.number<std::uint64_t>();
+  jail.work = reader.string();
+  return reader.complete();
+}
+
 inline bool parse_call(std::span<char> frame, Call& call) {
   Reader reader(frame);
   if (reader.number<std::uint32_t>() != magic) return false;
   if (reader.number<std::uint32_t>() != static_cast<std::uint32_t>(Kind::call)) return false;
-  call.id = reader.number<std::uint32_t>();
   call.directory = reader.string();
   if (!detail::parse_strings(reader, call.arguments, call.argument_count)) return false;
   if (!detail::parse_strings(reader, call.environment, call.environment_count)) return false;

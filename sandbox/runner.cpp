@@ -2,13 +2,12 @@
 
 #include "async/race.h"
 #include "async/scope.h"
-#include "sandbox/cgroup.h"
 #include "sandbox/outcome.h"
 #include "sandbox/profile.h"
-#include "sandbox/zygote_link.h"
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <fcntl.h>
 #include <optional>
@@ -23,82 +22,12 @@ using agents::JailOutcome;
 using agents::Profile;
 using namespace std::chrono_literals;
 
-// With a cgroup a call, one zygote serves many at once; without, its user namespace counts the
-// processes of all of them together, so each has a zygote to itself.
-constexpr std::size_t calls_per_zygote = 64;
 constexpr std::size_t servers_max = 256;
-constexpr std::size_t backoff_max = 64;
+constexpr int tries_max = 3;
 constexpr Duration wind_up = 50ms;  // between "stop" and "kill"
 constexpr Duration last_resort =
     2s;  // a killed jail that is not reported gone by then takes its zygote along
 constexpr std::size_t read_bytes = 64 << 10;
-
-class Descriptor {
- public:
-  explicit Descriptor(int descriptor = -1) : descriptor_(descriptor) {}
-  Descriptor(Descriptor&& other) noexcept : descriptor_(other.release()) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    if (this != &other) reset(other.release());
-    return *this;
-  }
-  ~Descriptor() { reset(); }
-  void reset(int descriptor = -1) {
-    if (descriptor_ >= 0) ::close(descriptor_);
-    descriptor_ = descriptor;
-  }
-  [[nodiscard]] int get() const { return descriptor_; }
-  int release() { return std::exchange(descriptor_, -1); }
-
- private:
-  int descriptor_;
-};
-
-Error no_pipe(const char* what) {
-  return {Code::unavailable,
-          std::string("make a call's pipes: ") + what + ": " + ::strerror(errno)};
-}
-
-// Both ends of a call's stdio: ours as streams, the jail's until they have been sent.
-struct Pipes {
-  Descriptor jail_input;
-  Descriptor jail_output;
-  Descriptor jail_errors;
-  std::unique_ptr<io::Stream> input;  // nullptr: stdin is /dev/null
-  std::unique_ptr<io::Stream> output;
-  std::unique_ptr<io::Stream> errors;
-
-  // The jail's ends, and the cgroups to join.
-  [[nodiscard]] std::vector<int> to_send(const std::vector<int>& groups) const {
-    std::vector<int> all = {jail_input.get(), jail_output.get(), jail_errors.get()};
-    all.insert(all.end(), groups.begin(), groups.end());
-    return all;
-  }
-  void sent() {
-    jail_input.reset();
-    jail_output.reset();
-    jail_errors.reset();
-  }
-};
-
-Result<Pipes> make_pipes(io::Network& network, bool with_input) {
-  Pipes pipes;
-  int ends[2];
-  if (with_input) {
-    if (::pipe2(ends, O_CLOEXEC) != 0) return Err(no_pipe("stdin"));
-    pipes.jail_input.reset(ends[0]);
-    pipes.input = TRY(network.adopt(ends[1]));
-  } else {
-    pipes.jail_input.reset(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-    if (pipes.jail_input.get() < 0) return Err(no_pipe("/dev/null"));
-  }
-  if (::pipe2(ends, O_CLOEXEC) != 0) return Err(no_pipe("stdout"));
-  pipes.jail_output.reset(ends[1]);
-  pipes.output = TRY(network.adopt(ends[0]));
-  if (::pipe2(ends, O_CLOEXEC) != 0) return Err(no_pipe("stderr"));
-  pipes.jail_errors.reset(ends[1]);
-  pipes.errors = TRY(network.adopt(ends[0]));
-  return pipes;
-}
 
 // What a call has said so far; stdout and stderr share one allowance.
 struct Said {
@@ -160,8 +89,7 @@ Task<void> see_to_the_end(ZygoteCall& call, Said& said, std::int64_t wall_ms,
   co_await race(call.wait(), delay_task(last_resort));
 }
 
-JailOutcome outcome_of(const ZygoteCall& call, bool zygote_was_ready, const Profile& profile,
-                       const Circumstances& known) {
+JailOutcome outcome_of(const ZygoteCall& call, const Profile& profile, const Circumstances& known) {
   if (!call.ended()) {
     JailOutcome outcome;
     outcome.kind = agents::OutcomeKind::crashed;
@@ -170,21 +98,36 @@ JailOutcome outcome_of(const ZygoteCall& call, bool zygote_was_ready, const Prof
   }
   const Result<protocol::Report>& report = *call.ended();
   if (report) return classify(*report, profile, known);
-  if (!zygote_was_ready) return refused(report.error().message);
+  if (!call.zygote().was_ready()) return refused(report.error().message);
   JailOutcome outcome;
   outcome.kind = agents::OutcomeKind::crashed;
   outcome.detail = report.error().message + ", and the call with it";
   return outcome;
 }
 
+bool ended_well(const ZygoteCall& call) {
+  if (!call.ended() || !*call.ended()) return false;
+  const protocol::Report& report = **call.ended();
+  return (report.flags & protocol::Report::has_status) != 0 && report.wait_status == 0;
+}
+
 // What the groups of a call say about its end; the peak, 0 without groups.
-std::int64_t ask_groups(Circumstances& known, const CgroupPool::Lease* lease) {
+std::int64_t ask_groups(const ZygoteCall& call, Circumstances& known,
+                        const CgroupPool::Lease* lease) {
   if (lease == nullptr) return 0;
-  const CgroupPool::Usage usage = lease->usage();
   known.memory_is_counted = true;
+  // No limit has ended what ended well.
+  if (ended_well(call)) return lease->memory_peak_bytes();
+  const CgroupPool::Usage usage = lease->usage();
   known.memory_killed = usage.memory_killed;
   known.processes_refused = usage.processes_refused;
   return usage.memory_peak_bytes;
+}
+
+// It never got the call, and not because this jail cannot be made: another one may take it.
+bool may_try_again(const ZygoteCall& call) {
+  if (!call.ended() || !call.zygote().was_ready()) return false;
+  return !*call.ended() || (**call.ended()).stage == protocol::Stage::none;
 }
 
 // Whoever is woken and then cancelled passes the turn on.
@@ -210,145 +153,42 @@ Task<void> queue_in(Waiters& queue) {
 
 }  // namespace
 
-// One call's right to use a pooled zygote.
-class ZygoteRunner::Claim {
- public:
-  Claim(ZygoteRunner& runner, Pooled& pooled) : runner_(runner), pooled_(pooled) {
-    ++pooled_.claimed;
-  }
-  Claim(const Claim&) = delete;
-  Claim& operator=(const Claim&) = delete;
-  ~Claim() {
-    --pooled_.claimed;
-    runner_.room_.wake_one();
-  }
-  ZygoteProcess& zygote() { return *pooled_.zygote; }
-  // The helper can no longer be trusted to end its jails.
-  void give_up() { pooled_.zygote->end(); }
-
- private:
-  ZygoteRunner& runner_;
-  Pooled& pooled_;
-};
-
 Result<std::unique_ptr<ZygoteRunner>> ZygoteRunner::open(io::World& world, RunnerOptions options) {
   if (options.zygotes_max == 0 || options.calls_max == 0)
     return Err(Code::invalid, "a runner needs room for at least one zygote and one call");
   ZygoteImage image = TRY(ZygoteImage::open());
+  Descriptor nothing(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  if (nothing.get() < 0)
+    return Err(Code::unavailable, std::string("open /dev/null: ") + ::strerror(errno));
   return std::unique_ptr<ZygoteRunner>(
-      new ZygoteRunner(world, std::move(options), std::move(image)));
+      new ZygoteRunner(world, std::move(options), std::move(image), std::move(nothing)));
 }
 
-ZygoteRunner::ZygoteRunner(io::World& world, RunnerOptions options, ZygoteImage image)
-    : world_(world), options_(std::move(options)), image_(std::move(image)) {
-  if (options_.cgroups) cgroups_ = CgroupPool::open();
-}
+ZygoteRunner::ZygoteRunner(io::World& world, RunnerOptions options, ZygoteImage image,
+                           Descriptor nothing)
+    : world_(world),
+      options_(std::move(options)),
+      nothing_(std::move(nothing)),
+      pool_(world, options_, std::move(image)) {}
 
 ZygoteRunner::~ZygoteRunner() = default;
 
 std::string ZygoteRunner::limits_by() const {
-  if (!cgroups_) return "rlimits";
-  return cgroups_->version() == 1 ? "cgroup v1" : "cgroup v2";
+  if (pool_.cgroups() == nullptr) return "rlimits";
+  return pool_.cgroups()->version() == 1 ? "cgroup v1" : "cgroup v2";
 }
 
-Result<void> ZygoteRunner::check(const Profile& profile) const {
-  TRY(validate(profile, options_.forbidden));
-  if (!cgroups_ && ::geteuid() == 0)
+Result<void> ZygoteRunner::check(const JailCall& call) const {
+  TRY(validate(call.profile, options_.forbidden));
+  if (pool_.cgroups() == nullptr && ::geteuid() == 0)
     return Err(
         Code::unsupported,
         "the number of processes cannot be bounded: root needs the pids and memory control groups "
         "here; run as a plain user instead, whose jails rlimits bound");
+  if (call.secrets.size() > protocol::secrets_max)
+    return Err(Code::exhausted,
+               "more than " + std::to_string(protocol::secrets_max) + " secrets for one call");
   return {};
-}
-
-Profile ZygoteRunner::key_of(Profile profile) const {
-  // What the supervisor enforces by itself needs no zygote of its own.
-  profile.name.clear();
-  profile.wall_ms = 0;
-  profile.output_bytes = 0;
-  if (cgroups_) {
-    profile.memory_bytes = 0;
-    profile.processes = 0;
-  }
-  return profile;
-}
-
-Result<std::shared_ptr<ZygoteProcess>> ZygoteRunner::start_zygote(const Profile& profile,
-                                                                  bool server) {
-  const seccomp::Tier tier = TRY(tier_of(profile));
-  if (!filters_.contains(tier)) filters_[tier] = TRY(seccomp::build(tier, seccomp::native()));
-  SpecOptions options;
-  options.with_proc = server;
-  options.cgroups = cgroups_ != nullptr;
-  const std::string spec = TRY(encode_spec(profile, filters_[tier], options));
-  return ZygoteProcess::start(world_, image_.path(), spec, profile);
-}
-
-void ZygoteRunner::prune() {
-  for (auto at = pool_.begin(); at != pool_.end();) {
-    const bool gone = at->zygote->dead().has_value() && at->claimed == 0;
-    if (gone && at->zygote->was_ready()) {
-      auto found = std::find_if(backoff_.begin(), backoff_.end(),
-                                [&](const Backoff& one) { return one.key == at->key; });
-      if (found == backoff_.end()) {
-        if (backoff_.size() == backoff_max) backoff_.pop_back();
-        found = backoff_.insert(backoff_.begin(), Backoff{at->key, 0, {}});
-      }
-      found->failures = std::min(found->failures + 1, 9);
-      found->not_before = world_.loop.now() + 10ms * (1 << found->failures);
-    }
-    at = gone ? pool_.erase(at) : std::next(at);
-  }
-}
-
-Duration ZygoteRunner::backoff(const Profile& key) const {
-  for (const Backoff& one : backoff_)
-    if (one.key == key) return std::max(Duration{0}, one.not_before - world_.loop.now());
-  return Duration{0};
-}
-
-std::unique_ptr<ZygoteRunner::Claim> ZygoteRunner::find(const Profile& key) {
-  const std::size_t capacity = cgroups_ ? calls_per_zygote : 1;
-  for (Pooled& one : pool_) {
-    if (one.key != key || one.zygote->dead() || one.claimed >= capacity ||
-        one.zygote->running() >= capacity)
-      continue;
-    one.used = ++clock_;
-    return std::make_unique<Claim>(*this, one);
-  }
-  return nullptr;
-}
-
-bool ZygoteRunner::make_room() {
-  if (pool_.size() < options_.zygotes_max) return true;
-  auto oldest = pool_.end();
-  for (auto at = pool_.begin(); at != pool_.end(); ++at)
-    if (at->claimed == 0 && (oldest == pool_.end() || at->used < oldest->used)) oldest = at;
-  if (oldest == pool_.end()) return false;
-  pool_.erase(oldest);
-  return true;
-}
-
-Task<Result<std::unique_ptr<ZygoteRunner::Claim>>> ZygoteRunner::claim(const Profile& profile) {
-  const Profile key = key_of(profile);
-  for (;;) {
-    prune();
-    std::unique_ptr<Claim> found = find(key);
-    if (found) co_return found;
-    const Duration pause = backoff(key);
-    if (pause > Duration{0}) {
-      co_await delay(pause);
-      continue;
-    }
-    if (!make_room()) {
-      co_await queue_in(room_);
-      continue;
-    }
-    auto started = start_zygote(profile, false);
-    if (!started) co_return Err(std::move(started).error());
-    pool_.push_back(Pooled{key, std::move(*started), ++clock_, 0});
-    co_return std::make_unique<Claim>(*this, pool_.back());
-  }
 }
 
 Task<void> ZygoteRunner::take_turn() {
@@ -357,7 +197,7 @@ Task<void> ZygoteRunner::take_turn() {
 }
 
 Task<JailOutcome> ZygoteRunner::run(JailCall call) {
-  const Result<void> checked = check(call.profile);
+  const Result<void> checked = check(call);
   if (!checked) co_return refused(checked.error().message);
   co_await take_turn();
   struct Leave {
@@ -372,119 +212,109 @@ Task<JailOutcome> ZygoteRunner::run(JailCall call) {
   co_return outcome;
 }
 
-Task<Result<std::unique_ptr<ZygoteCall>>> ZygoteRunner::begin(std::unique_ptr<Claim>& claimed,
-                                                              const JailCall& call,
-                                                              const std::vector<int>& descriptors,
-                                                              std::shared_ptr<void> held) {
-  auto started = claimed->zygote().begin(call, descriptors, held);
-  if (started || started.error().code != Code::closed) co_return started;
-  // It died before it had the call: nothing of it has run, so a new one may take it.
-  co_await claimed->zygote().death();
-  if (!claimed->zygote().was_ready()) co_return Err(Code::unavailable, *claimed->zygote().dead());
-  claimed.reset();
-  auto again = co_await claim(call.profile);
-  if (!again) co_return Err(std::move(again).error());
-  claimed = std::move(*again);
-  started = claimed->zygote().begin(call, descriptors, std::move(held));
-  co_return started;
+// Secrets leave `call` for their descriptors.
+Result<void> ZygoteRunner::send(JailPool::Jail& jail, JailCall& call) {
+  Pipes& pipes = jail.pipes;
+  if (!call.input.empty()) TRY(pipes.add_input(world_.network));
+  int number = protocol::first_secret;
+  for (const auto& [name, value] : call.secrets) {
+    TRY(pipes.add_secret(value));
+    call.environment.emplace_back(name + "_FD", std::to_string(number++));
+  }
+  const Result<void> begun = jail.call->begin(call, pipes.to_send(nothing_.get()));
+  call.environment.resize(call.environment.size() - call.secrets.size());
+  pipes.sent();
+  return begun;
 }
 
-Task<JailOutcome> ZygoteRunner::run_in_turn(const JailCall& call) {
-  Result<std::unique_ptr<Claim>> claimed = co_await claim(call.profile);
-  if (!claimed) co_return refused(claimed.error().message);
-  std::shared_ptr<CgroupPool::Lease> lease;
-  if (cgroups_) {
-    auto leased = cgroups_->lease(call.profile.memory_bytes, call.profile.processes + 1);
-    if (!leased) co_return refused(leased.error().message);
-    lease = std::move(*leased);
+// A jail that has the call; or one that has ended before it could, and says why.
+Task<Result<std::unique_ptr<JailPool::Jail>>> ZygoteRunner::begin(JailCall& call) {
+  for (int tries = 0;; ++tries) {
+    Result<std::unique_ptr<JailPool::Jail>> jail = co_await pool_.take(call.profile);
+    if (!jail) co_return jail;
+    const Result<void> begun = send(**jail, call);
+    if (begun) co_return jail;
+    if (begun.error().code != Code::closed || tries == tries_max) co_return Err(begun.error());
+    co_await race((*jail)->call->wait(), delay_task(last_resort));
+    if (!may_try_again(*(*jail)->call)) co_return jail;
   }
-  Result<Pipes> pipes = make_pipes(world_.network, !call.input.empty());
-  if (!pipes) co_return refused(pipes.error().message);
+}
+
+Task<JailOutcome> ZygoteRunner::run_in_turn(JailCall& call) {
+  const JailPool::Interest interest(pool_, call.profile);
   const Instant began = world_.loop.now();
-  std::vector<int> groups;
-  if (lease) groups = lease->members();
-  const std::vector<int> descriptors = pipes->to_send(groups);
-  Result<std::unique_ptr<ZygoteCall>> started = co_await begin(*claimed, call, descriptors, lease);
-  if (!started) co_return refused(started.error().message);
-  pipes->sent();
+  Result<std::unique_ptr<JailPool::Jail>> taken = co_await begin(call);
+  if (!taken) co_return refused(taken.error().message);
+  const std::unique_ptr<JailPool::Jail> jail = std::move(*taken);
+  ZygoteCall& running = *jail->call;
+  Pipes& pipes = jail->pipes;
 
   Said said;
   said.left = static_cast<std::size_t>(call.profile.output_bytes);
   Circumstances known;
   Scope scope;
-  scope.spawn(collect(*pipes->output, said.output, said));
-  scope.spawn(collect(*pipes->errors, said.errors, said));
-  if (pipes->input) scope.spawn(feed(*pipes->input, call.input));
-  co_await see_to_the_end(**started, said, call.profile.wall_ms, known);
-  if (!(*started)->ended()) (*claimed)->give_up();
+  scope.spawn(collect(*pipes.output, said.output, said));
+  scope.spawn(collect(*pipes.errors, said.errors, said));
+  if (pipes.input) scope.spawn(feed(*pipes.input, call.input));
+  co_await see_to_the_end(running, said, call.profile.wall_ms, known);
+  // The helper can no longer be trusted to end its jails.
+  if (!running.ended()) running.zygote().end();
   // All writers are dead, so the end of both pipes is there to be read.
   if (!said.cut) co_await race(wait_for_rest(said), delay_task(last_resort));
   known.output_cut = said.cut;
 
-  const std::int64_t peak_bytes = ask_groups(known, lease.get());
-  JailOutcome outcome =
-      outcome_of(**started, (*claimed)->zygote().was_ready(), call.profile, known);
+  const std::int64_t peak_bytes = ask_groups(running, known, jail->lease.get());
+  JailOutcome outcome = outcome_of(running, call.profile, known);
   outcome.memory_peak_bytes = std::max(outcome.memory_peak_bytes, peak_bytes);
   outcome.output = std::move(said.output);
   outcome.errors = std::move(said.errors);
   outcome.truncated = said.cut;
   outcome.wall_us =
       std::chrono::duration_cast<std::chrono::microseconds>(world_.loop.now() - began).count();
+  pool_.refill(call.profile, running.zygote().shared_from_this());
   co_return outcome;
 }
 
 // A jailed server: its zygote, its one call, its pipes.
 class ZygoteRunner::Server final : public JailedProcess {
  public:
-  Server(ZygoteRunner& runner, Profile profile, std::shared_ptr<ZygoteProcess> zygote,
-         std::shared_ptr<CgroupPool::Lease> lease, std::unique_ptr<ZygoteCall> call, Pipes pipes)
-      : runner_(runner),
-        profile_(std::move(profile)),
-        lease_(std::move(lease)),
-        zygote_(std::move(zygote)),
-        call_(std::move(call)),
-        pipes_(std::move(pipes)) {
+  Server(ZygoteRunner& runner, Profile profile, std::unique_ptr<JailPool::Jail> jail)
+      : runner_(runner), profile_(std::move(profile)), jail_(std::move(jail)) {
     ++runner_.servers_;
   }
   ~Server() override { --runner_.servers_; }
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  io::Stream& input() override { return *pipes_.input; }
-  io::Stream& output() override { return *pipes_.output; }
-  io::Stream& errors() override { return *pipes_.errors; }
+  io::Stream& input() override { return *jail_->pipes.input; }
+  io::Stream& output() override { return *jail_->pipes.output; }
+  io::Stream& errors() override { return *jail_->pipes.errors; }
   Task<JailOutcome> wait() override {
-    co_await call_->wait();
+    ZygoteCall& call = *jail_->call;
+    co_await call.wait();
     Circumstances known;
-    const std::int64_t peak_bytes = ask_groups(known, lease_.get());
-    JailOutcome outcome = outcome_of(*call_, zygote_->was_ready(), profile_, known);
+    const std::int64_t peak_bytes = ask_groups(call, known, jail_->lease.get());
+    JailOutcome outcome = outcome_of(call, profile_, known);
     outcome.memory_peak_bytes = std::max(outcome.memory_peak_bytes, peak_bytes);
     co_return outcome;
   }
-  void kill() override { call_->kill(); }
+  void kill() override { jail_->call->kill(); }
 
  private:
   ZygoteRunner& runner_;
   Profile profile_;
-  std::shared_ptr<CgroupPool::Lease> lease_;
-  std::shared_ptr<ZygoteProcess> zygote_;
-  std::unique_ptr<ZygoteCall> call_;
-  Pipes pipes_;
+  std::unique_ptr<JailPool::Jail> jail_;
 };
 
 Result<std::unique_ptr<JailedProcess>> ZygoteRunner::start(JailCall call) {
-  TRY(check(call.profile));
+  TRY(check(call));
   if (servers_ >= servers_max)
     return Err(Code::exhausted, "more than " + std::to_string(servers_max) + " jailed servers");
-  std::shared_ptr<CgroupPool::Lease> lease;
-  if (cgroups_) lease = TRY(cgroups_->lease(call.profile.memory_bytes, call.profile.processes + 1));
-  std::shared_ptr<ZygoteProcess> zygote = TRY(start_zygote(call.profile, true));
-  Pipes pipes = TRY(make_pipes(world_.network, true));
-  std::unique_ptr<ZygoteCall> started =
-      TRY(zygote->begin(call, pipes.to_send(lease ? lease->members() : std::vector<int>()), lease));
-  pipes.sent();
-  return std::make_unique<Server>(*this, std::move(call.profile), std::move(zygote),
-                                  std::move(lease), std::move(started), std::move(pipes));
+  std::unique_ptr<JailPool::Jail> jail = TRY(pool_.make_server(call.profile));
+  call.input.clear();
+  TRY(jail->pipes.add_input(world_.network));
+  TRY(send(*jail, call));
+  return std::make_unique<Server>(*this, std::move(call.profile), std::move(jail));
 }
 
 }  // namespace ambit::sandbox

@@ -1,6 +1,7 @@
 // The zygote: a tiny static program that isolates itself once, as its first frame says, and then
-// clones one jail a call. It never shares the runtime's address space, holds no secret, and dies
-// with the supervisor. Descriptors: 1 reports go up, 3 requests come down; 0 and 2 are not used.
+// clones jails, each for one call. It never shares the runtime's address space, holds no secret,
+// and dies with the supervisor. Descriptors: 1 reports go up, 3 requests come down; 0 and 2 are not
+// used.
 
 #include "jail.h"
 #include "limits.h"
@@ -41,9 +42,9 @@ struct Live {
 // The whole state of the zygote. One of it, in static memory, so that a clone touches few pages.
 struct Zygote {
   Cell cell;
-  protocol::Call call;
+  protocol::Jail jail;
   int epoll = -1;
-  Report* slots = nullptr;  // shared with the jails, one a live call
+  Report* slots = nullptr;  // shared with the jails, one a live jail
   Live live[protocol::calls_max];
   alignas(16) char spec_frame[protocol::frame_bytes_max];
   alignas(16) char frame[protocol::frame_bytes_max];
@@ -164,6 +165,7 @@ void isolate(Cell& cell) {
 
 void refuse(std::uint32_t id, Stage stage, int error) {
   Report report;
+  report.kind = Kind::gone;
   report.call = id;
   report.stage = stage;
   report.error = error;
@@ -176,46 +178,53 @@ std::uint32_t free_slot() {
   return slot;
 }
 
-void begin_call(const Received& received) {
-  const protocol::Call& call = zygote.call;
+void begin_jail(const Received& received) {
+  const protocol::Jail& jail = zygote.jail;
   const std::uint32_t slot = free_slot();
-  if (slot == protocol::calls_max) return refuse(call.id, Stage::request, EAGAIN);
+  if (slot == protocol::calls_max) return refuse(jail.id, Stage::request, EAGAIN);
   Report& report = zygote.slots[slot];
   report = Report{};
-  report.call = call.id;
+  report.call = jail.id;
   int pidfd = -1;
   // The old call, because a filter can read its flags.
   const unsigned long flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_PIDFD | SIGCHLD;
   const long child = syscall(SYS_clone, flags, nullptr, &pidfd, nullptr, nullptr);
   if (child == 0)
-    contain(zygote.cell, call, {received.descriptors, received.descriptor_count}, report);
-  if (child < 0) return refuse(call.id, Stage::clone, errno);
-  zygote.live[slot] = {call.id, pidfd};
+    contain(zygote.cell, jail, {received.descriptors, received.descriptor_count}, report);
+  if (child < 0) return refuse(jail.id, Stage::clone, errno);
+  zygote.live[slot] = {jail.id, pidfd};
   epoll_event event{};
   event.events = EPOLLIN;
   event.data.u32 = slot;
   if (epoll_ctl(zygote.epoll, EPOLL_CTL_ADD, pidfd, &event) != 0) _exit(1);
 }
 
-void end_call(std::uint32_t slot) {
+void end_jail(std::uint32_t slot) {
   Live& live = zygote.live[slot];
   rusage used{};
   siginfo_t info{};
   // The raw call: the library's has no room for the usage. Never wait for any child: that walks
   // them all.
   constexpr int by_pidfd = 3;  // P_PIDFD
-  if (syscall(SYS_waitid, by_pidfd, live.pidfd, &info, WEXITED, &used) != 0) return;
+  if (live.pidfd < 0) return;
+  if (syscall(SYS_waitid, by_pidfd, live.pidfd, &info, WEXITED | WNOHANG, &used) != 0) return;
+  if (info.si_pid == 0) return;
+  // Closing is not enough: a jail that was cloned meanwhile holds the same open file for a moment.
+  (void)epoll_ctl(zygote.epoll, EPOLL_CTL_DEL, live.pidfd, nullptr);
   close(live.pidfd);
   live.pidfd = -1;
   Report report = zygote.slots[slot];
-  // Init's own and that of all it reaped; what it left running, it has noted itself.
-  report.cpu_us += (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1'000'000 +
-                   used.ru_utime.tv_usec + used.ru_stime.tv_usec;
-  report.memory_peak_bytes = used.ru_maxrss * 1024;
+  report.kind = Kind::gone;
+  if ((report.flags & Report::told) == 0) {
+    // It was killed or could not be made; init's own and that of all it reaped.
+    report.cpu_us = (used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1'000'000 +
+                    used.ru_utime.tv_usec + used.ru_stime.tv_usec;
+    report.memory_peak_bytes = used.ru_maxrss * 1024;
+  }
   send_report(report);
 }
 
-void signal_call(Kind kind, std::uint32_t id) {
+void signal_jail(Kind kind, std::uint32_t id) {
   for (const Live& live : zygote.live) {
     if (live.pidfd < 0 || live.id != id) continue;
     const int number = kind == Kind::stop ? SIGTERM : SIGKILL;
@@ -232,10 +241,10 @@ bool serve_request() {
   std::uint32_t id = 0;
   bool understood = !received.cut;
   if (understood && protocol::parse_signal(frame, kind, id)) {
-    signal_call(kind, id);
-  } else if (understood && received.descriptor_count >= 3 &&
-             protocol::parse_call(frame, zygote.call)) {
-    begin_call(received);
+    signal_jail(kind, id);
+  } else if (understood && received.descriptor_count >= 1 &&
+             protocol::parse_jail(frame, zygote.jail)) {
+    begin_jail(received);
   } else {
     understood = false;
   }
@@ -250,7 +259,7 @@ bool serve_request() {
     if (count < 0 && errno != EINTR) _exit(1);
     for (int i = 0; i < count; ++i) {
       if (events[i].data.u32 != requests_event) {
-        end_call(events[i].data.u32);
+        end_jail(events[i].data.u32);
       } else if (!serve_request()) {
         _exit(0);
       }

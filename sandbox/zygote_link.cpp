@@ -1,5 +1,7 @@
 #include "sandbox/zygote_link.h"
 
+#include "sandbox/profile.h"
+
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -69,12 +71,15 @@ Result<void> check_call(const JailCall& call) {
 
 }  // namespace
 
-std::vector<JailPath> ordered_paths(const Profile& profile) {
+std::vector<JailPath> ordered_paths(const Profile& profile, const std::string& work_root) {
+  using protocol::Access;
   std::vector<JailPath> paths;
-  for (const std::string& path : profile.read_paths) paths.push_back({path, false});
-  for (const std::string& path : profile.write_paths) paths.push_back({path, true});
+  for (const std::string& path : profile.read_paths) paths.push_back({path, Access::read});
+  for (const std::string& path : profile.write_paths) paths.push_back({path, Access::write});
   std::sort(paths.begin(), paths.end(),
             [](const JailPath& a, const JailPath& b) { return a.name < b.name; });
+  // Mounted out of the way, so its place in the order does not matter.
+  if (!work_root.empty()) paths.push_back({work_root, Access::work});
   return paths;
 }
 
@@ -82,7 +87,9 @@ Result<std::string> encode_spec(const Profile& profile, const seccomp::Filters& 
                                 const SpecOptions& options) {
   Writer writer;
   writer.header(Kind::spec);
-  writer.number(options.with_proc ? protocol::Spec::with_proc : 0U);
+  const bool late = TRY(tier_of(profile)) == seccomp::Tier::compute;
+  writer.number((options.with_proc ? protocol::Spec::with_proc : 0U) |
+                (late ? protocol::Spec::late_filter : 0U));
   const auto unsigned_of = [](std::int64_t value) { return static_cast<std::uint64_t>(value); };
   writer.number(unsigned_of(profile.cpu_ms));
   writer.number(std::uint64_t{0});
@@ -91,11 +98,10 @@ Result<std::string> encode_spec(const Profile& profile, const seccomp::Filters& 
   writer.number(unsigned_of(profile.file_bytes));
   writer.number(unsigned_of(profile.open_files));
   writer.number(unsigned_of(profile.scratch_bytes));
-  const std::vector<JailPath> paths = ordered_paths(profile);
+  const std::vector<JailPath> paths = ordered_paths(profile, options.work_root);
   writer.number(static_cast<std::uint32_t>(paths.size()));
   for (const JailPath& path : paths) {
-    writer.number(
-        static_cast<std::uint32_t>(path.writes ? protocol::Access::write : protocol::Access::read));
+    writer.number(static_cast<std::uint32_t>(path.access));
     writer.string(path.name);
   }
   writer.program(filters.first);
@@ -103,21 +109,24 @@ Result<std::string> encode_spec(const Profile& profile, const seccomp::Filters& 
   return writer.finish("the profile");
 }
 
-Result<std::string> encode_call(std::uint32_t id, const JailCall& call) {
+Result<std::string> encode_jail(std::uint32_t id, const WorkFolderSeen& work) {
+  Writer writer;
+  writer.header(Kind::jail);
+  writer.number(id);
+  writer.number(work.inode);
+  writer.string(work.below);
+  return writer.finish("the work folder");
+}
+
+Result<std::string> encode_call(const JailCall& call) {
   TRY(check_call(call));
   Writer writer;
   writer.header(Kind::call);
-  writer.number(id);
   writer.string(call.directory.empty() ? "/tmp" : call.directory);
   writer.number(static_cast<std::uint32_t>(call.command.size()));
   for (const std::string& word : call.command) writer.string(word);
   writer.number(static_cast<std::uint32_t>(call.environment.size()));
-  for (const auto& [name, value] : call.environment) {
-    std::string setting = name;
-    setting += '=';
-    setting += value;
-    writer.string(setting);
-  }
+  for (const auto& [name, value] : call.environment) writer.string(name + "=" + value);
   return writer.finish("the command and its environment");
 }
 
@@ -158,7 +167,7 @@ Result<protocol::Report> decode_report(std::string_view bytes) {
   std::memcpy(static_cast<void*>(&report), bytes.data(), sizeof report);
   const auto kind = static_cast<std::uint32_t>(report.kind);
   const bool known = kind >= static_cast<std::uint32_t>(Kind::ready) &&
-                     kind <= static_cast<std::uint32_t>(Kind::ended);
+                     kind <= static_cast<std::uint32_t>(Kind::gone);
   if (report.magic_number != protocol::magic || !known ||
       static_cast<std::uint32_t>(report.stage) >
           static_cast<std::uint32_t>(protocol::Stage::execute))

@@ -7,6 +7,7 @@
 #include "sandbox/protocol.h"
 #include "sandbox/seccomp.h"
 
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,19 +17,28 @@ namespace ambit::sandbox {
 
 struct JailPath {
   std::string name;
-  bool writes = false;
+  protocol::Access access = protocol::Access::read;
   friend bool operator==(const JailPath&, const JailPath&) = default;
 };
-// In the order in which they are mounted: an outer path before what lies in it.
-std::vector<JailPath> ordered_paths(const agents::Profile& profile);
+// In the order in which they are mounted: an outer path before what lies in it. `work_root`: the
+// folder of all work folders, if there is one.
+std::vector<JailPath> ordered_paths(const agents::Profile& profile,
+                                    const std::string& work_root = "");
 
 struct SpecOptions {
-  bool with_proc = false;  // a /proc that shows the jail's own processes
-  bool cgroups = false;    // they bound memory and processes: no rlimits for those
+  bool with_proc = false;   // a /proc that shows the jail's own processes
+  bool cgroups = false;     // they bound memory and processes: no rlimits for those
+  std::string work_root{};  // jails show one folder in it, each its own; empty: none
 };
 Result<std::string> encode_spec(const agents::Profile& profile, const seccomp::Filters& filters,
                                 const SpecOptions& options);
-Result<std::string> encode_call(std::uint32_t id, const agents::JailCall& call);
+// A work folder as it was when the supervisor looked.
+struct WorkFolderSeen {
+  std::string below;  // the work root; empty: none
+  std::uint64_t inode = 0;
+};
+Result<std::string> encode_jail(std::uint32_t id, const WorkFolderSeen& work);
+Result<std::string> encode_call(const agents::JailCall& call);
 std::string encode_signal(protocol::Kind kind, std::uint32_t id);
 
 // Sends one frame at once; unavailable: the socket is full, closed: the zygote is gone.

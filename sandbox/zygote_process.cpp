@@ -1,5 +1,6 @@
 #include "sandbox/zygote_process.h"
 
+#include "async/check.h"
 #include "sandbox/outcome.h"
 #include "sandbox/zygote_link.h"
 
@@ -10,6 +11,7 @@
 #include <cstring>
 #include <unistd.h>
 #include <utility>
+#include <vector>
 
 namespace ambit::sandbox {
 
@@ -51,17 +53,24 @@ ZygoteProcess::~ZygoteProcess() {
   process_->signal(SIGKILL);
 }
 
-Result<std::unique_ptr<ZygoteCall>> ZygoteProcess::begin(const agents::JailCall& call,
-                                                         std::span<const int> descriptors,
-                                                         std::shared_ptr<void> held) {
-  if (dead_) return Err(Code::unavailable, *dead_);
+Result<std::unique_ptr<ZygoteCall>> ZygoteProcess::prepare(const WorkFolderSeen& work,
+                                                           std::span<const int> groups,
+                                                           std::shared_ptr<void> held) {
+  if (dead_) return Err(Code::closed, *dead_);
   const std::uint32_t id = next_id_;
-  const std::string frame = TRY(encode_call(id, call));
-  TRY(send_frame(requests_, frame, descriptors));
+  const std::string frame = TRY(encode_jail(id, work));
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+    return Err(Code::unavailable, std::string("make a socket for a jail: ") + ::strerror(errno));
+  auto made = std::make_unique<ZygoteCall>(shared_from_this(), id, ends[0]);
+  std::vector<int> descriptors = {ends[1]};
+  descriptors.insert(descriptors.end(), groups.begin(), groups.end());
+  const Result<void> sent = send_frame(requests_, frame, descriptors);
+  ::close(ends[1]);
+  if (!sent) return Err(sent.error());
   ++next_id_;
-  auto started = std::make_unique<ZygoteCall>(shared_from_this(), id);
-  calls_[id] = Running{started.get(), std::move(held)};
-  return started;
+  calls_[id] = Running{made.get(), std::move(held)};
+  return made;
 }
 
 void ZygoteProcess::end() {
@@ -111,8 +120,8 @@ void ZygoteProcess::take(const Report& report) {
   } else {
     const auto found = calls_.find(report.call);
     if (found == calls_.end()) return;
-    ZygoteCall* call = found->second.call;
-    calls_.erase(found);
+    ZygoteCall* call = std::exchange(found->second.call, nullptr);
+    if (report.kind == Kind::gone) calls_.erase(found);
     if (call != nullptr) call->end(report);
   }
   changed_.wake_all();
@@ -127,12 +136,25 @@ void ZygoteProcess::die(std::string why) {
 }
 
 ZygoteCall::~ZygoteCall() {
+  close_socket();
   if (ended_) return;
   const auto found = zygote_->calls_.find(id_);
   if (found == zygote_->calls_.end()) return;
   // It keeps its place until the zygote says that it is gone.
   found->second.call = nullptr;
   kill();
+}
+
+void ZygoteCall::close_socket() {
+  if (socket_ >= 0) ::close(std::exchange(socket_, -1));
+}
+
+Result<void> ZygoteCall::begin(const agents::JailCall& call, std::span<const int> descriptors) {
+  CHECK(socket_ >= 0);
+  const std::string frame = TRY(encode_call(call));
+  TRY(send_frame(socket_, frame, descriptors));
+  close_socket();
+  return {};
 }
 
 Task<void> ZygoteCall::wait() {

@@ -1,6 +1,6 @@
 #pragma once
 
-// One running zygote, as the supervisor holds it: sends it calls, hands each report to whoever
+// One running zygote, as the supervisor holds it: has it make jails, hands each report to whoever
 // waits for it. Destroying it ends the zygote and with it every jail that it has made. A zygote
 // that dies fails all its calls and stays dead; its owner makes another.
 
@@ -9,6 +9,7 @@
 #include "async/waiters.h"
 #include "io/world.h"
 #include "sandbox/protocol.h"
+#include "sandbox/zygote_link.h"
 
 #include <cstdint>
 #include <map>
@@ -19,7 +20,7 @@
 
 namespace ambit::sandbox {
 
-// One call's place in a zygote. Destroying it kills the call, if it still runs.
+// One jail of a zygote and the one call that it is for. Destroying it kills what still runs.
 class ZygoteCall;
 
 class ZygoteProcess final : public std::enable_shared_from_this<ZygoteProcess> {
@@ -33,15 +34,17 @@ class ZygoteProcess final : public std::enable_shared_from_this<ZygoteProcess> {
   ZygoteProcess& operator=(const ZygoteProcess&) = delete;
   ~ZygoteProcess();
 
-  // Sends a call; `descriptors` are stdin, stdout, stderr and cgroups to join, still owned by the
-  // caller. `held` is let go when the zygote says that nothing of the call is left (the lease of
-  // its cgroups). Code::closed: it is gone, and the call has not begun.
-  Result<std::unique_ptr<ZygoteCall>> begin(const agents::JailCall& call,
-                                            std::span<const int> descriptors,
-                                            std::shared_ptr<void> held);
+  // Has a jail made for a call that may come later. `work`: the work folder that it shows, below
+  // the work root; `groups`: cgroups to join, still owned by the caller. `held` is let go when the
+  // zygote says that nothing of the jail is left (the lease of its cgroups). Code::closed: the
+  // zygote is gone.
+  Result<std::unique_ptr<ZygoteCall>> prepare(const WorkFolderSeen& work,
+                                              std::span<const int> groups,
+                                              std::shared_ptr<void> held);
 
   // Kills it, and so its jails, now.
   void end();
+  // Jails of which something is left.
   [[nodiscard]] std::size_t running() const { return calls_.size(); }
   // Why it is of no use any more.
   [[nodiscard]] const std::optional<std::string>& dead() const { return dead_; }
@@ -50,7 +53,7 @@ class ZygoteProcess final : public std::enable_shared_from_this<ZygoteProcess> {
   // It was ready once: its death says nothing about the profile.
   [[nodiscard]] bool was_ready() const { return ready_; }
   [[nodiscard]] std::int64_t pid() const { return process_->pid(); }
-  // Woken when a call has ended or the zygote has died.
+  // Woken at every report: when a call has ended, a jail is gone or the zygote has died.
   Waiters& changed() { return changed_; }
 
  private:
@@ -65,7 +68,7 @@ class ZygoteProcess final : public std::enable_shared_from_this<ZygoteProcess> {
   int requests_;
   std::unique_ptr<io::Process> process_;
   struct Running {
-    ZygoteCall* call = nullptr;  // nullptr: nobody waits for it any more
+    ZygoteCall* call = nullptr;  // nullptr: it has ended, or nobody waits for it any more
     std::shared_ptr<void> held;
   };
   std::map<std::uint32_t, Running> calls_;
@@ -78,25 +81,32 @@ class ZygoteProcess final : public std::enable_shared_from_this<ZygoteProcess> {
 
 class ZygoteCall final {
  public:
-  ZygoteCall(std::shared_ptr<ZygoteProcess> zygote, std::uint32_t id)
-      : zygote_(std::move(zygote)), id_(id) {}
+  // Owns `socket`, the way to the jail.
+  ZygoteCall(std::shared_ptr<ZygoteProcess> zygote, std::uint32_t id, int socket)
+      : zygote_(std::move(zygote)), id_(id), socket_(socket) {}
   ZygoteCall(const ZygoteCall&) = delete;
   ZygoteCall& operator=(const ZygoteCall&) = delete;
   ~ZygoteCall();
 
+  // Sends the call, once; `descriptors` are stdin, stdout, stderr and secrets, still owned by the
+  // caller. Code::closed: the jail is gone, and the call has not begun.
+  Result<void> begin(const agents::JailCall& call, std::span<const int> descriptors);
   // Waits until it has ended: its report, or an error if the zygote died.
   Task<void> wait();
   [[nodiscard]] const std::optional<Result<protocol::Report>>& ended() const { return ended_; }
   // Asks init to wind up and to say what it sees; kill() ends it at once.
   void stop();
   void kill();
+  [[nodiscard]] ZygoteProcess& zygote() const { return *zygote_; }
 
  private:
   friend class ZygoteProcess;
   void end(Result<protocol::Report> how);
+  void close_socket();
 
   std::shared_ptr<ZygoteProcess> zygote_;
   std::uint32_t id_;
+  int socket_;
   std::optional<Result<protocol::Report>> ended_;
   Waiters waiters_;
 };

@@ -193,6 +193,9 @@ struct JailCall {
   std::vector<std::pair<std::string, std::string>> environment;
   std::string directory;  // working directory inside; must be one of the profile's paths or /tmp
   std::string input;      // stdin
+  // Name and value. Never in the arguments or the environment: the command reads the value from the
+  // descriptor that the variable NAME_FD gives the number of. At most 8, each at most 64 KiB.
+  std::vector<std::pair<std::string, std::string>> secrets{};
 };
 
 struct JailOutcome {

@@ -3,6 +3,8 @@
 // jail and, where that harms nobody, outside as a positive control: an attempt that fails there too
 // proves nothing.
 
+#include "bombs.h"
+
 #include <linux/keyctl.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
@@ -29,6 +31,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <spawn.h>
 #include <type_traits>
 #include <unistd.h>
 
@@ -109,6 +112,20 @@ int threads_still_work() {
   return pthread_join(thread, nullptr) == 0 ? refused : escaped;
 }
 
+int spawning_still_works() {
+  pid_t child = 0;
+  char name[] = "true";
+  char* words[] = {name, nullptr};
+  if (posix_spawn(&child, "/usr/bin/true", nullptr, nullptr, words, words + 1) != 0) return escaped;
+  int status = 1;
+  waitpid(child, &status, 0);
+  return status == 0 ? refused : escaped;
+}
+
+int has_groups() {
+  gid_t groups[64];
+  return worked(getgroups(64, groups) > 0);
+}
 int become_root() {
   if (setresuid(0, 0, 0) == 0 && geteuid() == 0 && getuid() == 0) return escaped;
   return worked(setuid(0) == 0 && getuid() == 0);
@@ -176,6 +193,31 @@ int read_memory_of_parent() {
   waitpid(child, &status, 0);
   return WEXITSTATUS(status);
 }
+int write_memory_of_parent() {
+  char byte = 'x';
+  iovec here{&byte, 1};
+  iovec there{&byte, 1};
+  const pid_t child = fork();
+  if (child == 0)
+    _exit(process_vm_writev(getppid(), &here, 1, &there, 1, 0) == 1 ? escaped : refused);
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WEXITSTATUS(status);
+}
+int suspend_filter() {
+  const pid_t child = fork();
+  if (child == 0) {
+    pause();
+    _exit(0);
+  }
+  const bool did = ptrace(PTRACE_SEIZE, child, nullptr, 0x200000 /* SUSPEND_SECCOMP */) == 0;
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+  return worked(did);
+}
+int pidfd_getfd() {
+  return worked(call(SYS_pidfd_getfd, 0, 0, 0) >= 0 || errno != EPERM);
+}
 int pidfd() {
   return worked(call(SYS_pidfd_open, getpid(), 0));
 }
@@ -196,12 +238,24 @@ int perf_event() {
 int user_faults() {
   return worked(call(SYS_userfaultfd, 1));
 }
+int user_faults_of_the_user() {
+  return worked(call(SYS_userfaultfd, 0));
+}
 int io_uring() {
   char parameters[120] = {};
   return worked(call(SYS_io_uring_setup, 4, parameters));
 }
 int io_uring_enter() {
   return worked(call(SYS_io_uring_enter, -1, 0, 0, 0, 0, 0) >= 0 || errno == EBADF);
+}
+int io_uring_register() {
+  return worked(call(SYS_io_uring_register, -1, 0, 0, 0) >= 0 || errno != EPERM);
+}
+int request_key() {
+  return worked(call(SYS_request_key, "user", "x", nullptr, 0) >= 0 || errno == ENOKEY);
+}
+int memory_policy() {
+  return worked(call(SYS_mbind, 0, 0, 0, 0, 0, 0) >= 0 || errno != EPERM);
 }
 int add_key() {
   return worked(call(SYS_add_key, "user", "x", "y", 1, KEY_SPEC_PROCESS_KEYRING));
@@ -289,6 +343,14 @@ int kill_outside() {
   (void)call(SYS_tgkill, std::atoi(target), std::atoi(target), SIGKILL);
   return refused;
 }
+int queue_signal_outside() {
+  sigval value{};
+  (void)sigqueue(std::atoi(target), SIGKILL, value);
+  siginfo_t info{};
+  info.si_code = -1;
+  (void)call(SYS_rt_tgsigqueueinfo, std::atoi(target), std::atoi(target), SIGKILL, &info);
+  return refused;
+}
 int owner_signals() {
   return worked(fcntl(0, F_SETOWN, getpid()) == 0);
 }
@@ -352,6 +414,32 @@ int hard_link_outside() {
 }
 int rename_outside() {
   return worked(rename("/usr/bin/true", "moved") == 0 || rename(target, "moved") == 0);
+}
+// The shape of Dirty Pipe: bytes written into a pipe must not reach the page that was spliced in.
+int write_through_pipe() {
+  const int file = open("/usr/bin/true", O_RDONLY | O_CLOEXEC);
+  char before[16] = {};
+  char after[16] = {};
+  int ends[2];
+  if (pread(file, before, sizeof before, 0) != sizeof before || pipe(ends) != 0) return refused;
+  for (int i = 0; i < 16; ++i) {
+    static char block[4096];
+    if (write(ends[1], block, sizeof block) != sizeof block) return refused;
+  }
+  static char drain[65536];
+  if (read(ends[0], drain, sizeof drain) < 0) return refused;
+  off_t at = 0;
+  if (call(SYS_splice, file, &at, ends[1], nullptr, 1, 0) != 1) return refused;
+  if (write(ends[1], "EVIL", 4) != 4) return refused;
+  if (pread(file, after, sizeof after, 0) != sizeof after) return refused;
+  return worked(std::memcmp(before, after, sizeof before) != 0);
+}
+int host_sockets() {
+  for (const char* path :
+       {"/var/run/docker.sock", "/run/docker.sock", "/run/dbus/system_bus_socket",
+        "/run/systemd/private", "/run", "/var/run", "/sys", "/dev/shm", "/boot"})
+    if (access(path, F_OK) == 0) return escaped;
+  return refused;
 }
 int climb() {
   char path[4096] = {};
@@ -440,6 +528,9 @@ int core_dump() {
   getrlimit(RLIMIT_CORE, &now);
   return worked(now.rlim_max != 0);
 }
+int dumpable_memory() {
+  return worked(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0);
+}
 int locked_memory() {
   return worked(mlockall(MCL_CURRENT) == 0);
 }
@@ -479,6 +570,8 @@ constexpr Attempt attempts[] = {
     {"clone_any", clone_any},
     {"clone3_any", clone3_any},
     {"threads_still_work", threads_still_work},
+    {"spawning_still_works", spawning_still_works},
+    {"has_groups", has_groups},
     {"become_root", become_root},
     {"change_groups", change_groups},
     {"regain_capabilities", regain_capabilities},
@@ -490,12 +583,19 @@ constexpr Attempt attempts[] = {
     {"trace_init", trace_init},
     {"trace_child", trace_child},
     {"read_memory_of_parent", read_memory_of_parent},
+    {"write_memory_of_parent", write_memory_of_parent},
+    {"suspend_filter", suspend_filter},
+    {"pidfd_getfd", pidfd_getfd},
     {"pidfd", pidfd},
     {"kcmp", kcmp},
     {"process_madvise", process_madvise},
     {"bpf", bpf},
     {"perf_event", perf_event},
     {"user_faults", user_faults},
+    {"user_faults_of_the_user", user_faults_of_the_user},
+    {"io_uring_register", io_uring_register},
+    {"request_key", request_key},
+    {"memory_policy", memory_policy},
     {"io_uring", io_uring},
     {"io_uring_enter", io_uring_enter},
     {"add_key", add_key},
@@ -515,6 +615,7 @@ constexpr Attempt attempts[] = {
     {"terminal", terminal},
     {"terminal_control", terminal_control},
     {"kill_outside", kill_outside},
+    {"queue_signal_outside", queue_signal_outside},
     {"owner_signals", owner_signals},
     {"better_priority", better_priority},
     {"realtime", realtime},
@@ -529,6 +630,8 @@ constexpr Attempt attempts[] = {
     {"link_then_read", link_then_read},
     {"hard_link_outside", hard_link_outside},
     {"rename_outside", rename_outside},
+    {"write_through_pipe", write_through_pipe},
+    {"host_sockets", host_sockets},
     {"climb", climb},
     {"device_file", device_file},
     {"set_id_bit", set_id_bit},
@@ -542,6 +645,7 @@ constexpr Attempt attempts[] = {
     {"send_through_pair", send_through_pair},
     {"many_files", many_files},
     {"core_dump", core_dump},
+    {"dumpable_memory", dumpable_memory},
     {"locked_memory", locked_memory},
     {"old_gate", old_gate},
     {"x32_table", x32_table},
@@ -553,6 +657,7 @@ int main(int count, char** words) {
   if (count < 2) return 2;
   if (count > 2) target = words[2];
   if (std::strcmp(words[1], "wire") == 0) return wire(target);
+  if (std::strcmp(words[1], "bomb") == 0) return attack::bomb(target);
   for (const Attempt& attempt : attempts)
     if (std::strcmp(attempt.name, words[1]) == 0) return attempt.make();
   return 2;

@@ -2,12 +2,14 @@
 // with a canary outside as judge, and outside as a positive control where that harms nobody. As
 // root it does all of it again as a plain user. Prints one JSON line a failure and one a suite.
 
-#include "../sandbox/jail_fixture.h"
+#include "attempts.h"
 #include "sandbox/seccomp.h"
+#include "suite.h"
 
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
@@ -26,116 +28,6 @@ using agents::OutcomeKind;
 constexpr uid_t plain_user = 65534;
 // Also where another user may not walk to it.
 constexpr const char* own_program = "/proc/self/exe";
-constexpr int escaped = 42;
-constexpr int not_here = 77;
-
-enum class Control { anyone, root, none };
-enum class Aim { nothing, canary, victim };
-
-struct Attempt {
-  const char* name;
-  Control control = Control::none;
-  Aim aim = Aim::nothing;
-};
-constexpr Attempt attempts[] = {
-    {"mount_tmpfs"},
-    {"remount_root"},
-    {"unmount_tmp"},
-    {"change_root", Control::root},
-    {"pivot"},
-    {"open_tree", Control::root},
-    {"move_mount"},
-    {"set_namespace"},
-    {"unshare_any", Control::anyone},
-    {"clone_any", Control::anyone},
-    {"clone3_any", Control::anyone},
-    {"threads_still_work"},
-    {"become_root", Control::root},
-    {"change_groups", Control::root},
-    {"regain_capabilities"},
-    {"has_capabilities", Control::anyone},
-    {"set_user_id_files_count", Control::anyone},
-    {"new_privileges", Control::anyone},
-    {"relax_filter"},
-    {"no_filter", Control::anyone},
-    {"trace_init"},
-    {"trace_child", Control::anyone},
-    {"read_memory_of_parent", Control::anyone},
-    {"pidfd", Control::anyone},
-    {"kcmp", Control::anyone},
-    {"process_madvise", Control::anyone},
-    {"bpf", Control::root},
-    {"perf_event", Control::root},
-    {"user_faults", Control::anyone},
-    {"io_uring", Control::anyone},
-    {"io_uring_enter", Control::anyone},
-    {"add_key", Control::anyone},
-    {"key_control", Control::anyone},
-    {"name_to_handle", Control::anyone},
-    {"fanotify", Control::root},
-    {"move_pages", Control::anyone},
-    {"no_randomize", Control::anyone},
-    {"kernel_log", Control::root},
-    {"shared_memory_segment"},
-    {"message_queue"},
-    {"memory_file", Control::anyone},
-    {"shared_anonymous", Control::anyone},
-    {"execute_by_descriptor", Control::anyone},
-    {"unknown_numbers"},
-    {"high_halves", Control::anyone},
-    {"terminal"},
-    {"terminal_control"},
-    {"kill_outside", Control::none, Aim::victim},
-    {"owner_signals", Control::anyone},
-    {"better_priority", Control::root},
-    {"realtime", Control::root},
-    {"io_priority", Control::root},
-    {"raise_limits", Control::anyone},
-    {"limits_of_init", Control::root},
-    {"read_shadow", Control::root},
-    {"read_target", Control::anyone, Aim::canary},
-    {"list_homes", Control::anyone},
-    {"write_target", Control::anyone, Aim::canary},
-    {"write_system"},
-    {"link_then_read", Control::anyone, Aim::canary},
-    {"hard_link_outside", Control::anyone, Aim::canary},
-    {"rename_outside", Control::none, Aim::canary},
-    {"climb", Control::anyone, Aim::canary},
-    {"device_file"},
-    {"set_id_bit", Control::anyone},
-    {"execute_from_tmp", Control::anyone},
-    {"proc_tricks"},
-    {"any_proc", Control::anyone},
-    {"leaked_descriptors"},
-    {"control_groups", Control::anyone},
-    {"any_socket", Control::anyone},
-    {"foreign_socket_pair"},
-    {"send_through_pair", Control::none, Aim::canary},
-    {"many_files"},
-    {"core_dump"},
-    {"locked_memory", Control::root},
-    {"old_gate"},
-    {"x32_table"},
-};
-
-struct Score {
-  int passed = 0;
-  int failed = 0;
-  int skipped = 0;
-
-  void count(bool good, const std::string& what, const std::string& why) {
-    ++(good ? passed : failed);
-    if (!good)
-      std::printf("{\"attempt\":\"%s\",\"result\":\"ESCAPED\",\"why\":\"%s\"}\n", what.c_str(),
-                  why.c_str());
-  }
-};
-
-int wait_for(pid_t child) {
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
 
 int run_outside(const std::string& attacker, const Attempt& attempt, const std::string& aim,
                 const std::string& folder) {
@@ -176,24 +68,6 @@ class Outside {
   WorkFolder folder_;
   pid_t victim_ = 0;
 };
-
-JailCall jailed(const std::string& attacker, const std::string& level, const WorkFolder& work,
-                const std::string& name, const std::string& aim) {
-  JailCall call;
-  call.profile.level = level;
-  call.profile.read_paths = {std::filesystem::path(attacker).parent_path()};
-  if (level == "fs-write") {
-    call.profile.write_paths = {work.path()};
-    call.directory = work.path();
-  }
-  call.command = {attacker, name, aim};
-  return call;
-}
-
-std::string seen(const JailOutcome& outcome) {
-  return std::string(agents::to_string(outcome.kind)) + " " + std::to_string(outcome.exit_code) +
-         " " + outcome.detail;
-}
 
 void try_all(Jails& jails, const std::string& attacker, const WorkFolder& work, Score& score) {
   const Outside outside;
@@ -242,7 +116,7 @@ void try_wires(Jails& jails, const std::string& attacker, const WorkFolder& work
 // A path that turned into a symbolic link is not followed.
 void try_swapped_path(Jails& jails, const WorkFolder& work, Score& score) {
   const std::string link = work.file("swapped");
-  (void)::symlink("/etc", link.c_str());
+  std::filesystem::create_symlink("/etc", link);
   JailCall call = shell("cat '" + link + "/shadow'");
   call.profile.read_paths = {link};
   const JailOutcome outcome = jails.run(std::move(call));
@@ -270,6 +144,22 @@ void try_killing_the_supervisor(const WorkFolder& work, Score& score) {
               started ? "the jail went on" : "it never started");
 }
 
+// Every number of the list is attacked, or says why not.
+void see_that_none_is_missing(Score& score) {
+  for (const NotAttacked& one : not_attacked)
+    std::printf("{\"number\":%d,\"result\":\"not attacked\",\"why\":\"%s\"}\n", one.number,
+                one.why);
+  for (int number = 1; number <= 64; ++number) {
+    const auto is_it = [&](const auto& one) { return one.number == number; };
+    const bool known = std::any_of(std::begin(attempts), std::end(attempts), is_it) ||
+                       std::any_of(std::begin(limit_attacks), std::end(limit_attacks), is_it) ||
+                       std::any_of(std::begin(not_attacked), std::end(not_attacked), is_it) ||
+                       std::find(std::begin(told_elsewhere), std::end(told_elsewhere), number) !=
+                           std::end(told_elsewhere);
+    if (!known) score.count(false, std::to_string(number), "nobody attacks it");
+  }
+}
+
 int supervise(const std::string& folder) {
   Jails jails;
   JailCall call =
@@ -287,8 +177,17 @@ int attack(const std::string& attacker) {
     try_all(jails, attacker, work, score);
     try_wires(jails, attacker, work, score);
     try_swapped_path(jails, work, score);
+    try_limits(jails, attacker, work, score);
+    try_leaving_state(jails, score);
+    work.write("canary", "do not sing\n");
+    try_compute(jails, work.file("canary"), score);
+    try_server(jails, attacker, score);
   }
+  try_neighbours(score);
+  try_swapping_the_work_folder(score);
+  try_killing_the_zygote(attacker, score);
   try_killing_the_supervisor(work, score);
+  see_that_none_is_missing(score);
   std::printf("{\"suite\":\"attack as %s\",\"passed\":%d,\"failed\":%d,\"skipped\":%d}\n",
               ::geteuid() == 0 ? "root" : "a plain user", score.passed, score.failed,
               score.skipped);

@@ -48,7 +48,7 @@ TEST_CASE("the presets are valid and explained", "[sandbox]") {
 TEST_CASE("a profile's mistakes are told one by one", "[sandbox]") {
   const WorkFolder folder;
   folder.write("file", "x");
-  (void)::symlink("/etc", folder.file("link").c_str());
+  std::filesystem::create_symlink("/etc", folder.file("link"));
   const auto with = [](const std::string& level, const std::string& path, bool writes) {
     Profile profile = profile_of(level);
     (writes ? profile.write_paths : profile.read_paths).push_back(path);
@@ -148,11 +148,10 @@ TEST_CASE("frames are read back as they were written", "[sandbox]") {
   agents::JailCall call;
   call.command = {"grep", "x"};
   call.environment = {{"A", "b"}};
-  auto sent = encode_call(7, call);
+  auto sent = encode_call(call);
   REQUIRE(sent);
   const auto parsed = std::make_unique<protocol::Call>();
   REQUIRE(protocol::parse_call({sent->data(), sent->size()}, *parsed));
-  CHECK(parsed->id == 7);
   CHECK(std::string(parsed->arguments[1]) == "x");
   CHECK(parsed->arguments[2] == nullptr);
   CHECK(std::string(parsed->environment[0]) == "A=b");
@@ -162,7 +161,7 @@ TEST_CASE("a frame that is cut or changed anywhere is refused or harmless", "[sa
   agents::JailCall call;
   call.command = {"grep", "needle", "haystack"};
   call.environment = {{"A", "b"}};
-  const auto frame = encode_call(7, call);
+  const auto frame = encode_call(call);
   REQUIRE(frame);
   const auto parsed = std::make_unique<protocol::Call>();
   for (std::size_t length = 0; length < frame->size(); ++length) {
@@ -182,22 +181,46 @@ TEST_CASE("a frame that is cut or changed anywhere is refused or harmless", "[sa
   CHECK(!decode_report(std::string(sizeof(Report), 'x')));
 }
 
+TEST_CASE("a damaged request for a jail is refused or understood, never read beyond its end",
+          "[sandbox]") {
+  const auto frame = encode_jail(7, {"run/agent.1", 42});
+  REQUIRE(frame);
+  protocol::Jail parsed;
+  std::string whole = *frame;
+  REQUIRE(protocol::parse_jail({whole.data(), whole.size()}, parsed));
+  CHECK(parsed.id == 7);
+  CHECK(parsed.work == "run/agent.1");
+  CHECK(parsed.work_inode == 42);
+  for (std::size_t length = 0; length < frame->size(); ++length) {
+    std::string cut = frame->substr(0, length);
+    CHECK(!protocol::parse_jail({cut.data(), cut.size()}, parsed));
+  }
+  for (std::size_t at = 0; at < frame->size(); ++at) {
+    for (const char value : {'\0', '\1', '\x7f', '\xff'}) {
+      std::string changed = *frame;
+      changed[at] = value;
+      if (protocol::parse_jail({changed.data(), changed.size()}, parsed))
+        CHECK(parsed.work.size() == 11);
+    }
+  }
+}
+
 TEST_CASE("calls that no kernel could run are refused before they are sent", "[sandbox]") {
   agents::JailCall call;
-  CHECK(!encode_call(1, call));
+  CHECK(!encode_call(call));
   call.command = {"true"};
   call.environment = {{"A=B", "c"}};
-  CHECK(!encode_call(1, call));
+  CHECK(!encode_call(call));
   call.environment = {{"A", std::string("b\0c", 3)}};
-  CHECK(!encode_call(1, call));
+  CHECK(!encode_call(call));
   call.environment.clear();
   call.command = {"true", std::string(protocol::frame_bytes_max, 'x')};
-  CHECK(!encode_call(1, call));
+  CHECK(!encode_call(call));
   call.command = std::vector<std::string>(protocol::strings_max + 1, "x");
-  CHECK(!encode_call(1, call));
+  CHECK(!encode_call(call));
   call.command = {"true"};
   call.directory = "here";
-  CHECK(!encode_call(1, call));
+  CHECK(!encode_call(call));
 }
 
 TEST_CASE("the doctor tries every layer and explains what is missing", "[sandbox]") {

@@ -114,6 +114,104 @@ TEST_CASE("calls of one profile share no /tmp", "[sandbox]") {
   CHECK(jails.runner->zygotes() == 1);
 }
 
+TEST_CASE("a file that is replaced between calls is seen as it is now", "[sandbox]") {
+  const WorkFolder folder;
+  Jails jails;
+  for (const char* word : {"old", "new", "newest"}) {
+    folder.write("next", word);
+    std::filesystem::rename(folder.file("next"), folder.file("config"));
+    JailCall call = shell("cat '" + folder.file("config") + "'");
+    call.profile.read_paths = {folder.file("config")};
+    CHECK(jails.run(std::move(call)).output == word);
+  }
+}
+
+TEST_CASE("a work folder that is made anew between calls is the one that is written", "[sandbox]") {
+  const WorkFolder all;
+  RunnerOptions options;
+  options.work_root = all.path();
+  Jails jails(options);
+  for (int round = 0; round < 4; ++round) {
+    std::filesystem::remove_all(all.file("session"));
+    std::filesystem::create_directory(all.file("session"));
+    JailCall call = shell("ls; echo here > made", "fs-write");
+    call.profile.write_paths = {all.file("session")};
+    call.directory = all.file("session");
+    const JailOutcome outcome = jails.run(std::move(call));
+    INFO(told(outcome));
+    CHECK(outcome.output.empty());
+    CHECK(all.read("session/made") == "here\n");
+  }
+}
+
+TEST_CASE("one zygote serves the work folders of all sessions", "[sandbox]") {
+  const WorkFolder all;
+  RunnerOptions options;
+  options.work_root = all.path();
+  Jails jails(options);
+  for (const char* name : {"run/one", "run/two", "run/three"}) {
+    std::filesystem::create_directories(all.file(name));
+    JailCall call = shell("pwd; echo mine > mine; ls ..", "fs-write");
+    call.profile.write_paths = {all.file(name)};
+    call.directory = all.file(name);
+    const JailOutcome outcome = jails.run(std::move(call));
+    INFO(told(outcome));
+    const std::string session = std::string(name).substr(4);
+    CHECK(outcome.output == all.file(name) + "\n" + session + "\n");
+    CHECK(all.read(std::string(name) + "/mine") == "mine\n");
+  }
+  if (jails.runner->limits_by() != "rlimits") CHECK(jails.runner->zygotes() == 1);
+}
+
+TEST_CASE("secrets are read from descriptors and stand nowhere else", "[sandbox]") {
+  Jails jails;
+  JailCall call =
+      shell("cat <&$TOKEN_FD; echo; eval \"cat <&$KEY_FD\"; env | grep -c hush; exit 0");
+  call.secrets = {{"TOKEN", "hush-1"}, {"KEY", std::string(60'000, 'k')}};
+  const JailOutcome outcome = jails.run(std::move(call));
+  INFO(told(outcome));
+  CHECK(outcome.output == "hush-1\n" + std::string(60'000, 'k') + "0\n");
+}
+
+TEST_CASE("more or larger secrets than a jail can hold are refused", "[sandbox]") {
+  Jails jails;
+  JailCall large = shell("true");
+  large.secrets = {{"TOKEN", std::string(1 << 20, 'x')}};
+  JailCall many = shell("true");
+  many.secrets.assign(9, {"TOKEN", "x"});
+  for (const JailCall& call : {large, many}) {
+    const JailOutcome outcome = jails.run(call);
+    INFO(told(outcome));
+    CHECK(outcome.kind == OutcomeKind::refused);
+  }
+}
+
+TEST_CASE("jails are made ahead after a call, taken by the next, and never used twice",
+          "[sandbox]") {
+  Jails jails;
+  const auto spare_is_there = [&]() -> Task<bool> {
+    for (int i = 0; i < 500; ++i) {
+      if (jails.runner->spares() > 0) co_return true;
+      co_await delay(std::chrono::milliseconds(10));
+    }
+    co_return false;
+  };
+  CHECK(jails.runner->spares() == 0);
+  for (int round = 0; round < 3; ++round) {
+    const JailOutcome outcome = jails.run(shell("ls -A /tmp; echo x > /tmp/left; umask; umask 0"));
+    CHECK(outcome.output == "0022\n");
+    CHECK(jails.wait(spare_is_there()));
+  }
+}
+
+TEST_CASE("a runner that makes nothing ahead makes each jail for its call", "[sandbox]") {
+  RunnerOptions options;
+  options.spares_max = 0;
+  Jails jails(options);
+  for (int round = 0; round < 3; ++round) CHECK(jails.run(shell("echo fine")).output == "fine\n");
+  CHECK(jails.runner->spares() == 0);
+}
+
 TEST_CASE("each way to end has its own type", "[sandbox]") {
   Jails jails;
   struct Ending {
@@ -277,6 +375,15 @@ TEST_CASE("a jail without cgroups holds a plain user's calls to their limits", "
   INFO(told(outcome));
   // Root is exempt from the limit on processes, so root is refused rather than unbounded.
   CHECK(outcome.kind == (::geteuid() == 0 ? OutcomeKind::refused : OutcomeKind::ok));
+}
+
+TEST_CASE("two runners of one process do not meet in their control groups", "[sandbox]") {
+  Jails jails;
+  auto second = ZygoteRunner::open(jails.world.world(), {});
+  REQUIRE(second);
+  CHECK((*second)->limits_by() == jails.runner->limits_by());
+  CHECK(jails.run(shell("echo one")).output == "one\n");
+  CHECK(jails.wait((*second)->run(shell("echo two"))).output == "two\n");
 }
 
 TEST_CASE("nothing is left of calls: no child, no descriptor", "[sandbox]") {

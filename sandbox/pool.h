@@ -1,0 +1,161 @@
+#pragma once
+
+// Where jails come from. One zygote serves all calls whose profiles differ in nothing that it sets
+// up; it clones a jail when a call comes, or before: as many jails as a profile has had calls at
+// once, and one more, wait ready for the next ones, and go when none come. A jail is for one call.
+// Everything is bounded: zygotes, waiting jails, those of one profile.
+
+#include "agents/ports.h"
+#include "async/scope.h"
+#include "async/waiters.h"
+#include "io/world.h"
+#include "sandbox/cgroup.h"
+#include "sandbox/image.h"
+#include "sandbox/pipes.h"
+#include "sandbox/seccomp.h"
+#include "sandbox/zygote_process.h"
+
+#include <cstdint>
+#include <list>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace ambit::sandbox {
+
+struct RunnerOptions {
+  std::vector<std::string> forbidden{};  // paths that no jail may ever see: keys, the journal
+  std::size_t zygotes_max = 32;
+  std::size_t calls_max = 128;  // at once, over all zygotes; more wait
+  bool cgroups = true;          // use cgroups where this process may; false: rlimits alone
+  std::size_t spares_max = 16;  // jails made ahead, over all profiles; 0: each is made for its call
+  // The folder of all work folders. A write path in it needs no zygote of its own: every jail is
+  // shown the one that it is for, and no other. Empty: there is none.
+  std::string work_root{};
+};
+
+class JailPool {
+  struct Zygote;
+  struct Demand;
+
+ public:
+  class Claim;
+  // One jail that waits for its call. Destroying it kills it.
+  struct Jail {
+    std::shared_ptr<CgroupPool::Lease> lease;  // nullptr: rlimits alone
+    std::unique_ptr<Claim> claim;
+    std::unique_ptr<ZygoteCall> call;
+    Pipes pipes;
+  };
+  // Says that a call of this profile is about, for as long as it lives.
+  class Interest {
+   public:
+    Interest(JailPool& pool, const agents::Profile& profile);
+    Interest(const Interest&) = delete;
+    Interest& operator=(const Interest&) = delete;
+    ~Interest();
+
+   private:
+    Demand* demand_;
+  };
+
+  JailPool(io::World& world, const RunnerOptions& options, ZygoteImage image);
+  JailPool(const JailPool&) = delete;
+  JailPool& operator=(const JailPool&) = delete;
+  ~JailPool();
+
+  // A jail made ahead, or a new one; waits while there is no room for another zygote.
+  Task<Result<std::unique_ptr<Jail>>> take(const agents::Profile& profile);
+  // Makes jails ahead for the next calls of this profile; `zygote` had the last one.
+  void refill(const agents::Profile& profile, std::shared_ptr<ZygoteProcess> zygote);
+  // A zygote of its own for one server, with a /proc.
+  Result<std::unique_ptr<Jail>> make_server(const agents::Profile& profile);
+
+  [[nodiscard]] std::size_t zygotes() const { return zygotes_.size(); }
+  [[nodiscard]] std::size_t spares() const { return spares_.size(); }
+  [[nodiscard]] const CgroupPool* cgroups() const { return cgroups_.get(); }
+
+ private:
+  // What two calls must share: the profile, and that its paths are still the same files. A mount
+  // shows what lay at its path when it was made, so what is replaced needs a new one.
+  struct Key {
+    agents::Profile profile;
+    std::vector<std::uint64_t> files;  // device and inode of each path
+    friend bool operator==(const Key&, const Key&) = default;
+  };
+  struct Place {
+    Key key;  // of the zygote
+    WorkFolderSeen work;
+  };
+  struct Zygote {
+    Key key;
+    std::shared_ptr<ZygoteProcess> process;
+    std::uint64_t used = 0;   // a counter: the least recent goes first
+    std::size_t claimed = 0;  // jails between being given this zygote and their end
+  };
+  struct Backoff {
+    Key key;
+    int failures = 0;
+    Instant not_before{};
+  };
+  // How many calls of one profile there are at once.
+  struct Demand {
+    agents::Profile key;  // what two calls must share to take each other's jail, but for its files
+    std::size_t now = 0;
+    std::size_t peak = 0;
+    bool refilling = false;
+    Instant last{};
+  };
+  struct Spare {
+    Key key;
+    std::unique_ptr<Jail> jail;
+  };
+
+  [[nodiscard]] Place place_of(const agents::Profile& profile) const;
+  [[nodiscard]] std::size_t capacity() const;
+  Result<std::shared_ptr<ZygoteProcess>> start_zygote(const agents::Profile& profile, bool server);
+  static Key key_of(agents::Profile profile);
+  Task<Result<std::unique_ptr<Claim>>> claim(const Key& key);
+  std::unique_ptr<Claim> find(const Key& key);
+  Result<std::unique_ptr<Jail>> prepare(ZygoteProcess& zygote, const agents::Profile& profile,
+                                        const WorkFolderSeen& work);
+  std::unique_ptr<Jail> take_spare(const agents::Profile& profile);
+  Task<void> make_spares(agents::Profile profile, std::shared_ptr<ZygoteProcess> zygote);
+  Task<void> let_spares_go();
+  [[nodiscard]] std::size_t count_spares(const agents::Profile& key) const;
+  Demand* demand(const agents::Profile& key);
+  bool make_room();
+  void prune();
+  [[nodiscard]] Duration backoff(const Key& key) const;
+
+  io::World& world_;
+  const RunnerOptions& options_;
+  ZygoteImage image_;
+  std::unique_ptr<CgroupPool> cgroups_;
+  std::list<Zygote> zygotes_;
+  std::list<Backoff> backoff_;
+  std::list<Demand> demands_;
+  std::map<seccomp::Tier, seccomp::Filters> filters_;  // built once a tier
+  std::uint64_t clock_ = 0;
+  bool letting_go_ = false;
+  Waiters room_;
+  std::list<Spare> spares_;  // the oldest first
+  Scope scope_;
+};
+
+// One jail's right to a zygote of the pool.
+class JailPool::Claim {
+ public:
+  Claim(JailPool& pool, Zygote& zygote);
+  Claim(const Claim&) = delete;
+  Claim& operator=(const Claim&) = delete;
+  ~Claim();
+  [[nodiscard]] ZygoteProcess& zygote() const { return *zygote_.process; }
+
+ private:
+  JailPool& pool_;
+  Zygote& zygote_;
+};
+
+}  // namespace ambit::sandbox

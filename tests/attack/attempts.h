@@ -1,0 +1,172 @@
+#pragma once
+
+// The attack list of the design page, by its numbers: attempts that must be refused, attacks on
+// limits that must end in their own type, and those that need more than a program in a jail. What
+// is not attacked here says why.
+
+#include "agents/ports.h"
+
+#include <cstdint>
+
+namespace ambit::sandbox {
+
+// Who can make an attempt succeed outside; none: it would harm the machine, or cannot.
+enum class Control { anyone, root, none };
+// What the attempt is aimed at.
+enum class Aim { nothing, canary, victim };
+
+struct Attempt {
+  int number;
+  const char* name;
+  Control control = Control::none;
+  Aim aim = Aim::nothing;
+};
+inline constexpr Attempt attempts[] = {
+    {1, "change_root", Control::root},
+    {1, "mount_tmpfs"},
+    {1, "pivot"},
+    {1, "remount_root"},
+    {1, "unmount_tmp"},
+    {2, "move_mount"},
+    {2, "open_tree", Control::root},
+    {3, "unshare_any", Control::anyone},
+    {4, "clone_any", Control::anyone},
+    {5, "clone3_any", Control::anyone},
+    {5, "spawning_still_works"},
+    {5, "threads_still_work"},
+    {6, "set_namespace"},
+    {7, "become_root", Control::root},
+    {7, "change_groups", Control::root},
+    {7, "has_capabilities", Control::anyone},
+    {7, "has_groups"},
+    {7, "regain_capabilities"},
+    {8, "set_user_id_files_count", Control::anyone},
+    {9, "new_privileges", Control::anyone},
+    {9, "no_filter", Control::anyone},
+    {9, "relax_filter"},
+    {9, "suspend_filter", Control::anyone},
+    {10, "trace_child", Control::anyone},
+    {10, "trace_init"},
+    {11, "read_memory_of_parent", Control::anyone},
+    {11, "write_memory_of_parent", Control::anyone},
+    {12, "pidfd", Control::anyone},
+    {12, "pidfd_getfd", Control::anyone},
+    {13, "kcmp", Control::anyone},
+    {13, "process_madvise", Control::anyone},
+    {14, "bpf", Control::root},
+    {15, "perf_event", Control::root},
+    {16, "user_faults", Control::anyone},
+    {16, "user_faults_of_the_user", Control::root},
+    {17, "io_uring", Control::anyone},
+    {17, "io_uring_enter", Control::anyone},
+    {17, "io_uring_register", Control::anyone},
+    {18, "add_key", Control::anyone},
+    {18, "key_control", Control::anyone},
+    {18, "request_key", Control::anyone},
+    {20, "name_to_handle", Control::anyone},
+    {21, "fanotify", Control::root},
+    {21, "kernel_log", Control::root},
+    {21, "memory_policy", Control::anyone},
+    {21, "move_pages", Control::anyone},
+    {21, "no_randomize", Control::anyone},
+    {22, "old_gate"},
+    {23, "x32_table"},
+    {24, "unknown_numbers"},
+    {25, "high_halves", Control::anyone},
+    {27, "terminal"},
+    {27, "terminal_control"},
+    {28, "kill_outside", Control::none, Aim::victim},
+    {28, "owner_signals", Control::anyone},
+    {28, "queue_signal_outside", Control::none, Aim::victim},
+    {29, "better_priority", Control::root},
+    {29, "io_priority", Control::root},
+    {29, "realtime", Control::root},
+    {30, "limits_of_init", Control::root},
+    {30, "raise_limits", Control::anyone},
+    {31, "list_homes", Control::anyone},
+    {31, "read_shadow", Control::root},
+    {31, "read_target", Control::anyone, Aim::canary},
+    {32, "write_system"},
+    {32, "write_target", Control::anyone, Aim::canary},
+    {33, "link_then_read", Control::anyone, Aim::canary},
+    {35, "hard_link_outside", Control::anyone, Aim::canary},
+    {36, "rename_outside", Control::none, Aim::canary},
+    {37, "device_file"},
+    {38, "set_id_bit", Control::anyone},
+    {39, "any_proc", Control::anyone},
+    {39, "proc_tricks"},
+    {41, "climb", Control::anyone, Aim::canary},
+    {41, "leaked_descriptors"},
+    {42, "control_groups", Control::anyone},
+    {45, "execute_by_descriptor", Control::anyone},
+    {45, "execute_from_tmp", Control::anyone},
+    {45, "memory_file", Control::anyone},
+    {46, "write_through_pipe"},
+    {47, "any_socket", Control::anyone},
+    {48, "foreign_socket_pair"},
+    {49, "send_through_pair", Control::none, Aim::canary},
+    {50, "host_sockets", Control::anyone},
+    {55, "locked_memory", Control::root},
+    {55, "message_queue"},
+    {55, "shared_anonymous", Control::anyone},
+    {55, "shared_memory_segment"},
+    {59, "many_files"},
+    {63, "core_dump"},
+    {63, "dumpable_memory", Control::anyone},
+};
+
+// Which limits are set low, and how such an attack may end: as its type, or, where the second is
+// ok, by being told no.
+struct LimitAttack {
+  int number;
+  const char* name;
+  agents::OutcomeKind kind;
+  agents::OutcomeKind other;
+  bool may_be_held = false;  // it ends by itself: it got its share and no more
+};
+inline constexpr LimitAttack limit_attacks[] = {
+    {54, "forks", agents::OutcomeKind::process_limit, agents::OutcomeKind::timeout},
+    {54, "forks_in_sessions", agents::OutcomeKind::process_limit, agents::OutcomeKind::timeout},
+    {55, "touch", agents::OutcomeKind::memory_limit, agents::OutcomeKind::memory_limit},
+    {55, "no_reserve", agents::OutcomeKind::memory_limit, agents::OutcomeKind::memory_limit, true},
+    {55, "many_take_a_little", agents::OutcomeKind::memory_limit,
+     agents::OutcomeKind::memory_limit},
+    {55, "stack", agents::OutcomeKind::crashed, agents::OutcomeKind::memory_limit},
+    {56, "fill_tmp", agents::OutcomeKind::file_size_limit, agents::OutcomeKind::memory_limit},
+    {56, "sparse", agents::OutcomeKind::file_size_limit, agents::OutcomeKind::file_size_limit},
+    {56, "inodes", agents::OutcomeKind::ok, agents::OutcomeKind::ok, true},
+    {56, "deep", agents::OutcomeKind::ok, agents::OutcomeKind::ok, true},
+    {57, "spin", agents::OutcomeKind::cpu_limit, agents::OutcomeKind::timeout},
+    {57, "spin_on", agents::OutcomeKind::cpu_limit, agents::OutcomeKind::timeout},
+    {57, "sleep_on", agents::OutcomeKind::timeout, agents::OutcomeKind::timeout},
+    {57, "stop_itself", agents::OutcomeKind::timeout, agents::OutcomeKind::timeout},
+    {58, "flood_output", agents::OutcomeKind::output_limit, agents::OutcomeKind::output_limit},
+    {58, "flood_errors", agents::OutcomeKind::output_limit, agents::OutcomeKind::output_limit},
+    {58, "flood_both", agents::OutcomeKind::output_limit, agents::OutcomeKind::output_limit},
+    {59, "descriptors", agents::OutcomeKind::ok, agents::OutcomeKind::ok, true},
+    {59, "watches", agents::OutcomeKind::ok, agents::OutcomeKind::ok, true},
+    {59, "timers", agents::OutcomeKind::ok, agents::OutcomeKind::ok, true},
+    {60, "zombies", agents::OutcomeKind::ok, agents::OutcomeKind::ok, true},
+    {60, "daemon_stays", agents::OutcomeKind::ok, agents::OutcomeKind::ok, true},
+    {60, "subreaper", agents::OutcomeKind::ok, agents::OutcomeKind::ok, true},
+};
+
+// Written out in main.cpp and scenes.cpp.
+inline constexpr int told_elsewhere[] = {19, 31, 34, 40, 54, 60, 62, 64};
+
+struct NotAttacked {
+  int number;
+  const char* why;
+};
+inline constexpr NotAttacked not_attacked[] = {
+    {26, "the page holds gettimeofday, time and getcpu, which every level may call anyway"},
+    {43, "the supervisor opens no path that a call has named: results are its two pipes"},
+    {44, "no file of a work folder is ever executed or read as configuration by the runtime"},
+    {51, "the jail's socket is closed when the command begins: see leaked_descriptors (41)"},
+    {52, "level net, and with it the egress proxy, is refused"},
+    {53, "level net, and with it the egress proxy, is refused"},
+    {61,
+     "the command never has a channel: see leaked_descriptors (41); the frames have unit tests"},
+};
+
+}  // namespace ambit::sandbox

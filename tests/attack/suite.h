@@ -1,0 +1,40 @@
+#pragma once
+
+// What the parts of the attack suite share: the score, and how an attacker is put into a jail.
+
+#include "../sandbox/jail_fixture.h"
+
+#include <sys/types.h>
+
+#include <string>
+
+namespace ambit::sandbox {
+
+constexpr int escaped = 42;
+constexpr int not_here = 77;
+
+struct Score {
+  int passed = 0;
+  int failed = 0;
+  int skipped = 0;
+
+  void count(bool good, const std::string& what, const std::string& why);
+};
+
+int wait_for(pid_t child);
+std::string seen(const agents::JailOutcome& outcome);
+agents::JailCall jailed(const std::string& attacker, const std::string& level,
+                        const WorkFolder& work, const std::string& name, const std::string& aim);
+// Processes on this machine that run `program`.
+int processes_of(const std::string& program);
+
+// scenes.cpp: attacks that take more than one call, or a hand outside.
+void try_limits(Jails& jails, const std::string& attacker, const WorkFolder& work, Score& score);
+void try_neighbours(Score& score);
+void try_swapping_the_work_folder(Score& score);
+void try_leaving_state(Jails& jails, Score& score);
+void try_compute(Jails& jails, const std::string& canary, Score& score);
+void try_server(Jails& jails, const std::string& attacker, Score& score);
+void try_killing_the_zygote(const std::string& attacker, Score& score);
+
+}  // namespace ambit::sandbox
