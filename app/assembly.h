@@ -8,6 +8,7 @@
 #include "agents/fleet_run.h"
 #include "app/command.h"
 #include "governance/guard.h"
+#include "http/curl_client.h"
 #include "inference/engine.h"
 #include "io/uv_world.h"
 #include "log/journal.h"
@@ -27,6 +28,7 @@ struct AssemblyOptions {
   std::int64_t threads = 0;  // of the engine; 0: as many as there are processors
   std::int64_t batch_max = 64;
   bool grammar = true;
+  bool models = true;  // false: tools, policies and record alone
 };
 
 class Assembly {
@@ -43,6 +45,9 @@ class Assembly {
 
   [[nodiscard]] const agents::Fleet& fleet() const { return fleet_; }
   log::LogJournal& journal() { return *journal_; }
+  agents::Guard& guard() { return *guard_; }
+  // The command tools first, then the MCP servers.
+  std::vector<agents::Toolbox*> toolboxes();
   [[nodiscard]] const std::map<std::string, std::unique_ptr<inference::Engine>>& engines() const {
     return engines_;
   }
@@ -65,6 +70,7 @@ class Assembly {
   std::map<std::string, std::unique_ptr<inference::Engine>> engines_;
   std::unique_ptr<sandbox::ZygoteRunner> runner_;
   std::unique_ptr<agents::CommandTools> command_tools_;
+  std::unique_ptr<http::CurlClient> http_;
   std::vector<std::unique_ptr<mcp::McpToolbox>> servers_;
   std::unique_ptr<agents::FleetRun> run_;
 };
