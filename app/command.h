@@ -40,6 +40,9 @@ Command audit_verify_command();
 Command model_inspect_command();
 Command model_eval_command();
 Command doctor_command();
+// mcp list, call, read, prompt, inspect, ping
+std::vector<Command> mcp_commands();
+Command mcp_serve_command();
 
 // One line on stderr: "ambit: message".
 int fail(const Error& error);

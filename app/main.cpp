@@ -19,9 +19,13 @@ namespace ambit::app {
 namespace {
 
 std::vector<Command> commands() {
-  return {run_command(),           fleet_check_command(), fleet_schema_command(),
-          audit_list_command(),    audit_show_command(),  audit_verify_command(),
-          model_inspect_command(), model_eval_command(),  doctor_command()};
+  std::vector<Command> all = {
+      run_command(),           fleet_check_command(), fleet_schema_command(),
+      audit_list_command(),    audit_show_command(),  audit_verify_command(),
+      model_inspect_command(), model_eval_command(),  mcp_serve_command()};
+  for (Command& command : mcp_commands()) all.push_back(std::move(command));
+  all.push_back(doctor_command());
+  return all;
 }
 
 Context context_of_process() {
