@@ -3,6 +3,7 @@
 
 #include "app/command.h"
 #include "app/load_fleet.h"
+#include "app/login.h"
 #include "app/mcp_connect.h"
 #include "io/uv_world.h"
 #include "mcp/client.h"
@@ -296,7 +297,16 @@ Result<int> ask(const std::string& verb, const Options& options, const Context& 
   http::CurlClient http(world.watcher(), mcp_http_options());
   auto runner = TRY(sandbox::ZygoteRunner::open(world.world(), {}));
   Result<int> result = 1;
-  auto connection = TRY(open_mcp_server(server, fleet, *runner, http));
+  std::unique_ptr<Login> login;
+  std::shared_ptr<mcp::OAuth> auth;
+  if (!server.url.empty()) {
+    login = TRY(Login::open(world.world()));
+    mcp::OAuthOptions oauth;
+    oauth.redirect_uri = login->redirect_uri();
+    oauth.browse = [&login](std::string url) { return login->browse(std::move(url)); };
+    auth = std::make_shared<mcp::OAuth>(http, world.world().entropy, std::move(oauth));
+  }
+  auto connection = TRY(open_mcp_server(server, fleet, *runner, http, std::move(auth)));
   mcp::Client client(std::move(connection), std::move(client_options));
   Scope scope;
   scope.spawn(converse(client, std::move(asked), result));

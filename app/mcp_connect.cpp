@@ -8,10 +8,10 @@ namespace ambit::app {
 
 Result<mcp::Connection> open_mcp_server(const agents::McpServerSpec& server,
                                         const agents::Fleet& fleet, sandbox::ZygoteRunner& runner,
-                                        http::Client& client) {
+                                        http::Client& client, std::shared_ptr<mcp::OAuth> auth) {
   mcp::Connection connection;
   if (!server.url.empty()) {
-    mcp::HttpTarget target{server.url, server.headers};
+    mcp::HttpTarget target{server.url, server.headers, std::move(auth)};
     auto transport = mcp::HttpTransport::make(client, std::move(target));
     if (!transport) return Err(std::move(transport).error().context("MCP server " + server.name));
     connection.transport = std::move(*transport);

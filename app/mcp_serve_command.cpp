@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <unistd.h>
 #include <utility>
 
 namespace ambit::app {
@@ -65,8 +66,12 @@ Result<int> serve(const std::string& agent_name, agents::Fleet fleet,
   const std::string fleet_name = fleet.name;
   assembly_options.run = options.run;
   auto assembly = TRY(Assembly::open(world, std::move(fleet), std::move(assembly_options)));
-  auto in = TRY(world.world().network.adopt(0));
-  auto out = TRY(world.world().network.adopt(1));
+  auto in = world.world().network.adopt(STDIN_FILENO);
+  auto out = world.world().network.adopt(STDOUT_FILENO);
+  if (!in || !out) {
+    return Err(Code::invalid,
+               "stdin and stdout must be pipes: this command is started by an MCP client");
+  }
   auto signals = TRY(world.signals({SIGINT, SIGTERM}));
   mcp::ServerOptions server_options;
   server_options.info = {"ambit-" + fleet_name, "0.1.0"};
@@ -90,7 +95,7 @@ Result<int> serve(const std::string& agent_name, agents::Fleet fleet,
     TRY(run_all(world, scope, recorded));
   }
   {
-    mcp::StdioServer stdio(server, *in, *out, principal);
+    mcp::StdioServer stdio(server, **in, **out, principal);
     Scope scope;
     Scope watching;
     watching.spawn(until_signal(*signals));

@@ -109,8 +109,8 @@ Task<Reply> Client::answer_input(rpc::Request request) {
     if (request.method == "roots/list") {
       reply.result = Json{{"roots", Json::array()}};
     } else {
-      reply.fault =
-          rpc::Fault{rpc::method_not_found, "this client does not offer " + request.method, {}};
+      const std::string what = request.method.substr(0, request.method.find('/'));
+      reply.fault = rpc::Fault{rpc::method_not_found, "this client does not offer " + what, {}};
     }
     co_return reply;
   }

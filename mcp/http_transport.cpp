@@ -14,6 +14,7 @@ namespace {
 using rpc::Json;
 
 constexpr std::size_t incoming_max = 64;
+constexpr int challenges_max = 3;
 constexpr std::string_view version_header = "MCP-Protocol-Version";
 constexpr std::string_view session_header = "Mcp-Session-Id";
 
@@ -195,13 +196,30 @@ Task<void> HttpTransport::exchange(Post post) {
   co_await race(deliver(post), wait_for(std::move(pending)));
 }
 
+// Sends the message; an answer that asks for credentials is met with a token, a few times at most.
+Task<Result<http::Reply>> HttpTransport::open(const Post& post) {
+  for (int attempt = 0;; ++attempt) {
+    http::Request request;
+    request.method = "POST";
+    request.url = target_.url;
+    request.headers = headers(post);
+    request.body = post.text;
+    const std::string used = target_.auth ? target_.auth->authorization() : "";
+    if (!used.empty()) request.headers.set("Authorization", used);
+    auto reply = co_await client_.open(std::move(request));
+    const bool asks = reply && target_.auth && (reply->status == 401 || reply->status == 403);
+    if (!asks || attempt >= challenges_max) co_return std::move(reply);
+    const std::string challenge(reply->headers.find("WWW-Authenticate").value_or(""));
+    // A 403 without a challenge is about something else (an origin, a policy).
+    if (reply->status == 403 && challenge.empty()) co_return std::move(reply);
+    const int status = reply->status;
+    reply->body.reset();
+    co_await ok(target_.auth->answer(target_.url, status, challenge, used));
+  }
+}
+
 Task<void> HttpTransport::deliver(Post& post) {
-  http::Request request;
-  request.method = "POST";
-  request.url = target_.url;
-  request.headers = headers(post);
-  request.body = std::move(post.text);
-  auto reply = co_await client_.open(std::move(request));
+  auto reply = co_await open(post);
   if (!reply) {
     fail(post, std::move(reply).error());
     co_return;
@@ -297,6 +315,8 @@ Task<Result<http::Reply>> HttpTransport::resume(const std::string& last_event_id
     request.headers.set("Last-Event-ID", last_event_id);
   }
   for (const auto& [name, value] : target_.headers) request.headers.set(name, value);
+  const std::string token = target_.auth ? target_.auth->authorization() : "";
+  if (!token.empty()) request.headers.set("Authorization", token);
   return client_.open(std::move(request));
 }
 

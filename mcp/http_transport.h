@@ -13,10 +13,12 @@
 #include "http/service.h"
 #include "http/sse.h"
 #include "http/url.h"
+#include "mcp/oauth.h"
 #include "mcp/transport.h"
 
 #include <cstddef>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,6 +28,7 @@ namespace ambit::mcp {
 struct HttpTarget {
   std::string url;                                           // http or https
   std::vector<std::pair<std::string, std::string>> headers;  // with every request: credentials
+  std::shared_ptr<OAuth> auth = nullptr;  // gets a token when the server asks; may be null
 };
 
 struct HttpTransportLimits {
@@ -64,6 +67,7 @@ class HttpTransport final : public ClientTransport {
   [[nodiscard]] http::Headers headers(const Post& post) const;
   Task<void> exchange(Post post);
   Task<void> deliver(Post& post);
+  Task<Result<http::Reply>> open(const Post& post);
   Task<void> answer_of(Post& post, http::Reply reply);
   Task<void> stream_of(Post& post, http::Reply reply);
   Task<Result<bool>> read_events(Post& post, http::Body& body, http::SseParser& parser);

@@ -6,6 +6,7 @@
 #include "io/uv_world.h"
 #include "mcp/client.h"
 #include "mcp/http_transport.h"
+#include "mcp/oauth.h"
 #include "support/run_task.h"
 
 #include <nlohmann/json.hpp>
@@ -23,6 +24,16 @@ using rpc::Json;
 std::string variable(const char* name) {
   const char* value = std::getenv(name);
   return value != nullptr ? value : "";
+}
+
+// The person in front of a browser: the suite's login page agrees at once and sends us back.
+Task<Result<std::string>> browse(http::Client& http, std::string where) {
+  http::Request request;
+  request.url = std::move(where);
+  const auto response = co_await ok(http.send(std::move(request)));
+  const auto location = response.headers.find("Location");
+  if (!location) co_return Err(Code::denied, "the login page sends us nowhere");
+  co_return std::string(*location);
 }
 
 // Accepts every form with its defaults, as SEP-1034 asks of clients.
@@ -139,7 +150,17 @@ class Scenario {
 int run(const std::string& url) {
   io::UvWorld world;
   http::CurlClient http(world.watcher());
-  auto transport = HttpTransport::make(http, HttpTarget{url, {}});
+  OAuthOptions login;
+  login.metadata_url = "https://conformance-test.local/client-metadata.json";
+  login.redirect_uri = "http://localhost:3000/callback";
+  login.browse = [&http](std::string where) { return browse(http, std::move(where)); };
+  const Json context = Json::parse(variable("MCP_CONFORMANCE_CONTEXT"), nullptr, false);
+  if (context.is_object()) {
+    login.client_id = context.value("client_id", "");
+    login.client_secret = context.value("client_secret", "");
+  }
+  auto auth = std::make_shared<OAuth>(http, world.world().entropy, std::move(login));
+  auto transport = HttpTransport::make(http, HttpTarget{url, {}, auth});
   if (!transport) {
     std::fprintf(stderr, "%s\n", transport.error().message.c_str());
     return 1;
