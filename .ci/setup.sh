@@ -2,7 +2,7 @@
 # Works as root and as a user who can sudo.
 
 build_packages="g++ make cmake ninja-build pkg-config libuv1-dev nlohmann-json3-dev libcurl4-openssl-dev
-  libseccomp-dev liblmdb-dev libssl-dev libexpected-dev"
+  libseccomp-dev liblmdb-dev libssl-dev libexpected-dev libcpp-jwt-dev"
 check_packages="$build_packages catch2 clang-19 clang-format-19 clang-tidy-19 libclang-rt-19-dev ccache
   json-schema-test-suite zlib1g-dev"
 

@@ -10,5 +10,5 @@ find app runtime mcp a2a sandbox inference governance -name '*.cpp' | sort | xar
   stamp="'"$build"'/tidy/$(cat {} | sha256sum | cut -c1-16)-'"$headers"'"
   [ -e "$stamp" ] && exit 0
   if clang-tidy-19 -p "'"$build"'" --quiet {} >"$stamp.log" 2>/dev/null; then touch "$stamp"; rm -f "$stamp.log"
-  else cat "$stamp.log"; echo "clang-tidy: {}"; exit 255; fi' || exit 1
+  else cat "$stamp.log"; echo "clang-tidy: {}"; exit 1; fi' || exit 1
 echo "clang-tidy: clean"

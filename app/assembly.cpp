@@ -69,18 +69,38 @@ Result<void> Assembly::open_guard() {
 
 Result<void> Assembly::open_models() {
   for (const agents::ModelSpec& spec : fleet_.models) {
-    inference::EngineOptions options;
-    options.threads =
-        options_.threads > 0 ? static_cast<std::size_t>(options_.threads) : processors();
-    options.batch_max = static_cast<std::size_t>(options_.batch_max);
-    options.context_max = static_cast<std::size_t>(spec.context_max);
-    options.grammar = options_.grammar;
-    options.clock_us = monotonic_us;
-    auto engine = inference::Engine::open(spec.file, options, world_.loop());
-    if (!engine) return Err(std::move(engine).error().context("model " + spec.name));
-    engines_.emplace(spec.name, std::move(*engine));
+    if (spec.base_url.empty()) {
+      TRY(open_engine(spec));
+    } else {
+      open_endpoint(spec);
+    }
   }
   return {};
+}
+
+Result<void> Assembly::open_engine(const agents::ModelSpec& spec) {
+  inference::EngineOptions options;
+  options.threads =
+      options_.threads > 0 ? static_cast<std::size_t>(options_.threads) : processors();
+  options.batch_max = static_cast<std::size_t>(options_.batch_max);
+  options.context_max = static_cast<std::size_t>(spec.context_max);
+  options.grammar = options_.grammar;
+  options.clock_us = monotonic_us;
+  auto engine = inference::Engine::open(spec.file, options, world_.loop());
+  if (!engine) return Err(std::move(engine).error().context("model " + spec.name));
+  engines_.emplace(spec.name, std::move(*engine));
+  return {};
+}
+
+void Assembly::open_endpoint(const agents::ModelSpec& spec) {
+  if (!client_) client_ = std::make_unique<http::CurlClient>(world_.watcher());
+  remote::ChatOptions options;
+  options.name = spec.name;
+  options.model = spec.remote_name;
+  options.base_url = spec.base_url;
+  const auto key = options_.environment.find(spec.key_variable);
+  if (key != options_.environment.end()) options.key = key->second;
+  endpoints_.emplace(spec.name, std::make_unique<remote::ChatModel>(*client_, std::move(options)));
 }
 
 Result<void> Assembly::open_tools() {
@@ -105,7 +125,7 @@ Result<std::string> Assembly::work_directory(const std::string& session) {
   for (char& c : name) {
     if (c == '#') c = '.';
   }
-  const std::string path = work_path() + "/" + name;
+  std::string path = work_path() + "/" + name;
   TRY(make_directories(path));
   return path;
 }
@@ -114,17 +134,22 @@ Task<Result<mcp::Connection>> Assembly::connect(const agents::McpServerSpec& ser
   co_return open_mcp_server(server, fleet_, *runner_, *http_);
 }
 
-std::vector<agents::Toolbox*> Assembly::toolboxes() {
-  std::vector<agents::Toolbox*> all{command_tools_.get()};
-  for (const auto& server : servers_) all.push_back(server.get());
-  return all;
+std::map<std::string, agents::Model*> Assembly::models() const {
+  std::map<std::string, agents::Model*> models;
+  for (const auto& [name, engine] : engines_) models.emplace(name, engine.get());
+  for (const auto& [name, endpoint] : endpoints_) models.emplace(name, endpoint.get());
+  return models;
+}
+
+std::vector<agents::Toolbox*> Assembly::toolboxes() const {
+  std::vector<agents::Toolbox*> toolboxes{command_tools_.get()};
+  for (const auto& server : servers_) toolboxes.push_back(server.get());
+  return toolboxes;
 }
 
 agents::FleetRun& Assembly::start(agents::RunOptions options) {
-  std::map<std::string, agents::Model*> models;
-  for (const auto& [name, engine] : engines_) models.emplace(name, engine.get());
   run_ =
-      std::make_unique<agents::FleetRun>(fleet_, std::move(options), std::move(models), toolboxes(),
+      std::make_unique<agents::FleetRun>(fleet_, std::move(options), models(), toolboxes(),
                                          agents::Ports{*guard_, *journal_, make_argument_check()});
   return *run_;
 }
@@ -135,6 +160,8 @@ void Assembly::stop() {
   http_.reset();
   command_tools_.reset();
   runner_.reset();
+  endpoints_.clear();
+  client_.reset();
   engines_.clear();
 }
 

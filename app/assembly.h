@@ -13,6 +13,7 @@
 #include "io/uv_world.h"
 #include "log/journal.h"
 #include "mcp/toolbox.h"
+#include "remote/chat_model.h"
 #include "sandbox/runner.h"
 
 #include <map>
@@ -28,7 +29,8 @@ struct AssemblyOptions {
   std::int64_t threads = 0;  // of the engine; 0: as many as there are processors
   std::int64_t batch_max = 64;
   bool grammar = true;
-  bool models = true;  // false: tools, policies and record alone
+  bool models = true;                              // false: tools, policies and record alone
+  std::map<std::string, std::string> environment;  // for the keys that the fleet file names
 };
 
 class Assembly {
@@ -46,17 +48,21 @@ class Assembly {
   [[nodiscard]] const agents::Fleet& fleet() const { return fleet_; }
   log::LogJournal& journal() { return *journal_; }
   agents::Guard& guard() { return *guard_; }
-  // The command tools first, then the MCP servers.
-  std::vector<agents::Toolbox*> toolboxes();
   [[nodiscard]] const std::map<std::string, std::unique_ptr<inference::Engine>>& engines() const {
     return engines_;
   }
+  [[nodiscard]] agents::Guard& guard() const { return *guard_; }
+  // By name in the fleet file: engines of this process and endpoints elsewhere.
+  [[nodiscard]] std::map<std::string, agents::Model*> models() const;
+  [[nodiscard]] std::vector<agents::Toolbox*> toolboxes() const;
   [[nodiscard]] std::string journal_path() const { return options_.state + "/journal"; }
   [[nodiscard]] std::string work_path() const { return options_.state + "/work/" + options_.run; }
 
  private:
   Assembly(io::UvWorld& world, agents::Fleet fleet, AssemblyOptions options);
   Result<void> open_models();
+  Result<void> open_engine(const agents::ModelSpec& spec);
+  void open_endpoint(const agents::ModelSpec& spec);
   Result<void> open_guard();
   Result<void> open_tools();
   Result<std::string> work_directory(const std::string& session);
@@ -68,6 +74,8 @@ class Assembly {
   std::unique_ptr<log::LogJournal> journal_;
   std::unique_ptr<governance::PolicyGuard> guard_;
   std::map<std::string, std::unique_ptr<inference::Engine>> engines_;
+  std::unique_ptr<http::CurlClient> client_;  // made when the first endpoint needs it
+  std::map<std::string, std::unique_ptr<remote::ChatModel>> endpoints_;
   std::unique_ptr<sandbox::ZygoteRunner> runner_;
   std::unique_ptr<agents::CommandTools> command_tools_;
   std::unique_ptr<http::CurlClient> http_;

@@ -37,12 +37,30 @@ Command fleet_schema_command();
 Command audit_list_command();
 Command audit_show_command();
 Command audit_verify_command();
+Command audit_timeline_command();
+Command audit_tree_command();
+Command audit_stats_command();
+Command audit_prove_command();
+Command audit_checkpoint_command();
+Command audit_tiles_command();
+Command audit_export_command();
+Command audit_bundle_command();
+Command audit_erase_command();
+Command replay_command();
 Command model_inspect_command();
 Command model_eval_command();
 Command doctor_command();
 // mcp list, call, read, prompt, inspect, ping
 std::vector<Command> mcp_commands();
 Command mcp_serve_command();
+Command policy_check_command();
+Command policy_explain_command();
+Command policy_test_command();
+Command policy_diff_command();
+Command pending_command();
+Command approve_command();
+Command deny_command();
+Command approver_new_command();
 
 // One line on stderr: "ambit: message".
 int fail(const Error& error);

@@ -13,16 +13,37 @@
 #include <unistd.h>
 #include <vector>
 
-extern char** environ;
-
 namespace ambit::app {
 namespace {
 
 std::vector<Command> commands() {
-  std::vector<Command> all = {
-      run_command(),           fleet_check_command(), fleet_schema_command(),
-      audit_list_command(),    audit_show_command(),  audit_verify_command(),
-      model_inspect_command(), model_eval_command(),  mcp_serve_command()};
+  std::vector<Command> all = {run_command(),
+                              fleet_check_command(),
+                              fleet_schema_command(),
+                              audit_list_command(),
+                              audit_show_command(),
+                              audit_verify_command(),
+                              audit_timeline_command(),
+                              audit_tree_command(),
+                              audit_stats_command(),
+                              audit_prove_command(),
+                              audit_checkpoint_command(),
+                              audit_tiles_command(),
+                              audit_export_command(),
+                              audit_bundle_command(),
+                              audit_erase_command(),
+                              replay_command(),
+                              policy_check_command(),
+                              policy_explain_command(),
+                              policy_test_command(),
+                              policy_diff_command(),
+                              pending_command(),
+                              approve_command(),
+                              deny_command(),
+                              approver_new_command(),
+                              model_inspect_command(),
+                              model_eval_command(),
+                              mcp_serve_command()};
   for (Command& command : mcp_commands()) all.push_back(std::move(command));
   all.push_back(doctor_command());
   return all;

@@ -1,6 +1,6 @@
 // ambit model inspect | eval: what is in a GGUF file, and how well it calls tools.
 
-#include "agents/session.h"
+#include "agents/message.h"
 #include "app/command.h"
 #include "async/channel.h"
 #include "async/scope.h"

@@ -57,9 +57,9 @@ Result<Options> Options::parse(const std::vector<std::string>& arguments,
   return options;
 }
 
-std::string Options::text(std::string_view name, std::string fallback) const {
+std::string Options::text(std::string_view name, const std::string& fallback) const {
   const auto at = values_.find(std::string(name));
-  return at != values_.end() ? at->second : std::move(fallback);
+  return at != values_.end() ? at->second : fallback;
 }
 
 Result<std::int64_t> Options::integer(std::string_view name, std::int64_t fallback,

@@ -29,7 +29,7 @@ class Options {
   [[nodiscard]] bool flag(std::string_view name) const {
     return values_.contains(std::string(name));
   }
-  [[nodiscard]] std::string text(std::string_view name, std::string fallback = "") const;
+  [[nodiscard]] std::string text(std::string_view name, const std::string& fallback = "") const;
   // Within [least, most], or an error that names the flag.
   [[nodiscard]] Result<std::int64_t> integer(std::string_view name, std::int64_t fallback,
                                              std::int64_t least, std::int64_t most) const;

@@ -327,6 +327,7 @@ int run(const Options& options, const Context& context) {
   session.resume = options.text("resume");
   session.assembly.state = absolute(context, options.text("state", ".ambit"));
   session.assembly.grammar = !options.flag("no-grammar");
+  session.assembly.environment = context.environment;
   const auto seed = options.integer("seed", 0, 0, seed_max);
   const auto repeat = options.integer("repeat", 1, 1, 100'000);
   const auto batch = options.integer("max-batch", 64, 1, 4096);

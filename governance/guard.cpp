@@ -1,5 +1,6 @@
 #include "governance/guard.h"
 
+#include "cedar/est.h"
 #include "log/sha256.h"
 
 #include <nlohmann/json.hpp>
@@ -267,9 +268,24 @@ Result<std::unique_ptr<PolicyGuard>> PolicyGuard::create(const std::vector<Polic
   std::vector<Policy> all;
   std::string texts;
   for (const PolicySource& source : sources) {
-    for (Policy& policy : TRY(cedar::parse_policies(source.text, source.name))) {
+    const bool by_json = source.name.ends_with(".cedar.json");
+    auto read = by_json ? cedar::parse_policies_json(source.text, source.name)
+                        : cedar::parse_policies(source.text, source.name);
+    if (!read) return Err(std::move(read).error());
+    for (Policy& policy : *read) {
+      if (policy.is_template()) {
+        return Err(Code::invalid,
+                   policy.source + ":" + std::to_string(policy.where.line) + ":" +
+                       std::to_string(policy.where.column) +
+                       ": a template (?principal, ?resource) decides nothing here; write the "
+                       "entity");
+      }
       const std::string* id = policy.annotation("id");
-      policy.id = id != nullptr && !id->empty() ? *id : "policy" + std::to_string(all.size());
+      if (id != nullptr && !id->empty()) {
+        policy.id = *id;
+      } else if (!by_json) {
+        policy.id = "policy" + std::to_string(all.size());
+      }
       texts += policy.text + "\n";
       all.push_back(std::move(policy));
     }
@@ -300,6 +316,23 @@ Decision PolicyGuard::decide(const Action& action) {
     decision.errors.push_back(error.policy->id + ": " + error.message);
   }
   return decision;
+}
+
+PolicyGuard::Explained PolicyGuard::explain(const Action& action) {
+  Explained explained;
+  explained.decision = decide(action);
+  const auto call = to_cedar(action, options_);
+  if (!call) return explained;
+  explained.policies = cedar::explain(set_, call->request, call->entities);
+  // What applies, then what was close: a condition, a failure, the scope.
+  const auto rank = [](const cedar::Explanation& one) {
+    using Outcome = cedar::Explanation::Outcome;
+    if (one.outcome == Outcome::applies) return std::size_t{0};
+    return one.outcome == Outcome::scope ? 1 + one.clauses.size() : std::size_t{1};
+  };
+  std::stable_sort(explained.policies.begin(), explained.policies.end(),
+                   [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
+  return explained;
 }
 
 }  // namespace ambit::governance

@@ -7,6 +7,7 @@
 
 #include "agents/ports.h"
 #include "async/result.h"
+#include "cedar/explain.h"
 #include "cedar/policy_set.h"
 
 #include <cstdint>
@@ -42,6 +43,15 @@ class PolicyGuard final : public agents::Guard {
 
   agents::Decision decide(const agents::Action& action) override;
 
+  // The decision with what each policy did for it. An action that is denied before any policy is
+  // asked has no explanations.
+  struct Explained {
+    agents::Decision decision;
+    std::vector<cedar::Explanation> policies;  // into this guard; those that apply first
+  };
+  [[nodiscard]] Explained explain(const agents::Action& action);
+
+  [[nodiscard]] const std::vector<cedar::Policy>& policies() const { return set_.policies(); }
   [[nodiscard]] std::size_t policy_count() const { return set_.policies().size(); }
   // SHA-256 hex over the texts of all policies, in order: the same in every Decision.
   [[nodiscard]] const std::string& policy_set() const { return hash_; }

@@ -1,7 +1,8 @@
-// The JSON forms: entities and values, and policies (EST). Numbers must be 64-bit integers;
-// everything that is refused is named with its JSON path.
+// The JSON forms of entities and values. Numbers must be 64-bit integers; everything that is
+// refused is named with its JSON path.
 
 #include "cedar/entities.h"
+#include "cedar/json_form.h"
 #include "cedar/policy_set.h"
 #include "cedar/syntax.h"
 
@@ -14,35 +15,7 @@ using nlohmann::json;
 
 constexpr std::size_t DEPTH_MAX = 200;
 
-tl::unexpected<Error> bad(const std::string& path, const std::string& what) {
-  return Err(Code::invalid, (path.empty() ? "/" : path) + ": " + what);
-}
-
-const json* member(const json& object, const char* name) {
-  if (!object.is_object()) return nullptr;
-  const auto at = object.find(name);
-  return at == object.end() ? nullptr : &*at;
-}
-
-Result<std::string> text_of(const json& object, const char* name, const std::string& path) {
-  const json* found = member(object, name);
-  if (found == nullptr || !found->is_string()) {
-    return bad(path, "needs \"" + std::string(name) + "\", a string");
-  }
-  return found->get<std::string>();
-}
-
-// {"type": "T", "id": "i"}, or that inside of {"__entity": ...}.
-Result<EntityUid> uid_of(const json& value, const std::string& path) {
-  const json* inner = member(value, "__entity");
-  if (inner != nullptr) return uid_of(*inner, path + "/__entity");
-  EntityUid uid{TRY(text_of(value, "type", path)), TRY(text_of(value, "id", path))};
-  if (!is_path(uid.type)) return bad(path, "\"" + uid.type + "\" is not an entity type");
-  return uid;
-}
-
 Result<Value> value_of(const json& value, const std::string& path, std::size_t depth);
-
 // {"fn": "ip", "arg": "10.0.0.1"}, or "args": [...] for a function of several.
 Result<Value> extension_of(const json& call, const std::string& path, std::size_t depth) {
   const std::string name = TRY(text_of(call, "fn", path));
@@ -118,7 +91,39 @@ Result<Record> record_of(const json& object, const char* name, const std::string
   return std::get<Record>(std::move(value.data));
 }
 
-Result<json> read(std::string_view text) {
+}  // namespace
+
+tl::unexpected<Error> bad(const std::string& path, const std::string& what) {
+  return Err(Code::invalid, (path.empty() ? "/" : path) + ": " + what);
+}
+
+const json* member(const json& object, const char* name) {
+  if (!object.is_object()) return nullptr;
+  const auto at = object.find(name);
+  return at == object.end() ? nullptr : &*at;
+}
+
+Result<std::string> text_of(const json& object, const char* name, const std::string& path) {
+  const json* found = member(object, name);
+  if (found == nullptr || !found->is_string()) {
+    return bad(path, "needs \"" + std::string(name) + "\", a string");
+  }
+  return found->get<std::string>();
+}
+
+Result<EntityUid> uid_of(const json& value, const std::string& path) {
+  const json* inner = member(value, "__entity");
+  if (inner == nullptr) inner = &value;
+  EntityUid uid{TRY(text_of(*inner, "type", path)), TRY(text_of(*inner, "id", path))};
+  if (!is_path(uid.type)) return bad(path, "\"" + uid.type + "\" is not an entity type");
+  return uid;
+}
+
+Result<Value> json_value(const json& value, const std::string& path) {
+  return value_of(value, path, 0);
+}
+
+Result<json> read_json(std::string_view text) {
   // Nesting is bounded before the library's own recursion can matter.
   std::size_t depth = 0;
   bool in_string = false;
@@ -136,15 +141,13 @@ Result<json> read(std::string_view text) {
   return parsed;
 }
 
-}  // namespace
-
 Result<Value> value_from_json(std::string_view text) {
-  const json parsed = TRY(read(text));
+  const json parsed = TRY(read_json(text));
   return value_of(parsed, "", 0);
 }
 
 Result<std::vector<Entity>> entities_from_json(std::string_view text) {
-  const json parsed = TRY(read(text));
+  const json parsed = TRY(read_json(text));
   if (!parsed.is_array()) return Err(Code::invalid, "the entities must be an array");
   std::vector<Entity> entities;
   for (std::size_t i = 0; i < parsed.size(); ++i) {

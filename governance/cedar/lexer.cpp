@@ -83,13 +83,12 @@ class Lexer {
     for (const std::string_view pair : pairs) {
       if (text_.substr(at_).starts_with(pair)) return cut(TokenKind::symbol, 2);
     }
-    constexpr std::string_view singles = "@(){}[],;:.!<>+-*?";
+    constexpr std::string_view singles = "@(){}[],;:.!<>+-*?=";
     if (singles.find(c) != std::string_view::npos) return cut(TokenKind::symbol, 1);
     return Err(unexpected(c));
   }
 
   Error unexpected(char c) const {
-    if (c == '=') return error_at(source_, where_, "`=` is no operator: write `==` to compare");
     if (c == '&' || c == '|') {
       return error_at(source_, where_, std::string("`") + c + "` is no operator: write it twice");
     }

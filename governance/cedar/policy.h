@@ -110,6 +110,8 @@ enum class ScopeKind : std::uint8_t { any, equal, in, is, is_in };
 // and for the action also `in [E, ...]`.
 struct Scope {
   ScopeKind kind = ScopeKind::any;
+  bool slot = false;    // ?principal or ?resource stands where the entity will
+  bool listed = false;  // the action `in [...]`, also with one entity
   std::string type;
   std::vector<EntityUid> entities;
 };
@@ -134,13 +136,20 @@ struct Policy {
 
   // The value of an annotation; null if it has none of that name.
   [[nodiscard]] const std::string* annotation(std::string_view name) const;
+  // It has a slot, so it decides nothing until it is linked.
+  [[nodiscard]] bool is_template() const { return principal.slot || resource.slot; }
 };
+
+// A template with its slots filled: a policy. Errors: a slot without an entity, an entity without
+// a slot.
+Result<Policy> link(const Policy& of, std::string id, const EntityUid* principal,
+                    const EntityUid* resource);
 
 // Bounds on what is read; beyond them the text is refused with a message that names the bound.
 struct Limits {
   std::size_t text_bytes_max = 8U << 20;
   std::size_t policies_max = 200'000;
-  std::uint16_t depth_max = 100;     // of nested expressions
+  std::uint16_t depth_max = 200;     // of nested expressions
   std::size_t annotations_max = 64;  // of one policy
   // Refuses extension calls with a wrong number of arguments when they are read. The language
   // itself lets them fail only when they are evaluated; false keeps to that.
@@ -151,10 +160,5 @@ struct Limits {
 // "FILE:LINE:COLUMN: expected ..., found ...".
 Result<std::vector<Policy>> parse_policies(std::string_view text, std::string_view source,
                                            const Limits& limits = {});
-
-// Reads policies in the JSON (EST) form: one policy object, an array of them, or a set
-// {"staticPolicies": {"id": {...}}}. Errors name the JSON path.
-Result<std::vector<Policy>> parse_policies_json(std::string_view json, std::string_view source,
-                                                const Limits& limits = {});
 
 }  // namespace ambit::cedar

@@ -66,6 +66,7 @@ struct PolicySet::Index {
 
  private:
   void add(const Policy& policy, std::uint32_t index) {
+    if (policy.is_template()) return;
     const std::uint32_t principal = number_of(policy.principal);
     const std::uint32_t resource = number_of(policy.resource);
     if (policy.action.kind == ScopeKind::any) {

@@ -48,7 +48,7 @@ struct Answer {
 
 class PolicySet {
  public:
-  // Errors: two policies of one id.
+  // Templates are kept and decide nothing. Errors: two policies of one id.
   static Result<PolicySet> create(std::vector<Policy> policies);
   PolicySet(PolicySet&&) noexcept;
   PolicySet& operator=(PolicySet&&) noexcept;

@@ -63,6 +63,21 @@ std::optional<Callable> find_method(std::string_view name) {
   return find(METHODS, name);
 }
 
+std::string_view callable_name(Operator op, Function function) {
+  for (const Named& entry : FUNCTIONS) {
+    if (op == Operator::call && entry.callable.function == function) return entry.name;
+  }
+  for (const Named& entry : METHODS) {
+    const bool same = entry.callable.op == op;
+    if (same && (op != Operator::call || entry.callable.function == function)) return entry.name;
+  }
+  return "?";
+}
+bool is_function(Function function) {
+  return function == Function::decimal || function == Function::ip ||
+         function == Function::datetime || function == Function::duration;
+}
+
 bool is_reserved(std::string_view word) {
   constexpr std::array<std::string_view, 10> words = {"true", "false", "if",   "then", "else",
                                                       "in",   "is",    "like", "has",  "__cedar"};

@@ -25,6 +25,10 @@ struct Callable {
 
 std::optional<Callable> find_function(std::string_view name);
 std::optional<Callable> find_method(std::string_view name);
+// The name of a function or a method, as policies write it.
+std::string_view callable_name(Operator op, Function function);
+// A function of its own (`ip(...)`) and no method.
+bool is_function(Function function);
 bool is_reserved(std::string_view word);
 // A letter or underscore, then letters, digits, underscores; not reserved.
 bool is_identifier(std::string_view text);

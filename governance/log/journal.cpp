@@ -37,14 +37,22 @@ Result<LogJournal::Waiting> LogJournal::prepare(agents::Event event) {
   Waiting waiting;
   waiting.bytes = event.body.size() + 512;
   for (const agents::Payload& payload : event.payloads) {
-    std::array<std::uint8_t, 32> salt{};
-    world_.entropy.fill(salt);
-    waiting.prepared.salts.emplace_back(reinterpret_cast<const char*>(salt.data()), salt.size());
+    waiting.prepared.salts.push_back(take_salt());
     waiting.bytes += payload.bytes.size();
   }
   waiting.prepared.unix_ns = std::max<std::int64_t>(0, world_.clock.unix_ns());
   waiting.prepared.event = std::move(event);
   return waiting;
+}
+
+// Random bytes come by the page: one call into the kernel for many salts.
+std::string LogJournal::take_salt() {
+  if (salts_left_ < SALT_BYTES) {
+    world_.entropy.fill(salts_);
+    salts_left_ = salts_.size();
+  }
+  salts_left_ -= SALT_BYTES;
+  return {reinterpret_cast<const char*>(salts_.data() + salts_left_), SALT_BYTES};
 }
 
 Task<Result<std::uint64_t>> LogJournal::append(agents::Event event) {

@@ -12,6 +12,7 @@
 #include "log/reader.h"
 #include "log/writer.h"
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -62,6 +63,7 @@ class LogJournal final : public agents::Journal {
   struct Work;
 
   LogJournal(io::World& world, JournalOptions options, std::shared_ptr<LogWriter> writer);
+  std::string take_salt();
   Result<Waiting> prepare(agents::Event event);
   Group take_group();
   Task<void> commit_all();
@@ -71,6 +73,8 @@ class LogJournal final : public agents::Journal {
   std::shared_ptr<LogWriter> writer_;  // shared with the worker, which may outlive the journal
   std::deque<Waiting> queue_;
   std::size_t queue_bytes_ = 0;
+  std::array<std::uint8_t, 4096> salts_{};
+  std::size_t salts_left_ = 0;
   bool committing_ = false;
   bool closed_ = false;
   JournalStats stats_;

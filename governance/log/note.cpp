@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::string_view DASH = "\xE2\x80\x94 ";  // U+2014 and a space begin a signature line
 constexpr std::string_view PRIVATE_PREFIX = "PRIVATE+KEY+";
-constexpr char ED25519 = 1;
+constexpr std::size_t TIME_BYTES = 8;
 constexpr std::size_t NOTE_BYTES_MAX = 64U << 10;
 
 struct KeyDelete {
@@ -26,12 +26,14 @@ struct ContextDelete {
 };
 using Context = std::unique_ptr<EVP_MD_CTX, ContextDelete>;
 
-std::string tagged(const std::array<std::uint8_t, 32>& key) {
-  return ED25519 + std::string(reinterpret_cast<const char*>(key.data()), key.size());
+std::string tagged(const std::array<std::uint8_t, 32>& key, KeyKind kind) {
+  return static_cast<char>(kind) +
+         std::string(reinterpret_cast<const char*>(key.data()), key.size());
 }
 
-std::uint32_t key_id(const std::string& name, const std::array<std::uint8_t, 32>& key) {
-  const Hash hash = sha256({name, "\n", tagged(key)});
+std::uint32_t key_id(const std::string& name, const std::array<std::uint8_t, 32>& key,
+                     KeyKind kind) {
+  const Hash hash = sha256({name, "\n", tagged(key, kind)});
   return (std::uint32_t{hash[0]} << 24) | (std::uint32_t{hash[1]} << 16) |
          (std::uint32_t{hash[2]} << 8) | hash[3];
 }
@@ -54,6 +56,7 @@ struct KeyParts {
   std::string name;
   std::uint32_t id = 0;
   std::array<std::uint8_t, 32> key{};
+  KeyKind kind = KeyKind::note;
 };
 
 // "name+hash8+base64(0x01 || 32 bytes)".
@@ -69,17 +72,20 @@ Result<KeyParts> parse_key(std::string_view text) {
   parts.name = std::string(text.substr(0, first));
   const auto id = from_hex(text.substr(first + 1, 8));
   const auto bytes = from_base64(text.substr(second + 1));
-  if (!is_key_name(parts.name) || !id || !bytes || bytes->size() != 33 || (*bytes)[0] != ED25519) {
+  if (!is_key_name(parts.name) || !id || !bytes || bytes->size() != 33 ||
+      ((*bytes)[0] != static_cast<char>(KeyKind::note) &&
+       (*bytes)[0] != static_cast<char>(KeyKind::cosignature))) {
     return bad();
   }
+  parts.kind = static_cast<KeyKind>((*bytes)[0]);
   for (const char c : *id) parts.id = (parts.id << 8) | static_cast<unsigned char>(c);
   std::copy(bytes->begin() + 1, bytes->end(), reinterpret_cast<char*>(parts.key.data()));
   return parts;
 }
 
 std::string key_text(const std::string& name, std::uint32_t id,
-                     const std::array<std::uint8_t, 32>& key) {
-  return name + "+" + to_hex(id_bytes(id)) + "+" + to_base64(tagged(key));
+                     const std::array<std::uint8_t, 32>& key, KeyKind kind) {
+  return name + "+" + to_hex(id_bytes(id)) + "+" + to_base64(tagged(key, kind));
 }
 
 bool verify_ed25519(const VerifierKey& key, std::string_view text, std::string_view signature) {
@@ -91,6 +97,10 @@ bool verify_ed25519(const VerifierKey& key, std::string_view text, std::string_v
   return EVP_DigestVerify(context.get(), reinterpret_cast<const std::uint8_t*>(signature.data()),
                           signature.size(), reinterpret_cast<const std::uint8_t*>(text.data()),
                           text.size()) == 1;
+}
+
+std::string cosigned_text(std::string_view text, std::uint64_t unix_s) {
+  return "cosignature/v1\ntime " + std::to_string(unix_s) + "\n" + std::string(text);
 }
 
 // Takes a line off the front; nullopt if there is no newline.
@@ -115,30 +125,33 @@ std::optional<std::uint64_t> number(std::string_view text) {
 
 Result<VerifierKey> VerifierKey::parse(std::string_view text) {
   KeyParts parts = TRY(parse_key(text));
-  if (parts.id != key_id(parts.name, parts.key)) {
+  if (parts.id != key_id(parts.name, parts.key, parts.kind)) {
     return Err(Code::invalid, "the key's hash does not fit the key; it was damaged or altered");
   }
-  return VerifierKey{std::move(parts.name), parts.id, parts.key};
+  return VerifierKey{std::move(parts.name), parts.id, parts.key, parts.kind};
 }
 
 std::string VerifierKey::text() const {
-  return key_text(name, id, key);
+  return key_text(name, id, key, kind);
 }
 
-Result<SignerKey> SignerKey::from_seed(std::string name, const std::array<std::uint8_t, 32>& seed) {
+Result<SignerKey> SignerKey::from_seed(std::string name, const std::array<std::uint8_t, 32>& seed,
+                                       KeyKind kind) {
   if (!is_key_name(name)) {
     return Err(Code::invalid,
                "the key's name \"" + name + "\" may not be empty or hold spaces or +");
   }
-  const Key pkey(EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, nullptr, seed.data(), seed.size()));
+  Key pkey(EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, nullptr, seed.data(), seed.size()));
   SignerKey signer;
   signer.seed_ = seed;
   std::size_t length = signer.verifier_.key.size();
   if (!pkey || EVP_PKEY_get_raw_public_key(pkey.get(), signer.verifier_.key.data(), &length) != 1) {
     return Err(Code::unavailable, "OpenSSL cannot make an Ed25519 key");
   }
+  signer.key_ = std::shared_ptr<evp_pkey_st>(pkey.release(), KeyDelete());
   signer.verifier_.name = std::move(name);
-  signer.verifier_.id = key_id(signer.verifier_.name, signer.verifier_.key);
+  signer.verifier_.kind = kind;
+  signer.verifier_.id = key_id(signer.verifier_.name, signer.verifier_.key, kind);
   return signer;
 }
 
@@ -147,7 +160,7 @@ Result<SignerKey> SignerKey::parse(std::string_view text) {
     return Err(Code::invalid, "this is not a private note key (PRIVATE+KEY+...)");
   }
   KeyParts parts = TRY(parse_key(text.substr(PRIVATE_PREFIX.size())));
-  SignerKey signer = TRY(from_seed(std::move(parts.name), parts.key));
+  SignerKey signer = TRY(from_seed(std::move(parts.name), parts.key, parts.kind));
   if (signer.verifier_.id != parts.id) {
     return Err(Code::invalid,
                "the private key's hash does not fit the key; it was damaged or altered");
@@ -156,23 +169,36 @@ Result<SignerKey> SignerKey::parse(std::string_view text) {
 }
 
 std::string SignerKey::text() const {
-  return std::string(PRIVATE_PREFIX) + key_text(verifier_.name, verifier_.id, seed_);
+  return std::string(PRIVATE_PREFIX) +
+         key_text(verifier_.name, verifier_.id, seed_, verifier_.kind);
+}
+
+std::string SignerKey::ed25519(const std::string& message) const {
+  const Context context(EVP_MD_CTX_new());
+  std::string signature(64, '\0');
+  std::size_t length = signature.size();
+  CHECK(context);
+  CHECK(EVP_DigestSignInit(context.get(), nullptr, nullptr, nullptr, key_.get()) == 1);
+  CHECK(EVP_DigestSign(context.get(), reinterpret_cast<std::uint8_t*>(signature.data()), &length,
+                       reinterpret_cast<const std::uint8_t*>(message.data()), message.size()) == 1);
+  return signature;
+}
+
+std::string SignerKey::line(const std::string& signature) const {
+  return std::string(DASH) + verifier_.name + " " + to_base64(id_bytes(verifier_.id) + signature) +
+         "\n";
 }
 
 std::string SignerKey::sign(const std::string& text) const {
-  CHECK(text.ends_with('\n'));
-  const Key pkey(
-      EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, nullptr, seed_.data(), seed_.size()));
-  const Context context(EVP_MD_CTX_new());
-  std::array<std::uint8_t, 64> signature{};
-  std::size_t length = signature.size();
-  CHECK(pkey && context);
-  CHECK(EVP_DigestSignInit(context.get(), nullptr, nullptr, nullptr, pkey.get()) == 1);
-  CHECK(EVP_DigestSign(context.get(), signature.data(), &length,
-                       reinterpret_cast<const std::uint8_t*>(text.data()), text.size()) == 1);
-  const std::string bytes =
-      id_bytes(verifier_.id) + std::string(reinterpret_cast<const char*>(signature.data()), length);
-  return text + "\n" + std::string(DASH) + verifier_.name + " " + to_base64(bytes) + "\n";
+  CHECK(text.ends_with('\n') && verifier_.kind == KeyKind::note);
+  return text + "\n" + line(ed25519(text));
+}
+
+std::string SignerKey::cosign(const std::string& text, std::uint64_t unix_s) const {
+  CHECK(text.ends_with('\n') && verifier_.kind == KeyKind::cosignature);
+  std::string time;
+  for (int shift = 56; shift >= 0; shift -= 8) time += static_cast<char>((unix_s >> shift) & 0xFF);
+  return line(time + ed25519(cosigned_text(text, unix_s)));
 }
 
 Result<Note> Note::parse(std::string_view bytes) {
@@ -211,11 +237,30 @@ Result<std::string> open_note(std::string_view bytes, const VerifierKey& key) {
   Note note = TRY(Note::parse(bytes));
   for (const NoteSignature& signature : note.signatures) {
     if (signature.name != key.name || signature.id != key.id) continue;
-    if (verify_ed25519(key, note.text, signature.bytes)) return std::move(note.text);
+    if (key.kind == KeyKind::note && verify_ed25519(key, note.text, signature.bytes))
+      return std::move(note.text);
     return Err(Code::invalid, "the signature of " + key.name + " does not verify");
   }
   return Err(Code::invalid,
              "there is no signature of the key " + key.name + "+" + to_hex(id_bytes(key.id)));
+}
+
+Result<std::uint64_t> open_cosignature(std::string_view bytes, const VerifierKey& witness) {
+  const Note note = TRY(Note::parse(bytes));
+  for (const NoteSignature& signature : note.signatures) {
+    if (signature.name != witness.name || signature.id != witness.id) continue;
+    std::uint64_t unix_s = 0;
+    for (const char c : signature.bytes.substr(0, TIME_BYTES)) {
+      unix_s = (unix_s << 8) | static_cast<unsigned char>(c);
+    }
+    const bool good = witness.kind == KeyKind::cosignature &&
+                      signature.bytes.size() == TIME_BYTES + 64 &&
+                      verify_ed25519(witness, cosigned_text(note.text, unix_s),
+                                     std::string_view(signature.bytes).substr(TIME_BYTES));
+    if (good) return unix_s;
+    return Err(Code::invalid, "the cosignature of " + witness.name + " does not verify");
+  }
+  return Err(Code::not_found, "there is no cosignature of " + witness.text());
 }
 
 Result<Checkpoint> Checkpoint::parse(std::string_view text) {

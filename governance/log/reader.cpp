@@ -1,8 +1,11 @@
 #include "log/reader.h"
 
 #include "log/merkle.h"
+#include "log/subjects.h"
 
 #include <nlohmann/json.hpp>
+
+#include <algorithm>
 
 namespace ambit::log {
 namespace {
@@ -15,6 +18,13 @@ bool body_has(const json& body, const char* name, const std::string& wanted) {
   return at != body.end() && at->is_string() && at->get_ref<const std::string&>() == wanted;
 }
 
+bool has_policy(const json& body, const std::string& wanted) {
+  if (wanted.empty()) return true;
+  const auto at = body.find("policies");
+  return at != body.end() && at->is_array() &&
+         std::find(at->begin(), at->end(), wanted) != at->end();
+}
+
 bool matches(const Filter& filter, const Leaf& leaf) {
   const auto same = [](const std::string& wanted, const std::string& found) {
     return wanted.empty() || wanted == found;
@@ -25,10 +35,17 @@ bool matches(const Filter& filter, const Leaf& leaf) {
   }
   if (filter.from_unix_ns && leaf.unix_ns < *filter.from_unix_ns) return false;
   if (filter.until_unix_ns && leaf.unix_ns >= *filter.until_unix_ns) return false;
-  if (filter.verdict.empty() && filter.tool.empty()) return true;
+  if (!filter.text.empty() && leaf.body.find(filter.text) == std::string::npos) return false;
+  if (filter.verdict.empty() && filter.tool.empty() && filter.person.empty() &&
+      filter.policy.empty()) {
+    return true;
+  }
   const json body = json::parse(leaf.body, nullptr, false);
   return body.is_object() && body_has(body, "verdict", filter.verdict) &&
-         body_has(body, "tool", filter.tool);
+         body_has(body, "tool", filter.tool) &&
+         (body_has(body, "onBehalfOf", filter.person) ||
+          body_has(body, "principal", filter.person)) &&
+         has_policy(body, filter.policy);
 }
 
 Result<Leaf> leaf_at(const Snapshot& snapshot, std::uint64_t index) {
@@ -37,18 +54,34 @@ Result<Leaf> leaf_at(const Snapshot& snapshot, std::uint64_t index) {
   return leaf;
 }
 
-Result<std::vector<agents::Payload>> payloads_of(const Snapshot& snapshot, const Leaf& leaf) {
+struct Contents {
   std::vector<agents::Payload> payloads;
+  std::vector<std::string> salts;
+  std::vector<std::string> erased;  // names of those whose key was destroyed
+};
+
+Result<Contents> payloads_of(const Snapshot& snapshot, const Subjects& subjects, const Leaf& leaf) {
+  Contents contents;
+  PayloadCipher cipher;
   for (std::size_t i = 0; i < leaf.payloads.size(); ++i) {
-    StoredPayload stored = TRY(snapshot.payload(leaf.index, i));
-    if (commitment(stored.salt, stored.bytes) != leaf.payloads[i].hash) {
+    const std::string_view stored = TRY(snapshot.payload(leaf.index, i));
+    const std::uint64_t subject = TRY(PayloadCipher::subject_of(stored));
+    const SubjectKey* key = subjects.key_of(subject);
+    if (key == nullptr) {
+      contents.erased.push_back(leaf.payloads[i].name);
+      continue;
+    }
+    std::string opened;
+    const auto good = cipher.open(stored, *key, leaf.index, i, opened);
+    if (!good || sha256(opened) != leaf.payloads[i].hash) {
       return Err(Code::invalid, "record " + std::to_string(leaf.index) + ": its payload \"" +
                                     leaf.payloads[i].name +
                                     "\" is not what was recorded; verify the log");
     }
-    payloads.push_back({leaf.payloads[i].name, std::move(stored.bytes)});
+    contents.payloads.push_back({leaf.payloads[i].name, opened.substr(SALT_BYTES)});
+    contents.salts.push_back(opened.substr(0, SALT_BYTES));
   }
-  return payloads;
+  return contents;
 }
 
 }  // namespace
@@ -86,6 +119,11 @@ Result<void> LogReader::for_each(const Filter& filter,
   return problem;
 }
 
+Result<Leaf> LogReader::leaf(std::uint64_t index) const {
+  const Snapshot snapshot = TRY(store_->snapshot());
+  return leaf_at(snapshot, index);
+}
+
 Result<ProvenRecord> LogReader::get(std::uint64_t index) const {
   const Snapshot snapshot = TRY(store_->snapshot());
   const std::uint64_t size = TRY(snapshot.size());
@@ -97,7 +135,11 @@ Result<ProvenRecord> LogReader::get(std::uint64_t index) const {
   record.bytes = std::string(TRY(snapshot.leaf(index)));
   record.leaf = TRY(leaf_at(snapshot, index));
   record.hash = leaf_hash(record.bytes);
-  record.payloads = TRY(payloads_of(snapshot, record.leaf));
+  const auto subjects = TRY(Subjects::load(store_->folder()));
+  Contents contents = TRY(payloads_of(snapshot, *subjects, record.leaf));
+  record.payloads = std::move(contents.payloads);
+  record.salts = std::move(contents.salts);
+  record.erased = std::move(contents.erased);
   record.note = TRY(snapshot.checkpoint());
   const Note note = TRY(Note::parse(record.note));
   record.checkpoint = TRY(Checkpoint::parse(note.text));
@@ -110,20 +152,42 @@ Result<ProvenRecord> LogReader::get(std::uint64_t index) const {
   return record;
 }
 
+Result<LogReader::Consistency> LogReader::consistency(std::uint64_t old_size) const {
+  const Snapshot snapshot = TRY(store_->snapshot());
+  Consistency made;
+  made.note = TRY(snapshot.checkpoint());
+  if (made.note.empty()) return Err(Code::not_found, "the log is empty; it has no checkpoint yet");
+  const Note note = TRY(Note::parse(made.note));
+  made.checkpoint = TRY(Checkpoint::parse(note.text));
+  made.proof = TRY(consistency_proof(
+      old_size, made.checkpoint.size,
+      [&snapshot](unsigned level, std::uint64_t at) { return snapshot.node(level, at); }));
+  return made;
+}
+
+Result<std::uint64_t> LogReader::write_tiles(const std::string& folder) const {
+  return log::write_tiles(*store_, folder);
+}
+
 Result<void> LogReader::read_run(
     const std::string& run, const std::function<bool(const agents::StoredEvent&)>& visit) const {
   const Snapshot snapshot = TRY(store_->snapshot());
+  const auto subjects = TRY(Subjects::load(store_->folder()));
   Result<void> problem;
   TRY(snapshot.for_each_in_run(run, [&](std::uint64_t index) {
     auto leaf = leaf_at(snapshot, index);
-    auto payloads = leaf ? payloads_of(snapshot, *leaf) : Err(leaf.error());
-    if (!payloads) {
-      problem = Err(payloads.error());
+    Result<Contents> contents = leaf ? payloads_of(snapshot, *subjects, *leaf) : Err(leaf.error());
+    if (contents && !contents->erased.empty()) {
+      contents = Err(Code::not_found, "record " + std::to_string(index) + ": its payload \"" +
+                                          contents->erased.front() + "\" was erased");
+    }
+    if (!contents) {
+      problem = Err(contents.error());
       return false;
     }
     const agents::StoredEvent event{index, leaf->unix_ns,
                                     agents::Event{leaf->type, leaf->run, leaf->session, leaf->agent,
-                                                  leaf->body, std::move(*payloads)}};
+                                                  leaf->body, std::move(contents->payloads)}};
     return visit(event);
   }));
   return problem;

@@ -27,6 +27,9 @@ struct Filter {
   std::string type;
   std::string verdict;
   std::string tool;
+  std::string person;                         // on whose behalf, or who started it
+  std::string policy;                         // one of those that determined the decision
+  std::string text;                           // anywhere in the body
   std::optional<std::int64_t> from_unix_ns;   // at this time or later
   std::optional<std::int64_t> until_unix_ns;  // before this time
 };
@@ -36,7 +39,9 @@ struct ProvenRecord {
   std::string bytes;  // of the leaf, as hashed
   Hash hash{};
   std::vector<agents::Payload> payloads;
-  std::vector<Hash> proof;  // inclusion in the newest checkpoint
+  std::vector<std::string> salts;   // of the payloads
+  std::vector<std::string> erased;  // names of payloads whose key was destroyed
+  std::vector<Hash> proof;          // inclusion in the newest checkpoint
   Checkpoint checkpoint;
   std::string note;  // the signed checkpoint
   [[nodiscard]] std::string tlog_proof() const { return log::tlog_proof(leaf.index, proof, note); }
@@ -51,7 +56,16 @@ class LogReader {
   [[nodiscard]] Result<std::uint64_t> size() const;
   // Records in order until `visit` returns false.
   Result<void> for_each(const Filter& filter, const std::function<bool(const Leaf&)>& visit) const;
+  [[nodiscard]] Result<Leaf> leaf(std::uint64_t index) const;
   [[nodiscard]] Result<ProvenRecord> get(std::uint64_t index) const;
+  // The proof that the log over `old_size` records is the beginning of the newest one.
+  struct Consistency {
+    std::vector<Hash> proof;
+    Checkpoint checkpoint;
+    std::string note;
+  };
+  [[nodiscard]] Result<Consistency> consistency(std::uint64_t old_size) const;
+  [[nodiscard]] Result<std::uint64_t> write_tiles(const std::string& folder) const;
   // The events of one run with their payloads, each checked against its commitment.
   Result<void> read_run(const std::string& run,
                         const std::function<bool(const agents::StoredEvent&)>& visit) const;

@@ -2,23 +2,15 @@
 
 #include "log/canonical_json.h"
 
-#include <nlohmann/json.hpp>
-
+#include <algorithm>
 #include <array>
+#include <charconv>
 
 namespace ambit::log {
 namespace {
 
-using nlohmann::json;
-
 constexpr std::int64_t SECOND_NS = 1'000'000'000;
 constexpr std::int64_t DAY_S = 86'400;
-
-std::string padded(std::int64_t number, std::size_t width) {
-  std::string text = std::to_string(number);
-  if (text.size() < width) text.insert(0, width - text.size(), '0');
-  return text;
-}
 
 struct Date {
   std::int64_t year = 1970;
@@ -63,38 +55,93 @@ Result<void> check_name(std::string_view what, std::string_view name, std::size_
       return Err(Code::invalid, "the " + std::string(what) + " holds a control character");
     }
   }
+  std::string quoted;
+  if (!append_quoted(name, quoted)) {
+    return Err(Code::invalid, "the " + std::string(what) + " is not UTF-8");
+  }
   return {};
 }
 
-Result<std::string> quoted(const std::string& text) {
-  return canonical_json(json(text));
-}
+// Takes the parts of a record one after another; the first that is not there ends it.
+class Scanner {
+ public:
+  explicit Scanner(std::string_view bytes) : rest_(bytes) {}
 
-Result<std::string> text_member(const json& object, const char* name) {
-  const auto at = object.find(name);
-  if (at == object.end() || !at->is_string()) {
-    return Err(Code::invalid, "the record has no text \"" + std::string(name) + "\"");
+  bool literal(std::string_view expected) {
+    if (!rest_.starts_with(expected)) return false;
+    rest_.remove_prefix(expected.size());
+    return true;
   }
-  return at->get<std::string>();
-}
-
-Result<std::uint64_t> number_member(const json& object, const char* name) {
-  const auto at = object.find(name);
-  if (at == object.end() || !at->is_number_unsigned()) {
-    return Err(Code::invalid, "the record has no number \"" + std::string(name) + "\"");
+  // A text with its quotes; `inner` is what stands between them.
+  bool text(std::string_view& inner) {
+    const std::size_t length = canonical_string_length(rest_);
+    if (length == 0) return false;
+    inner = rest_.substr(1, length - 2);
+    rest_.remove_prefix(length);
+    return true;
   }
-  return at->get<std::uint64_t>();
+  bool object(std::string_view& value) {
+    if (!rest_.starts_with('{')) return false;
+    const std::size_t length = canonical_value_length(rest_);
+    value = rest_.substr(0, length);
+    rest_.remove_prefix(length);
+    return length > 0;
+  }
+  bool number(std::uint64_t& value) {
+    const auto [end, error] = std::from_chars(rest_.data(), rest_.data() + rest_.size(), value);
+    const auto length = static_cast<std::size_t>(end - rest_.data());
+    if (error != std::errc() || length == 0 || (rest_.front() == '0' && length > 1)) return false;
+    rest_.remove_prefix(length);
+    return true;
+  }
+  [[nodiscard]] bool at_end() const { return rest_.empty(); }
+
+ private:
+  std::string_view rest_;
+};
+
+constexpr std::array<bool, 256> LOWER_HEX = [] {
+  std::array<bool, 256> table{};
+  for (const char c : std::string_view("0123456789abcdef")) {
+    table[static_cast<unsigned char>(c)] = true;
+  }
+  return table;
+}();
+
+bool is_hash(std::string_view text) {
+  if (text.size() != 64) return false;
+  bool good = true;
+  for (const char c : text) good &= LOWER_HEX[static_cast<unsigned char>(c)];
+  return good;
 }
 
-Result<Commitment> parse_commitment(const json& object) {
-  if (!object.is_object()) return Err(Code::invalid, "a payload of the record is no object");
-  Commitment made;
-  made.name = TRY(text_member(object, "name"));
-  made.bytes = TRY(number_member(object, "bytes"));
-  const std::string hex = TRY(text_member(object, "commitment"));
-  const std::string bytes = TRY(from_hex(hex));
-  made.hash = TRY(hash_from(bytes));
-  return made;
+bool scan_payloads(Scanner& scanner, std::vector<LeafView::Payload>& found) {
+  found.clear();
+  if (scanner.literal("]")) return true;
+  do {
+    LeafView::Payload one;
+    const bool good = scanner.literal("{\"bytes\":") && scanner.number(one.bytes) &&
+                      scanner.literal(",\"commitment\":") && scanner.text(one.commitment) &&
+                      is_hash(one.commitment) && scanner.literal(",\"name\":") &&
+                      scanner.text(one.name) && scanner.literal("}");
+    if (!good) return false;
+    found.push_back(one);
+  } while (scanner.literal(","));
+  return scanner.literal("]");
+}
+
+void append_digits(std::string& out, std::int64_t number, std::size_t width) {
+  const std::size_t end = out.size() + width;
+  out.resize(end, '0');
+  for (std::size_t at = end; number > 0 && at > end - width; number /= 10) {
+    out[--at] = static_cast<char>('0' + number % 10);
+  }
+}
+
+std::int64_t days_in_month(std::int64_t year, std::int64_t month) {
+  constexpr std::array<std::int64_t, 12> days = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+  const bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+  return month == 2 && leap ? 29 : days[static_cast<std::size_t>(month - 1)];
 }
 
 }  // namespace
@@ -118,17 +165,39 @@ Result<void> check_names(const agents::Event& event) {
 
 Result<std::string> to_bytes(const Leaf& leaf) {
   // The members stand in the order that canonical JSON asks for.
-  std::string out = "{\"agent\":" + TRY(quoted(leaf.agent)) + ",\"body\":" + leaf.body +
-                    ",\"index\":" + std::to_string(leaf.index) + ",\"payloads\":[";
+  std::string out;
+  out.reserve(leaf.body.size() + 384 + 160 * leaf.payloads.size());
+  bool good = true;
+  const auto text = [&out, &good](std::string_view name, const std::string& value) {
+    out += name;
+    good = append_quoted(value, out) && good;
+  };
+  text("{\"agent\":", leaf.agent);
+  out += ",\"body\":";
+  out += leaf.body;
+  out += ",\"index\":";
+  out += std::to_string(leaf.index);
+  out += ",\"payloads\":[";
   for (std::size_t i = 0; i < leaf.payloads.size(); ++i) {
     const Commitment& payload = leaf.payloads[i];
-    if (i > 0) out += ',';
-    out += "{\"bytes\":" + std::to_string(payload.bytes) + ",\"commitment\":\"" +
-           to_hex(bytes_of(payload.hash)) + "\",\"name\":" + TRY(quoted(payload.name)) + "}";
+    out += i > 0 ? ",{\"bytes\":" : "{\"bytes\":";
+    out += std::to_string(payload.bytes);
+    out += ",\"commitment\":\"";
+    append_hex(bytes_of(payload.hash), out);
+    text("\",\"name\":", payload.name);
+    out += '}';
   }
-  out += "],\"previous\":\"" + leaf.previous + "\",\"run\":" + TRY(quoted(leaf.run)) +
-         ",\"schema\":\"" + std::string(SCHEMA) + "\",\"session\":" + TRY(quoted(leaf.session)) +
-         ",\"time\":\"" + time_text(leaf.unix_ns) + "\",\"type\":" + TRY(quoted(leaf.type)) + "}";
+  out += "],\"previous\":\"";
+  out += leaf.previous;
+  text("\",\"run\":", leaf.run);
+  out += ",\"schema\":\"";
+  out += SCHEMA;
+  text("\",\"session\":", leaf.session);
+  out += ",\"time\":\"";
+  out += time_text(leaf.unix_ns);
+  text("\",\"type\":", leaf.type);
+  out += '}';
+  if (!good) return Err(Code::invalid, "a name of the record is not UTF-8");
   if (out.size() > LEAF_BYTES_MAX) {
     return Err(Code::invalid, "the record of type " + leaf.type + " has " +
                                   std::to_string(out.size()) + " bytes, more than " +
@@ -138,31 +207,51 @@ Result<std::string> to_bytes(const Leaf& leaf) {
   return out;
 }
 
-Result<Leaf> parse_leaf(std::string_view bytes) {
+Result<void> scan_leaf(std::string_view bytes, LeafView& found) {
   if (bytes.size() > LEAF_BYTES_MAX) return Err(Code::invalid, "the record is longer than 64 KiB");
-  const json parsed = json::parse(bytes, nullptr, false);
-  if (!parsed.is_object()) return Err(Code::invalid, "the record is not a JSON object");
-  Leaf leaf;
-  leaf.index = TRY(number_member(parsed, "index"));
-  const std::string time = TRY(text_member(parsed, "time"));
-  leaf.unix_ns = TRY(parse_time(time));
-  leaf.type = TRY(text_member(parsed, "type"));
-  leaf.run = TRY(text_member(parsed, "run"));
-  leaf.session = TRY(text_member(parsed, "session"));
-  leaf.agent = TRY(text_member(parsed, "agent"));
-  leaf.previous = TRY(text_member(parsed, "previous"));
-  if (TRY(text_member(parsed, "schema")) != SCHEMA) {
+  Scanner scanner(bytes);
+  std::string_view schema;
+  std::string_view time;
+  const bool first = scanner.literal("{\"agent\":") && scanner.text(found.agent) &&
+                     scanner.literal(",\"body\":") && scanner.object(found.body) &&
+                     scanner.literal(",\"index\":") && scanner.number(found.index) &&
+                     scanner.literal(",\"payloads\":[") && scan_payloads(scanner, found.payloads) &&
+                     scanner.literal(",\"previous\":") && scanner.text(found.previous) &&
+                     (found.previous.empty() || is_hash(found.previous)) &&
+                     scanner.literal(",\"run\":") && scanner.text(found.run) &&
+                     scanner.literal(",\"schema\":") && scanner.text(schema);
+  if (first && schema != SCHEMA) {
     return Err(Code::unsupported, "the record's schema is not " + std::string(SCHEMA));
   }
-  const auto body = parsed.find("body");
-  const auto payloads = parsed.find("payloads");
-  if (body == parsed.end() || !body->is_object() || payloads == parsed.end() ||
-      !payloads->is_array()) {
-    return Err(Code::invalid, "the record has no body or no list of payloads");
+  const bool second = first && scanner.literal(",\"session\":") && scanner.text(found.session) &&
+                      scanner.literal(",\"time\":") && scanner.text(time) && time.size() == 30 &&
+                      scanner.literal(",\"type\":") && scanner.text(found.type) &&
+                      scanner.literal("}") && scanner.at_end();
+  if (!second) {
+    return Err(Code::invalid,
+               "the record is not canonical JSON of the form " + std::string(SCHEMA));
   }
-  leaf.body = TRY(canonical_json(*body));
-  for (const json& payload : *payloads) leaf.payloads.push_back(TRY(parse_commitment(payload)));
-  if (TRY(to_bytes(leaf)) != bytes) return Err(Code::invalid, "the record is not canonical JSON");
+  found.unix_ns = TRY(parse_time(time));
+  return {};
+}
+
+Result<Leaf> parse_leaf(std::string_view bytes) {
+  LeafView view;
+  TRY(scan_leaf(bytes, view));
+  Leaf leaf;
+  leaf.index = view.index;
+  leaf.unix_ns = view.unix_ns;
+  leaf.type = unescape_canonical(view.type);
+  leaf.run = unescape_canonical(view.run);
+  leaf.session = unescape_canonical(view.session);
+  leaf.agent = unescape_canonical(view.agent);
+  leaf.body = std::string(view.body);
+  leaf.previous = std::string(view.previous);
+  for (const LeafView::Payload& payload : view.payloads) {
+    const std::string hash = TRY(from_hex(payload.commitment));
+    leaf.payloads.push_back(
+        {unescape_canonical(payload.name), payload.bytes, TRY(hash_from(hash))});
+  }
   return leaf;
 }
 
@@ -170,17 +259,30 @@ std::string time_text(std::int64_t unix_ns) {
   const std::int64_t seconds = unix_ns / SECOND_NS;
   const Date date = date_of(seconds / DAY_S);
   const std::int64_t of_day = seconds % DAY_S;
-  return padded(date.year, 4) + "-" + padded(date.month, 2) + "-" + padded(date.day, 2) + "T" +
-         padded(of_day / 3600, 2) + ":" + padded(of_day / 60 % 60, 2) + ":" +
-         padded(of_day % 60, 2) + "." + padded(unix_ns % SECOND_NS, 9) + "Z";
+  std::string text;
+  text.reserve(32);
+  const auto put = [&text](std::int64_t number, std::size_t width, char after) {
+    append_digits(text, number, width);
+    text += after;
+  };
+  put(date.year, 4, '-');
+  put(date.month, 2, '-');
+  put(date.day, 2, 'T');
+  put(of_day / 3600, 2, ':');
+  put(of_day / 60 % 60, 2, ':');
+  put(of_day % 60, 2, '.');
+  put(unix_ns % SECOND_NS, 9, 'Z');
+  return text;
 }
 
 Result<std::int64_t> parse_time(std::string_view given) {
   constexpr std::string_view shape = "0000-00-00T00:00:00.000000000Z";
   constexpr std::string_view whole_seconds = "0000-00-00T00:00:00Z";
-  std::string text(given.substr(0, shape.size() + 1));
-  if (text.size() == whole_seconds.size() && text.back() == 'Z')
-    text.insert(text.size() - 1, ".000000000");
+  // A time in whole seconds is the same with a fraction of zeros.
+  const bool whole = given.size() == whole_seconds.size() && given.back() == 'Z';
+  std::string longer;
+  if (whole) longer = std::string(given.substr(0, given.size() - 1)) + ".000000000Z";
+  const std::string_view text = whole ? std::string_view(longer) : given;
   std::array<std::int64_t, 7> numbers{};
   std::size_t part = 0;
   bool good = text.size() == shape.size();
@@ -194,16 +296,15 @@ Result<std::int64_t> parse_time(std::string_view given) {
       part = std::min<std::size_t>(part + 1, 6);
     }
   }
-  if (good) {
-    const std::int64_t days = days_of(Date{numbers[0], numbers[1], numbers[2]});
-    const std::int64_t seconds = days * DAY_S + numbers[3] * 3600 + numbers[4] * 60 + numbers[5];
-    const bool in_range = numbers[0] >= 1970 && numbers[0] <= 2261;
-    if (in_range && time_text(seconds * SECOND_NS + numbers[6]) == text) {
-      return seconds * SECOND_NS + numbers[6];
-    }
+  const auto [year, month, day, hour, minute, second, fraction] = numbers;
+  if (good && year >= 1970 && year <= 2261 && month >= 1 && month <= 12 && day >= 1 &&
+      day <= days_in_month(year, month) && hour <= 23 && minute <= 59 && second <= 59) {
+    const std::int64_t seconds =
+        days_of(Date{year, month, day}) * DAY_S + hour * 3600 + minute * 60 + second;
+    return seconds * SECOND_NS + fraction;
   }
-  return Err(Code::invalid,
-             "\"" + text + "\" is not a time such as 2026-11-21T08:30:00.000000000Z");
+  return Err(Code::invalid, "\"" + std::string(given.substr(0, 40)) +
+                                "\" is not a time such as 2026-11-21T08:30:00.000000000Z");
 }
 
 }  // namespace ambit::log

@@ -9,6 +9,7 @@
 #include "log/sha256.h"
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,6 +17,8 @@
 namespace ambit::log {
 
 inline constexpr std::string_view SCHEMA = "ambit.record/1";
+// The record of a subject's payloads made unreadable; its body names the subject by number.
+inline constexpr std::string_view ERASED_TYPE = "subject.erased";
 inline constexpr std::size_t LEAF_BYTES_MAX = 65'535;  // tlog-tiles counts an entry with 16 bits
 
 struct Commitment {
@@ -39,16 +42,37 @@ struct Leaf {
   friend bool operator==(const Leaf&, const Leaf&) = default;
 };
 
+// A record as scan_leaf finds it, without a copy: views of the scanned bytes. Texts are as they
+// stand between their quotes, escapes and all, which is one form for one text.
+struct LeafView {
+  struct Payload {
+    std::uint64_t bytes = 0;
+    std::string_view commitment;  // 64 digits of hex
+    std::string_view name;
+  };
+  std::uint64_t index = 0;
+  std::int64_t unix_ns = 0;
+  std::string_view type;
+  std::string_view run;
+  std::string_view session;
+  std::string_view agent;
+  std::string_view body;
+  std::string_view previous;
+  std::vector<Payload> payloads;
+};
+
 // SHA-256(salt || bytes); the salt has 32 random bytes.
 Hash commitment(std::string_view salt, std::string_view bytes);
 
 // Names that can be keys: run at most 128 bytes, session 256, agent and type 128, payload names 64;
-// no control characters. Also refuses more than 64 payloads.
+// no control characters, UTF-8. Also refuses more than 64 payloads.
 Result<void> check_names(const agents::Event& event);
 
 // Error (invalid): longer than LEAF_BYTES_MAX.
 Result<std::string> to_bytes(const Leaf& leaf);
-// Takes only what to_bytes writes, byte for byte.
+// Takes only what to_bytes writes, byte for byte, in one pass. `found` may be used again for the
+// next record.
+Result<void> scan_leaf(std::string_view bytes, LeafView& found);
 Result<Leaf> parse_leaf(std::string_view bytes);
 
 // "2026-11-21T08:30:00.000000001Z", for years 1970 to 2261.

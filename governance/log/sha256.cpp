@@ -57,13 +57,18 @@ Result<Hash> hash_from(std::string_view bytes) {
   return hash;
 }
 
+void append_hex(std::string_view bytes, std::string& out) {
+  std::size_t at = out.size();
+  out.resize(at + bytes.size() * 2);
+  for (const char c : bytes) {
+    out[at++] = HEX[static_cast<unsigned char>(c) >> 4];
+    out[at++] = HEX[static_cast<unsigned char>(c) & 0xF];
+  }
+}
+
 std::string to_hex(std::string_view bytes) {
   std::string text;
-  text.reserve(bytes.size() * 2);
-  for (const char c : bytes) {
-    text += HEX[static_cast<unsigned char>(c) >> 4];
-    text += HEX[static_cast<unsigned char>(c) & 0xF];
-  }
+  append_hex(bytes, text);
   return text;
 }
 

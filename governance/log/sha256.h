@@ -40,6 +40,7 @@ inline std::string_view bytes_of(const Hash& hash) {
 // Error: a size other than 32 bytes.
 Result<Hash> hash_from(std::string_view bytes);
 
+void append_hex(std::string_view bytes, std::string& out);
 std::string to_hex(std::string_view bytes);
 std::string to_hex(const Hash& hash);
 Result<std::string> from_hex(std::string_view hex);

@@ -4,54 +4,53 @@
 
 #include <lmdb.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <fcntl.h>
-#include <unistd.h>
+#include <utility>
 
 namespace ambit::log {
 namespace {
 
-constexpr std::array<const char*, 6> NAMES = {"leaf", "node",    "payload",
-                                              "run",  "session", "checkpoint"};
-constexpr std::size_t SALT_BYTES = 32;
-
-void append_number(std::string& key, std::uint64_t number, int bytes) {
-  for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8) {
-    key += static_cast<char>((number >> shift) & 0xFF);
-  }
-}
+constexpr std::array<const char*, 2> NAMES = {"log", "index"};
+constexpr char IN_RUN = 'r';
+constexpr char HEAD = 's';  // sorts after IN_RUN
+constexpr std::size_t INDEX_BYTES = 8;
+constexpr std::size_t HASH_BYTES = 32;
 
 // Big-endian keys: LMDB's order of bytes is then the order of numbers.
-std::string index_key(std::uint64_t index) {
-  std::string key;
-  append_number(key, index, 8);
-  return key;
+void append_index(std::string& key, std::uint64_t index) {
+  for (int shift = 56; shift >= 0; shift -= 8) key += static_cast<char>((index >> shift) & 0xFF);
 }
-std::string node_key(unsigned level, std::uint64_t index) {
-  std::string key(1, static_cast<char>(level / TILE_HEIGHT));
-  append_number(key, index, 8);
-  return key;
-}
-std::string payload_key(std::uint64_t index, std::size_t number) {
-  std::string key = index_key(index);
-  append_number(key, number, 2);
-  return key;
-}
-std::string run_prefix(std::string_view run) {
-  return std::string(run) + '\0';
-}
-std::string session_prefix(std::string_view run, std::string_view session) {
-  return std::string(run) + '\0' + std::string(session) + '\0';
+std::uint64_t index_at(std::string_view bytes) {
+  std::uint64_t index = 0;
+  for (const char c : bytes.substr(0, INDEX_BYTES)) {
+    index = (index << 8) | static_cast<unsigned char>(c);
+  }
+  return index;
 }
 
-std::uint64_t number_at_end(std::string_view key) {
-  std::uint64_t number = 0;
-  for (const char c : key.substr(key.size() - 8)) {
-    number = (number << 8) | static_cast<unsigned char>(c);
-  }
-  return number;
+std::string row_key(std::uint64_t index, RowKind kind, unsigned place = 0) {
+  std::string key;
+  append_index(key, index);
+  key += static_cast<char>(kind);
+  if (kind == RowKind::payload || kind == RowKind::node) key += static_cast<char>(place);
+  return key;
+}
+// A node stands behind the last of its leaves, which completes it.
+std::string node_key(unsigned level, std::uint64_t index) {
+  return row_key(((index + 1) << level) - 1, RowKind::node, level);
+}
+std::string run_prefix(std::string_view run) {
+  return IN_RUN + std::string(run) + '\0';
+}
+std::string head_key(std::string_view run, std::string_view session) {
+  std::string key(1, HEAD);
+  key += run;
+  key += '\0';
+  key += session;
+  return key;
 }
 
 MDB_val to_val(std::string_view bytes) {
@@ -62,10 +61,16 @@ std::string_view to_view(const MDB_val& value) {
   return {static_cast<const char*>(value.mv_data), value.mv_size};
 }
 
+Hash to_hash(std::string_view bytes) {
+  Hash hash;
+  std::memcpy(hash.data(), bytes.data(), HASH_BYTES);
+  return hash;
+}
+
 class Cursor {
  public:
-  Cursor(MDB_txn* transaction, unsigned database) {
-    code_ = mdb_cursor_open(transaction, database, &cursor_);
+  Cursor(MDB_txn* transaction, unsigned table) {
+    code_ = mdb_cursor_open(transaction, table, &cursor_);
   }
   ~Cursor() {
     if (cursor_ != nullptr) mdb_cursor_close(cursor_);
@@ -79,6 +84,8 @@ class Cursor {
     key_ = to_val(to);
     return mdb_cursor_get(cursor_, &key_, &value_, op);
   }
+  [[nodiscard]] int code() const { return code_; }
+  [[nodiscard]] MDB_cursor* get() const { return cursor_; }
   [[nodiscard]] std::string_view key() const { return to_view(key_); }
   [[nodiscard]] std::string_view value() const { return to_view(value_); }
 
@@ -89,9 +96,20 @@ class Cursor {
   MDB_val value_{};
 };
 
-}  // namespace
+// False for a key or a value that no row of the log can have.
+bool parse_row(std::string_view key, std::string_view value, LogRow& row) {
+  if (key.size() < INDEX_BYTES + 1 || key[INDEX_BYTES] > 3) return false;
+  row.index = index_at(key);
+  row.kind = static_cast<RowKind>(key[INDEX_BYTES]);
+  const bool placed = row.kind == RowKind::payload || row.kind == RowKind::node;
+  if (key.size() != INDEX_BYTES + (placed ? 2 : 1)) return false;
+  row.place = placed ? static_cast<unsigned char>(key.back()) : 0U;
+  row.value = value;
+  if (row.kind == RowKind::leaf) return value.size() > HASH_BYTES;
+  return row.kind != RowKind::node || value.size() == HASH_BYTES;
+}
 
-// ---- Store ----
+}  // namespace
 
 Error Store::error(const char* doing, int code) const {
   const std::string what = "log " + folder_ + ": cannot " + doing + ": ";
@@ -135,27 +153,32 @@ Error Store::error(const char* doing, int code) const {
   }
 }
 
-Result<std::unique_ptr<Store>> Store::open(const std::string& folder, Mode mode,
-                                           std::uint64_t map_bytes) {
-  std::unique_ptr<Store> store(new Store(folder));
-  int code = mdb_env_create(&store->environment_);
-  if (code != MDB_SUCCESS) return Err(store->error("start LMDB", code));
-  mdb_env_set_maxdbs(store->environment_, DATABASES);
-  if (mode == Mode::write) mdb_env_set_mapsize(store->environment_, map_bytes);
-  unsigned flags = MDB_NOTLS | (mode == Mode::read ? MDB_RDONLY : 0U);
-  code = mdb_env_open(store->environment_, folder.c_str(), flags, 0600);
+Result<void> Store::open_environment(Mode mode, std::uint64_t map_bytes) {
+  const int made = mdb_env_create(&environment_);
+  if (made != MDB_SUCCESS) return Err(error("start LMDB", made));
+  mdb_env_set_maxdbs(environment_, TABLES);
+  if (mode == Mode::write) mdb_env_set_mapsize(environment_, map_bytes);
+  const unsigned flags = MDB_NOTLS | (mode == Mode::read ? MDB_RDONLY : 0U);
+  int code = mdb_env_open(environment_, folder_.c_str(), flags, 0600);
   if (code == EACCES && mode == Mode::read) {
     // A reader without the right to write cannot take part in LMDB's locking: then nobody may be
     // writing.
-    mdb_env_close(store->environment_);
-    store->environment_ = nullptr;
-    code = mdb_env_create(&store->environment_);
-    if (code != MDB_SUCCESS) return Err(store->error("start LMDB", code));
-    mdb_env_set_maxdbs(store->environment_, DATABASES);
-    code = mdb_env_open(store->environment_, folder.c_str(), flags | MDB_NOLOCK, 0600);
+    mdb_env_close(environment_);
+    environment_ = nullptr;
+    code = mdb_env_create(&environment_);
+    if (code != MDB_SUCCESS) return Err(error("start LMDB", code));
+    mdb_env_set_maxdbs(environment_, TABLES);
+    code = mdb_env_open(environment_, folder_.c_str(), flags | MDB_NOLOCK, 0600);
   }
-  if (code != MDB_SUCCESS) return Err(store->error("open it", code));
-  TRY(store->open_databases(mode));
+  if (code != MDB_SUCCESS) return Err(error("open it", code));
+  return {};
+}
+
+Result<std::unique_ptr<Store>> Store::open(const std::string& folder, Mode mode,
+                                           std::uint64_t map_bytes) {
+  std::unique_ptr<Store> store(new Store(folder));
+  TRY(store->open_environment(mode, map_bytes));
+  TRY(store->open_tables(mode));
   return store;
 }
 
@@ -163,69 +186,107 @@ Store::~Store() {
   if (environment_ != nullptr) mdb_env_close(environment_);
 }
 
-Result<void> Store::open_databases(Mode mode) {
+Result<void> Store::open_tables(Mode mode) {
   MDB_txn* transaction = nullptr;
   int code =
       mdb_txn_begin(environment_, nullptr, mode == Mode::read ? MDB_RDONLY : 0, &transaction);
   if (code != MDB_SUCCESS) return Err(error("read it", code));
-  for (std::size_t i = 0; i < DATABASES && code == MDB_SUCCESS; ++i) {
-    code = mdb_dbi_open(transaction, NAMES[i], mode == Mode::read ? 0 : MDB_CREATE, &databases_[i]);
+  for (std::size_t i = 0; i < TABLES && code == MDB_SUCCESS; ++i) {
+    code = mdb_dbi_open(transaction, NAMES[i], mode == Mode::read ? 0 : MDB_CREATE, &tables_[i]);
   }
   if (code != MDB_SUCCESS) {
     mdb_txn_abort(transaction);
-    if (code != MDB_NOTFOUND) return Err(error("open its databases", code));
-    return Err(Code::invalid, "log " + folder_ + ": data.mdb is damaged or holds no log");
+    if (code != MDB_NOTFOUND) return Err(error("open its tables", code));
+    return Err(Code::invalid,
+               "log " + folder_ + ": data.mdb is damaged, holds no log, or one of an older format");
   }
   code = mdb_txn_commit(transaction);
-  if (code != MDB_SUCCESS) return Err(error("make its databases", code));
+  if (code != MDB_SUCCESS) return Err(error("make its tables", code));
   return {};
 }
 
-Result<void> Store::put(MDB_txn* transaction, Database database, std::string_view key,
-                        std::string_view value, bool append) const {
+// One row at the end of the table, its value in two parts.
+Result<void> Store::append(MDB_cursor* cursor, std::string_view key, std::string_view first,
+                           std::string_view second) const {
   MDB_val k = to_val(key);
-  MDB_val v = to_val(value);
-  const int code =
-      mdb_put(transaction, databases_[database], &k, &v, append ? MDB_APPEND : MDB_NOOVERWRITE);
+  MDB_val v{first.size() + second.size(), nullptr};
+  const int code = mdb_cursor_put(cursor, &k, &v, MDB_APPEND | MDB_RESERVE);
   if (code == MDB_KEYEXIST) {
     return Err(Code::invalid,
                "log " + folder_ + ": an entry to be added is there already; verify the log");
   }
   if (code != MDB_SUCCESS) return Err(error("write", code));
+  if (!first.empty()) std::memcpy(v.mv_data, first.data(), first.size());
+  if (!second.empty()) {
+    std::memcpy(static_cast<char*>(v.mv_data) + first.size(), second.data(), second.size());
+  }
   return {};
 }
 
-Result<void> Store::fill(MDB_txn* transaction, const Batch& batch) const {
+Result<void> Store::fill_log(MDB_txn* transaction, const Batch& batch) const {
+  Cursor cursor(transaction, tables_[LOG]);
+  int code = cursor.move(MDB_LAST);
+  // The checkpoint before this one goes, unless it is the last one of its span.
+  if (code == MDB_SUCCESS && !batch.records.empty() && cursor.key().size() > INDEX_BYTES &&
+      cursor.key()[INDEX_BYTES] == static_cast<char>(RowKind::checkpoint) &&
+      (index_at(cursor.key()) + 1) / CHECKPOINT_SPAN == batch.size / CHECKPOINT_SPAN) {
+    code = mdb_cursor_del(cursor.get(), 0);
+  }
+  if (code != MDB_SUCCESS && code != MDB_NOTFOUND) return Err(error("write", code));
+  auto node = batch.nodes.begin();
   for (const StoredRecord& record : batch.records) {
-    const std::string key = index_key(record.index);
-    TRY(put(transaction, LEAF, key, record.leaf, true));
-    TRY(put(transaction, RUN, run_prefix(record.run) + key, "", false));
-    TRY(put(transaction, SESSION, session_prefix(record.run, record.session) + key, "", false));
+    TRY(append(cursor.get(), row_key(record.index, RowKind::leaf), bytes_of(record.hash),
+               record.leaf));
     for (std::size_t i = 0; i < record.payloads.size(); ++i) {
-      const StoredPayload& payload = record.payloads[i];
-      CHECK(payload.salt.size() == SALT_BYTES);
-      // One allocation in the database, filled in place: no copy of a long payload.
-      const std::string place = payload_key(record.index, i);
-      MDB_val k = to_val(place);
-      MDB_val v{payload.salt.size() + payload.bytes.size(), nullptr};
-      const int code = mdb_put(transaction, databases_[PAYLOAD], &k, &v, MDB_APPEND | MDB_RESERVE);
-      if (code != MDB_SUCCESS) return Err(error("write", code));
-      std::memcpy(v.mv_data, payload.salt.data(), payload.salt.size());
-      std::memcpy(static_cast<char*>(v.mv_data) + payload.salt.size(), payload.bytes.data(),
-                  payload.bytes.size());
+      TRY(append(cursor.get(), row_key(record.index, RowKind::payload, static_cast<unsigned>(i)),
+                 record.payloads[i], {}));
+    }
+    for (; node != batch.nodes.end() && ((node->index + 1) << node->level) == record.index + 1;
+         ++node) {
+      TRY(append(cursor.get(), node_key(node->level, node->index), bytes_of(node->hash), {}));
     }
   }
-  for (const StoredNode& node : batch.nodes) {
-    TRY(put(transaction, NODE, node_key(node.level, node.index), bytes_of(node.hash), false));
+  CHECK(node == batch.nodes.end());
+  return append(cursor.get(), row_key(batch.size - 1, RowKind::checkpoint), batch.checkpoint, {});
+}
+
+Result<void> Store::fill_index(MDB_txn* transaction, const Batch& batch) const {
+  Cursor cursor(transaction, tables_[INDEX]);
+  if (cursor.code() != MDB_SUCCESS) return Err(error("write", cursor.code()));
+  std::string key;
+  std::string last;
+  // Of each session only its last record of the batch counts: each head is written once.
+  std::vector<std::pair<std::string, const StoredRecord*>> heads;
+  for (const StoredRecord& record : batch.records) {
+    key = run_prefix(record.run);
+    append_index(key, record.index);
+    MDB_val k = to_val(key);
+    MDB_val v{0, nullptr};
+    const int code = mdb_cursor_put(cursor.get(), &k, &v, MDB_NOOVERWRITE);
+    if (code != MDB_SUCCESS) return Err(error("write", code));
+    heads.emplace_back(head_key(record.run, record.session), &record);
   }
-  return put(transaction, CHECKPOINT, index_key(batch.size), batch.checkpoint, true);
+  std::stable_sort(heads.begin(), heads.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (std::size_t i = 0; i < heads.size(); ++i) {
+    if (i + 1 < heads.size() && heads[i].first == heads[i + 1].first) continue;
+    std::string value;
+    append_index(value, heads[i].second->index);
+    value += bytes_of(heads[i].second->hash);
+    MDB_val k = to_val(heads[i].first);
+    MDB_val v = to_val(value);
+    const int code = mdb_cursor_put(cursor.get(), &k, &v, 0);
+    if (code != MDB_SUCCESS) return Err(error("write", code));
+  }
+  return {};
 }
 
 Result<void> Store::commit(const Batch& batch) {
   MDB_txn* transaction = nullptr;
   int code = mdb_txn_begin(environment_, nullptr, 0, &transaction);
   if (code != MDB_SUCCESS) return Err(error("write", code));
-  const auto filled = fill(transaction, batch);
+  auto filled = fill_log(transaction, batch);
+  if (filled) filled = fill_index(transaction, batch);
   if (!filled) {
     mdb_txn_abort(transaction);
     return filled;
@@ -258,166 +319,135 @@ Snapshot::~Snapshot() {
 }
 
 Result<std::uint64_t> Snapshot::size() const {
-  Cursor cursor(transaction_, store_->databases_[Store::LEAF]);
+  Cursor cursor(transaction_, store_->tables_[Store::LOG]);
   const int code = cursor.move(MDB_LAST);
   if (code == MDB_NOTFOUND) return std::uint64_t{0};
   if (code != MDB_SUCCESS) return Err(store_->error("read its size", code));
-  if (cursor.key().size() != 8) return Err(store_->error("read its size", MDB_CORRUPTED));
-  return number_at_end(cursor.key()) + 1;
+  if (cursor.key().size() <= INDEX_BYTES) {
+    return Err(store_->error("read its size", MDB_CORRUPTED));
+  }
+  return index_at(cursor.key()) + 1;
 }
 
-Result<std::string_view> Snapshot::leaf(std::uint64_t index) const {
-  const std::string place = index_key(index);
+Result<LeafRow> Snapshot::leaf_row(std::uint64_t index) const {
+  const std::string place = row_key(index, RowKind::leaf);
   MDB_val key = to_val(place);
   MDB_val value{};
-  const int code = mdb_get(transaction_, store_->databases_[Store::LEAF], &key, &value);
+  const int code = mdb_get(transaction_, store_->tables_[Store::LOG], &key, &value);
   if (code == MDB_NOTFOUND) {
     return Err(Code::not_found,
                "log " + store_->folder_ + ": there is no record " + std::to_string(index));
   }
-  if (code != MDB_SUCCESS) return Err(store_->error("read a record", code));
+  if (code != MDB_SUCCESS || value.mv_size <= HASH_BYTES) {
+    return Err(store_->error("read a record", code != MDB_SUCCESS ? code : MDB_CORRUPTED));
+  }
+  return LeafRow{to_hash(to_view(value)), to_view(value).substr(HASH_BYTES)};
+}
+
+Result<std::string_view> Snapshot::leaf(std::uint64_t index) const {
+  const LeafRow row = TRY(leaf_row(index));
+  return row.bytes;
+}
+
+Result<std::string_view> Snapshot::payload(std::uint64_t index, std::size_t place) const {
+  const std::string key_text = row_key(index, RowKind::payload, static_cast<unsigned>(place));
+  MDB_val key = to_val(key_text);
+  MDB_val value{};
+  const int code = mdb_get(transaction_, store_->tables_[Store::LOG], &key, &value);
+  if (code != MDB_SUCCESS) return Err(store_->error("read a payload", code));
   return to_view(value);
 }
 
-Result<StoredPayload> Snapshot::payload(std::uint64_t index, std::size_t number) const {
-  const std::string place = payload_key(index, number);
-  MDB_val key = to_val(place);
-  MDB_val value{};
-  const int code = mdb_get(transaction_, store_->databases_[Store::PAYLOAD], &key, &value);
-  if (code != MDB_SUCCESS) return Err(store_->error("read a payload", code));
-  const std::string_view bytes = to_view(value);
-  if (bytes.size() < SALT_BYTES) return Err(store_->error("read a payload", MDB_CORRUPTED));
-  return StoredPayload{std::string(bytes.substr(0, SALT_BYTES)),
-                       std::string(bytes.substr(SALT_BYTES))};
-}
-
-Result<Hash> Snapshot::stored_node(unsigned level, std::uint64_t index) const {
-  const std::string place = node_key(level, index);
-  MDB_val key = to_val(place);
-  MDB_val value{};
-  const int code = mdb_get(transaction_, store_->databases_[Store::NODE], &key, &value);
-  if (code != MDB_SUCCESS) return Err(store_->error("read a hash of the tree", code));
-  return hash_from(to_view(value));
-}
-
 Result<Hash> Snapshot::node(unsigned level, std::uint64_t index) const {
-  if (level % TILE_HEIGHT == 0) return stored_node(level, index);
+  if (level == 0) {
+    const LeafRow row = TRY(leaf_row(index));
+    return row.hash;
+  }
+  if (level % TILE_HEIGHT == 0) {
+    const std::string place = node_key(level, index);
+    MDB_val key = to_val(place);
+    MDB_val value{};
+    const int code = mdb_get(transaction_, store_->tables_[Store::LOG], &key, &value);
+    if (code != MDB_SUCCESS) return Err(store_->error("read a hash of the tree", code));
+    return hash_from(to_view(value));
+  }
   const Hash left = TRY(node(level - 1, 2 * index));
   const Hash right = TRY(node(level - 1, 2 * index + 1));
   return sha256({std::string_view("\1", 1), bytes_of(left), bytes_of(right)});
 }
 
 Result<std::string> Snapshot::checkpoint() const {
-  Cursor cursor(transaction_, store_->databases_[Store::CHECKPOINT]);
+  Cursor cursor(transaction_, store_->tables_[Store::LOG]);
   const int code = cursor.move(MDB_LAST);
   if (code == MDB_NOTFOUND) return std::string();
   if (code != MDB_SUCCESS) return Err(store_->error("read its checkpoint", code));
-  return std::string(cursor.value());
+  LogRow row;
+  if (!parse_row(cursor.key(), cursor.value(), row) || row.kind != RowKind::checkpoint) {
+    return Err(Code::invalid,
+               "log " + store_->folder_ + ": its last records have no checkpoint; verify the log");
+  }
+  return std::string(row.value);
 }
 
-Result<std::optional<Snapshot::SizedCheckpoint>> Snapshot::checkpoint_from(
-    std::uint64_t size) const {
-  Cursor cursor(transaction_, store_->databases_[Store::CHECKPOINT]);
-  const std::string from = index_key(size);
-  const int code = cursor.move(MDB_SET_RANGE, from);
-  if (code == MDB_NOTFOUND) return std::optional<SizedCheckpoint>();
-  if (code != MDB_SUCCESS) return Err(store_->error("read its checkpoints", code));
-  if (cursor.key().size() != 8) return Err(store_->error("read its checkpoints", MDB_CORRUPTED));
-  return std::optional<SizedCheckpoint>(
-      SizedCheckpoint{number_at_end(cursor.key()), std::string(cursor.value())});
+Result<std::optional<Head>> Snapshot::head(std::string_view run, std::string_view session) const {
+  const std::string place = head_key(run, session);
+  MDB_val key = to_val(place);
+  MDB_val value{};
+  const int code = mdb_get(transaction_, store_->tables_[Store::INDEX], &key, &value);
+  if (code == MDB_NOTFOUND) return std::optional<Head>();
+  if (code != MDB_SUCCESS || value.mv_size != INDEX_BYTES + HASH_BYTES) {
+    return Err(store_->error("read a session", code != MDB_SUCCESS ? code : MDB_CORRUPTED));
+  }
+  const std::string_view bytes = to_view(value);
+  return std::optional<Head>(Head{index_at(bytes), to_hash(bytes.substr(INDEX_BYTES))});
 }
 
 Result<void> Snapshot::for_each_in_run(std::string_view run, const Visit& visit) const {
-  Cursor cursor(transaction_, store_->databases_[Store::RUN]);
+  Cursor cursor(transaction_, store_->tables_[Store::INDEX]);
   const std::string prefix = run_prefix(run);
   int code = cursor.move(MDB_SET_RANGE, prefix);
   while (code == MDB_SUCCESS && cursor.key().starts_with(prefix)) {
-    if (cursor.key().size() != prefix.size() + 8)
+    if (cursor.key().size() != prefix.size() + INDEX_BYTES)
       return Err(store_->error("read a run", MDB_CORRUPTED));
-    if (!visit(number_at_end(cursor.key()))) return {};
+    if (!visit(index_at(cursor.key().substr(prefix.size())))) return {};
     code = cursor.move(MDB_NEXT);
   }
   if (code != MDB_SUCCESS && code != MDB_NOTFOUND) return Err(store_->error("read a run", code));
   return {};
 }
 
-Result<bool> Snapshot::is_in_run(std::string_view run, std::uint64_t index) const {
-  const std::string place = run_prefix(run) + index_key(index);
-  MDB_val key = to_val(place);
-  MDB_val value{};
-  const int code = mdb_get(transaction_, store_->databases_[Store::RUN], &key, &value);
-  if (code != MDB_SUCCESS && code != MDB_NOTFOUND) return Err(store_->error("read a run", code));
-  return code == MDB_SUCCESS && value.mv_size == 0;
+Result<void> Snapshot::for_each_row(const VisitRow& visit) const {
+  Cursor cursor(transaction_, store_->tables_[Store::LOG]);
+  int code = MDB_SUCCESS;
+  LogRow row;
+  while ((code = cursor.move(MDB_NEXT)) == MDB_SUCCESS) {
+    if (!parse_row(cursor.key(), cursor.value(), row)) {
+      return Err(Code::invalid, "there is an entry that belongs to no record");
+    }
+    TRY(visit(row));
+  }
+  if (code != MDB_NOTFOUND) return Err(store_->error("read it", code));
+  return {};
 }
 
-Result<bool> Snapshot::is_in_session(std::string_view run, std::string_view session,
-                                     std::uint64_t index) const {
-  const std::string place = session_prefix(run, session) + index_key(index);
-  MDB_val key = to_val(place);
-  MDB_val value{};
-  const int code = mdb_get(transaction_, store_->databases_[Store::SESSION], &key, &value);
-  if (code != MDB_SUCCESS && code != MDB_NOTFOUND)
-    return Err(store_->error("read a session", code));
-  return code == MDB_SUCCESS && value.mv_size == 0;
-}
-
-Result<std::optional<std::uint64_t>> Snapshot::last_in_session(std::string_view run,
-                                                               std::string_view session,
-                                                               std::uint64_t below) const {
-  Cursor cursor(transaction_, store_->databases_[Store::SESSION]);
-  const std::string prefix = session_prefix(run, session);
-  const std::string place = prefix + index_key(below);
-  // The first entry not below, and one back; or the very last one.
-  int code = cursor.move(MDB_SET_RANGE, place);
-  code = code == MDB_NOTFOUND ? cursor.move(MDB_LAST)
-                              : (code == MDB_SUCCESS ? cursor.move(MDB_PREV) : code);
-  if (code == MDB_NOTFOUND) return std::optional<std::uint64_t>();
-  if (code != MDB_SUCCESS) return Err(store_->error("read a session", code));
-  const std::string_view key = cursor.key();
-  if (!key.starts_with(prefix) || key.size() != prefix.size() + 8) {
-    return std::optional<std::uint64_t>();
+Result<void> Snapshot::for_each_index(const IndexVisitor& visitor) const {
+  Cursor cursor(transaction_, store_->tables_[Store::INDEX]);
+  int code = MDB_SUCCESS;
+  while ((code = cursor.move(MDB_NEXT)) == MDB_SUCCESS) {
+    const std::string_view key = cursor.key();
+    const std::string_view value = cursor.value();
+    const bool in_run = key.size() >= 2 + INDEX_BYTES && key.front() == IN_RUN &&
+                        key[key.size() - INDEX_BYTES - 1] == '\0' && value.empty();
+    if (in_run) {
+      TRY(visitor.in_run(key.substr(1, key.size() - INDEX_BYTES - 2),
+                         index_at(key.substr(key.size() - INDEX_BYTES))));
+    } else if (key.size() >= 2 && key.front() == HEAD && value.size() == INDEX_BYTES + HASH_BYTES) {
+      TRY(visitor.head(key.substr(1), Head{index_at(value), to_hash(value.substr(INDEX_BYTES))}));
+    } else {
+      return Err(Code::invalid, "there is an index entry that belongs to no record");
+    }
   }
-  return std::optional<std::uint64_t>(number_at_end(key));
-}
-
-Result<Snapshot::Counts> Snapshot::counts() const {
-  std::array<std::uint64_t, Store::DATABASES> entries{};
-  for (std::size_t i = 0; i < entries.size(); ++i) {
-    MDB_stat stat{};
-    const int code = mdb_stat(transaction_, store_->databases_[i], &stat);
-    if (code != MDB_SUCCESS) return Err(store_->error("count its entries", code));
-    entries[i] = stat.ms_entries;
-  }
-  return Counts{entries[0], entries[1], entries[2], entries[3], entries[4], entries[5]};
-}
-
-// ---- header pages ----
-
-Result<void> check_header_pages(const std::string& data_file) {
-  // LMDB writes its two header pages in turn. Of each: 16 bytes of page header, magic, version,
-  // then the transaction number at byte 144. The pages are as large as the system's.
-  const int file = ::open(data_file.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) {
-    return Err(Code::not_found,
-               data_file + ": cannot be read: " + std::string(std::strerror(errno)));
-  }
-  std::array<std::uint64_t, 2> transactions{};
-  std::array<std::uint32_t, 2> magics{};
-  bool complete = true;
-  for (std::size_t page = 0; page < 2; ++page) {
-    const auto start = static_cast<off_t>(page) * sysconf(_SC_PAGESIZE);
-    complete = complete && ::pread(file, &magics[page], 4, start + 16) == 4 &&
-               ::pread(file, &transactions[page], 8, start + 144) == 8;
-  }
-  ::close(file);
-  constexpr std::uint32_t MAGIC = 0xBEEFC0DE;
-  if (!complete || magics[0] != MAGIC || magics[1] != MAGIC) {
-    return Err(Code::invalid, data_file + " is damaged: its header pages are not those of a log");
-  }
-  const auto [low, high] = std::minmax(transactions[0], transactions[1]);
-  if (high - low > 1 || (high == low && high != 0)) {
-    return Err(Code::invalid, data_file + " is damaged: its header pages disagree");
-  }
+  if (code != MDB_NOTFOUND) return Err(store_->error("read its index", code));
   return {};
 }
 

@@ -1,9 +1,9 @@
 #pragma once
 
-// Store: the log's databases in one LMDB environment, and the only place that knows <lmdb.h>. A
-// Batch is one transaction: leaves, tree nodes, payloads, indexes and the checkpoint become durable
-// together or not at all. A Snapshot is a consistent view; it never waits for a writer. FORMAT.md
-// lists the databases.
+// Store: the log's two tables in one LMDB environment, and the only place that knows <lmdb.h>. A
+// Batch is one transaction: leaves, payloads, tree nodes, indexes and the checkpoint become durable
+// together or not at all. Everything in the table `log` is appended in the order of the records; a
+// Snapshot is a consistent view that never waits for a writer. FORMAT.md lists the keys.
 
 #include "async/result.h"
 #include "log/sha256.h"
@@ -18,36 +18,60 @@
 
 struct MDB_env;
 struct MDB_txn;
+struct MDB_cursor;
 
 namespace ambit::log {
 
 inline constexpr unsigned TILE_HEIGHT =
     8;  // nodes are stored at the levels 0, 8, 16, ... of the tree
+// Of the checkpoints, the last one within each so many records is kept; any of them follows from
+// the records and the newest one.
+inline constexpr std::uint64_t CHECKPOINT_SPAN = 65'536;
 
-struct StoredPayload {
-  std::string salt;
-  std::string bytes;
-};
+// In the order in which the rows of one record stand.
+enum class RowKind : std::uint8_t { leaf = 0, payload = 1, node = 2, checkpoint = 3 };
 
+// What a Batch adds for one record. The views must last until commit() returns.
 struct StoredRecord {
   std::uint64_t index = 0;
-  std::string run;
-  std::string session;
+  std::string_view run;
+  std::string_view session;
+  Hash hash{};  // of the leaf
   std::string leaf;
-  std::vector<StoredPayload> payloads;
+  std::vector<std::string> payloads;  // as they are to be stored
 };
 
 struct StoredNode {
-  unsigned level = 0;  // of the tree; a multiple of TILE_HEIGHT
+  unsigned level = 0;  // of the tree; a multiple of TILE_HEIGHT, not 0
   std::uint64_t index = 0;
   Hash hash{};
 };
 
 struct Batch {
   std::vector<StoredRecord> records;
-  std::vector<StoredNode> nodes;
-  std::uint64_t size = 0;  // of the tree after the batch
+  std::vector<StoredNode> nodes;  // in the order in which the records complete them
+  std::uint64_t size = 0;         // of the tree after the batch
   std::string checkpoint;
+};
+
+struct LeafRow {
+  Hash hash{};
+  std::string_view bytes;
+};
+
+// A row of the table `log`: `place` is a payload's place in its record, or a node's level.
+struct LogRow {
+  std::uint64_t index = 0;
+  RowKind kind = RowKind::leaf;
+  unsigned place = 0;
+  std::string_view value;
+};
+
+// The last record of a session.
+struct Head {
+  std::uint64_t index = 0;
+  Hash hash{};
+  friend bool operator==(const Head&, const Head&) = default;
 };
 
 class Store;
@@ -61,42 +85,30 @@ class Snapshot {
 
   [[nodiscard]] Result<std::uint64_t> size() const;
   // Errors: not_found, or invalid where the store is damaged.
+  [[nodiscard]] Result<LeafRow> leaf_row(std::uint64_t index) const;
   [[nodiscard]] Result<std::string_view> leaf(std::uint64_t index) const;
-  [[nodiscard]] Result<StoredPayload> payload(std::uint64_t index, std::size_t number) const;
+  [[nodiscard]] Result<std::string_view> payload(std::uint64_t index, std::size_t place) const;
   // The hash of any perfect subtree; between the stored levels it is computed.
   [[nodiscard]] Result<Hash> node(unsigned level, std::uint64_t index) const;
-  // The stored hash alone; `level` is a multiple of TILE_HEIGHT.
-  [[nodiscard]] Result<Hash> stored_node(unsigned level, std::uint64_t index) const;
   // The newest, or an empty text for an empty log.
   [[nodiscard]] Result<std::string> checkpoint() const;
+  [[nodiscard]] Result<std::optional<Head>> head(std::string_view run,
+                                                 std::string_view session) const;
 
   using Visit = std::function<bool(std::uint64_t)>;
   // The indexes of a run's records in order, until `visit` returns false.
   [[nodiscard]] Result<void> for_each_in_run(std::string_view run, const Visit& visit) const;
-  [[nodiscard]] Result<bool> is_in_run(std::string_view run, std::uint64_t index) const;
-  // The last record of the session with an index below `below`.
-  [[nodiscard]] Result<std::optional<std::uint64_t>> last_in_session(std::string_view run,
-                                                                     std::string_view session,
-                                                                     std::uint64_t below) const;
-  [[nodiscard]] Result<bool> is_in_session(std::string_view run, std::string_view session,
-                                           std::uint64_t index) const;
-  // The first checkpoint over at least `size` leaves.
-  struct SizedCheckpoint {
-    std::uint64_t size = 0;
-    std::string note;
-  };
-  [[nodiscard]] Result<std::optional<SizedCheckpoint>> checkpoint_from(std::uint64_t size) const;
 
-  // How many entries each database has: for verification, which must see that nothing was added.
-  struct Counts {
-    std::uint64_t leaves = 0;
-    std::uint64_t nodes = 0;
-    std::uint64_t payloads = 0;
-    std::uint64_t runs = 0;
-    std::uint64_t sessions = 0;
-    std::uint64_t checkpoints = 0;
+  // All rows in order, until `visit` returns an Error, which is passed on.
+  using VisitRow = std::function<Result<void>(const LogRow&)>;
+  [[nodiscard]] Result<void> for_each_row(const VisitRow& visit) const;
+  // All entries of the table `index`: a record in its run, then the heads of all sessions.
+  // `chain`: run, 0x00, session.
+  struct IndexVisitor {
+    std::function<Result<void>(std::string_view run, std::uint64_t index)> in_run;
+    std::function<Result<void>(std::string_view chain, const Head& head)> head;
   };
-  [[nodiscard]] Result<Counts> counts() const;
+  [[nodiscard]] Result<void> for_each_index(const IndexVisitor& visitor) const;
 
  private:
   friend class Store;
@@ -109,7 +121,7 @@ class Snapshot {
 class Store {
  public:
   enum class Mode { write, read };
-  // `write` makes the databases in an existing folder. At most one Store of a folder in a process.
+  // `write` makes the tables in an existing folder. At most one Store of a folder in a process.
   static Result<std::unique_ptr<Store>> open(const std::string& folder, Mode mode,
                                              std::uint64_t map_bytes);
   ~Store();
@@ -123,18 +135,20 @@ class Store {
 
  private:
   friend class Snapshot;
-  enum Database { LEAF, NODE, PAYLOAD, RUN, SESSION, CHECKPOINT, DATABASES };
+  enum Table { LOG, INDEX, TABLES };
 
   explicit Store(std::string folder) : folder_(std::move(folder)) {}
-  Result<void> open_databases(Mode mode);
+  Result<void> open_environment(Mode mode, std::uint64_t map_bytes);
+  Result<void> open_tables(Mode mode);
   [[nodiscard]] Error error(const char* doing, int code) const;
-  [[nodiscard]] Result<void> put(MDB_txn* transaction, Database database, std::string_view key,
-                                 std::string_view value, bool append) const;
-  [[nodiscard]] Result<void> fill(MDB_txn* transaction, const Batch& batch) const;
+  [[nodiscard]] Result<void> fill_log(MDB_txn* transaction, const Batch& batch) const;
+  [[nodiscard]] Result<void> fill_index(MDB_txn* transaction, const Batch& batch) const;
+  [[nodiscard]] Result<void> append(MDB_cursor* cursor, std::string_view key,
+                                    std::string_view first, std::string_view second) const;
 
   std::string folder_;
   MDB_env* environment_ = nullptr;
-  unsigned databases_[DATABASES] = {};
+  unsigned tables_[TABLES] = {};
 };
 
 // Whether the two header pages of a data file belong together: the transaction numbers must follow

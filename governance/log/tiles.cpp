@@ -43,7 +43,7 @@ Result<std::string> hashes(const Snapshot& snapshot, unsigned level, std::uint64
                            std::uint64_t width) {
   std::string tile;
   for (std::uint64_t i = 0; i < width; ++i) {
-    const Hash hash = TRY(snapshot.stored_node(level * TILE_HEIGHT, first + i));
+    const Hash hash = TRY(snapshot.node(level * TILE_HEIGHT, first + i));
     tile += bytes_of(hash);
   }
   return tile;

@@ -1,24 +1,30 @@
 #include "log/verify.h"
 
 #include "io/file.h"
+#include "log/canonical_json.h"
 #include "log/folder_lock.h"
 #include "log/merkle.h"
 #include "log/record.h"
+#include "log/subjects.h"
 #include "log/writer.h"
 
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <array>
-#include <bit>
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
+#include <map>
 #include <new>
 #include <poll.h>
+#include <set>
 #include <unistd.h>
+#include <unordered_map>
 
 namespace ambit::log {
 namespace {
@@ -31,89 +37,176 @@ std::string at_record(std::uint64_t index) {
 }
 
 // Compares everything that the store says about the records with what the records say themselves.
+// The table `log` is read once from one end to the other; what the index must hold is gathered on
+// the way and compared at the end. Memory: some 150 bytes a session and 4 a record.
 class Verifier {
  public:
-  Verifier(const Snapshot& snapshot, const VerifierKey& key, VerifyReport& report)
-      : snapshot_(snapshot), key_(key), report_(report) {}
+  Verifier(const Snapshot& snapshot, const VerifierKey& key, const Subjects& subjects,
+           VerifyReport& report, const std::function<void(std::uint64_t)>& progress)
+      : snapshot_(snapshot), key_(key), subjects_(subjects), report_(report), progress_(progress) {}
 
-  // An Error's message is what is wrong with the record that next() names.
-  Result<void> run(const std::function<void(std::uint64_t)>& progress) {
-    const std::uint64_t size = TRY(snapshot_.size());
-    next_checkpoint_ = TRY(snapshot_.checkpoint_from(0));
-    TRY(checkpoints());  // one over nothing would be possible
-    while (tree_.size() < size) {
-      if (progress) progress(tree_.size());
-      TRY(record());
-      TRY(checkpoints());
-      report_.records = tree_.size();
+  // An Error's message is what is wrong with the record that at_fault() names.
+  Result<void> run() {
+    TRY(snapshot_.for_each_row([this](const LogRow& row) { return look_at(row); }));
+    TRY(record_ends());
+    if (last_checkpoint_ != tree_.size()) {
+      return Err(Code::invalid, "the records from " + std::to_string(last_checkpoint_) +
+                                    " on are not covered by a signed checkpoint");
     }
-    return ends();
+    for (const auto& [number, index] : missing_) {
+      if (erased_.contains(number)) continue;
+      at_fault_ = index;
+      return Err(Code::invalid, "its payloads cannot be read: the key of subject " +
+                                    std::to_string(number) + " is gone, and no record says why");
+    }
+    return indexes();
   }
-  [[nodiscard]] std::uint64_t next() const { return tree_.size(); }
+  [[nodiscard]] std::uint64_t at_fault() const {
+    return at_fault_.value_or(open_ ? tree_.size() - 1 : tree_.size());
+  }
 
  private:
-  Result<void> record() {
-    const std::uint64_t index = tree_.size();
-    const std::string_view bytes = TRY(snapshot_.leaf(index));
-    const Leaf leaf = TRY(parse_leaf(bytes));
-    if (leaf.index != index) {
-      return Err(Code::invalid,
-                 "it says of itself that it is record " + std::to_string(leaf.index));
+  Result<void> look_at(const LogRow& row) {
+    if (row.kind == RowKind::leaf) {
+      TRY(record_ends());
+      return leaf(row);
     }
-    TRY(payloads(leaf));
-    TRY(indexes(leaf));
-    Result<void> nodes;
-    tree_.append(
-        leaf_hash(bytes), [this, &nodes](unsigned level, std::uint64_t at, const Hash& hash) {
-          if (level % TILE_HEIGHT != 0 || !nodes) return;
-          ++nodes_;
-          const auto stored = snapshot_.stored_node(level, at);
-          if (!stored) {
-            nodes = Err(stored.error());
-          } else if (*stored != hash) {
-            nodes = Err(Code::invalid,
-                        "its hash does not fit the tree (level " + std::to_string(level) + ")");
-          }
-        });
-    if (!nodes) tree_at_fault_ = index;
-    return nodes;
+    if (!open_ || row.index != view_.index) {
+      return Err(Code::invalid, "there is an entry that belongs to no record");
+    }
+    switch (row.kind) {
+      case RowKind::payload:
+        return payload(row);
+      case RowKind::node:
+        return node(row);
+      default:
+        return checkpoint(row);
+    }
   }
 
-  Result<void> payloads(const Leaf& leaf) {
-    for (std::size_t i = 0; i < leaf.payloads.size(); ++i) {
-      const Commitment& wanted = leaf.payloads[i];
-      const StoredPayload stored = TRY(snapshot_.payload(leaf.index, i));
-      if (stored.bytes.size() != wanted.bytes ||
-          commitment(stored.salt, stored.bytes) != wanted.hash) {
-        return Err(Code::invalid, "its payload \"" + wanted.name + "\" is not what was recorded");
-      }
-      ++report_.payloads;
+  Result<void> leaf(const LogRow& row) {
+    const std::uint64_t index = tree_.size();
+    // Not too often: the parent reads it from memory that both share.
+    if (progress_ && index % 64 == 0) progress_(index);
+    if (row.index != index) return Err(Code::invalid, "it is missing");
+    const std::string_view bytes = row.value.substr(32);
+    TRY(scan_leaf(bytes, view_));
+    if (view_.index != index) {
+      return Err(Code::invalid,
+                 "it says of itself that it is record " + std::to_string(view_.index));
     }
+    const Hash hash = leaf_hash(bytes);
+    if (bytes_of(hash) != row.value.substr(0, 32)) {
+      return Err(Code::invalid, "its hash is not the stored one");
+    }
+    TRY(chain(hash));
+    if (view_.type == ERASED_TYPE) TRY(erasure());
+    nodes_.clear();
+    next_payload_ = 0;
+    tree_.append(hash, [this](unsigned level, std::uint64_t, const Hash& node) {
+      if (level > 0 && level % TILE_HEIGHT == 0) nodes_.push_back({level, node});
+    });
+    open_ = true;
+    report_.records = index;
     return {};
   }
 
-  Result<void> indexes(const Leaf& leaf) {
-    const bool in_run = TRY(snapshot_.is_in_run(leaf.run, leaf.index));
-    if (!in_run) return Err(Code::invalid, "it is missing in the index of its run");
-    const bool in_session = TRY(snapshot_.is_in_session(leaf.run, leaf.session, leaf.index));
-    if (!in_session) return Err(Code::invalid, "it is missing in the index of its session");
-    const auto before = TRY(snapshot_.last_in_session(leaf.run, leaf.session, leaf.index));
-    std::string previous;
-    if (before) {
-      const Hash hash = TRY(snapshot_.stored_node(0, *before));
-      previous = to_hex(bytes_of(hash));
+  // A record is complete when it has had all of its payloads and nodes.
+  Result<void> record_ends() {
+    if (!open_) return {};
+    if (next_payload_ != view_.payloads.size()) {
+      return Err(Code::invalid, "its payload \"" + std::string(view_.payloads[next_payload_].name) +
+                                    "\" is missing");
     }
-    if (previous != leaf.previous) {
+    if (!nodes_.empty()) return Err(Code::invalid, "a hash of the tree is missing");
+    open_ = false;
+    report_.records = tree_.size();
+    return {};
+  }
+
+  Result<void> payload(const LogRow& row) {
+    if (row.place != next_payload_ || next_payload_ == view_.payloads.size()) {
+      return Err(Code::invalid, "there is a payload that it does not name");
+    }
+    const LeafView::Payload& wanted = view_.payloads[next_payload_++];
+    const std::uint64_t subject = TRY(PayloadCipher::subject_of(row.value));
+    const SubjectKey* key = subject == last_subject_ ? last_key_ : subjects_.key_of(subject);
+    if (key == nullptr) {
+      missing_.emplace(subject, row.index);
+      ++report_.erased;
+      return {};
+    }
+    last_subject_ = subject;
+    last_key_ = key;
+    const std::string name = "its payload \"" + std::string(wanted.name) + "\"";
+    auto opened = cipher_.open(row.value, *key, row.index, row.place, opened_);
+    if (!opened) return Err(Code::invalid, name + " is not what was stored");
+    hex_.clear();
+    append_hex(bytes_of(sha256(opened_)), hex_);  // salt and bytes, one after the other
+    if (opened_.size() != wanted.bytes + SALT_BYTES || hex_ != wanted.commitment) {
+      return Err(Code::invalid, name + " is not what was recorded");
+    }
+    ++report_.payloads;
+    return {};
+  }
+
+  Result<void> node(const LogRow& row) {
+    if (nodes_.empty() || nodes_.front().first != row.place ||
+        bytes_of(nodes_.front().second) != row.value) {
+      return Err(Code::invalid,
+                 "its hash does not fit the tree (level " + std::to_string(row.place) + ")");
+    }
+    nodes_.erase(nodes_.begin());
+    return {};
+  }
+
+  // The run, and the record before this one in its session.
+  Result<void> chain(const Hash& hash) {
+    chain_.assign(view_.run);
+    if (chain_.find('\\') != std::string::npos) chain_ = unescape_canonical(chain_);
+    if (last_run_ != chain_ || run_of_record_.empty()) {
+      last_run_ = chain_;
+      last_run_number_ =
+          runs_.try_emplace(chain_, static_cast<std::uint32_t>(runs_.size())).first->second;
+    }
+    if (runs_.size() > RUNS_MAX || chains_.size() > CHAINS_MAX) {
+      return Err(Code::unsupported, "this log has more sessions than one verification can hold");
+    }
+    run_of_record_.push_back(last_run_number_);
+    chain_ += '\0';
+    if (view_.session.find('\\') == std::string_view::npos) {
+      chain_ += view_.session;
+    } else {
+      chain_ += unescape_canonical(view_.session);
+    }
+    const auto [at, first] = chains_.try_emplace(chain_);
+    hex_.clear();
+    if (!first) append_hex(bytes_of(at->second.hash), hex_);
+    if (view_.previous != hex_) {
       return Err(Code::invalid, "it does not follow from the record before it in its session");
     }
+    at->second = Head{view_.index, hash};
     return {};
   }
 
-  // Checks the checkpoint over the records so far, if there is one.
-  Result<void> checkpoints() {
-    if (!next_checkpoint_ || next_checkpoint_->size != tree_.size()) return {};
+  Result<void> erasure() {
+    constexpr std::string_view member = "\"subject\":";
+    const std::size_t at = view_.body.rfind(member);
+    std::uint64_t number = 0;
+    if (at != std::string_view::npos) {
+      const std::string_view digits = view_.body.substr(at + member.size());
+      std::from_chars(digits.data(), digits.data() + digits.size(), number);
+    }
+    if (number == 0) return Err(Code::invalid, "it erases a subject and does not say which");
+    erased_.insert(number);
+    return {};
+  }
+
+  Result<void> checkpoint(const LogRow& row) {
+    TRY(record_ends());
+    open_ = true;  // for at_fault: the record is the one that the checkpoint stands behind
     const std::string name = "the checkpoint over " + std::to_string(tree_.size()) + " records";
-    auto text = open_note(next_checkpoint_->note, key_);
+    auto text = open_note(row.value, key_);
     if (!text) return Err(std::move(text).error().context(name));
     const Checkpoint checkpoint = TRY(Checkpoint::parse(*text));
     if (checkpoint.size != tree_.size() || checkpoint.root != tree_.root() ||
@@ -122,48 +215,83 @@ class Verifier {
     }
     // One signature and nothing else: what was signed here before must come out again byte for
     // byte.
-    const Note note = TRY(Note::parse(next_checkpoint_->note));
+    const Note note = TRY(Note::parse(row.value));
     if (note.signatures.size() != 1 || note.text != checkpoint.text()) {
       return Err(Code::invalid, name + " holds more than was signed");
     }
     ++report_.checkpoints;
     last_checkpoint_ = tree_.size();
-    next_checkpoint_ = TRY(snapshot_.checkpoint_from(tree_.size() + 1));
+    open_ = false;
     return {};
   }
 
-  // What can only be seen at the end: entries too many, records after the last checkpoint.
-  Result<void> ends() {
-    if (next_checkpoint_) {
-      return Err(Code::invalid, "a checkpoint counts " + std::to_string(next_checkpoint_->size) +
-                                    " records, but it is missing");
+  // Each record is in the index of its run, each session's head is its last record, and there is
+  // nothing else: the keys are different ones, so equal numbers mean equal sets.
+  Result<void> indexes() {
+    std::uint64_t in_run = 0;
+    std::uint64_t heads = 0;
+    std::string run;
+    std::optional<std::uint32_t> number;
+    Snapshot::IndexVisitor visitor;
+    visitor.in_run = [&](std::string_view name, std::uint64_t index) -> Result<void> {
+      if (!number || run != name) {
+        run = name;
+        const auto known = runs_.find(run);
+        number.reset();
+        if (known != runs_.end()) number = known->second;
+      }
+      at_fault_ = std::min(index, tree_.size());
+      if (!number || index >= run_of_record_.size() || run_of_record_[index] != *number) {
+        return Err(Code::invalid, "the index of a run names it wrongly");
+      }
+      ++in_run;
+      return {};
+    };
+    visitor.head = [&](std::string_view chain, const Head& head) -> Result<void> {
+      at_fault_ = std::min(head.index, tree_.size());
+      const auto known = chains_.find(std::string(chain));
+      if (known == chains_.end() || !(known->second == head)) {
+        return Err(Code::invalid, "the index of sessions names it wrongly as a session's last");
+      }
+      ++heads;
+      return {};
+    };
+    TRY(snapshot_.for_each_index(visitor));
+    at_fault_ = tree_.size();
+    if (in_run != tree_.size() || heads != chains_.size()) {
+      return Err(Code::invalid, "there are records that the index does not have");
     }
-    if (last_checkpoint_ != tree_.size()) {
-      return Err(Code::invalid, "the records from " + std::to_string(last_checkpoint_) +
-                                    " on are not covered by a signed checkpoint");
-    }
-    const Snapshot::Counts counts = TRY(snapshot_.counts());
-    const bool exact = counts.leaves == tree_.size() && counts.runs == tree_.size() &&
-                       counts.sessions == tree_.size() && counts.nodes == nodes_ &&
-                       counts.payloads == report_.payloads &&
-                       counts.checkpoints == report_.checkpoints;
-    if (!exact) return Err(Code::invalid, "there are entries that belong to no record");
     return {};
   }
+
+  static constexpr std::size_t CHAINS_MAX = std::size_t{1} << 25;
+  static constexpr std::size_t RUNS_MAX = std::size_t{1} << 25;
 
   const Snapshot& snapshot_;
   const VerifierKey& key_;
+  const Subjects& subjects_;
   VerifyReport& report_;
+  const std::function<void(std::uint64_t)>& progress_;
   Tree tree_;
-  std::uint64_t nodes_ = 0;
+  LeafView view_;
+  bool open_ = false;  // the record view_ may get more rows
+  std::size_t next_payload_ = 0;
+  std::vector<std::pair<unsigned, Hash>> nodes_;  // that the record must still get
+  PayloadCipher cipher_;
+  std::string opened_;
+  std::string hex_;
+  std::uint64_t last_subject_ = 0;
+  const SubjectKey* last_key_ = nullptr;
+  std::map<std::uint64_t, std::uint64_t> missing_;  // subject without a key -> a record of it
+  std::set<std::uint64_t> erased_;
+  std::string chain_;
+  std::string last_run_;
+  std::uint32_t last_run_number_ = 0;
+  std::unordered_map<std::string, std::uint32_t> runs_;
+  std::vector<std::uint32_t> run_of_record_;
+  std::unordered_map<std::string, Head> chains_;  // run, 0x00, session
   std::uint64_t last_checkpoint_ = 0;
-  std::optional<std::uint64_t> tree_at_fault_;
-  std::optional<Snapshot::SizedCheckpoint> next_checkpoint_;
-
- public:
-  // The record at fault: an append to the tree may have gone through before its nodes were
-  // compared.
-  [[nodiscard]] std::uint64_t at_fault() const { return tree_at_fault_.value_or(tree_.size()); }
+  std::optional<std::uint64_t> at_fault_;
 };
 
 // The seal of a log that was closed in order covers each byte of the data file.
@@ -197,6 +325,9 @@ void summarise(VerifyReport& report) {
   report.summary =
       std::to_string(report.records) + " records, " + std::to_string(report.payloads) +
       " payloads and " + std::to_string(report.checkpoints) + " signed checkpoints verified; " +
+      (report.erased > 0 ? std::to_string(report.erased) +
+                               " payloads were erased, on record, and are proved to have been\n"
+                         : "") +
       (report.sealed ? "the file is as it was when the log was closed\n"
                      : "the log was not closed in order (or is in use): bytes that belong to "
                        "no record were not checked\n");
@@ -208,6 +339,7 @@ struct Shared {
   volatile std::uint64_t beat;    // grows as long as there is progress
   std::uint64_t records;
   std::uint64_t payloads;
+  std::uint64_t erased;
   std::uint64_t checkpoints;
   std::uint64_t bad_index;
   bool has_bad_index;
@@ -220,6 +352,7 @@ struct Shared {
 void tell(const VerifyReport& report, Shared& shared) {
   shared.records = report.records;
   shared.payloads = report.payloads;
+  shared.erased = report.erased;
   shared.checkpoints = report.checkpoints;
   shared.has_bad_index = report.bad_index.has_value();
   shared.bad_index = report.bad_index.value_or(0);
@@ -241,6 +374,7 @@ VerifyReport heard(const Shared& shared, int status) {
   }
   report.records = shared.records;
   report.payloads = shared.payloads;
+  report.erased = shared.erased;
   report.checkpoints = shared.checkpoints;
   if (shared.has_bad_index) report.bad_index = shared.bad_index;
   report.sealed = shared.sealed;
@@ -301,8 +435,10 @@ VerifyReport verify_here(const std::string& folder, const VerifierKey& key,
   if (!store) return bad(0, store.error());
   const auto snapshot = (*store)->snapshot();
   if (!snapshot) return bad(0, snapshot.error());
-  Verifier verifier(*snapshot, key, report);
-  const auto result = verifier.run(progress);
+  const auto subjects = Subjects::load(folder);
+  if (!subjects) return bad(0, subjects.error());
+  Verifier verifier(*snapshot, key, **subjects, report, progress);
+  const auto result = verifier.run();
   if (!result) return bad(verifier.at_fault(), result.error());
   const auto seal = check_seal(folder, key, report);
   if (!seal) {

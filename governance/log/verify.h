@@ -19,6 +19,7 @@ namespace ambit::log {
 struct VerifyReport {
   std::uint64_t records = 0;  // that verified, from the first one on
   std::uint64_t payloads = 0;
+  std::uint64_t erased = 0;  // payloads whose key was destroyed, on record
   std::uint64_t checkpoints = 0;
   bool sealed = false;  // the log was closed in order, so each byte of the file was checked
   std::optional<std::uint64_t> bad_index;  // the first bad record

@@ -1,6 +1,7 @@
 #include "log/writer.h"
 
 #include "io/file.h"
+#include "log/canonical_json.h"
 #include "log/folder_lock.h"
 
 #include <array>
@@ -78,12 +79,15 @@ std::string session_key(const std::string& run, const std::string& session) {
 }  // namespace
 
 LogWriter::LogWriter(std::string folder, std::unique_ptr<FolderLock> lock,
-                     std::shared_ptr<Store> store, SignerKey signer, Tree tree)
+                     std::shared_ptr<Store> store, SignerKey signer, Tree tree,
+                     std::unique_ptr<Subjects> subjects, FillRandom random)
     : folder_(std::move(folder)),
       lock_(std::move(lock)),
       store_(std::move(store)),
       signer_(std::move(signer)),
-      tree_(std::move(tree)) {}
+      tree_(std::move(tree)),
+      subjects_(std::move(subjects)),
+      random_(std::move(random)) {}
 
 LogWriter::~LogWriter() = default;
 
@@ -101,56 +105,68 @@ Result<std::unique_ptr<LogWriter>> LogWriter::open(const WriterOptions& options,
     const Snapshot snapshot = TRY(store->snapshot());
     tree = TRY(load_tree(options.folder, snapshot, signer.verifier()));
   }
+  auto subjects = TRY(Subjects::load(options.folder));
   std::unique_ptr<LogWriter> writer(new LogWriter(options.folder, std::move(lock), std::move(store),
-                                                  std::move(signer), std::move(tree)));
+                                                  std::move(signer), std::move(tree),
+                                                  std::move(subjects), random));
   writer->sealed_ = std::filesystem::exists(options.folder + "/seal", failed);
   return writer;
 }
 
-Result<std::string> LogWriter::previous_of(const Snapshot& snapshot, const std::string& run,
-                                           const std::string& session) const {
-  const auto last = TRY(snapshot.last_in_session(run, session, tree_.size()));
-  if (!last) return std::string();
-  const Hash hash = TRY(snapshot.stored_node(0, *last));
-  return to_hex(bytes_of(hash));
+// Commitments into the leaf, what they commit to, encrypted, beside it.
+Result<void> LogWriter::store_payloads(const Prepared& prepared, Leaf& leaf, StoredRecord& record) {
+  const agents::Event& event = prepared.event;
+  if (event.payloads.empty()) return {};
+  const std::string subject = event.subject.empty() ? "run/" + event.run : event.subject;
+  if (payloads_number_ == 0 || subject != payloads_of_) {
+    payloads_number_ = TRY(subjects_->number_of(subject, random_));
+    payloads_of_ = subject;
+  }
+  const SubjectKey& key = *subjects_->key_of(payloads_number_);
+  leaf.payloads.reserve(event.payloads.size());
+  for (std::size_t i = 0; i < event.payloads.size(); ++i) {
+    const agents::Payload& payload = event.payloads[i];
+    leaf.payloads.push_back(
+        {payload.name, payload.bytes.size(), commitment(prepared.salts[i], payload.bytes)});
+    record.payloads.push_back(
+        cipher_.seal(payloads_number_, key, record.index, i, prepared.salts[i], payload.bytes));
+  }
+  return {};
 }
 
 Result<std::vector<Result<std::uint64_t>>> LogWriter::append(const std::vector<Prepared>& group) {
   Batch batch;
+  batch.records.reserve(group.size());
   Tree tree = tree_;
   std::unordered_map<std::string, Hash> heads;  // those that this group changes
   std::vector<Result<std::uint64_t>> results;
+  results.reserve(group.size());
   const Snapshot snapshot = TRY(store_->snapshot());
   for (const Prepared& prepared : group) {
     const agents::Event& event = prepared.event;
     Leaf leaf{tree.size(), prepared.unix_ns, event.type, event.run, event.session,
               event.agent, event.body,       {},         {}};
-    const std::string chain = session_key(event.run, event.session);
+    std::string chain = session_key(event.run, event.session);
     if (const auto here = heads.find(chain); here != heads.end()) {
-      leaf.previous = to_hex(bytes_of(here->second));
+      leaf.previous = to_hex(here->second);
     } else if (const auto known = heads_.find(chain); known != heads_.end()) {
-      leaf.previous = to_hex(bytes_of(known->second));
-    } else {
-      leaf.previous = TRY(previous_of(snapshot, event.run, event.session));
+      leaf.previous = to_hex(known->second);
+    } else if (const auto head = TRY(snapshot.head(event.run, event.session))) {
+      leaf.previous = to_hex(head->hash);
     }
-    StoredRecord record{tree.size(), event.run, event.session, {}, {}};
-    for (std::size_t i = 0; i < event.payloads.size(); ++i) {
-      const agents::Payload& payload = event.payloads[i];
-      leaf.payloads.push_back(
-          {payload.name, payload.bytes.size(), commitment(prepared.salts[i], payload.bytes)});
-      record.payloads.push_back({prepared.salts[i], payload.bytes});
-    }
+    StoredRecord record{tree.size(), event.run, event.session, {}, {}, {}};
+    TRY(store_payloads(prepared, leaf, record));
     auto bytes = to_bytes(leaf);
     if (!bytes) {
       results.emplace_back(Err(std::move(bytes).error()));
       continue;
     }
     record.leaf = std::move(*bytes);
-    const Hash hash = leaf_hash(record.leaf);
-    tree.append(hash, [&batch](unsigned level, std::uint64_t index, const Hash& node) {
-      if (level % TILE_HEIGHT == 0) batch.nodes.push_back({level, index, node});
+    record.hash = leaf_hash(record.leaf);
+    tree.append(record.hash, [&batch](unsigned level, std::uint64_t index, const Hash& node) {
+      if (level > 0 && level % TILE_HEIGHT == 0) batch.nodes.push_back({level, index, node});
     });
-    heads[chain] = hash;
+    heads[std::move(chain)] = record.hash;
     results.emplace_back(record.index);
     batch.records.push_back(std::move(record));
   }
@@ -170,6 +186,31 @@ Result<std::vector<Result<std::uint64_t>>> LogWriter::append(const std::vector<P
   if (heads_.size() + heads.size() > HEADS_MAX) heads_.clear();
   for (auto& [chain, hash] : heads) heads_[chain] = hash;
   return results;
+}
+
+Result<std::uint64_t> LogWriter::erase(const std::string& subject, const std::string& by,
+                                       const std::string& reason, std::int64_t unix_ns) {
+  const auto number = subjects_->find(subject);
+  if (!number) {
+    return Err(Code::not_found, "there is no subject \"" + subject + "\" in " + folder_);
+  }
+  // The record comes first: a crash between the two leaves a key too many, never one too few.
+  // The name itself is personal, so the record holds the number.
+  std::string body = "{\"by\":";
+  bool good = append_quoted(by, body);
+  body += ",\"reason\":";
+  good = append_quoted(reason, body) && good;
+  body += ",\"subject\":" + std::to_string(*number) + "}";
+  if (!good) return Err(Code::invalid, "who erases, and why, must be UTF-8");
+  Prepared prepared;
+  prepared.unix_ns = unix_ns;
+  prepared.event.type = ERASED_TYPE;
+  prepared.event.body = std::move(body);
+  auto appended = TRY(append({prepared}));
+  const std::uint64_t index = TRY(std::move(appended.front()));
+  TRY(subjects_->erase(*number));
+  payloads_number_ = 0;
+  return index;
 }
 
 Result<void> LogWriter::seal() {
@@ -219,7 +260,7 @@ Result<std::pair<std::uint64_t, std::string>> hash_file(const std::string& path)
   const int failed = errno;
   ::close(file);
   if (count < 0) return Err(file_error("read", path, failed));
-  return std::pair(total, to_hex(bytes_of(hash.finish())));
+  return std::pair(total, to_hex(hash.finish()));
 }
 
 }  // namespace ambit::log

@@ -9,6 +9,7 @@
 #include "log/note.h"
 #include "log/record.h"
 #include "log/store.h"
+#include "log/subjects.h"
 
 #include <cstdint>
 #include <functional>
@@ -49,6 +50,10 @@ class LogWriter {
   // The indexes of the records, durable; or an error, and then nothing of the group is recorded. A
   // single record that cannot be (too long) fails alone.
   Result<std::vector<Result<std::uint64_t>>> append(const std::vector<Prepared>& group);
+  // Destroys the key of a subject's payloads and records that (subject.erased); gives the record's
+  // index. `by` is who asked for it. Errors: not_found.
+  Result<std::uint64_t> erase(const std::string& subject, const std::string& by,
+                              const std::string& reason, std::int64_t unix_ns);
   // Seals the data file: a signed hash of all of its bytes. Appending breaks the seal.
   Result<void> seal();
 
@@ -58,19 +63,23 @@ class LogWriter {
 
  private:
   LogWriter(std::string folder, std::unique_ptr<FolderLock> lock, std::shared_ptr<Store> store,
-            SignerKey signer, Tree tree);
-  Result<std::string> previous_of(const Snapshot& snapshot, const std::string& run,
-                                  const std::string& session) const;
+            SignerKey signer, Tree tree, std::unique_ptr<Subjects> subjects, FillRandom random);
+  Result<void> store_payloads(const Prepared& prepared, Leaf& leaf, StoredRecord& record);
 
   std::string folder_;
   std::unique_ptr<FolderLock> lock_;
   std::shared_ptr<Store> store_;
   SignerKey signer_;
   Tree tree_;
+  std::unique_ptr<Subjects> subjects_;
+  FillRandom random_;
+  PayloadCipher cipher_;
   bool sealed_ = false;
   // Hash of the last record of each session, as a shortcut to what the store knows. Emptied when it
   // is full.
   std::unordered_map<std::string, Hash> heads_;
+  std::string payloads_of_;  // the subject of the last payload, and its number
+  std::uint64_t payloads_number_ = 0;
 };
 
 // The seal: "ambit-seal/1", origin, records, bytes of the data file, its SHA-256; a line each,

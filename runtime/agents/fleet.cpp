@@ -40,7 +40,7 @@ class Reader {
   [[nodiscard]] const std::string& path() const { return path_; }
 
   const Node* get(const std::string& key) {
-    known_.push_back(key);
+    if (std::find(known_.begin(), known_.end(), key) == known_.end()) known_.push_back(key);
     return node_.find(key);
   }
   const Node* get(const std::string& key, Node::Kind kind) {
@@ -342,11 +342,25 @@ class FleetParser {
     ModelSpec spec;
     spec.name = name;
     const std::string provider = reader.text("provider", "embedded");
-    known(reader, "provider", provider, {"embedded"}, "provider");
+    known(reader, "provider", provider, {"embedded", "openai"}, "provider");
     reader.require("model");
     if (const Node* node = reader.get("model", Node::Kind::string)) {
-      spec.file = existing(reader, "model", *node,
-                           environment(reader, *node, reader.at("model"), node->string));
+      std::string value = environment(reader, *node, reader.at("model"), node->string);
+      if (provider == "openai") {
+        spec.remote_name = std::move(value);
+      } else {
+        spec.file = existing(reader, "model", *node, value);
+      }
+    }
+    if (provider == "openai") {
+      endpoint(reader, spec);
+    } else {
+      for (const char* key : {"baseUrl", "apiKeyEnv"}) {
+        const Node* node = reader.get(key);
+        if (node != nullptr) {
+          reader.report(*node, reader.at(key), R"(only a model of "provider": "openai" has one)");
+        }
+      }
     }
     spec.sampling.temperature = reader.real("temperature", 0.0, 0.0, 10.0);
     spec.sampling.top_p = reader.real("topP", 1.0, 0.0, 1.0);
@@ -402,6 +416,42 @@ class FleetParser {
       reader.report(*headers, reader.at("headers"), "only servers over HTTP get headers");
     }
     return url;
+  }
+
+  void endpoint(Reader& reader, ModelSpec& spec) {
+    reader.require("baseUrl");
+    const Node* url = reader.get("baseUrl", Node::Kind::string);
+    if (url != nullptr) {
+      spec.base_url = environment(reader, *url, reader.at("baseUrl"), url->string);
+      while (spec.base_url.ends_with('/')) spec.base_url.pop_back();
+      if (!spec.base_url.starts_with("https://") && !spec.base_url.starts_with("http://")) {
+        reader.report(*url, reader.at("baseUrl"),
+                      R"(expected an http or https URL such as "https://api.example.com/v1")");
+      }
+    }
+    const Node* key = reader.get("apiKeyEnv", Node::Kind::string);
+    if (key == nullptr) return;
+    spec.key_variable = key->string;
+    if (context_.environment && !context_.environment(spec.key_variable)) {
+      reader.report(*key, reader.at("apiKeyEnv"),
+                    "the environment has no variable " + spec.key_variable +
+                        "; set it to the endpoint's key");
+    }
+    if (url != nullptr && spec.base_url.starts_with("http://") && !is_loopback(spec.base_url)) {
+      reader.report(*url, reader.at("baseUrl"),
+                    "a key would cross the network unencrypted; use https");
+    }
+  }
+
+  // Of a URL that begins with "http://".
+  static bool is_loopback(std::string_view url) {
+    const std::string_view authority = url.substr(7, url.find('/', 7) - 7);
+    const auto is_host = [&](std::string_view host) {
+      return authority == host ||
+             (authority.starts_with(host) && authority.substr(host.size()).starts_with(':') &&
+              authority.find('@') == std::string_view::npos);
+    };
+    return is_host("localhost") || is_host("127.0.0.1") || is_host("[::1]");
   }
 
   void mcp_server(Reader& reader, const std::string& name) {

@@ -34,12 +34,16 @@ struct Limits {
   friend bool operator==(const Limits&, const Limits&) = default;
 };
 
+// Embedded (a GGUF file), or remote (`base_url` is not empty): an OpenAI-compatible endpoint.
 struct ModelSpec {
   std::string name;
   std::string file;  // absolute
   Sampling sampling;
   std::int64_t tokens_max = 256;    // of one turn
   std::int64_t context_max = 4096;  // of one session
+  std::string base_url;             // "https://api.example.com/v1"
+  std::string remote_name;          // what the endpoint calls it
+  std::string key_variable;         // the environment variable with its key, which is not kept here
 };
 
 struct McpServerSpec {

@@ -1,5 +1,7 @@
 #include "agents/fleet_run.h"
 
+#include "agents/message.h"
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -191,23 +193,16 @@ Task<Result<void>> FleetRun::run_session(FleetSession& session) {
   const ModelSpec& model_spec = *fleet_.model(agent.model);
   Model& model = *models_.at(agent.model);
   SessionState& state = session.state;
-  if (state.id.empty()) {
-    Event started = session_started(options_.run, session.id, agent.name, agent.instructions,
-                                    session.input->prompt, options_.principal);
-    Event copy = started;
-    co_await ok(ports_.journal.append(std::move(copy)));
-    co_await ok(apply(state, started));
-  }
-  if (!session.input->error.empty()) {
-    Event ended = session_ended(options_.run, state, SessionEnd::failed, "", session.input->error);
-    Event copy = ended;
-    co_await ok(ports_.journal.append(std::move(copy)));
-    co_return apply(state, ended);
-  }
-  Ledger ledger("session " + state.id, agent.limits, Loop::current().now(), ledger_.get());
+  Ledger ledger("session " + session.id, agent.limits, Loop::current().now(), ledger_.get());
   ledger.restore(spent_by(state));
   TurnLoop loop(options_.run, agent, model_spec, model, catalogue_, ports_, ledger,
-                session_seed(options_.seed, state.id));
+                session_seed(options_.seed, session.id));
+  if (state.id.empty()) {
+    SessionStarted started{options_.principal, agent.instructions, session.input->prompt};
+    co_await ok(loop.start(state, session.id, std::move(started)));
+  }
+  const std::string& error = session.input->error;
+  if (!error.empty()) co_return co_await loop.end(state, SessionEnd::failed, "", error);
   co_return co_await loop.run(state);
 }
 

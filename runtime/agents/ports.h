@@ -270,6 +270,8 @@ struct Event {
   std::string agent;
   std::string body = "{}";  // JSON object, at most 48 KiB
   std::vector<Payload> payloads;
+  // Whose data the payloads are; they are encrypted under that person's key. Empty: the run's.
+  std::string subject{};
   friend bool operator==(const Event&, const Event&) = default;
 };
 

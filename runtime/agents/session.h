@@ -1,9 +1,10 @@
 #pragma once
 
-// Session: one conversation of one agent, folded from the journal's events. The live run and the
-// recovery after a crash apply the same events with the same function, so what is in the journal is
-// all there is. SessionState decides what comes next; turn_loop.h does it.
+// Session: one conversation of one agent, folded from its facts. The live run and the recovery
+// after a crash apply the same facts with the same function, so what is in the journal is all there
+// is. SessionState decides what comes next; turn_loop.h does it.
 
+#include "agents/fact.h"
 #include "agents/ports.h"
 
 #include <cstdint>
@@ -12,16 +13,6 @@
 #include <vector>
 
 namespace ambit::agents {
-
-enum class SessionEnd {
-  running,
-  completed,  // the agent gave its final answer; nothing was refused
-  escalated,  // it came to its end, but an action waits for a person
-  denied,     // it came to its end, but policy refused an action
-  limit,      // a budget was used up
-  failed,     // the model or the runtime failed
-};
-std::string_view to_string(SessionEnd end);
 
 // One gated tool call as it stands in the record.
 struct CallRecord {
@@ -56,22 +47,10 @@ struct SessionState {
 // What SessionEnd a session has earned when its agent gives the final answer.
 SessionEnd earned_end(const SessionState& state);
 
-// The events of a session. Each can be applied by `apply`, which is the only way to change a state.
-Event session_started(const std::string& run, const std::string& session, const std::string& agent,
-                      const std::string& system, const std::string& prompt,
-                      const std::string& principal);
-Event action_decided(const Action& action, const Decision& decision, const std::string& call_id);
-Event turn_completed(const Action& action, const Turn& turn);
-Event action_outcome(const Action& action, const std::string& call_id, const Outcome& outcome);
-Event session_ended(const std::string& run, const SessionState& state, SessionEnd end,
-                    const std::string& answer, const std::string& error);
-
-// Errors (internal): an event that does not follow from the state: the journal is not ours or
-// damaged.
+// The only way to change a state. Errors (internal): a fact that does not follow from the state:
+// the journal is not ours or damaged.
+Result<void> apply(SessionState& state, Fact fact, const Origin& origin);
+// The same, of a recorded fact.
 Result<void> apply(SessionState& state, const Event& event);
-
-// Messages as OpenAI-style JSON text, one object; and back.
-std::string to_json(const Message& message);
-Result<Message> message_from_json(const std::string& text);
 
 }  // namespace ambit::agents

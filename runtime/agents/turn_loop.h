@@ -49,19 +49,26 @@ class TurnLoop {
         ledger_(ledger),
         seed_(seed) {}
 
+  // Records that the session `id` has begun; `state` is empty before.
+  Task<Result<void>> start(SessionState& state, const std::string& id, SessionStarted started);
   // Goes on until the session has ended. An error: the journal failed, nothing more may happen.
   Task<Result<void>> run(SessionState& state);
-
- private:
-  Task<Result<void>> record(SessionState& state, Event event);
-  Task<Result<void>> model_turn(SessionState& state);
-  Task<Result<void>> tool_call(SessionState& state);
-  Task<Result<void>> finish_call(SessionState& state, Action action, std::string call_id,
-                                 Outcome outcome);
-  Task<Result<void>> resolve_doubt(SessionState& state);
   Task<Result<void>> end(SessionState& state, SessionEnd end, std::string answer,
                          std::string error);
-  Action propose(const SessionState& state, ActionKind kind, const std::string& tool) const;
+
+ private:
+  Task<Result<void>> record(SessionState& state, const std::string& session, Fact fact);
+  Task<Result<void>> model_turn(SessionState& state);
+  Task<Result<void>> tool_call(SessionState& state);
+  Task<Result<void>> resolve_doubt(SessionState& state);
+  template <class T>
+  Task<Result<T>> in_wall_time(Task<Result<T>> task);
+  Task<Outcome> perform(SessionState& state, std::size_t tool, ToolCall call);
+  Task<Result<void>> finish_call(SessionState& state, std::string action, ToolCall call,
+                                 Outcome outcome);
+  Action propose(const SessionState& state, ActionKind kind, std::string tool) const;
+  bool reserve(Decision& decision, const Cost& cost);
+  [[nodiscard]] std::size_t find_tool(const std::string& name) const;
 
   const std::string& run_;
   const AgentSpec& agent_;

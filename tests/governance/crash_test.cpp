@@ -10,8 +10,10 @@
 #include <sys/wait.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <fcntl.h>
 #include <iostream>
+#include <memory>
 #include <poll.h>
 #include <random>
 #include <spawn.h>
@@ -68,11 +70,22 @@ std::uint64_t kill_in_the_middle(const Victim& victim, unsigned more_us) {
 }  // namespace
 
 TEST_CASE("no acknowledged record is lost and no log is damaged by kill -9", "[crash]") {
-  TemporaryFolder folder;
+  // `./check crash record` asks for a thousand. Each log has at most 25, so that verifying it stays
+  // cheaper than making it.
+  const char* asked = std::getenv("AMBIT_KILLS");
+  const unsigned kills = asked != nullptr ? static_cast<unsigned>(std::stoul(asked)) : 20;
+  constexpr unsigned kills_of_one_log = 25;
   std::mt19937 random(9);
-  constexpr unsigned kills = 20;
   std::uint64_t records = 0;
+  std::uint64_t all = 0;
+  auto folder_of_log = std::make_unique<TemporaryFolder>();
   for (unsigned round = 0; round < kills; ++round) {
+    if (round % kills_of_one_log == 0) {
+      all += records;
+      records = 0;
+      folder_of_log = std::make_unique<TemporaryFolder>();
+    }
+    const TemporaryFolder& folder = *folder_of_log;
     const Victim victim = start(folder.path(), round);
     const std::uint64_t acknowledged =
         kill_in_the_middle(victim, static_cast<unsigned>(random() % 60'000));
@@ -84,7 +97,9 @@ TEST_CASE("no acknowledged record is lost and no log is damaged by kill -9", "[c
     CHECK(report->records > records);
     records = report->records;
   }
-  std::cout << "crash: " << kills << " kills, " << records << " records, 0 lost, 0 logs damaged\n";
+  std::cout << "crash: " << kills << " kills -9, " << all + records
+            << " records; acknowledged and lost 0, logs that do not verify 0, effects without a "
+               "durable record 0\n";
 }
 
 TEST_CASE("a full disk fails the append with a clear error, and the log stays sound", "[crash]") {

@@ -33,7 +33,7 @@ std::int64_t limit(Random& random, std::int64_t most) {
 agents::Fleet make_fleet(Random& random) {
   agents::Fleet fleet;
   fleet.name = "sim";
-  fleet.models.push_back({"m", "/m.gguf", {}, 64, 4096});
+  fleet.models.push_back({"m", "/m.gguf", {}, 64, 4096, "", "", ""});
   agents::AgentSpec agent;
   agent.name = "clerk";
   agent.model = "m";

@@ -25,7 +25,7 @@ class ScriptedModel final : public Model {
  public:
   explicit ScriptedModel(std::vector<Message> script) : script_(std::move(script)) {}
   Task<Result<Turn>> generate(TurnRequest request) override {
-    co_await delay(std::chrono::milliseconds(1));
+    co_await delay(thinks);
     ++turns;
     std::size_t said = 0;
     for (const Message& message : request.messages) said += message.role == Role::assistant ? 1 : 0;
@@ -38,6 +38,7 @@ class ScriptedModel final : public Model {
   }
   std::string identity() const override { return "scripted"; }
   int turns = 0;
+  Duration thinks = std::chrono::milliseconds(1);
 
  private:
   std::vector<Message> script_;
@@ -83,12 +84,13 @@ class CountingTools final : public Toolbox {
   Task<Result<std::vector<ToolSpec>>> list() override { co_return specs_; }
   Task<Outcome> call(std::string session, ToolCall call) override {
     ran.push_back(session + ":" + call.name + ":" + call.id);
-    co_await delay(std::chrono::milliseconds(2));
+    co_await delay(takes);
     Outcome outcome;
     outcome.content = "result of " + call.name;
     co_return outcome;
   }
   std::vector<std::string> ran;
+  Duration takes = std::chrono::milliseconds(2);
 
  private:
   std::vector<ToolSpec> specs_;
@@ -107,7 +109,7 @@ inline Fleet small_fleet() {
   fleet.name = "test";
   fleet.directory = "/fleet";
   fleet.profiles = preset_profiles();
-  fleet.models.push_back({"m", "/m.gguf", {}, 64, 1024});
+  fleet.models.push_back({"m", "/m.gguf", {}, 64, 1024, "", "", ""});
   AgentSpec agent;
   agent.name = "clerk";
   agent.model = "m";

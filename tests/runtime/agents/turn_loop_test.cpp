@@ -101,6 +101,24 @@ TEST_CASE("an agent that never stops is stopped by its limit", "[agents]") {
   CHECK(desk.only().error == "the limit maxToolCalls = 3 of session a is used up");
 }
 
+TEST_CASE("a model or a tool that never answers is cut off when the wall time ends", "[agents]") {
+  Desk slow_model({says("too late")});
+  slow_model.model.thinks = std::chrono::hours(1);
+  slow_model.fleet.agents[0].limits.wall_ms = 5000;
+  slow_model.run(1);
+  CHECK(slow_model.only().end == SessionEnd::limit);
+  CHECK(slow_model.only().error ==
+        "model m: the limit maxWallTime = 5000 ms of session a is used up");
+  CHECK(slow_model.poller.now() < std::chrono::seconds(6));
+  Desk slow_tool({calls("look", "{}"), says("too late")});
+  slow_tool.tools.takes = std::chrono::hours(1);
+  slow_tool.fleet.agents[0].limits.wall_ms = 5000;
+  slow_tool.run(1);
+  CHECK(slow_tool.only().end == SessionEnd::limit);
+  CHECK(slow_tool.only().calls.at(0).outcome == OutcomeKind::timeout);
+  CHECK(slow_tool.poller.now() < std::chrono::seconds(6));
+}
+
 TEST_CASE("a journal that fails stops everything before its effect", "[agents]") {
   for (std::int64_t good = 0; good < 9; ++good) {
     Desk desk({calls("pay", "{}"), says("paid")});

@@ -1,0 +1,133 @@
+// ambit replay RUN: executes a recorded run again and names the first difference.
+
+#include "app/assembly.h"
+#include "app/audit_options.h"
+#include "app/load_fleet.h"
+#include "replay/replay.h"
+
+#include <cstdio>
+
+namespace ambit::app {
+namespace {
+
+struct Wanted {
+  std::string run;
+  replay::Options options;
+  AssemblyOptions assembly;
+};
+
+// The tools that the run's agent is offered, as the servers list them now.
+Task<Result<std::shared_ptr<const std::vector<agents::ToolSpec>>>> list_tools(
+    const Assembly& assembly, const agents::AgentSpec& agent) {
+  auto specs = std::make_shared<std::vector<agents::ToolSpec>>();
+  for (agents::Toolbox* box : assembly.toolboxes()) {
+    const std::vector<agents::ToolSpec> listed = co_await ok(box->list());
+    for (const agents::ToolSpec& spec : listed) {
+      if (agent.offers(spec.name)) specs->push_back(spec);
+    }
+  }
+  co_return std::shared_ptr<const std::vector<agents::ToolSpec>>(specs);
+}
+
+Task<void> replay_all(Assembly& assembly, const Wanted& wanted, Result<replay::Report>& result) {
+  const agents::AgentSpec& agent = *assembly.fleet().agent(assembly.fleet().workflow.agent);
+  auto tools = co_await list_tools(assembly, agent);
+  if (!tools) {
+    result = Err(std::move(tools).error());
+    co_return;
+  }
+  const replay::Setting setting{agent, *assembly.fleet().model(agent.model),
+                                assembly.models().at(agent.model), assembly.guard(), *tools};
+  replay::Replay replay(setting, wanted.options);
+  result = co_await replay.run(assembly.journal(), wanted.run);
+}
+
+int show(const Wanted& wanted, const replay::Report& report) {
+  const std::string counts = std::to_string(report.turns) + " turns, " +
+                             std::to_string(report.tokens) + " tokens, " +
+                             std::to_string(report.decisions) + " decisions";
+  if (report.differences.empty()) {
+    print(counts + ": identical\n");
+    return 0;
+  }
+  for (const replay::Difference& each : report.differences) {
+    print("record " + std::to_string(each.index) + ", session " + each.session + ", turn " +
+          std::to_string(each.turn) + ": " + each.what + "\n");
+  }
+  if (wanted.options.decode) {
+    return fail("the run diverges at record " + std::to_string(report.differences.front().index) +
+                " (" + counts + " were identical until then)");
+  }
+  print(std::to_string(report.differences.size()) + " decisions would be others, " +
+        std::to_string(report.decisions) + " the same\n");
+  return 0;
+}
+
+Result<int> replay_fleet(const Wanted& wanted, agents::Fleet fleet) {
+  io::UvWorld world;
+  auto assembly = TRY(Assembly::open(world, std::move(fleet), wanted.assembly));
+  Result<replay::Report> result = Err(Code::internal, "the replay did not end");
+  {
+    Scope work;
+    work.spawn(replay_all(*assembly, wanted, result));
+    world.loop().run_until([&] { return work.size() == 0; });
+  }
+  if (!result) return Err(std::move(result).error());
+  return show(wanted, *result);
+}
+
+int replay_run(const Options& options, const Context& context) {
+  Wanted wanted;
+  wanted.run = options.positional()[0];
+  wanted.assembly.state = absolute(context, options.text("state", ".ambit"));
+  wanted.assembly.run = wanted.run;
+  wanted.assembly.environment = context.environment;
+  const auto journal = journal_of(options, context);
+  if (!journal) return fail(journal.error());
+  const auto batch = options.integer("max-batch", 64, 1, 4096);
+  const auto threads = options.integer("threads", 0, 0, 1024);
+  for (const auto* number : {&batch, &threads}) {
+    if (!*number) return fail(number->error()), 2;
+  }
+  wanted.assembly.batch_max = *batch;
+  wanted.assembly.threads = *threads;
+  wanted.options.concurrency = static_cast<std::size_t>(*batch);
+  const std::string fleet_file = options.text("fleet");
+  if (fleet_file.empty()) {
+    return fail("say which fleet the run was of: --fleet FILE"), 2;
+  }
+  auto file = load_fleet(context, fleet_file);
+  if (!file) return fail(file.error());
+  if (!file->problems.empty()) return fail(problem_line(fleet_file, file->problems.front()));
+  if (options.flag("policy")) {
+    file->fleet.policies = {absolute(context, options.text("policy"))};
+    wanted.options.decode = false;
+    wanted.options.differences_max = 1000;
+  }
+  if (options.flag("model")) {
+    for (agents::ModelSpec& model : file->fleet.models) {
+      model.file = absolute(context, options.text("model"));
+    }
+  }
+  auto code = replay_fleet(wanted, std::move(file->fleet));
+  return code ? *code : fail(code.error());
+}
+
+}  // namespace
+
+Command replay_command() {
+  return {"replay",
+          "RUN",
+          "execute a recorded run again; name the first difference, or say that it is identical",
+          {{"fleet", "FILE", "the fleet file that the run was of"},
+           state_option(),
+           {"policy", "FILE", "decide with these policies instead, and list what would differ"},
+           {"model", "FILE", "decode with this model instead"},
+           {"max-batch", "N", "at most N sessions in one forward pass (default 64)"},
+           {"threads", "N", "threads of the engine (default: all processors)"}},
+          1,
+          1,
+          replay_run};
+}
+
+}  // namespace ambit::app

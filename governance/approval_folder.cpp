@@ -1,0 +1,205 @@
+#include "governance/approval_folder.h"
+
+#include "governance/action_json.h"
+#include "io/file.h"
+#include "log/sha256.h"
+
+#include <nlohmann/json.hpp>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <filesystem>
+#include <unistd.h>
+
+namespace ambit::governance {
+namespace {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+constexpr std::size_t FILE_BYTES_MAX = 4U << 20;
+constexpr std::size_t FILES_MAX = 100'000;
+
+Result<std::vector<log::VerifierKey>> read_approvers(const std::string& path) {
+  const std::string text = TRY(io::read_file(path, 1U << 20));
+  std::vector<log::VerifierKey> keys;
+  std::size_t line = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    const std::string_view one = std::string_view(text).substr(at, end - at);
+    at = end + 1;
+    ++line;
+    if (one.empty() || one.starts_with("#")) continue;
+    auto key = log::VerifierKey::parse(one);
+    if (!key) {
+      return Err(std::move(key).error().context(path + ":" + std::to_string(line)));
+    }
+    keys.push_back(std::move(*key));
+  }
+  return keys;
+}
+
+json to_json(const ApprovalRequest& request) {
+  json out = {{"id", request.id},
+              {"hash", request.hash},
+              {"reason", request.reason},
+              {"needed", request.needed},
+              {"askedMs", request.asked_ms},
+              {"expiresMs", request.expires_ms},
+              {"action", governance::to_json(request.action)}};
+  // As it was said: what is hashed must not go through a parser's numbers.
+  out["arguments"] = request.action.arguments;
+  return out;
+}
+
+Result<ApprovalRequest> request_from(const std::string& text) {
+  const json value = json::parse(text, nullptr, false);
+  const auto bad = [] { return Err(Code::invalid, "this is no request for an approval"); };
+  if (!value.is_object()) return bad();
+  for (const char* name : {"id", "hash", "reason", "arguments"}) {
+    if (!value.contains(name) || !value[name].is_string()) return bad();
+  }
+  for (const char* name : {"needed", "askedMs", "expiresMs"}) {
+    if (!value.contains(name) || !value[name].is_number_integer()) return bad();
+  }
+  if (!value.contains("action")) return bad();
+  ApprovalRequest request;
+  request.action = TRY(action_from_json(value["action"]));
+  request.action.arguments = value["arguments"].get<std::string>();
+  request.id = value["id"].get<std::string>();
+  request.hash = value["hash"].get<std::string>();
+  request.reason = value["reason"].get<std::string>();
+  request.needed = value["needed"].get<std::int64_t>();
+  request.asked_ms = value["askedMs"].get<std::int64_t>();
+  request.expires_ms = value["expiresMs"].get<std::int64_t>();
+  return request;
+}
+
+// Sorted, so that every process takes the answers in one order.
+Result<std::vector<std::string>> list(const std::string& folder, std::string_view ending) {
+  std::vector<std::string> names;
+  std::error_code failed;
+  for (fs::directory_iterator at(folder, failed), end; !failed && at != end; at.increment(failed)) {
+    std::string name = at->path().filename();
+    if (name.ends_with(ending)) names.push_back(std::move(name));
+    if (names.size() > FILES_MAX) {
+      return Err(Code::exhausted, folder + " has more than " + std::to_string(FILES_MAX) +
+                                      " files; move old ones away");
+    }
+  }
+  if (failed) return Err(Code::unavailable, "cannot read " + folder + ": " + failed.message());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+}  // namespace
+
+Result<ApprovalFolder> ApprovalFolder::open(const std::string& folder, const std::string& approvers,
+                                            std::int64_t now_ms, ApprovalDesk::Options options) {
+  std::error_code failed;
+  fs::create_directories(folder, failed);
+  if (failed) return Err(Code::denied, "cannot make " + folder + ": " + failed.message());
+  ::chmod(folder.c_str(), 0700);
+  auto keys = TRY(read_approvers(approvers));
+  ApprovalFolder made(folder, TRY(ApprovalDesk::create(std::move(keys), options)));
+  TRY(made.load_requests());
+  TRY(made.refresh(now_ms));
+  return made;
+}
+
+Result<void> ApprovalFolder::load_requests() {
+  for (const std::string& name : TRY(list(folder_, ".request.json"))) {
+    if (std::binary_search(known_.begin(), known_.end(), name)) continue;
+    auto text = io::read_file(folder_ + "/" + name, FILE_BYTES_MAX);
+    if (!text) return Err(std::move(text).error());
+    auto request = request_from(*text);
+    Result<void> kept;
+    if (!request) {
+      kept = Err(std::move(request).error());
+    } else if (name != request->id + ".request.json") {
+      kept = Err(Code::invalid, "the file's name is not the request's id");
+    } else {
+      kept = desk_.restore(*request);
+    }
+    if (!kept) refused_.push_back({name, kept.error().message});
+    known_.insert(std::upper_bound(known_.begin(), known_.end(), name), name);
+  }
+  return {};
+}
+
+Result<ApprovalRequest> ApprovalFolder::ask(const agents::Action& action, std::string reason,
+                                            std::int64_t needed, std::string id,
+                                            std::int64_t now_ms) {
+  ApprovalRequest request =
+      TRY(desk_.ask(action, std::move(reason), needed, std::move(id), now_ms));
+  const std::string name = request.id + ".request.json";
+  TRY(io::write_file(folder_ + "/" + name,
+                     to_json(request).dump(2, ' ', false, json::error_handler_t::replace) + "\n",
+                     0600));
+  known_.insert(std::upper_bound(known_.begin(), known_.end(), name), name);
+  return request;
+}
+
+Result<ApprovalState> ApprovalFolder::answer(std::string_view note, std::int64_t now_ms) {
+  ApprovalState state = TRY(desk_.answer(note, now_ms));
+  const std::string digest = log::to_hex(log::sha256(note)).substr(0, 16);
+  const auto parsed = log::Note::parse(note);
+  const auto said = parsed ? parse_answer(parsed->text) : Result<ApprovalAnswer>();
+  if (!said) return Err(Error(said.error()));
+  // The time first, so that the order of the names is the order of the answers.
+  std::string time = std::to_string(std::max<std::int64_t>(0, now_ms));
+  time.insert(0, 16 - std::min<std::size_t>(16, time.size()), '0');
+  const std::string name = said->request + "." + time + "." + digest + ".answer";
+  TRY(io::write_file(folder_ + "/" + name, note, 0600));
+  known_.insert(std::upper_bound(known_.begin(), known_.end(), name), name);
+  return state;
+}
+
+Result<void> ApprovalFolder::refresh(std::int64_t now_ms) {
+  TRY(load_requests());
+  for (const std::string& name : TRY(list(folder_, ".answer"))) {
+    if (std::binary_search(known_.begin(), known_.end(), name)) continue;
+    known_.insert(std::upper_bound(known_.begin(), known_.end(), name), name);
+    const auto note = io::read_file(folder_ + "/" + name, FILE_BYTES_MAX);
+    // An answer counts from when it was given, as its signer says, and never from later than now.
+    const auto parsed = note ? log::Note::parse(*note) : Result<log::Note>(Err(note.error()));
+    const auto said =
+        parsed ? parse_answer(parsed->text) : Result<ApprovalAnswer>(Err(parsed.error()));
+    const auto state = said ? desk_.answer(*note, std::min(now_ms, said->at_ms))
+                            : Result<ApprovalState>(Err(said.error()));
+    if (!state) refused_.push_back({name, state.error().message});
+  }
+  for (const std::string& name : TRY(list(folder_, ".used"))) {
+    desk_.mark_used(name.substr(0, name.size() - 5));
+  }
+  return {};
+}
+
+Result<void> ApprovalFolder::use(const std::string& id, const agents::Action& action,
+                                 std::int64_t now_ms) {
+  TRY(refresh(now_ms));
+  TRY(desk_.use(id, action, now_ms));
+  // The file can be made once, whoever tries; it is on disk before anything is done.
+  const std::string path = folder_ + "/" + id + ".used";
+  const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (file < 0 && errno == EEXIST) {
+    return Err(Code::denied, "the approval " + id + " is used, so the action is not done");
+  }
+  const auto failed = [&](const char* what) {
+    return Err(Code::unavailable,
+               std::string(what) + path + ": " + std::strerror(errno) + "; the action is not done");
+  };
+  if (file < 0) return failed("cannot make ");
+  const bool written = ::fsync(file) == 0;
+  ::close(file);
+  const int folder = ::open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const bool listed = folder >= 0 && ::fsync(folder) == 0;
+  if (folder >= 0) ::close(folder);
+  if (!written || !listed) return failed("cannot sync ");
+  return {};
+}
+
+}  // namespace ambit::governance

@@ -1,0 +1,52 @@
+#pragma once
+
+// ApprovalFolder: approvals that outlive the process and are answered from outside of it. One file
+// a request, one a signed answer, one that says it was used; the folder's content is the state.
+// Whoever can write here can hinder, but not approve: answers are signed by keys that are not here.
+
+#include "governance/approvals.h"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ambit::governance {
+
+class ApprovalFolder {
+ public:
+  struct Refused {
+    std::string file;
+    std::string why;
+  };
+
+  // Reads the folder (made if absent) and `approvers`, a file with one verifier key a line. Blocks.
+  static Result<ApprovalFolder> open(const std::string& folder, const std::string& approvers,
+                                     std::int64_t now_ms, ApprovalDesk::Options options = {});
+
+  // The request is durable when this returns.
+  Result<ApprovalRequest> ask(const agents::Action& action, std::string reason, std::int64_t needed,
+                              std::string id, std::int64_t now_ms);
+  // Writes the answer beside the request, after it was checked.
+  Result<ApprovalState> answer(std::string_view note, std::int64_t now_ms);
+  // Takes in answers that other processes have written since.
+  Result<void> refresh(std::int64_t now_ms);
+  // Once, over all processes: the mark that it was used is durable before this returns.
+  Result<void> use(const std::string& id, const agents::Action& action, std::int64_t now_ms);
+
+  [[nodiscard]] const ApprovalDesk& desk() const { return desk_; }
+  // Answers that did not count, and why.
+  [[nodiscard]] const std::vector<Refused>& refused() const { return refused_; }
+
+ private:
+  ApprovalFolder(std::string folder, ApprovalDesk desk)
+      : folder_(std::move(folder)), desk_(std::move(desk)) {}
+  Result<void> load_requests();
+
+  std::string folder_;
+  ApprovalDesk desk_;
+  std::vector<std::string> known_;  // file names that were taken in
+  std::vector<Refused> refused_;
+};
+
+}  // namespace ambit::governance

@@ -1,0 +1,127 @@
+#include "async/check.h"
+#include "log/sha256.h"
+#include "log/subjects.h"
+
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace ambit::log {
+namespace {
+
+// A stored payload: version (1), number of the subject (8), nonce (12), tag (16), then as many
+// bytes as salt and payload have.
+constexpr char VERSION = 1;
+constexpr std::size_t NUMBER_BYTES = 8;
+constexpr std::size_t NONCE_BYTES = 12;
+constexpr std::size_t TAG_BYTES = 16;
+constexpr std::size_t HEADER_BYTES = 1 + NUMBER_BYTES + NONCE_BYTES + TAG_BYTES;
+
+std::array<std::uint8_t, 9> place_bytes(std::uint64_t index, std::size_t place) {
+  std::array<std::uint8_t, 9> bytes{};
+  for (std::size_t i = 0; i < 8; ++i) bytes[i] = static_cast<std::uint8_t>(index >> (56 - 8 * i));
+  bytes[8] = static_cast<std::uint8_t>(place);
+  return bytes;
+}
+
+std::uint8_t* raw(char* bytes) {
+  return reinterpret_cast<std::uint8_t*>(bytes);
+}
+const std::uint8_t* raw(const char* bytes) {
+  return reinterpret_cast<const std::uint8_t*>(bytes);
+}
+
+}  // namespace
+
+struct PayloadCipher::State {
+  EVP_CIPHER_CTX* sealing = EVP_CIPHER_CTX_new();
+  EVP_CIPHER_CTX* opening = EVP_CIPHER_CTX_new();
+  EVP_CIPHER* cipher = EVP_CIPHER_fetch(nullptr, "AES-256-GCM", nullptr);
+};
+
+PayloadCipher::PayloadCipher() : state_(std::make_unique<State>()) {
+  CHECK(state_->sealing != nullptr && state_->opening != nullptr && state_->cipher != nullptr);
+  CHECK(EVP_EncryptInit_ex(state_->sealing, state_->cipher, nullptr, nullptr, nullptr) == 1);
+  CHECK(EVP_DecryptInit_ex(state_->opening, state_->cipher, nullptr, nullptr, nullptr) == 1);
+}
+
+PayloadCipher::~PayloadCipher() {
+  EVP_CIPHER_CTX_free(state_->sealing);
+  EVP_CIPHER_CTX_free(state_->opening);
+  EVP_CIPHER_free(state_->cipher);
+}
+
+std::string PayloadCipher::seal(std::uint64_t subject, const SubjectKey& key, std::uint64_t index,
+                                std::size_t place, std::string_view salt, std::string_view bytes) {
+  CHECK(salt.size() == SALT_BYTES);
+  std::string out(HEADER_BYTES + salt.size() + bytes.size(), '\0');
+  out[0] = VERSION;
+  for (std::size_t i = 0; i < NUMBER_BYTES; ++i) {
+    out[1 + i] = static_cast<char>(subject >> (56 - 8 * i));
+  }
+  // The salt is 32 random bytes used once: so is what is derived from it.
+  const Hash derived = sha256({"nonce", salt});
+  char* const nonce = out.data() + 1 + NUMBER_BYTES;
+  std::memcpy(nonce, derived.data(), NONCE_BYTES);
+  const auto bound = place_bytes(index, place);
+  EVP_CIPHER_CTX* context = state_->sealing;
+  CHECK(EVP_EncryptInit_ex(context, nullptr, nullptr, key.data(), raw(nonce)) == 1);
+  int count = 0;
+  CHECK(EVP_EncryptUpdate(context, nullptr, &count, bound.data(), bound.size()) == 1);
+  std::uint8_t* at = raw(out.data() + HEADER_BYTES);
+  CHECK(EVP_EncryptUpdate(context, at, &count, raw(salt.data()), SALT_BYTES) == 1);
+  at += count;
+  // OpenSSL counts with int.
+  while (!bytes.empty()) {
+    const std::string_view part = bytes.substr(0, std::size_t{1} << 30);
+    CHECK(EVP_EncryptUpdate(context, at, &count, raw(part.data()), static_cast<int>(part.size())) ==
+          1);
+    at += count;
+    bytes.remove_prefix(part.size());
+  }
+  CHECK(EVP_EncryptFinal_ex(context, at, &count) == 1);
+  CHECK(EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_GET_TAG, TAG_BYTES,
+                            out.data() + HEADER_BYTES - TAG_BYTES) == 1);
+  return out;
+}
+
+Result<std::uint64_t> PayloadCipher::subject_of(std::string_view stored) {
+  if (stored.size() < HEADER_BYTES + SALT_BYTES || stored[0] != VERSION) {
+    return Err(Code::invalid, "it is not a stored payload");
+  }
+  std::uint64_t number = 0;
+  for (const char c : stored.substr(1, NUMBER_BYTES)) {
+    number = (number << 8) | static_cast<unsigned char>(c);
+  }
+  return number;
+}
+
+Result<void> PayloadCipher::open(std::string_view stored, const SubjectKey& key,
+                                 std::uint64_t index, std::size_t place, std::string& opened) {
+  TRY(subject_of(stored));
+  const auto bound = place_bytes(index, place);
+  EVP_CIPHER_CTX* context = state_->opening;
+  std::array<std::uint8_t, TAG_BYTES> tag{};
+  std::memcpy(tag.data(), stored.data() + HEADER_BYTES - TAG_BYTES, TAG_BYTES);
+  std::string_view rest = stored.substr(HEADER_BYTES);
+  opened.resize(rest.size());
+  int count = 0;
+  bool good = EVP_DecryptInit_ex(context, nullptr, nullptr, key.data(),
+                                 raw(stored.data() + 1 + NUMBER_BYTES)) == 1 &&
+              EVP_DecryptUpdate(context, nullptr, &count, bound.data(), bound.size()) == 1;
+  std::uint8_t* at = raw(opened.data());
+  while (good && !rest.empty()) {
+    const std::string_view part = rest.substr(0, std::size_t{1} << 30);
+    good = EVP_DecryptUpdate(context, at, &count, raw(part.data()),
+                             static_cast<int>(part.size())) == 1;
+    at += count;
+    rest.remove_prefix(part.size());
+  }
+  good = good && EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_SET_TAG, TAG_BYTES, tag.data()) == 1 &&
+         EVP_DecryptFinal_ex(context, at, &count) == 1;
+  if (!good) return Err(Code::invalid, "it is not what was stored");
+  return {};
+}
+
+}  // namespace ambit::log

@@ -1,0 +1,122 @@
+#include "remote/chat_model.h"
+
+#include "async/race.h"
+#include "remote/chat_wire.h"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+
+namespace ambit::remote {
+namespace {
+
+std::int64_t us_between(Instant from, Instant to) {
+  return std::chrono::duration_cast<std::chrono::microseconds>(to - from).count();
+}
+
+// Whole seconds; the other form, a date, depends on two clocks that agree.
+std::optional<Duration> retry_after(const http::Headers& headers) {
+  const auto text = headers.find("Retry-After");
+  if (!text) return std::nullopt;
+  std::int64_t seconds = 0;
+  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), seconds);
+  if (error != std::errc() || end != text->data() + text->size() || seconds < 0) {
+    return std::nullopt;
+  }
+  return std::chrono::seconds(std::min<std::int64_t>(seconds, 86'400));
+}
+
+bool is_passing(int status) {
+  return status == 408 || status == 409 || status == 425 || status == 429 || status >= 500;
+}
+
+}  // namespace
+
+struct ChatModel::Attempt {
+  Result<agents::Turn> turn;
+  bool again = false;  // a retry is reasonable
+  std::optional<Duration> wait;
+};
+
+std::string ChatModel::identity() const {
+  return options_.name + "@" + options_.base_url + " " + options_.model;
+}
+
+Task<Result<agents::Turn>> ChatModel::generate(agents::TurnRequest request) {
+  const std::string body = co_await ok(to_request(options_.model, request));
+  const Instant asked = Loop::current().now();
+  Error last{Code::unavailable, "not asked"};
+  for (int i = 0; i < options_.attempts_max; ++i) {
+    // Somebody may push the hour back while we wait for it.
+    while (Loop::current().now() < open_again_) {
+      co_await delay(open_again_ - Loop::current().now());
+    }
+    const Instant sent = Loop::current().now();
+    Attempt made = co_await attempt(body);
+    if (made.turn) {
+      made.turn->usage.queue_us = us_between(asked, sent);
+      made.turn->usage.decode_us = us_between(sent, Loop::current().now());
+      co_return std::move(made.turn);
+    }
+    last = made.turn.error();
+    if (!made.again) co_return Err(std::move(last));
+    if (made.wait && *made.wait > options_.backoff_max) {
+      const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(*made.wait).count();
+      last.message += "; it asks to come back in " + std::to_string(seconds) + " s";
+      co_return Err(Code::unavailable, std::move(last.message));
+    }
+    const Duration pause = made.wait ? *made.wait : pause_before(i);
+    if (made.wait) {
+      open_again_ = std::max(open_again_, Loop::current().now() + pause);
+    } else if (i + 1 < options_.attempts_max) {
+      co_await delay(pause);
+    }
+  }
+  last.message += " (" + std::to_string(options_.attempts_max) + " attempts)";
+  co_return Err(Code::unavailable, std::move(last.message));
+}
+
+Task<ChatModel::Attempt> ChatModel::attempt(const std::string& body) {
+  http::Request request;
+  request.method = "POST";
+  request.url = options_.base_url + "/chat/completions";
+  request.headers.set("Content-Type", "application/json");
+  request.headers.set("Accept", "application/json");
+  if (!options_.key.empty()) request.headers.set("Authorization", "Bearer " + options_.key);
+  request.body = body;
+  auto response = co_await with_timeout(options_.attempt_timeout, client_.send(std::move(request)));
+  if (!response) {
+    const Code code = response.error().code;
+    const bool again = code == Code::unavailable || code == Code::closed || code == Code::timeout;
+    co_return Attempt{Err(std::move(response).error()), again, std::nullopt};
+  }
+  co_return judge(*response);
+}
+
+ChatModel::Attempt ChatModel::judge(const http::Response& response) {
+  if (response.is_success()) {
+    Attempt made{to_turn(response.body), false, std::nullopt};
+    // A model that writes broken arguments may write good ones the next time.
+    made.again = !made.turn && made.turn.error().code == Code::invalid;
+    return made;
+  }
+  const std::string said = error_message(response.body);
+  const std::string what = "the endpoint answered " + std::to_string(response.status) +
+                           (said.empty() ? "" : ": " + said);
+  if (is_passing(response.status)) {
+    return {Err(Code::unavailable, what), true, retry_after(response.headers)};
+  }
+  Code code = Code::invalid;
+  if (response.status == 401 || response.status == 403) code = Code::denied;
+  if (response.status == 404) code = Code::not_found;
+  if (is_context_overflow(response.body)) code = Code::exhausted;
+  return {Err(code, what), false, std::nullopt};
+}
+
+Duration ChatModel::pause_before(int attempt) const {
+  Duration pause = options_.backoff;
+  for (int i = 0; i < attempt && pause < options_.backoff_max; ++i) pause *= 2;
+  return std::min(pause, options_.backoff_max);
+}
+
+}  // namespace ambit::remote

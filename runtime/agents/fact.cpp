@@ -1,0 +1,304 @@
+#include "agents/fact.h"
+
+#include "agents/json_writer.h"
+#include "agents/message.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <charconv>
+
+namespace ambit::agents {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+constexpr std::size_t text_bytes_max = 1000;  // of a detail or an error
+constexpr std::size_t body_bytes_typical = 512;
+
+constexpr OutcomeKind outcome_kinds[] = {
+    OutcomeKind::ok,           OutcomeKind::tool_error,       OutcomeKind::denied,
+    OutcomeKind::escalated,    OutcomeKind::timeout,          OutcomeKind::cpu_limit,
+    OutcomeKind::memory_limit, OutcomeKind::process_limit,    OutcomeKind::file_size_limit,
+    OutcomeKind::output_limit, OutcomeKind::policy_violation, OutcomeKind::crashed,
+    OutcomeKind::refused,      OutcomeKind::protocol_error,   OutcomeKind::bad_arguments};
+constexpr Verdict verdicts[] = {Verdict::allow, Verdict::deny, Verdict::escalate};
+constexpr SessionEnd session_ends[] = {SessionEnd::running,   SessionEnd::completed,
+                                       SessionEnd::escalated, SessionEnd::denied,
+                                       SessionEnd::limit,     SessionEnd::failed};
+constexpr std::string_view finish_names[] = {"stop", "tool_calls", "length"};
+
+// An unknown name gets the meaning that fails closed.
+template <class E, std::size_t N>
+E from_name(std::string_view name, const E (&all)[N], E closed) {
+  const auto* at = std::find_if(std::begin(all), std::end(all),
+                                [&](E value) { return to_string(value) == name; });
+  return at != std::end(all) ? *at : closed;
+}
+
+void shorten(std::string& text) {
+  if (text.size() <= text_bytes_max) return;
+  std::size_t end = text_bytes_max;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  text.resize(end);
+}
+
+void mend(std::string& text) {
+  text = mended_utf8(std::move(text));
+}
+
+void write(JsonWriter& out, const Usage& usage) {
+  out.begin_object();
+  out.key("cachedTokens").integer(usage.cached_tokens).key("decodeUs").integer(usage.decode_us);
+  out.key("forcedTokens").integer(usage.forced_tokens);
+  out.key("inputTokens").integer(usage.input_tokens);
+  out.key("outputTokens").integer(usage.output_tokens);
+  out.key("prefillUs").integer(usage.prefill_us).key("queueUs").integer(usage.queue_us);
+  out.end_object();
+}
+
+void write(JsonWriter& out, const std::vector<std::string>& texts) {
+  out.begin_array();
+  for (const std::string& text : texts) out.text(text);
+  out.end_array();
+}
+
+// ---- facts to events; the members stand in the order that canonical JSON asks for
+// ---------------
+
+void write_body(Event& event, const SessionStarted& fact) {
+  event.type = "session.started";
+  JsonWriter(event.body).begin_object().key("principal").text(fact.principal).end_object();
+  if (!fact.instructions.empty()) event.payloads.push_back({"instructions", fact.instructions});
+  event.payloads.push_back({"prompt", fact.prompt});
+}
+
+void write_body(Event& event, const ActionDecided& fact) {
+  event.type = "action.decided";
+  const Action& action = fact.action;
+  const Decision& decision = fact.decision;
+  JsonWriter out(event.body);
+  out.begin_object().key("action").text(action.id);
+  if (!fact.call.empty()) out.key("call").text(fact.call);
+  if (!decision.errors.empty()) write(out.key("errors"), decision.errors);
+  out.key("kind").text(to_string(action.kind));
+  out.key("left").begin_object().key("tokens").integer(action.left.tokens);
+  out.key("toolCalls").integer(action.left.tool_calls).key("turns").integer(action.left.turns);
+  out.key("wallMs").integer(action.left.wall_ms).end_object();
+  if (!decision.obligations.empty()) {
+    auto obligations = decision.obligations;
+    std::sort(obligations.begin(), obligations.end());
+    out.key("obligations").begin_object();
+    for (const auto& [name, value] : obligations) out.foreign_key(name).text(value);
+    out.end_object();
+  }
+  out.key("onBehalfOf").text(action.on_behalf_of);
+  write(out.key("policies"), decision.policies);
+  out.key("policySet").text(decision.policy_set).key("reason").text(decision.reason);
+  out.key("step").integer(step_of(action.id)).key("tainted").boolean(action.tainted);
+  out.key("tool").text(action.tool);
+  if (!action.tool_digest.empty()) out.key("toolDigest").text(action.tool_digest);
+  out.key("verdict").text(to_string(decision.verdict)).end_object();
+  if (!action.arguments.empty()) event.payloads.push_back({"arguments", action.arguments});
+}
+
+void write_body(Event& event, const TurnCompleted& fact) {
+  event.type = "turn.completed";
+  JsonWriter out(event.body);
+  out.begin_object().key("action").text(fact.action);
+  out.key("finish").text(finish_names[static_cast<std::size_t>(fact.turn.finish)]);
+  out.key("model").text(fact.model);
+  write(out.key("usage"), fact.turn.usage);
+  out.end_object();
+  event.payloads.push_back({"message", to_json(fact.turn.message)});
+}
+
+void write_body(Event& event, const ActionOutcome& fact) {
+  event.type = "action.outcome";
+  JsonWriter out(event.body);
+  out.begin_object().key("action").text(fact.action).key("call").text(fact.call);
+  out.key("detail").text(fact.outcome.detail).key("durationUs").integer(fact.outcome.duration_us);
+  out.key("outcome").text(to_string(fact.outcome.kind)).key("tool").text(fact.tool);
+  out.key("truncated").boolean(fact.outcome.truncated).end_object();
+  event.payloads.push_back({"result", fact.outcome.content});
+}
+
+void write_body(Event& event, const SessionEnded& fact) {
+  event.type = "session.ended";
+  JsonWriter out(event.body);
+  out.begin_object().key("error").text(fact.error).key("state").text(to_string(fact.end));
+  out.key("toolCalls").integer(fact.tool_calls).key("turns").integer(fact.turns);
+  write(out.key("usage"), fact.usage);
+  out.end_object();
+  event.payloads.push_back({"answer", fact.answer});
+}
+
+// ---- events to facts
+// ----------------------------------------------------------------------------
+
+std::string payload(const Event& event, std::string_view name) {
+  for (const Payload& item : event.payloads) {
+    if (item.name == name) return item.bytes;
+  }
+  return "";
+}
+
+std::string text(const json& body, const char* name) {
+  return body.value(name, "");
+}
+std::int64_t number(const json& body, const char* name) {
+  return body.value(name, std::int64_t{0});
+}
+std::vector<std::string> texts(const json& body, const char* name) {
+  return body.value(name, std::vector<std::string>{});
+}
+
+Usage usage_of(const json& body) {
+  const json usage = body.value("usage", json::object());
+  return {number(usage, "inputTokens"),  number(usage, "cachedTokens"),
+          number(usage, "outputTokens"), number(usage, "forcedTokens"),
+          number(usage, "queueUs"),      number(usage, "prefillUs"),
+          number(usage, "decodeUs")};
+}
+
+ActionDecided decided_of(const Event& event, const json& body) {
+  ActionDecided fact;
+  Action& action = fact.action;
+  action.id = text(body, "action");
+  action.kind = text(body, "kind") == to_string(ActionKind::model_call) ? ActionKind::model_call
+                                                                        : ActionKind::tool_call;
+  action.agent = event.agent;
+  action.session = event.session;
+  action.run = event.run;
+  action.on_behalf_of = text(body, "onBehalfOf");
+  action.tool = text(body, "tool");
+  action.arguments = payload(event, "arguments");
+  action.tainted = body.value("tainted", false);
+  action.tool_digest = text(body, "toolDigest");
+  const json left = body.value("left", json::object());
+  action.left = {number(left, "turns"), number(left, "toolCalls"), number(left, "tokens"),
+                 number(left, "wallMs")};
+  Decision& decision = fact.decision;
+  decision.verdict = from_name(text(body, "verdict"), verdicts, Verdict::deny);
+  decision.reason = text(body, "reason");
+  decision.policies = texts(body, "policies");
+  decision.errors = texts(body, "errors");
+  const json obligations = body.value("obligations", json::object());
+  for (const auto& [name, value] : obligations.items()) {
+    decision.obligations.emplace_back(name, value.get<std::string>());
+  }
+  decision.policy_set = text(body, "policySet");
+  fact.call = text(body, "call");
+  return fact;
+}
+
+Result<TurnCompleted> turn_of(const Event& event, const json& body) {
+  TurnCompleted fact{text(body, "action"), text(body, "model"), {}};
+  const std::string finish = text(body, "finish");
+  const auto* at = std::find(std::begin(finish_names), std::end(finish_names), finish);
+  if (at == std::end(finish_names)) return Err(Code::internal, "an unknown finish");
+  fact.turn.finish = static_cast<FinishReason>(at - std::begin(finish_names));
+  fact.turn.usage = usage_of(body);
+  fact.turn.message = TRY(message_from_json(payload(event, "message")));
+  return fact;
+}
+
+ActionOutcome outcome_of(const Event& event, const json& body) {
+  ActionOutcome fact{text(body, "action"), text(body, "call"), text(body, "tool"), {}};
+  fact.outcome.kind = from_name(text(body, "outcome"), outcome_kinds, OutcomeKind::refused);
+  fact.outcome.content = payload(event, "result");
+  fact.outcome.detail = text(body, "detail");
+  fact.outcome.duration_us = number(body, "durationUs");
+  fact.outcome.truncated = body.value("truncated", false);
+  return fact;
+}
+
+Result<Fact> read_fact(const Event& event, const json& body) {
+  if (event.type == "session.started") {
+    return SessionStarted{text(body, "principal"), payload(event, "instructions"),
+                          payload(event, "prompt")};
+  }
+  if (event.type == "action.decided") return decided_of(event, body);
+  if (event.type == "turn.completed") return TRY(turn_of(event, body));
+  if (event.type == "action.outcome") return outcome_of(event, body);
+  if (event.type == "session.ended") {
+    return SessionEnded{from_name(text(body, "state"), session_ends, SessionEnd::failed),
+                        number(body, "turns"),
+                        number(body, "toolCalls"),
+                        usage_of(body),
+                        text(body, "error"),
+                        payload(event, "answer")};
+  }
+  return Err(Code::internal, "an unknown type");
+}
+
+tl::unexpected<Error> damaged(const Event& event, const std::string& why) {
+  return Err(Code::internal, "the record of session " + event.session +
+                                 " does not fit together: " + event.type + ": " + why);
+}
+
+}  // namespace
+
+std::string_view to_string(SessionEnd end) {
+  switch (end) {
+    case SessionEnd::running:
+      return "running";
+    case SessionEnd::completed:
+      return "completed";
+    case SessionEnd::escalated:
+      return "escalated";
+    case SessionEnd::denied:
+      return "denied";
+    case SessionEnd::limit:
+      return "limit";
+    case SessionEnd::failed:
+      return "failed";
+  }
+  return "failed";
+}
+
+std::int64_t step_of(std::string_view action) {
+  const std::string_view digits = action.substr(action.rfind('/') + 1);
+  std::int64_t step = 0;
+  std::from_chars(digits.data(), digits.data() + digits.size(), step);
+  return step;
+}
+
+void settle_texts(Fact& fact) {
+  if (auto* decided = std::get_if<ActionDecided>(&fact)) {
+    mend(decided->decision.reason);
+  } else if (auto* completed = std::get_if<TurnCompleted>(&fact)) {
+    mend(completed->turn.message.content);
+    for (ToolCall& call : completed->turn.message.tool_calls) {
+      mend(call.name);
+      mend(call.arguments);
+    }
+  } else if (auto* outcome = std::get_if<ActionOutcome>(&fact)) {
+    shorten(outcome->outcome.detail);
+    mend(outcome->outcome.detail);
+  } else if (auto* ended = std::get_if<SessionEnded>(&fact)) {
+    shorten(ended->error);
+    mend(ended->error);
+  }
+}
+
+Event to_event(const Fact& fact, const Origin& origin) {
+  Event event{"", origin.run, origin.session, origin.agent, "", {}};
+  event.body.reserve(body_bytes_typical);
+  std::visit([&](const auto& one) { write_body(event, one); }, fact);
+  return event;
+}
+
+Result<Fact> fact_of(const Event& event) {
+  const json body = json::parse(event.body, nullptr, false);
+  if (!body.is_object()) return damaged(event, "its body is not a JSON object");
+  try {
+    auto fact = read_fact(event, body);
+    if (!fact) return damaged(event, fact.error().message);
+    return fact;
+  } catch (const json::exception& error) {
+    return damaged(event, error.what());
+  }
+}
+
+}  // namespace ambit::agents

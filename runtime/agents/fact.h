@@ -1,0 +1,84 @@
+#pragma once
+
+// Facts: what can happen to a session, each as a plain struct, and its form in the journal. A live
+// run makes a fact, records it as an Event and applies it; a recovery reads the Event back to the
+// same fact: fact_of(to_event(fact)) says what `fact` says.
+
+#include "agents/ports.h"
+#include "async/result.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace ambit::agents {
+
+enum class SessionEnd {
+  running,
+  completed,  // the agent gave its final answer; nothing was refused
+  escalated,  // it came to its end, but an action waits for a person
+  denied,     // it came to its end, but policy refused an action
+  limit,      // a budget was used up
+  failed,     // the model or the runtime failed
+};
+std::string_view to_string(SessionEnd end);
+
+struct SessionStarted {
+  std::string principal;
+  std::string instructions;
+  std::string prompt;
+};
+
+struct ActionDecided {
+  Action action;
+  Decision decision;
+  std::string call;  // id of the tool call; empty: the action is a model call
+};
+
+struct TurnCompleted {
+  std::string action;  // id
+  std::string model;   // identity
+  Turn turn;
+};
+
+struct ActionOutcome {
+  std::string action;  // id
+  std::string call;
+  std::string tool;
+  Outcome outcome;
+};
+
+struct SessionEnded {
+  SessionEnd end = SessionEnd::failed;
+  std::int64_t turns = 0;
+  std::int64_t tool_calls = 0;
+  Usage usage;
+  std::string error;
+  std::string answer;
+};
+
+using Fact =
+    std::variant<SessionStarted, ActionDecided, TurnCompleted, ActionOutcome, SessionEnded>;
+
+// Whose fact it is.
+struct Origin {
+  const std::string& run;
+  const std::string& session;
+  const std::string& agent;
+};
+
+// "run/session/12" -> 12: actions are numbered in their session. 0: it has no number.
+std::int64_t step_of(std::string_view action);
+
+// Brings the texts of a fact into the form that the record keeps (well-formed UTF-8, bounded
+// lengths), so that live and recovered state are the same. To be called once, before to_event().
+void settle_texts(Fact& fact);
+// The body is canonical JSON.
+Event to_event(const Fact& fact, const Origin& origin);
+// Errors (internal): an event that is none of ours, or damaged.
+Result<Fact> fact_of(const Event& event);
+
+}  // namespace ambit::agents

@@ -1,0 +1,253 @@
+// What the runtime itself costs: agents that make five model turns with one trivial tool call each
+// and a closing turn, under a model and a tool that answer at once. A step is a turn with its tool
+// call. Without a record, and with gate, budgets and a durable record; beside frameworks from npm.
+
+#include "agents/fleet_run.h"
+#include "bench/figure.h"
+#include "governance/guard.h"
+#include "io/uv_world.h"
+#include "log/journal.h"
+#include "support/run_task.h"
+
+#include <sys/resource.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <unistd.h>
+
+using namespace ambit;
+
+namespace {
+
+constexpr int steps_of_an_agent = 5;
+
+// Says what it is told to, at once: calls add(n, n) until there are five results, then ends.
+class InstantModel final : public agents::Model {
+ public:
+  Task<Result<agents::Turn>> generate(agents::TurnRequest request) override {
+    int results = 0;
+    for (const agents::Message& message : request.messages) {
+      results += message.role == agents::Role::tool ? 1 : 0;
+    }
+    agents::Turn turn;
+    turn.message.role = agents::Role::assistant;
+    turn.usage.input_tokens = 10;
+    turn.usage.output_tokens = 5;
+    if (results < steps_of_an_agent) {
+      const std::string n = std::to_string(results);
+      turn.message.tool_calls.push_back({"", "add", R"({"a":)" + n + R"(,"b":)" + n + "}"});
+      turn.finish = agents::FinishReason::tool_calls;
+    } else {
+      turn.message.content = "done";
+    }
+    co_return turn;
+  }
+  std::string identity() const override { return "instant"; }
+};
+
+class AddTool final : public agents::Toolbox {
+ public:
+  Task<Result<std::vector<agents::ToolSpec>>> list() override {
+    agents::ToolSpec spec;
+    spec.name = "add";
+    spec.description = "Adds two numbers.";
+    spec.input_schema = R"({"type":"object"})";
+    spec.read_only = true;
+    co_return std::vector<agents::ToolSpec>{spec};
+  }
+  Task<agents::Outcome> call(std::string /*session*/, agents::ToolCall call) override {
+    agents::Outcome outcome;
+    outcome.content = std::to_string(call.arguments.size());
+    ++calls;
+    co_return outcome;
+  }
+  std::int64_t calls = 0;
+};
+
+class OpenGuard final : public agents::Guard {
+ public:
+  agents::Decision decide(const agents::Action& /*action*/) override {
+    agents::Decision decision;
+    decision.verdict = agents::Verdict::allow;
+    return decision;
+  }
+};
+
+class NoJournal final : public agents::Journal {
+ public:
+  Task<Result<std::uint64_t>> append(agents::Event /*event*/) override { co_return count_++; }
+  Result<void> read(const std::string& /*run*/,
+                    const std::function<bool(const agents::StoredEvent&)>& /*visit*/) override {
+    return {};
+  }
+
+ private:
+  std::uint64_t count_ = 0;
+};
+
+agents::Fleet one_agent(int count) {
+  agents::Fleet fleet;
+  fleet.name = "bench";
+  agents::ModelSpec model;
+  model.name = "m";
+  fleet.models.push_back(model);
+  agents::AgentSpec agent;
+  agent.name = "adder";
+  agent.model = "m";
+  agent.owner = "bench";
+  agent.instructions = "You add numbers.";
+  agent.tools = {"add"};
+  fleet.agents.push_back(agent);
+  fleet.limits = {-1, -1, -1, -1};
+  fleet.workflow.agent = "adder";
+  fleet.workflow.concurrency = count;
+  return fleet;
+}
+
+double cpu_seconds() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+double resident_kib() {
+  long pages = 0;
+  if (std::FILE* file = std::fopen("/proc/self/statm", "r")) {
+    if (std::fscanf(file, "%*d %ld", &pages) != 1) pages = 0;
+    std::fclose(file);
+  }
+  return static_cast<double>(pages) * static_cast<double>(sysconf(_SC_PAGESIZE)) / 1024;
+}
+
+struct Measured {
+  double steps_per_cpu_second = 0;
+  double steps_per_second = 0;
+  double kib_per_agent = 0;
+};
+
+Measured run_once(int count, bool durable) {
+  const agents::Fleet fleet = one_agent(count);
+  const std::string folder = "build/bench-fleet-" + std::to_string(::getpid());
+  io::UvWorld world;
+  InstantModel model;
+  AddTool tools;
+  OpenGuard open_guard;
+  NoJournal no_journal;
+  std::unique_ptr<governance::PolicyGuard> guard;
+  std::unique_ptr<log::LogJournal> journal;
+  if (durable) {
+    governance::GuardOptions options;
+    options.fleet = fleet.name;
+    guard =
+        governance::PolicyGuard::create(
+            {{"bench.cedar", "permit(principal in Fleet::\"bench\", action, resource);"}}, options)
+            .value();
+    std::filesystem::create_directories(folder);
+    log::JournalOptions where;
+    where.writer.folder = folder;
+    journal = log::LogJournal::open(world.world(), where).value();
+  }
+  std::vector<agents::Input> inputs;
+  for (int i = 0; i < count; ++i) inputs.push_back({"a" + std::to_string(i), "Add.", ""});
+  const double before = resident_kib();
+  agents::RunOptions options;
+  options.run = "bench";
+  options.principal = "bench";
+  const auto wall = std::chrono::steady_clock::now();
+  const double cpu = cpu_seconds();
+  Measured measured;
+  {
+    agents::FleetRun run(
+        fleet, options, {{"m", &model}}, {&tools},
+        agents::Ports{durable ? static_cast<agents::Guard&>(*guard) : open_guard,
+                      durable ? static_cast<agents::Journal&>(*journal) : no_journal,
+                      [](const std::string&, const std::string&) { return Result<void>(); }});
+    if (!run_task(world.loop(), run.run(std::move(inputs)))) std::abort();
+    measured.kib_per_agent = (resident_kib() - before) / count;
+    for (const auto& session : run.sessions()) {
+      if (session->state.end != agents::SessionEnd::completed) std::abort();
+    }
+  }
+  const double steps = static_cast<double>(tools.calls);
+  measured.steps_per_cpu_second = steps / (cpu_seconds() - cpu);
+  measured.steps_per_second =
+      steps / std::chrono::duration<double>(std::chrono::steady_clock::now() - wall).count();
+  journal.reset();
+  std::filesystem::remove_all(folder);
+  return measured;
+}
+
+Measured median_of(int runs, int count, bool durable) {
+  std::vector<double> cpu;
+  std::vector<double> wall;
+  std::vector<double> memory;
+  for (int i = 0; i < runs; ++i) {
+    const Measured one = run_once(count, durable);
+    cpu.push_back(one.steps_per_cpu_second);
+    wall.push_back(one.steps_per_second);
+    if (i == 0) memory.push_back(one.kib_per_agent);  // later runs find the heap grown already
+  }
+  return {bench::quantile(cpu, 0.5), bench::quantile(wall, 0.5), bench::quantile(memory, 0.5)};
+}
+
+// "NAME COUNT STEPS_PER_CPU_S STEPS_PER_S KIB_PER_AGENT" a line.
+std::map<std::pair<std::string, int>, Measured> peers() {
+  std::map<std::pair<std::string, int>, Measured> found;
+  std::FILE* peer = ::popen("node " PEER_SCRIPT " 2>&1", "r");
+  char line[512];
+  while (peer != nullptr && std::fgets(line, sizeof line, peer) != nullptr) {
+    char name[64];
+    int count = 0;
+    Measured one;
+    if (std::sscanf(line, "%63s %d %lf %lf %lf", name, &count, &one.steps_per_cpu_second,
+                    &one.steps_per_second, &one.kib_per_agent) == 5) {
+      found[{name, count}] = one;
+    } else {
+      std::fprintf(stderr, "skipped: %s", line);
+    }
+  }
+  if (peer != nullptr) ::pclose(peer);
+  return found;
+}
+
+void report(const std::string& what, const std::string& unit, bench::Better better, double ours,
+            const std::string& peer, double theirs, double goal) {
+  bench::Figure figure{"fleet", what, unit, better, ours, peer, theirs};
+  if (goal > 0) figure.goal_on = bench::Goal::ours;
+  figure.goal = goal;
+  bench::print(figure);
+}
+
+}  // namespace
+
+int main() {
+  const auto theirs = peers();
+  for (const int count : {100, 1000, 10'000}) {
+    const std::string of = std::to_string(count) + " agents, ";
+    const int runs = count < 100'000 ? 5 : 1;
+    const Measured bare = median_of(runs, count, false);
+    report(of + "no record", "steps/CPU-s", bench::Better::more, bare.steps_per_cpu_second, "", 0,
+           100'000);
+    report(of + "memory", "KiB/live agent", bench::Better::less, bare.kib_per_agent, "", 0, 0);
+    for (const auto& [key, one] : theirs) {
+      if (key.second != count) continue;
+      report(of + "no record", "steps/CPU-s", bench::Better::more, bare.steps_per_cpu_second,
+             key.first, one.steps_per_cpu_second, 0);
+      report(of + "memory", "KiB/live agent", bench::Better::less, bare.kib_per_agent, key.first,
+             one.kib_per_agent, 0);
+    }
+    const Measured durable = median_of(runs, count, true);
+    report(of + "gate, budget and record", "durable steps/s", bench::Better::more,
+           durable.steps_per_second, "", 0, 20'000);
+    report(of + "gate, budget and record", "steps/CPU-s", bench::Better::more,
+           durable.steps_per_cpu_second, "", 0, 0);
+  }
+  return 0;
+}

@@ -1,0 +1,124 @@
+#include "replay/replay.h"
+
+#include "runtime/agents/scripted.h"
+#include "support/run_task.h"
+
+#include <catch2/catch.hpp>
+
+using namespace ambit;
+using namespace ambit::agents;
+
+namespace {
+
+// A run of three sessions, each: a call that is allowed, one that is denied, an answer.
+struct Recorded {
+  Recorded() {
+    guard.verdicts["rm"] = Verdict::deny;
+    FleetRun run(fleet, {"run-1", "ann", 7, 1}, {{"m", &model}}, {&tools},
+                 {guard, journal, any_arguments});
+    const auto done = run_task(loop, run.run({{"a", "one", ""}, {"b", "two", ""}, {"c", "x", ""}}));
+    REQUIRE(done);
+  }
+  replay::Report again(replay::Options options = {}) {
+    const auto specs = std::make_shared<const std::vector<ToolSpec>>(
+        std::vector<ToolSpec>{tool("ls", true), tool("rm", false)});
+    replay::Replay replay({fleet.agents[0], fleet.models[0], &model, guard, specs}, options);
+    auto report = run_task(loop, replay.run(journal, "run-1"));
+    if (!report) FAIL(report.error().message);
+    return *report;
+  }
+  // The record that is the `number`th of its type.
+  agents::Event& record(const std::string& type, int number) {
+    for (agents::Event& event : journal.events) {
+      if (event.type == type && number-- == 0) return event;
+    }
+    FAIL("no such record");
+    return journal.events.front();
+  }
+
+  FakePoller poller;
+  Loop loop{poller};
+  Fleet fleet = small_fleet();
+  ScriptedModel model{{calls("ls", "{}"), calls("rm", R"({"path":"/"})"), says("all done")}};
+  TableGuard guard;
+  MemoryJournal journal;
+  CountingTools tools{{tool("ls", true), tool("rm", false)}};
+};
+
+void replace(std::string& text, const std::string& from, const std::string& to) {
+  const std::size_t at = text.find(from);
+  REQUIRE(at != std::string::npos);
+  text.replace(at, from.size(), to);
+}
+
+}  // namespace
+
+TEST_CASE("a run replays identically, and no tool is called for it", "[replay]") {
+  Recorded recorded;
+  const std::size_t ran = recorded.tools.ran.size();
+  const replay::Report report = recorded.again();
+  for (const auto& each : report.differences) UNSCOPED_INFO(each.what);
+  CHECK(report.differences.empty());
+  CHECK(report.sessions == 3);
+  CHECK(report.turns == 9);
+  CHECK(report.tokens == 45);
+  CHECK(report.decisions == 15);
+  CHECK(recorded.tools.ran.size() == ran);
+}
+
+TEST_CASE("a model that says one thing otherwise is named with its turn", "[replay]") {
+  Recorded recorded;
+  recorded.model =
+      ScriptedModel({calls("ls", "{}"), calls("rm", R"({"path":"/tmp"})"), says("all done")});
+  const replay::Report report = recorded.again();
+  REQUIRE(report.differences.size() == 1);
+  CHECK(report.differences[0].turn == 2);
+  CHECK_THAT(report.differences[0].what, Catch::Contains("the model said something else"));
+  CHECK_THAT(report.differences[0].what, Catch::Contains("/tmp"));
+}
+
+TEST_CASE("a record in which a turn was altered diverges there", "[replay]") {
+  Recorded recorded;
+  agents::Event& altered = recorded.record("turn.completed", 4);
+  replace(altered.payloads.at(0).bytes, "assistant\",\"content\":\"\"",
+          "assistant\",\"content\":\"!\"");
+  const replay::Report report = recorded.again();
+  REQUIRE(report.differences.size() == 1);
+  CHECK(report.differences[0].session == altered.session);
+}
+
+TEST_CASE("a policy that decides otherwise is named with the decision", "[replay]") {
+  Recorded recorded;
+  recorded.guard.verdicts["ls"] = Verdict::escalate;
+  SECTION("at the first one") {
+    const replay::Report report = recorded.again();
+    REQUIRE(report.differences.size() == 1);
+    CHECK(report.differences[0].turn == 1);
+    CHECK_THAT(report.differences[0].what,
+               Catch::Contains("ls: recorded allow (table), now escalate (table)"));
+  }
+  SECTION("at every one, for a candidate policy: the model is not asked") {
+    const int turns = recorded.model.turns;
+    const replay::Report report = recorded.again({false, 100, 64});
+    CHECK(report.differences.size() == 3);
+    CHECK(report.decisions == 12);
+    CHECK(recorded.model.turns == turns);
+  }
+}
+
+TEST_CASE("the order of the replayed sessions changes nothing", "[replay]") {
+  Recorded recorded;
+  CHECK(recorded.again({true, 1, 1}).turns == 9);
+  CHECK(recorded.again({true, 1, 2}).turns == 9);
+}
+
+TEST_CASE("a run that is not there is an error", "[replay]") {
+  Recorded recorded;
+  const auto specs = std::make_shared<const std::vector<ToolSpec>>();
+  replay::Replay replay(
+      {recorded.fleet.agents[0], recorded.fleet.models[0], &recorded.model, recorded.guard, specs},
+      {});
+  const auto report = run_task(recorded.loop, replay.run(recorded.journal, "run-9"));
+  REQUIRE(!report);
+  CHECK(report.error().code == Code::not_found);
+}
