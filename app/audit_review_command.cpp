@@ -158,8 +158,9 @@ std::string counts_json(const std::map<std::string, std::uint64_t>& counts) {
 void print_counts(const std::string& title, const std::map<std::string, std::uint64_t>& counts) {
   if (counts.empty()) return;
   std::vector<std::pair<std::string, std::uint64_t>> sorted(counts.begin(), counts.end());
-  std::stable_sort(sorted.begin(), sorted.end(),
-                   [](const auto& a, const auto& b) { return a.second > b.second; });
+  std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) {
+    return a.second != b.second ? a.second > b.second : a.first < b.first;
+  });
   print(title + "\n");
   for (const auto& [name, count] : sorted)
     print("  " + padded(name, 32) + std::to_string(count) + "\n");

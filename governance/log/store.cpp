@@ -266,8 +266,9 @@ Result<void> Store::fill_index(MDB_txn* transaction, const Batch& batch) const {
     if (code != MDB_SUCCESS) return Err(error("write", code));
     heads.emplace_back(head_key(record.run, record.session), &record);
   }
-  std::stable_sort(heads.begin(), heads.end(),
-                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::sort(heads.begin(), heads.end(), [](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first < b.first : a.second->index < b.second->index;
+  });
   for (std::size_t i = 0; i < heads.size(); ++i) {
     if (i + 1 < heads.size() && heads[i].first == heads[i + 1].first) continue;
     std::string value;

@@ -117,8 +117,8 @@ Task<Result<Report>> Replay::run(agents::Journal& journal, std::string run) {
   for (const auto& [id, events] : sessions_) scope_.spawn(admitted(events));
   co_await scope_.join();
   if (!failure_) co_return Err(std::move(failure_).error());
-  std::stable_sort(report_.differences.begin(), report_.differences.end(),
-                   [](const Difference& a, const Difference& b) { return a.index < b.index; });
+  std::sort(report_.differences.begin(), report_.differences.end(),
+            [](const Difference& a, const Difference& b) { return a.index < b.index; });
   co_return std::move(report_);
 }
 

@@ -147,14 +147,14 @@ TEST_CASE("a bundle's records, proofs and payloads fit together", "[evidence]") 
     const auto checkpoint = ambit::log::verify_tlog_proof(proof, bytes, writer->verifier());
     REQUIRE(checkpoint);
     CHECK(checkpoint->size == 40);
-    CHECK(record["previous"] == previous);
+    CHECK(record["previous"].get<std::string>() == previous);
     previous = ambit::log::to_hex(ambit::log::leaf_hash(bytes));
     REQUIRE(std::getline(payloads, payload));
     const json beside = json::parse(payload);
     const auto salt = ambit::log::from_hex(beside["salt"].get<std::string>());
     const auto content = ambit::log::from_base64(beside["bytes"].get<std::string>());
     CHECK(ambit::log::to_hex(ambit::log::commitment(*salt, *content)) ==
-          record["payloads"][0]["commitment"]);
+          record["payloads"][0]["commitment"].get<std::string>());
   }
   // A second bundle in the same place, and one of nothing, are refused.
   CHECK_FALSE(write_bundle(reader, writer->verifier(), options));
