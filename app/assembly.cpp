@@ -1,6 +1,7 @@
 #include "app/assembly.h"
 
 #include "app/argument_check.h"
+#include "app/mcp_connect.h"
 #include "io/file.h"
 
 #include <sys/stat.h>
@@ -50,7 +51,7 @@ Result<std::unique_ptr<Assembly>> Assembly::open(io::UvWorld& world, agents::Fle
   journal.writer.folder = made->journal_path();
   made->journal_ = TRY(log::LogJournal::open(world.world(), journal));
   TRY(made->open_guard());
-  TRY(made->open_models());
+  if (made->options_.models) TRY(made->open_models());
   TRY(made->open_tools());
   return made;
 }
@@ -108,9 +109,12 @@ Result<void> Assembly::open_tools() {
   runner_ = TRY(sandbox::ZygoteRunner::open(world_.world(), options));
   command_tools_ = std::make_unique<agents::CommandTools>(
       fleet_, *runner_, [this](const std::string& session) { return work_directory(session); });
+  http_ = std::make_unique<http::CurlClient>(world_.watcher(), mcp_http_options());
+  mcp::ToolboxOptions toolbox;
+  toolbox.client.eras = std::make_shared<mcp::EraMemory>();
   for (const agents::McpServerSpec& server : fleet_.mcp_servers) {
     servers_.push_back(std::make_unique<mcp::McpToolbox>(
-        server.name, [this, &server]() { return connect(server); }));
+        server.name, [this, &server]() { return connect(server); }, toolbox));
   }
   return {};
 }
@@ -127,25 +131,7 @@ Result<std::string> Assembly::work_directory(const std::string& session) {
 }
 
 Task<Result<mcp::Connection>> Assembly::connect(const agents::McpServerSpec& server) {
-  agents::JailCall call;
-  call.profile = *fleet_.profile(server.profile);
-  if (call.profile.level != "compute") {
-    call.profile.read_paths.push_back(server.directory);
-    if (server.command.starts_with('/')) call.profile.read_paths.push_back(server.command);
-  }
-  call.command.push_back(server.command);
-  call.command.insert(call.command.end(), server.arguments.begin(), server.arguments.end());
-  call.environment = server.environment;
-  call.directory = call.profile.level == "compute" ? "/tmp" : server.directory;
-  auto started = runner_->start(std::move(call));
-  if (!started) co_return Err(std::move(started).error().context("MCP server " + server.name));
-  std::shared_ptr<sandbox::JailedProcess> process = std::move(*started);
-  mcp::Connection connection;
-  connection.input = &process->input();
-  connection.output = &process->output();
-  connection.errors = &process->errors();
-  connection.owner = std::move(process);
-  co_return connection;
+  co_return open_mcp_server(server, fleet_, *runner_, *http_);
 }
 
 std::map<std::string, agents::Model*> Assembly::models() const {
@@ -171,6 +157,7 @@ agents::FleetRun& Assembly::start(agents::RunOptions options) {
 void Assembly::stop() {
   run_.reset();
   servers_.clear();
+  http_.reset();
   command_tools_.reset();
   runner_.reset();
   endpoints_.clear();

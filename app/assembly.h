@@ -29,6 +29,7 @@ struct AssemblyOptions {
   std::int64_t threads = 0;  // of the engine; 0: as many as there are processors
   std::int64_t batch_max = 64;
   bool grammar = true;
+  bool models = true;                              // false: tools, policies and record alone
   std::map<std::string, std::string> environment;  // for the keys that the fleet file names
 };
 
@@ -46,6 +47,7 @@ class Assembly {
 
   [[nodiscard]] const agents::Fleet& fleet() const { return fleet_; }
   log::LogJournal& journal() { return *journal_; }
+  agents::Guard& guard() { return *guard_; }
   [[nodiscard]] const std::map<std::string, std::unique_ptr<inference::Engine>>& engines() const {
     return engines_;
   }
@@ -76,6 +78,7 @@ class Assembly {
   std::map<std::string, std::unique_ptr<remote::ChatModel>> endpoints_;
   std::unique_ptr<sandbox::ZygoteRunner> runner_;
   std::unique_ptr<agents::CommandTools> command_tools_;
+  std::unique_ptr<http::CurlClient> http_;
   std::vector<std::unique_ptr<mcp::McpToolbox>> servers_;
   std::unique_ptr<agents::FleetRun> run_;
 };

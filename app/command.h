@@ -53,6 +53,9 @@ Command model_synth_command();
 Command model_quantize_command();
 Command model_bench_command();
 Command doctor_command();
+// mcp list, call, read, prompt, inspect, ping
+std::vector<Command> mcp_commands();
+Command mcp_serve_command();
 Command policy_check_command();
 Command policy_explain_command();
 Command policy_test_command();

@@ -41,22 +41,17 @@ rpc::Peer::Handlers handlers_for(
   return handlers;
 }
 
-Reply refusal(const std::string& what) {
-  Reply reply;
-  reply.fault = rpc::Fault{rpc::method_not_found, "this client does not offer " + what, {}};
-  return reply;
+// What a server may ask of its client, in whichever way.
+bool is_input_method(const std::string& method) {
+  return method == "elicitation/create" || method == "sampling/createMessage" ||
+         method == "roots/list";
 }
 
-Task<Reply> refuse_sampling(rpc::Request /*request*/) {
-  co_return refusal("sampling");
-}
-Task<Reply> refuse_elicitation(rpc::Request /*request*/) {
-  co_return refusal("elicitation");
-}
-Task<Reply> no_roots(rpc::Request /*request*/) {
-  Reply reply;
-  reply.result = Json{{"roots", Json::array()}};
-  co_return reply;
+// Whether an error means that the other end did not understand a modern request, rather than that
+// nobody is there or that we may not.
+bool may_be_older(const Error& error) {
+  return error.code == Code::invalid || error.code == Code::not_found ||
+         error.code == Code::unsupported;
 }
 
 }  // namespace
@@ -81,7 +76,10 @@ Client::Client(Connection connection, ClientOptions options)
     : connection_(std::move(connection)),
       options_(std::move(options)),
       stderr_(options_.stdio.stderr_bytes_kept),
-      transport_(*connection_.input, *connection_.output, options_.stdio),
+      stdio_(connection_.transport ? nullptr
+                                   : std::make_unique<StdioTransport>(
+                                         *connection_.input, *connection_.output, options_.stdio)),
+      transport_(connection_.transport ? *connection_.transport : *stdio_),
       peer_(transport_,
             handlers_for(
                 requests_,
@@ -89,6 +87,9 @@ Client::Client(Connection connection, ClientOptions options)
                 [this](const rpc::Id& id, const std::string& method) { on_abandoned(id, method); }),
             options_.peer) {
   bind_requests();
+  transport_.on_failure = [this](const rpc::Id& id, Error error) {
+    peer_.fail(id, std::move(error));
+  };
   scope_.spawn(run_writer());
   scope_.spawn(run_peer());
   if (connection_.errors != nullptr) scope_.spawn(stderr_.drain(*connection_.errors));
@@ -96,9 +97,30 @@ Client::Client(Connection connection, ClientOptions options)
 
 void Client::bind_requests() {
   requests_.bind("ping", [](rpc::Empty empty) -> Result<rpc::Empty> { return empty; });
-  requests_.bind_raw("roots/list", no_roots);
-  requests_.bind_raw("sampling/createMessage", refuse_sampling);
-  requests_.bind_raw("elicitation/create", refuse_elicitation);
+  for (const char* method : {"roots/list", "sampling/createMessage", "elicitation/create"}) {
+    requests_.bind_raw(method,
+                       [this](rpc::Request request) { return answer_input(std::move(request)); });
+  }
+}
+
+Task<Reply> Client::answer_input(rpc::Request request) {
+  Reply reply;
+  if (!options_.on_input) {
+    if (request.method == "roots/list") {
+      reply.result = Json{{"roots", Json::array()}};
+    } else {
+      const std::string what = request.method.substr(0, request.method.find('/'));
+      reply.fault = rpc::Fault{rpc::method_not_found, "this client does not offer " + what, {}};
+    }
+    co_return reply;
+  }
+  auto answer = co_await options_.on_input(request.method, std::move(request.params));
+  if (answer) {
+    reply.result = std::move(*answer);
+  } else {
+    reply.fault = rpc::to_fault(answer.error());
+  }
+  co_return reply;
 }
 
 Task<void> Client::run_peer() {
@@ -108,7 +130,7 @@ Task<void> Client::run_peer() {
 }
 
 Task<void> Client::run_writer() {
-  auto reason = co_await transport_.write_all();
+  auto reason = co_await transport_.run();
   // What the server said before it stopped reading still counts: its replies may be in the pipe.
   co_await delay(std::chrono::milliseconds(100));
   peer_.end(std::move(reason));
@@ -118,39 +140,73 @@ Value Client::meta(std::optional<std::int64_t> progress_token) const {
   RequestMeta meta;
   meta.era = server_.era;
   meta.client_info = options_.info;
+  meta.client_capabilities = options_.capabilities;
   meta.progress_token = progress_token;
+  if (options_.on_log) meta.log_level = "debug";
   return to_value(meta);
 }
 
 Task<Result<void>> Client::connect() {
-  if (options_.era != EraChoice::legacy) {
+  if (options_.era == EraChoice::modern_unasked) {
+    server_.era = Era::modern;
+    server_.protocol_version = modern_version;
+    transport_.speak(Era::modern, server_.protocol_version);
+    co_return Result<void>();
+  }
+  const std::string origin = transport_.origin();
+  bool known_legacy = false;
+  if (options_.era == EraChoice::automatic && options_.eras && options_.eras->contains(origin)) {
+    known_legacy = options_.eras->at(origin) == Era::legacy;
+  }
+  if (options_.era != EraChoice::legacy && !known_legacy) {
     const bool modern = co_await ok(discover());
-    if (modern) co_return Result<void>();
+    if (modern) {
+      remember();
+      co_return Result<void>();
+    }
     if (options_.era == EraChoice::modern) {
       co_return Err(Code::unsupported,
                     "the server does not speak MCP " + std::string(modern_version));
     }
   }
   auto done = co_await initialize();
+  if (done) {
+    remember();
+  } else if (known_legacy) {
+    options_.eras->erase(origin);  // it may have been upgraded: the next connection asks again
+  }
   co_return std::move(done);
+}
+
+void Client::remember() {
+  const std::string origin = transport_.origin();
+  if (options_.eras && !origin.empty()) (*options_.eras)[origin] = server_.era;
 }
 
 // True: the server is modern. False: nothing says that it is.
 Task<Result<bool>> Client::discover() {
   server_.era = Era::modern;
-  Value params = Json{{"_meta", meta(std::nullopt).json()}};
-  auto reply =
-      co_await within(options_.discover_time, peer_.call(discover_method, std::move(params)));
+  transport_.speak(Era::modern, std::string(modern_version));
+  const Value asked = meta(std::nullopt);
   server_.era = Era::legacy;
-  if (!reply) {
-    if (reply.error().code == Code::timeout) co_return false;
-    died_at_discovery_ = true;
-    co_return Err(explained(std::move(reply).error()).context("server/discover"));
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    Value params = Json{{"_meta", asked.json()}};
+    auto reply =
+        co_await within(options_.discover_time, peer_.call(discover_method, std::move(params)));
+    if (!reply) {
+      if (reply.error().code == Code::timeout) co_return false;
+      if (!stdio_ && may_be_older(reply.error())) co_return false;
+      died_at_discovery_ = stdio_ != nullptr;
+      co_return Err(explained(std::move(reply).error()).context("server/discover"));
+    }
+    const Verdict verdict = co_await ok(judge_discovery(std::move(*reply)));
+    if (verdict != Verdict::ask_again) co_return verdict == Verdict::modern;
   }
-  co_return judge_discovery(std::move(*reply));
+  co_return Err(Code::unsupported,
+                "server/discover: the server refuses the version that it says it supports");
 }
 
-Result<bool> Client::judge_discovery(Reply reply) {
+Result<Client::Verdict> Client::judge_discovery(Reply reply) {
   std::vector<std::string> versions;
   if (reply.fault) {
     const std::int64_t code = reply.fault->code;
@@ -158,11 +214,14 @@ Result<bool> Client::judge_discovery(Reply reply) {
     if (code == header_mismatch || code == missing_client_capability) {
       return Err(rpc::to_error(*reply.fault).context("server/discover"));
     }
-    if (code != unsupported_protocol_version) return false;
+    if (code != unsupported_protocol_version) return Verdict::legacy;
+    if (std::find(versions.begin(), versions.end(), modern_version) != versions.end()) {
+      return Verdict::ask_again;
+    }
   } else {
     // Servers that answer everything with an empty result are older than the method.
     if (!reply.result.json().is_object() || !reply.result.json().contains("supportedVersions"))
-      return false;
+      return Verdict::legacy;
     DiscoverResult result;
     if (auto read = from_value(reply.result, result); !read) {
       return Err(std::move(read).error().context("server/discover"));
@@ -171,11 +230,11 @@ Result<bool> Client::judge_discovery(Reply reply) {
     if (std::find(versions.begin(), versions.end(), modern_version) != versions.end()) {
       server_ = {Era::modern, std::string(modern_version), std::move(result.server_info),
                  std::move(result.capabilities), std::move(result.instructions)};
-      return true;
+      return Verdict::modern;
     }
   }
   if (versions.empty() || std::any_of(versions.begin(), versions.end(), is_legacy_version))
-    return false;
+    return Verdict::legacy;
   return Err(Code::unsupported, "the server speaks only MCP " + joined(versions) + ", we speak " +
                                     std::string(modern_version) + " and " +
                                     std::string(legacy_version) + " and older");
@@ -185,6 +244,8 @@ Task<Result<void>> Client::initialize() {
   InitializeParams params;
   params.protocol_version = legacy_version;
   params.client_info = options_.info;
+  params.capabilities = options_.capabilities;
+  transport_.speak(Era::legacy, std::string(legacy_version));
   auto call = peer_.call(initialize_method, to_value(params));
   auto reply = co_await within(options_.initialize_time, std::move(call));
   if (!reply) co_return Err(explained(std::move(reply).error()).context(initialize_method));
@@ -198,6 +259,7 @@ Task<Result<void>> Client::initialize() {
   }
   server_ = {Era::legacy, std::move(result.protocol_version), std::move(result.server_info),
              std::move(result.capabilities), std::move(result.instructions)};
+  transport_.speak(Era::legacy, server_.protocol_version);
   Value no_params;
   auto notified = co_await peer_.notify("notifications/initialized", std::move(no_params));
   co_return std::move(notified);
@@ -223,7 +285,10 @@ Task<Result<ToolList>> Client::list_tools() {
         list.rejected.push_back("a second tool with the name \"" + tool.name + "\"");
       }
     }
-    if (!result.next_cursor) co_return list;
+    if (!result.next_cursor) {
+      note_headers(list);
+      co_return list;
+    }
     if (!cursors.insert(*result.next_cursor).second) {
       co_return Err(Code::invalid, "tools/list: the server gives the same cursor twice");
     }
@@ -231,6 +296,52 @@ Task<Result<ToolList>> Client::list_tools() {
   }
   co_return Err(Code::exhausted,
                 "tools/list: more than " + std::to_string(options_.pages_max) + " pages");
+}
+
+// Tools whose arguments go into headers too. One whose annotations are wrong is left out: a
+// gateway on the way would be told something else than the server.
+void Client::note_headers(ToolList& list) {
+  if (server_.era != Era::modern) return;
+  std::map<std::string, HeaderParameters> mirrored;
+  std::erase_if(list.tools, [&](const Tool& tool) {
+    auto parameters = header_parameters(tool.input_schema.json());
+    if (!parameters) {
+      list.rejected.push_back("tool \"" + tool.name + "\": " + parameters.error().message);
+      return true;
+    }
+    if (!parameters->empty()) mirrored.emplace(tool.name, std::move(*parameters));
+    return false;
+  });
+  transport_.mirror(std::move(mirrored));
+}
+
+Task<Result<Value>> Client::list_all(std::string method, std::string key) {
+  Json items = Json::array();
+  std::set<std::string> cursors;
+  Json params = Json::object();
+  CallOptions options;
+  options.silence = options.total = options_.list_time;
+  for (std::size_t page = 0; page < options_.pages_max; ++page) {
+    auto reply = co_await ok(request(method, Value(params), options));
+    if (reply.fault) co_return Err(rpc::to_error(*reply.fault).context(method));
+    const Json& result = reply.result.json();
+    if (!result.is_object() || !result.contains(key) || !result[key].is_array()) {
+      co_return Err(Code::invalid, method + ": $.result." + key + ": must be an array");
+    }
+    for (const Json& item : result[key]) items.push_back(item);
+    if (items.size() > options_.tools_max) {
+      co_return Err(Code::exhausted,
+                    method + ": more than " + std::to_string(options_.tools_max) + " items");
+    }
+    if (!result.contains("nextCursor")) co_return Value(std::move(items));
+    const Json& cursor = result["nextCursor"];
+    if (!cursor.is_string() || !cursors.insert(cursor.get<std::string>()).second) {
+      co_return Err(Code::invalid, method + ": the server gives no good cursor, or one twice");
+    }
+    params["cursor"] = cursor;
+  }
+  co_return Err(Code::exhausted,
+                method + ": more than " + std::to_string(options_.pages_max) + " pages");
 }
 
 Task<Result<ListToolsResult>> Client::list_page(std::optional<std::string> cursor) {
@@ -256,14 +367,56 @@ Task<void> Client::watch(Watch& watch, CallOptions& options) {
   }
 }
 
-Task<Result<ToolAnswer>> Client::call_tool(std::string name, Value arguments, CallOptions options) {
+// A request and what the server asks before it answers (multi round-trip requests, modern).
+Task<Result<Reply>> Client::converse(std::string method, Value params, std::int64_t token) {
+  Json said = params.present() ? params.json() : Json::object();
+  const Value about = meta(token);
+  if (about.present()) said["_meta"] = about.json();
+  for (std::size_t round = 0; round <= options_.input_rounds_max; ++round) {
+    auto reply = co_await ok(peer_.call(method, Value(said)));
+    const Json& result = reply.result.json();
+    const bool asks = server_.era == Era::modern && options_.on_input && !reply.fault &&
+                      result.is_object() && result.contains("resultType") &&
+                      result["resultType"] == "input_required";
+    if (!asks) co_return reply;
+    said.erase("requestState");
+    if (result.contains("requestState")) said["requestState"] = result["requestState"];
+    const Value answers = co_await ok(answer_inputs(std::move(reply.result)));
+    said["inputResponses"] = answers.json();
+  }
+  co_return Err(Code::exhausted, "the server asks more than " +
+                                     std::to_string(options_.input_rounds_max) + " times");
+}
+
+Task<Result<Value>> Client::answer_inputs(Value result) {
+  Json answers = Json::object();
+  const Json& json = result.json();
+  const auto asked = json.find("inputRequests");
+  if (asked != json.end() && !asked->is_object()) {
+    co_return Err(Code::invalid, "$.result.inputRequests: must be an object");
+  }
+  if (asked == json.end()) co_return Value(std::move(answers));
+  for (const auto& [key, question] : asked->items()) {
+    const bool good = question.is_object() && question.contains("method") &&
+                      question["method"].is_string() &&
+                      is_input_method(question["method"].get<std::string>());
+    if (!good) {
+      co_return Err(Code::unsupported,
+                    "the server asks for \"" + key + "\" in a way that this client does not know");
+    }
+    const std::string method = question["method"].get<std::string>();
+    Value params = question.contains("params") ? Value(question["params"]) : Value();
+    auto answer = co_await options_.on_input(method, std::move(params));
+    if (!answer) co_return Err(std::move(answer).error().context(method));
+    answers[key] = answer->json();
+  }
+  co_return Value(std::move(answers));
+}
+
+Task<Result<Reply>> Client::request(std::string method, Value params, CallOptions options) {
   Watch watched(*this);
   watched.options = &options;
-  CallToolParams params;
-  params.name = std::move(name);
-  params.arguments = std::move(arguments);
-  params.meta = meta(watched.token);
-  auto call = peer_.call("tools/call", to_value(params));
+  auto call = converse(std::move(method), std::move(params), watched.token);
   auto outcome = co_await race(std::move(call), watch(watched, options));
   if (outcome.index() == 1) {
     const Duration waited = Loop::current().now() - watched.started;
@@ -272,12 +425,20 @@ Task<Result<ToolAnswer>> Client::call_tool(std::string name, Value arguments, Ca
   }
   auto reply = std::get<0>(std::move(outcome));
   if (!reply) co_return Err(explained(std::move(reply).error()));
+  co_return std::move(reply);
+}
+
+Task<Result<ToolAnswer>> Client::call_tool(std::string name, Value arguments, CallOptions options) {
+  CallToolParams params;
+  params.name = std::move(name);
+  params.arguments = std::move(arguments);
+  auto reply = co_await ok(request("tools/call", to_value(params), std::move(options)));
   ToolAnswer answer;
-  if (reply->fault) {
-    answer.fault = std::move(reply->fault);
+  if (reply.fault) {
+    answer.fault = std::move(reply.fault);
     co_return answer;
   }
-  auto read = from_value(reply->result, answer.result);
+  auto read = from_value(reply.result, answer.result);
   if (!read) co_return Err(std::move(read).error());
   const std::string& type = answer.result.result_type;
   if (!type.empty() && type != "complete") {
@@ -311,7 +472,7 @@ void Client::on_notification(const rpc::Notification& notification) {
 // more.
 void Client::on_abandoned(const rpc::Id& id, const std::string& method) {
   if (method == initialize_method || method == discover_method) return;
-  if (cancelling_ >= cancelling_max) return;
+  if (transport_.withdraw(id) || cancelling_ >= cancelling_max) return;
   scope_.spawn(send_cancelled(id));
 }
 

@@ -1,10 +1,10 @@
 #pragma once
 
-// Client: talks to one MCP server, of either era, over its stdio. connect() finds the era out
-// (discover first, initialize if that is not understood). Requests of the server are answered: ping
-// and an empty list of roots; sampling and elicitation are refused. Whatever the server does, each
-// call ends: with an answer, Code::timeout, or the reason why the connection ended. Owned by a
-// toolbox or a command.
+// Client: talks to one MCP server, of either era, over stdio or HTTP. connect() finds the era out
+// (discover first, initialize if that is not understood). What the server asks back (sampling,
+// elicitation, roots) goes to `on_input`, whichever way the era asks it; without one the roots are
+// empty and the rest is refused. Whatever the server does, each call ends: with an answer,
+// Code::timeout, or the reason why the connection ended. Owned by a toolbox or a command.
 
 #include "async/loop.h"
 #include "async/scope.h"
@@ -16,13 +16,18 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace ambit::mcp {
 
-enum class EraChoice { automatic, legacy, modern };
+// modern_unasked: without server/discover, which a client need not send.
+enum class EraChoice { automatic, legacy, modern, modern_unasked };
+
+// Which era the servers of an origin speak, so that it is found out once.
+using EraMemory = std::map<std::string, Era>;
 
 struct ClientOptions {
   Implementation info = {"ambit", "0.1.0"};
@@ -35,6 +40,12 @@ struct ClientOptions {
   StdioLimits stdio;
   rpc::PeerLimits peer;
   std::function<void(const LogParams&)> on_log;  // notifications/message
+  // What the server wants to know: "elicitation/create", "sampling/createMessage", "roots/list".
+  // `capabilities` says which of them are answered.
+  std::function<Task<Result<Value>>(std::string method, Value params)> on_input;
+  Value capabilities;
+  std::size_t input_rounds_max = 8;  // of one request
+  std::shared_ptr<EraMemory> eras;   // may be null
 };
 
 struct CallOptions {
@@ -77,20 +88,35 @@ class Client {
   Task<Result<ToolList>> list_tools();
   // Destroying the task cancels the call at the server too.
   Task<Result<ToolAnswer>> call_tool(std::string name, Value arguments, CallOptions options = {});
+  // Any request; `params` is an object or not present, its _meta is ours. The server's questions on
+  // the way are answered here.
+  Task<Result<rpc::Reply>> request(std::string method, Value params, CallOptions options = {});
+  // Every page of a list: the items under `key` of each result of `method`.
+  Task<Result<Value>> list_all(std::string method, std::string key);
+  // Ends what the server keeps for us, where the transport can say so.
+  Task<void> close() { return transport_.close(); }
 
   [[nodiscard]] const ServerFacts& server() const { return server_; }
   // True once after the server said that its tools have changed.
   bool take_tools_changed() { return std::exchange(tools_changed_, false); }
   [[nodiscard]] const std::optional<Error>& ended() const { return peer_.ended(); }
   [[nodiscard]] const rpc::PeerCounts& counts() const { return peer_.counts(); }
+  // Nothing of the last request was done; another connection may try it again.
+  [[nodiscard]] bool has_lost_session() const { return transport_.has_lost_session(); }
   // The error, with the end of the server's stderr: what a person needs to see.
   [[nodiscard]] Error explained(Error error) const;
 
  private:
   struct Watch;
   Task<void> watch(Watch& watch, CallOptions& options);
+  enum class Verdict { modern, legacy, ask_again };
   Task<Result<bool>> discover();
-  Result<bool> judge_discovery(rpc::Reply reply);
+  Result<Verdict> judge_discovery(rpc::Reply reply);
+  void remember();
+  Task<Result<rpc::Reply>> converse(std::string method, Value params, std::int64_t token);
+  Task<Result<Value>> answer_inputs(Value result);
+  Task<rpc::Reply> answer_input(rpc::Request request);
+  void note_headers(ToolList& list);
   Task<Result<void>> initialize();
   Task<Result<ListToolsResult>> list_page(std::optional<std::string> cursor);
   [[nodiscard]] Value meta(std::optional<std::int64_t> progress_token) const;
@@ -111,7 +137,8 @@ class Client {
   std::size_t cancelling_ = 0;
   rpc::Binder requests_;
   StderrTail stderr_;
-  StdioTransport transport_;
+  std::unique_ptr<StdioTransport> stdio_;
+  ClientTransport& transport_;
   rpc::Peer peer_;
   Scope scope_;
 };

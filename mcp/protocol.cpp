@@ -14,8 +14,6 @@ namespace {
 using rpc::Fields;
 using rpc::Json;
 
-constexpr const char* server_info_key = "io.modelcontextprotocol/serverInfo";
-
 Json to_json(const Implementation& info) {
   return {{"name", info.name}, {"version", info.version}};
 }
@@ -129,10 +127,10 @@ Result<void> from_value(const Value& value, DiscoverResult& out) {
   fields.maybe("instructions", out.instructions);
   read_caching(fields, out.caching);
   if (const Json* meta = fields.find_object("_meta", false);
-      meta != nullptr && meta->contains(server_info_key)) {
+      meta != nullptr && meta->contains(meta_server_info)) {
     Fields inner(*meta, fields.path("_meta"));
     Implementation info;
-    read_implementation(inner, server_info_key, info);
+    read_implementation(inner, meta_server_info, info);
     if (auto read = inner.result(); !read) fields.fail(std::move(read).error());
     out.server_info = std::move(info);
   }
@@ -146,7 +144,7 @@ Value to_value(const DiscoverResult& result) {
                 result.capabilities.present() ? result.capabilities.json() : Json::object()}};
   put_caching(json, result.caching);
   if (!result.instructions.empty()) json["instructions"] = result.instructions;
-  if (result.server_info) json["_meta"][server_info_key] = to_json(*result.server_info);
+  if (result.server_info) json["_meta"][meta_server_info] = to_json(*result.server_info);
   return json;
 }
 
@@ -276,9 +274,11 @@ Value to_value(const RequestMeta& meta) {
   Json json = Json::object();
   if (meta.progress_token) json["progressToken"] = *meta.progress_token;
   if (meta.era == Era::modern) {
-    json["io.modelcontextprotocol/protocolVersion"] = modern_version;
-    json["io.modelcontextprotocol/clientInfo"] = to_json(meta.client_info);
-    json["io.modelcontextprotocol/clientCapabilities"] = Json::object();
+    json[meta_version] = modern_version;
+    json[meta_client_info] = to_json(meta.client_info);
+    json[meta_client_capabilities] =
+        meta.client_capabilities.present() ? meta.client_capabilities.json() : Json::object();
+    if (!meta.log_level.empty()) json[meta_log_level] = meta.log_level;
   }
   if (json.empty()) return {};
   return json;

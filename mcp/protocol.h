@@ -23,6 +23,14 @@ constexpr std::string_view modern_version = "2026-07-28";
 constexpr std::string_view legacy_version = "2025-11-25";  // the newest, offered first
 bool is_legacy_version(std::string_view version);
 
+// Keys of _meta.
+constexpr const char* meta_version = "io.modelcontextprotocol/protocolVersion";
+constexpr const char* meta_client_info = "io.modelcontextprotocol/clientInfo";
+constexpr const char* meta_client_capabilities = "io.modelcontextprotocol/clientCapabilities";
+constexpr const char* meta_server_info = "io.modelcontextprotocol/serverInfo";
+constexpr const char* meta_log_level = "io.modelcontextprotocol/logLevel";
+constexpr const char* meta_subscription = "io.modelcontextprotocol/subscriptionId";
+
 constexpr std::int64_t header_mismatch = -32020;
 constexpr std::int64_t missing_client_capability = -32021;
 constexpr std::int64_t unsupported_protocol_version = -32022;
@@ -173,7 +181,9 @@ std::vector<std::string> supported_versions(const rpc::Fault& fault);
 struct RequestMeta {
   Era era = Era::legacy;
   Implementation client_info;
+  Value client_capabilities;  // {} if not present
   std::optional<std::int64_t> progress_token;
+  std::string log_level;  // modern: which log messages the caller wants; empty: none
 };
 Value to_value(const RequestMeta& meta);
 

@@ -22,7 +22,7 @@ Task<Result<void>> StdioTransport::send(std::string message) {
   co_return Result<void>();
 }
 
-Task<Error> StdioTransport::write_all() {
+Task<Error> StdioTransport::run() {
   while (true) {
     auto message = co_await outgoing_.receive();
     if (!message) co_return std::move(message).error();

@@ -7,7 +7,7 @@
 
 #include "async/channel.h"
 #include "io/stream.h"
-#include "rpc/peer.h"
+#include "mcp/transport.h"
 
 #include <cstddef>
 #include <memory>
@@ -15,13 +15,14 @@
 
 namespace ambit::mcp {
 
-// A server's three streams; `owner` keeps them (and the process behind them) alive. Letting go of
-// the owner must end the server.
+// A server's three streams, or another transport to it; `owner` keeps them (and the process behind
+// them) alive. Letting go of the owner must end the server.
 struct Connection {
   std::shared_ptr<void> owner;
-  io::Stream* input = nullptr;   // its stdin: we write
-  io::Stream* output = nullptr;  // its stdout: we read
-  io::Stream* errors = nullptr;  // its stderr, or none
+  io::Stream* input = nullptr;                 // its stdin: we write
+  io::Stream* output = nullptr;                // its stdout: we read
+  io::Stream* errors = nullptr;                // its stderr, or none
+  std::shared_ptr<ClientTransport> transport;  // instead of the streams
 };
 
 struct StdioLimits {
@@ -30,7 +31,7 @@ struct StdioLimits {
   std::size_t stderr_bytes_kept = 4096;
 };
 
-class StdioTransport final : public rpc::Transport {
+class StdioTransport final : public ClientTransport {
  public:
   StdioTransport(io::Stream& input, io::Stream& output, StdioLimits limits = {});
 
@@ -39,8 +40,8 @@ class StdioTransport final : public rpc::Transport {
   // The next line that is not blank. Code::exhausted for a line beyond the bound.
   Task<Result<std::string>> receive() override;
 
-  // Writes the queue to the server until that fails; gives the reason. Run it once, in a Scope.
-  Task<Error> write_all();
+  // Writes the queue to the server until that fails.
+  Task<Error> run() override;
 
  private:
   [[nodiscard]] bool take_line(std::string& line);

@@ -161,7 +161,18 @@ Task<Outcome> McpToolbox::call(std::string /*session*/, agents::ToolCall call) {
   co_return outcome;
 }
 
+// A call that met a server which had forgotten our session was never done: it is made once more,
+// on a new one.
 Task<Outcome> McpToolbox::call_now(agents::ToolCall call) {
+  bool lost = false;
+  agents::ToolCall again = call;
+  auto outcome = co_await call_once(std::move(call), lost);
+  if (lost) outcome = co_await call_once(std::move(again), lost);
+  co_return outcome;
+}
+
+Task<Outcome> McpToolbox::call_once(agents::ToolCall call, bool& lost) {
+  lost = false;
   auto opened = co_await session();
   if (!opened) co_return from_error(server_, opened.error());
   const SessionPointer current = std::move(*opened);
@@ -187,6 +198,7 @@ Task<Outcome> McpToolbox::call_now(agents::ToolCall call) {
   auto answer =
       co_await current->client.call_tool(tool.raw_name, std::move(*arguments), options_.call);
   if (!answer) {
+    lost = current->client.has_lost_session();
     bury(current);
     co_return from_error(server_, answer.error());
   }

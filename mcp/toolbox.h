@@ -69,6 +69,7 @@ class McpToolbox final : public agents::Toolbox {
   // Lets go of a session that has ended, unless that was done before.
   void bury(const SessionPointer& session);
   Task<agents::Outcome> call_now(agents::ToolCall call);
+  Task<agents::Outcome> call_once(agents::ToolCall call, bool& lost);
   agents::Outcome judge(const OfferedTool& tool, ToolAnswer answer) const;
   [[nodiscard]] bool given_up() const;
 

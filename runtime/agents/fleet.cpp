@@ -373,6 +373,51 @@ class FleetParser {
     file_.fleet.models.push_back(std::move(spec));
   }
 
+  // Members that are strings, with ${VAR} replaced.
+  void string_map(Reader& reader, const std::string& key,
+                  std::vector<std::pair<std::string, std::string>>& out) {
+    const Node* node = reader.get(key, Node::Kind::object);
+    if (node == nullptr) return;
+    for (const Node::Member& member : node->members) {
+      const std::string path = reader.at(key) + "." + member.key;
+      if (member.value.kind == Node::Kind::string) {
+        out.emplace_back(member.key, environment(reader, member.value, path, member.value.string));
+      } else {
+        reader.report(
+            member.value, path,
+            "expected a string but found " + std::string(agents::to_string(member.value.kind)));
+      }
+    }
+  }
+
+  // The URL of a server over HTTP; null: it is a program ("command").
+  const Node* mcp_transport(Reader& reader) {
+    const Node* type = reader.get("type", Node::Kind::string);
+    const Node* url = reader.get("url", Node::Kind::string);
+    const std::string kind = type != nullptr ? type->string : url != nullptr ? "http" : "stdio";
+    if (kind != "stdio" && kind != "http" && kind != "streamable-http") {
+      reader.report(*type, reader.at("type"),
+                    R"(there is no such transport; there are: "stdio", "http", "streamable-http")");
+      return nullptr;
+    }
+    if (kind == "stdio" && url != nullptr) {
+      reader.report(*url, reader.at("url"), R"(a server of type "stdio" has no URL)");
+      return nullptr;
+    }
+    reader.require(kind == "stdio" ? "command" : "url");
+    for (const char* key : {"command", "args", "env", "cwd", "profile"}) {
+      const Node* other = kind == "stdio" ? nullptr : reader.get(key);
+      if (other != nullptr) {
+        reader.report(*other, reader.at(key), "a server over HTTP is not started: leave this out");
+      }
+    }
+    const Node* headers = kind == "stdio" ? reader.get("headers") : nullptr;
+    if (headers != nullptr) {
+      reader.report(*headers, reader.at("headers"), "only servers over HTTP get headers");
+    }
+    return url;
+  }
+
   void endpoint(Reader& reader, ModelSpec& spec) {
     reader.require("baseUrl");
     const Node* url = reader.get("baseUrl", Node::Kind::string);
@@ -414,14 +459,12 @@ class FleetParser {
     spec.name = name;
     spec.profile = reader.text("profile", "fs-read");
     known(reader, "profile", spec.profile, names_of(file_.fleet.profiles), "profile");
-    const Node* type = reader.get("type", Node::Kind::string);
-    const Node* url = reader.get("url", Node::Kind::string);
-    if (url != nullptr || (type != nullptr && type->string != "stdio")) {
-      const Node& where = type != nullptr ? *type : *url;
-      reader.report(where, reader.at(type != nullptr ? "type" : "url"),
-                    R"(only servers over stdio are supported so far: give "command" and "args")");
-    } else {
-      reader.require("command");
+    if (const Node* url = mcp_transport(reader)) {
+      spec.url = environment(reader, *url, reader.at("url"), url->string);
+      if (!spec.url.starts_with("http://") && !spec.url.starts_with("https://")) {
+        reader.report(*url, reader.at("url"),
+                      "expected a URL that begins with http:// or https://");
+      }
     }
     const Node* command = reader.get("command", Node::Kind::string);
     if (command != nullptr) {
@@ -435,19 +478,8 @@ class FleetParser {
         spec.arguments.push_back(environment(reader, *node, reader.at("args"), argument));
       }
     }
-    if (const Node* node = reader.get("env", Node::Kind::object)) {
-      for (const Node::Member& member : node->members) {
-        const std::string path = reader.at("env") + "." + member.key;
-        if (member.value.kind == Node::Kind::string) {
-          spec.environment.emplace_back(
-              member.key, environment(reader, member.value, path, member.value.string));
-        } else {
-          reader.report(
-              member.value, path,
-              "expected a string but found " + std::string(agents::to_string(member.value.kind)));
-        }
-      }
-    }
+    string_map(reader, "env", spec.environment);
+    string_map(reader, "headers", spec.headers);
     spec.directory = absolute(reader.text("cwd", "."));
     reader.done();
     file_.fleet.mcp_servers.push_back(std::move(spec));

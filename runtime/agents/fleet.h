@@ -53,6 +53,8 @@ struct McpServerSpec {
   std::vector<std::pair<std::string, std::string>> environment;
   std::string directory;  // absolute
   std::string profile;    // which jail it lives in
+  std::string url;        // of a server over HTTP; then there is no command and no jail
+  std::vector<std::pair<std::string, std::string>> headers;  // with every request
 };
 
 struct CommandToolSpec {

@@ -86,6 +86,16 @@ Task<Result<void>> Peer::notify(std::string method, Value params) {
   co_return std::move(sent);
 }
 
+bool Peer::fail(const Id& id, Error error) {
+  const auto* number = std::get_if<std::int64_t>(&id);
+  const auto at = number == nullptr ? waiting_.end() : waiting_.find(*number);
+  if (at == waiting_.end()) return false;
+  Resolver<Result<Reply>> resolver = std::move(at->second);
+  waiting_.erase(at);
+  resolver.resolve(Err(std::move(error)));
+  return true;
+}
+
 bool Peer::cancel_incoming(const Id& id) {
   for (auto& [number, entry] : serving_) {
     if (entry.first != id) continue;

@@ -67,6 +67,9 @@ class Peer {
   Task<Result<Reply>> call(std::string method, Value params);
   Task<Result<void>> notify(std::string method, Value params);
 
+  // Ends one call of ours with an error that the transport knows of. False if it does not wait.
+  bool fail(const Id& id, Error error);
+
   // Withdraws the answering of a request of theirs: no reply is sent. False if it is not in work.
   bool cancel_incoming(const Id& id);
 

@@ -48,6 +48,23 @@ TEST_CASE("a sound fleet file becomes a complete fleet", "[agents]") {
   CHECK(fleet.policies == std::vector<std::string>{"/fleet/desk.cedar"});
 }
 
+TEST_CASE("an MCP server over HTTP has a URL and headers, and no jail", "[agents]") {
+  std::string text = slurp(TEST_DATA "/agents/sound.json");
+  const std::size_t from = text.find("\"mcpServers\": ") + 14;
+  const std::size_t to = text.find('\n', from);
+  text.replace(from, to - from,
+               R"({"registry": {"type": "http", "url": "https://example.com/${HOST:-a}/mcp",
+                   "headers": {"Authorization": "Bearer ${TOKEN:-t}"}}},)");
+  const FleetFile file = parse(text);
+  INFO((file.problems.empty() ? "" : file.problems[0].message));
+  REQUIRE(file.problems.empty());
+  const McpServerSpec& server = file.fleet.mcp_servers.at(0);
+  CHECK(server.url == "https://example.com/a/mcp");
+  REQUIRE(server.headers.size() == 1);
+  CHECK(server.headers[0] == std::pair<std::string, std::string>("Authorization", "Bearer t"));
+  CHECK(server.command.empty());
+}
+
 TEST_CASE("every mistake in a fleet file gives its clear message", "[agents]") {
   std::vector<std::filesystem::path> files;
   for (const auto& entry : std::filesystem::directory_iterator(TEST_DATA "/agents/mistakes")) {

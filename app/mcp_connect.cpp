@@ -1,0 +1,46 @@
+#include "app/mcp_connect.h"
+
+#include "mcp/http_transport.h"
+
+#include <utility>
+
+namespace ambit::app {
+
+Result<mcp::Connection> open_mcp_server(const agents::McpServerSpec& server,
+                                        const agents::Fleet& fleet, sandbox::ZygoteRunner& runner,
+                                        http::Client& client, std::shared_ptr<mcp::OAuth> auth) {
+  mcp::Connection connection;
+  if (!server.url.empty()) {
+    mcp::HttpTarget target{server.url, server.headers, std::move(auth)};
+    auto transport = mcp::HttpTransport::make(client, std::move(target));
+    if (!transport) return Err(std::move(transport).error().context("MCP server " + server.name));
+    connection.transport = std::move(*transport);
+    return connection;
+  }
+  agents::JailCall call;
+  call.profile = *fleet.profile(server.profile);
+  if (call.profile.level != "compute") {
+    call.profile.read_paths.push_back(server.directory);
+    if (server.command.starts_with('/')) call.profile.read_paths.push_back(server.command);
+  }
+  call.command.push_back(server.command);
+  call.command.insert(call.command.end(), server.arguments.begin(), server.arguments.end());
+  call.environment = server.environment;
+  call.directory = call.profile.level == "compute" ? "/tmp" : server.directory;
+  auto started = runner.start(std::move(call));
+  if (!started) return Err(std::move(started).error().context("MCP server " + server.name));
+  std::shared_ptr<sandbox::JailedProcess> process = std::move(*started);
+  connection.input = &process->input();
+  connection.output = &process->output();
+  connection.errors = &process->errors();
+  connection.owner = std::move(process);
+  return connection;
+}
+
+http::CurlOptions mcp_http_options() {
+  http::CurlOptions options;
+  options.silence_timeout = std::chrono::minutes(15);
+  return options;
+}
+
+}  // namespace ambit::app

