@@ -1,7 +1,7 @@
 #pragma once
 
 // What a caller of HTTP uses: Client. One is made in main and handed down; tests hand down a fake.
-// (Its dual, what a server calls, comes with the server.)
+// (Its dual, what a server calls, is the Handler of server.h.)
 
 #include "async/task.h"
 #include "http/message.h"

@@ -104,11 +104,14 @@ void SimConnection::close(int side) {
   closed_[own] = true;
   directions_[own].readable.wake_all();
   Direction& to = directions_[1 - own];
+  // An end that was asked for and is not under way yet still comes.
+  bool owes_end = !to.shut;
   for (Write& write : std::exchange(to.writes, {})) {
+    owes_end = owes_end || write.is_end;
     write.done.resolve(Err(Code::closed, "write: the stream was closed"));
   }
   if (reset_ || closed_[1 - own]) return;
-  if (!to.shut) {
+  if (owes_end) {
     to.shut = true;
     to.writes.push_back(Write{"", 0, true, {}});
     pump(1 - side);
