@@ -1,0 +1,18 @@
+#pragma once
+
+// A2A 0.3 as a change of shape of 1.0's JSON, both ways, so that one server speaks both: `kind` on
+// everything, short names of states and roles, parts by kind, bare results, `blocking` for
+// `returnImmediately`, wrapped push configurations.
+
+#include "a2a/operations.h"
+#include "rpc/value.h"
+
+namespace ambit::a2a::v0_3 {
+
+// What is not 0.3 stays as it is; reading it as 1.0 then finds the fault.
+rpc::Json upgrade_params(Operation operation, rpc::Json params);
+rpc::Json downgrade_result(Operation operation, rpc::Json result);
+// Of a stream: {"statusUpdate": ...} becomes {"kind": "status-update", ..., "final": ...}.
+rpc::Json downgrade_event(rpc::Json event);
+
+}  // namespace ambit::a2a::v0_3
