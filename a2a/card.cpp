@@ -48,7 +48,11 @@ void put_old_members(const AgentCard& card, Json& json) {
   }
   if (!others.empty()) json["additionalInterfaces"] = std::move(others);
   json["supportsAuthenticatedExtendedCard"] = card.has_extended_card;
-  if (card.needs_bearer_token) json["security"] = {{{"bearer", Json::array()}}};
+  if (card.needs_bearer_token) {
+    Json requirement = Json::object();
+    requirement["bearer"] = Json::array();
+    json["security"].push_back(std::move(requirement));
+  }
 }
 
 }  // namespace
@@ -77,7 +81,9 @@ Json to_json(const AgentCard& card, CardShape shape) {
       json["securitySchemes"]["bearer"] = {{"type", "http"}, {"scheme", "bearer"}};
     } else {
       json["securitySchemes"]["bearer"]["httpAuthSecurityScheme"] = {{"scheme", "Bearer"}};
-      json["securityRequirements"] = {{{"schemes", {{"bearer", Json::object()}}}}};
+      Json requirement = Json::object();
+      requirement["schemes"]["bearer"] = Json::object();
+      json["securityRequirements"].push_back(std::move(requirement));
     }
   }
   json["defaultInputModes"] = card.input_modes;
