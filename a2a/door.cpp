@@ -132,13 +132,17 @@ Door::Door(Service& service, std::int64_t changed_unix_s, DoorOptions options,
 }
 
 Task<void> Door::handle(http::Exchange& exchange) {
-  const http::RequestHead& head = exchange.request();
-  if (head.path == card_path) {
+  const std::string& path = exchange.request().path;
+  const bool is_below = path.starts_with(options_.base);
+  std::string rest = is_below ? path.substr(options_.base.size()) : path;
+  const bool is_rpc = is_below && (rest.empty() || rest == "/");
+  if (rest == card_path) {
     co_await give_card(exchange);
-  } else if (head.path == options_.rpc_path) {
+  } else if (is_rpc) {
     co_await handle_rpc(exchange);
   } else {
-    co_await handle_rest(exchange);
+    if (!is_below) rest.clear();
+    co_await handle_rest(exchange, std::move(rest));
   }
 }
 
@@ -289,9 +293,9 @@ Task<void> Door::handle_rpc(http::Exchange& exchange) {
   co_await exchange.respond(200, std::move(headers), std::move(text));
 }
 
-Task<void> Door::handle_rest(http::Exchange& exchange) {
+Task<void> Door::handle_rest(http::Exchange& exchange, std::string path) {
   const http::RequestHead& head = exchange.request();
-  const RestRoute route = find_rest_route(head.method, head.path);
+  const RestRoute route = find_rest_route(head.method, path);
   auto call = call_of(head);
   if (!call) {
     co_await refuse_caller(exchange);

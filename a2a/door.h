@@ -16,7 +16,7 @@
 namespace ambit::a2a {
 
 struct DoorOptions {
-  std::string rpc_path = "/";
+  std::string base;  // "/agents/clerk": all paths are below it; JSON-RPC is at the base itself
   bool speaks_0_3 = true;  // and gives clients that name no version a card for both
   Duration heartbeat = std::chrono::seconds(15);
   std::int64_t card_max_age_seconds = 300;
@@ -45,7 +45,7 @@ class Door {
   };
   Task<void> give_card(http::Exchange& exchange);
   Task<void> handle_rpc(http::Exchange& exchange);
-  Task<void> handle_rest(http::Exchange& exchange);
+  Task<void> handle_rest(http::Exchange& exchange, std::string path);
   Task<void> answer_rest(http::Exchange& exchange, Operation operation, Call call,
                          rpc::Value params);
   Task<void> send_events(http::Exchange& exchange, SubscriptionHandle stream, Version version,

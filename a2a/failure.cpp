@@ -24,7 +24,9 @@ constexpr FaultRow table[] = {
     {Fault::extension_required, -32008, 400, "FAILED_PRECONDITION", "EXTENSION_SUPPORT_REQUIRED"},
     {Fault::version_not_supported, -32009, 400, "FAILED_PRECONDITION", "VERSION_NOT_SUPPORTED"},
     {Fault::unauthenticated, -32603, 401, "UNAUTHENTICATED", ""},
+    {Fault::permission_denied, -32603, 403, "PERMISSION_DENIED", ""},
     {Fault::exhausted, -32603, 503, "RESOURCE_EXHAUSTED", ""},
+    {Fault::unreachable, -32603, 503, "UNAVAILABLE", ""},
 };
 
 }  // namespace
@@ -50,6 +52,79 @@ rpc::Json details_of(const Failure& failure) {
                        {"fieldViolations", rpc::Json::array({std::move(violation)})}});
   }
   return details;
+}
+
+namespace {
+
+const FaultRow* row_of_reason(const rpc::Json& details) {
+  if (!details.is_array()) return nullptr;
+  for (const rpc::Json& detail : details) {
+    if (!detail.is_object()) continue;
+    const auto reason = detail.find("reason");
+    if (reason == detail.end() || !reason->is_string()) continue;
+    for (const FaultRow& row : table) {
+      if (!row.reason.empty() && *reason == row.reason) return &row;
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+Failure failure_of_rpc(std::int64_t code, const std::string& message, const rpc::Json& details) {
+  if (const FaultRow* row = row_of_reason(details)) return {row->fault, message, ""};
+  for (const FaultRow& row : table) {
+    if (row.rpc_code == code) return {row.fault, message, ""};
+  }
+  return {Fault::internal, message + " (code " + std::to_string(code) + ")", ""};
+}
+
+Failure failure_of_http(int status, const std::string& message, const rpc::Json& details) {
+  if (const FaultRow* row = row_of_reason(details)) return {row->fault, message, ""};
+  switch (status) {
+    case 400:
+      return {Fault::invalid_params, message, ""};
+    case 401:
+      return {Fault::unauthenticated, message, ""};
+    case 403:
+      return {Fault::permission_denied, message, ""};
+    case 404:
+      return {Fault::task_not_found, message, ""};
+    case 429:
+    case 503:
+      return {Fault::exhausted, message, ""};
+    default:
+      return {Fault::internal, message + " (HTTP " + std::to_string(status) + ")", ""};
+  }
+}
+
+Error to_error(const Failure& failure) {
+  const auto code = [&] {
+    switch (failure.fault) {
+      case Fault::task_not_found:
+      case Fault::method_not_found:
+        return Code::not_found;
+      case Fault::unauthenticated:
+      case Fault::permission_denied:
+        return Code::denied;
+      case Fault::invalid_params:
+      case Fault::invalid_request:
+      case Fault::parse_error:
+        return Code::invalid;
+      case Fault::unreachable:
+        return Code::unavailable;
+      case Fault::exhausted:
+        return Code::exhausted;
+      case Fault::internal:
+      case Fault::invalid_agent_response:
+        return Code::internal;
+      case Fault::task_not_cancelable:
+        return Code::conflict;
+      default:
+        return Code::unsupported;
+    }
+  };
+  return Error{code(), failure.message};
 }
 
 }  // namespace ambit::a2a

@@ -29,7 +29,9 @@ enum class Fault {
   extension_required,
   version_not_supported,
   unauthenticated,
-  exhausted,  // a limit of this server: later it may work
+  permission_denied,
+  exhausted,    // a limit of this server: later it may work
+  unreachable,  // a client's: there was no answer, or half of one
 };
 
 struct Failure {
@@ -58,5 +60,12 @@ const FaultRow& row_of(Fault fault);
 // The google.rpc details: ErrorInfo for the errors of A2A, BadRequest where a field is at fault. An
 // array, maybe empty.
 rpc::Json details_of(const Failure& failure);
+
+// What a client makes of an error that an agent sent: by the ErrorInfo's reason in `details` where
+// there is one, else by the number. `message` is the agent's.
+Failure failure_of_rpc(std::int64_t code, const std::string& message, const rpc::Json& details);
+Failure failure_of_http(int status, const std::string& message, const rpc::Json& details);
+// For those who speak in errors of ours.
+Error to_error(const Failure& failure);
 
 }  // namespace ambit::a2a

@@ -182,12 +182,20 @@ std::optional<Operation> find_method(Version version, std::string_view name) {
   return std::nullopt;
 }
 
+std::string_view method_name(Operation operation, Version version) {
+  const auto* at = std::find_if(std::begin(methods), std::end(methods), [&](const Method& method) {
+    return method.operation == operation;
+  });
+  return version == Version::v1_0 ? at->name : at->old_name;
+}
+
 bool is_streaming(Operation operation) {
   return operation == Operation::stream || operation == Operation::subscribe;
 }
 
 Task<Answer<Outcome>> perform(Service& service, Operation operation, Version version, Call call,
                               rpc::Value params) {
+  call.is_0_3 = version == Version::v0_3;
   Json json = params.present() ? std::move(params.edit()) : Json::object();
   if (version == Version::v0_3) json = v0_3::upgrade_params(operation, std::move(json));
   auto done = co_await perform_now(service, operation, std::move(call), std::move(json));

@@ -9,6 +9,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace ambit::a2a {
 
@@ -30,6 +31,8 @@ enum class Version { v0_3, v1_0 };
 
 // "SendMessage", "message/send"; none: there is no such method.
 std::optional<Operation> find_method(Version version, std::string_view name);
+// Empty: the version has no such operation.
+std::string_view method_name(Operation operation, Version version);
 // A stream comes instead of a result.
 bool is_streaming(Operation operation);
 

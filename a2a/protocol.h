@@ -111,6 +111,7 @@ struct PushConfig {
   std::string token;
   std::string scheme;       // of the Authorization header; empty: none
   std::string credentials;  // secret: never given back
+  bool is_0_3 = false;      // its events go out in the shape of 0.3
   friend bool operator==(const PushConfig&, const PushConfig&) = default;
 };
 

@@ -59,6 +59,26 @@ struct Service::Live {
   }
 };
 
+// Holds a key in a set while it lives.
+class Service::Mark {
+ public:
+  Mark(std::set<std::string>& all, Waiters& changed, std::string key)
+      : all_(all), changed_(changed), key_(std::move(key)) {
+    all_.insert(key_);
+  }
+  ~Mark() {
+    all_.erase(key_);
+    changed_.wake_all();
+  }
+  Mark(const Mark&) = delete;
+  Mark& operator=(const Mark&) = delete;
+
+ private:
+  std::set<std::string>& all_;
+  Waiters& changed_;
+  std::string key_;
+};
+
 class Service::Emitter final : public RunEvents {
  public:
   Emitter(Service& service, Live& live) : service_(service), live_(live) {}
@@ -146,6 +166,7 @@ Answer<void> Service::check(const Call& call, const SendRequest& request) const 
   if (request.push && !options_.card.has_push_notifications) {
     return Fail(Fault::push_not_supported, "this agent sends no push notifications");
   }
+  if (request.push && options_.push != nullptr) return options_.push->check(*request.push);
   return {};
 }
 
@@ -189,25 +210,39 @@ Task<Answer<TaskStore::Ref>> Service::continue_task(const Call& call, const Send
   co_return task;
 }
 
-Task<Answer<Service::Started>> Service::start(Call call, SendRequest request, bool subscribes) {
+// A message that was seen gives its task again, and does nothing else.
+Answer<Service::Started> Service::repeated(TaskStore::Ref task, const SendRequest& request,
+                                           bool subscribes) {
+  const auto& history = task->record.history;
+  const auto at = std::find_if(history.begin(), history.end(), [&](const Message& message) {
+    return message.id == request.message.id;
+  });
+  if (at == history.end() || at->parts != request.message.parts) {
+    return Fail(Fault::invalid_params, "message.messageId: was used for another message",
+                "message.messageId");
+  }
   Started started;
+  if (subscribes) started.subscription = subscribe_to(task);
+  started.task = std::move(task);
+  return started;
+}
+
+Task<Answer<Service::Started>> Service::start(Call call, SendRequest request, bool subscribes) {
   auto checked = check(call, request);
   if (!checked) co_return tl::unexpected<Failure>(checked.error());
-  if (options_.sends_are_idempotent) {
-    started.task = store_.find_message(owner_of(call), request.message.id);
+  if (!options_.sends_are_idempotent) {
+    co_return co_await begin(std::move(call), std::move(request), subscribes);
   }
-  if (started.task) {
-    const auto& history = started.task->record.history;
-    const auto at = std::find_if(history.begin(), history.end(), [&](const Message& message) {
-      return message.id == request.message.id;
-    });
-    if (at == history.end() || at->parts != request.message.parts) {
-      co_return Fail(Fault::invalid_params, "message.messageId: was used for another message",
-                     "message.messageId");
-    }
-    if (subscribes) started.subscription = subscribe_to(started.task);
-    co_return started;
-  }
+  // The same message may be on its way already: its sender did not wait for our answer.
+  const std::string key = owner_of(call) + std::string(1, '\0') + request.message.id;
+  while (arriving_.contains(key)) co_await arrived_.wait();
+  auto known = store_.find_message(owner_of(call), request.message.id);
+  if (known) co_return repeated(std::move(known), request, subscribes);
+  const Mark mark(arriving_, arrived_, key);
+  co_return co_await begin(std::move(call), std::move(request), subscribes);
+}
+
+Task<Answer<Service::Started>> Service::begin(Call call, SendRequest request, bool subscribes) {
   if (live_.size() >= options_.runs_max) {
     co_return Fail(Fault::exhausted, "this agent has as many tasks at work as it may; try later");
   }
@@ -218,49 +253,56 @@ Task<Answer<Service::Started>> Service::start(Call call, SendRequest request, bo
   run.metadata = request.metadata;
   run.accepted_output_modes = request.accepted_output_modes;
   run.extensions = call.extensions;
-  Answer<TaskStore::Ref> task;
-  if (request.message.task_id.empty()) {
-    run.context_id = request.message.context_id.empty() ? io::uuid_v4(world_.entropy)
-                                                        : request.message.context_id;
-    auto direct = co_await runner_.answer(run);
-    if (!direct) co_return tl::unexpected<Failure>(to_failure(direct.error()));
-    if (*direct) {
-      started.message = std::move(**direct);
-      started.message->role = Role::agent;
-      started.message->context_id = run.context_id;
-      if (started.message->id.empty()) started.message->id = io::uuid_v4(world_.entropy);
-      co_return started;
+  if (!request.message.task_id.empty()) {
+    const std::string id = request.message.task_id;
+    if (continuing_.contains(id)) {
+      co_return Fail(Fault::unsupported_operation, "task " + id + " is being continued");
     }
-    // The same message may have come again while the runner thought.
-    if (options_.sends_are_idempotent &&
-        store_.find_message(owner_of(call), request.message.id) != nullptr) {
-      co_return co_await start(std::move(call), std::move(request), subscribes);
+    const Mark mark(continuing_, arrived_, id);
+    auto task = co_await continue_task(call, request);
+    if (!task) co_return tl::unexpected<Failure>(task.error());
+    if (is_terminal((*task)->record.status.state)) {
+      co_return Fail(Fault::unsupported_operation, "task " + id + " has just ended");
     }
-    run.task_id = io::uuid_v7(world_.clock, world_.entropy);
-    task = co_await begin_task(call, request, run);
-  } else {
-    task = co_await continue_task(call, request);
+    co_return launch(call, std::move(*task), std::move(request), std::move(run), subscribes);
   }
+  run.context_id =
+      request.message.context_id.empty() ? io::uuid_v4(world_.entropy) : request.message.context_id;
+  auto direct = co_await runner_.answer(run);
+  if (!direct) co_return tl::unexpected<Failure>(to_failure(direct.error()));
+  if (*direct) {
+    Started started;
+    started.message = std::move(**direct);
+    started.message->role = Role::agent;
+    started.message->context_id = run.context_id;
+    if (started.message->id.empty()) started.message->id = io::uuid_v4(world_.entropy);
+    co_return started;
+  }
+  run.task_id = io::uuid_v7(world_.clock, world_.entropy);
+  auto task = co_await begin_task(call, request, run);
   if (!task) co_return tl::unexpected<Failure>(task.error());
-  started.task = *task;
-  run.task_id = started.task->record.id;
-  if (live_.contains(run.task_id)) {
-    co_return Fail(Fault::unsupported_operation,
-                   "task " + run.task_id + " has just been continued");
-  }
-  run.context_id = started.task->record.context_id;
+  co_return launch(call, std::move(*task), std::move(request), std::move(run), subscribes);
+}
+
+// From the message in the store to its run, without a pause.
+Service::Started Service::launch(const Call& call, TaskStore::Ref task, SendRequest request,
+                                 Run run, bool subscribes) {
+  run.task_id = task->record.id;
+  run.context_id = task->record.context_id;
   auto live = std::make_shared<Live>();
-  live->task = started.task;
+  live->task = task;
   live_[run.task_id] = live;
   if (request.push) {
     request.push->task_id = run.task_id;
     auto kept = create_push(call, std::move(*request.push));
     if (!kept) log_.warn("a2a.push_config_refused", {{"task", std::string_view(run.task_id)}});
   }
-  if (subscribes) started.subscription = subscribe_to(started.task);
+  Started started;
+  if (subscribes) started.subscription = subscribe_to(task);
+  started.task = std::move(task);
   runs_.spawn(write(live));
   runs_.spawn(drive(live, std::move(run)));
-  co_return started;
+  return started;
 }
 
 Task<void> Service::settled(std::string id) {
@@ -288,14 +330,14 @@ Task<Answer<SubscriptionHandle>> Service::stream(Call call, SendRequest request)
   auto started = co_await start(std::move(call), std::move(request), true);
   if (!started) co_return tl::unexpected<Failure>(started.error());
   if (!started->message) co_return std::move(started->subscription);
-  auto only = std::make_shared<Subscription>(1);
+  auto only = std::make_shared<Subscription>(1, 0);
   only->queue().try_send(std::make_shared<const Update>(std::move(*started->message)));
   only->queue().close();
   co_return SubscriptionHandle(std::move(only));
 }
 
 SubscriptionHandle Service::subscribe_to(const TaskStore::Ref& task) {
-  auto subscription = std::make_shared<Subscription>(options_.queue_max);
+  auto subscription = std::make_shared<Subscription>(options_.queue_max, task->generation);
   subscription->queue().try_send(std::make_shared<const Update>(task->record));
   const auto live = live_.find(task->record.id);
   if (live == live_.end() || is_terminal(task->record.status.state)) {
@@ -449,7 +491,7 @@ Task<void> Service::record(std::shared_ptr<Live> live, RunEvent event) {
       co_return;
     }
   }
-  co_await publish(live, std::move(told));
+  co_await publish(live, std::move(told), live->task->generation);
   if (is_terminal(now.status.state)) {
     live->stop();
     live->close_subscribers();
@@ -459,13 +501,21 @@ Task<void> Service::record(std::shared_ptr<Live> live, RunEvent event) {
   }
 }
 
-Task<void> Service::publish(std::shared_ptr<Live> live, StreamEvent event) {
+Task<void> Service::publish(std::shared_ptr<Live> live, StreamEvent event,
+                            std::uint64_t generation) {
   auto& subscribers = live->subscribers;
   std::erase_if(subscribers, [](const auto& one) { return one->queue().closed(); });
-  if (subscribers.empty()) co_return;
+  const auto hooks = push_configs_.find(live->task->record.id);
+  const bool has_hooks = options_.push != nullptr && hooks != push_configs_.end();
+  if (subscribers.empty() && !has_hooks) co_return;
   const auto update = std::make_shared<const Update>(std::move(event));
+  if (has_hooks) {
+    for (const auto& [id, config] : hooks->second) options_.push->notify(config, update);
+  }
   std::vector<std::shared_ptr<Subscription>> behind;
   for (const auto& subscriber : subscribers) {
+    // One that came while the event was being stored has it in its first event.
+    if (subscriber->generation() >= generation) continue;
     if (!subscriber->queue().try_send(update)) behind.push_back(subscriber);
   }
   for (const auto& subscriber : behind) {
@@ -482,6 +532,10 @@ Answer<PushConfig> Service::create_push(const Call& call, PushConfig config) {
   }
   auto task = owned(call, config.task_id);
   if (!task) return tl::unexpected<Failure>(task.error());
+  if (options_.push != nullptr) {
+    auto checked = options_.push->check(config);
+    if (!checked) return tl::unexpected<Failure>(checked.error());
+  }
   if (config.id.empty()) config.id = io::uuid_v4(world_.entropy);
   auto& configs = push_configs_[config.task_id];
   if (!configs.contains(config.id) && configs.size() >= options_.push_configs_max) {
@@ -489,6 +543,7 @@ Answer<PushConfig> Service::create_push(const Call& call, PushConfig config) {
                                       std::to_string(options_.push_configs_max) +
                                       " push configurations; delete one first");
   }
+  config.is_0_3 = call.is_0_3;
   configs[config.id] = config;
   return config;
 }
@@ -523,8 +578,18 @@ Answer<void> Service::delete_push(const Call& call, const TaskRequest& request) 
   const auto at = push_configs_.find(request.id);
   if (at == push_configs_.end()) return {};
   at->second.erase(request.config_id);
+  if (options_.push != nullptr) options_.push->forget(request.id, request.config_id);
   if (at->second.empty()) push_configs_.erase(at);
   return {};
+}
+
+void Service::forget(const std::string& task_id) {
+  const auto at = push_configs_.find(task_id);
+  if (at == push_configs_.end()) return;
+  for (const auto& [id, config] : at->second) {
+    if (options_.push != nullptr) options_.push->forget(task_id, id);
+  }
+  push_configs_.erase(at);
 }
 
 Answer<const AgentCard*> Service::extended_card(const Call& /*call*/) const {

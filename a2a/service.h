@@ -18,10 +18,13 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 namespace ambit::a2a {
+
+class PushPort;
 
 struct ServiceOptions {
   AgentCard card;
@@ -32,6 +35,20 @@ struct ServiceOptions {
   std::size_t queue_max = 256;                   // events of one subscriber
   Duration patience = std::chrono::seconds(10);  // with a subscriber whose queue is full
   std::size_t push_configs_max = 16;             // of one task
+  PushPort* push = nullptr;                      // outlives the service
+};
+
+class Update;
+
+// What sends push notifications; without one a card must not promise them.
+class PushPort {
+ public:
+  virtual ~PushPort() = default;
+  // Whether a configuration may be kept.
+  [[nodiscard]] virtual Answer<void> check(const PushConfig& config) const = 0;
+  // Returns at once.
+  virtual void notify(const PushConfig& config, std::shared_ptr<const Update> update) = 0;
+  virtual void forget(const std::string& task_id, const std::string& config_id) = 0;
 };
 
 // Who asks, and under which extensions; the door fills it in.
@@ -39,6 +56,7 @@ struct Call {
   std::string caller;
   std::string tenant;
   std::vector<std::string> extensions;
+  bool is_0_3 = false;
 };
 
 // One event for all subscribers; each wire form of it is written once, by who needs it first.
@@ -55,11 +73,14 @@ class Update {
 
 class Subscription {
  public:
-  explicit Subscription(std::size_t queue_max) : queue_(queue_max) {}
+  // `generation` of the task that its first event shows: what led there is not told again.
+  Subscription(std::size_t queue_max, std::uint64_t generation)
+      : queue_(queue_max), generation_(generation) {}
   // Closed at the end of the stream.
   Channel<std::shared_ptr<const Update>>& queue() { return queue_; }
   // It stayed behind; the end of the queue is not the end of the task.
   [[nodiscard]] bool was_dropped() const { return was_dropped_; }
+  [[nodiscard]] std::uint64_t generation() const { return generation_; }
   void drop() {
     was_dropped_ = true;
     queue_.close();
@@ -67,6 +88,7 @@ class Subscription {
 
  private:
   Channel<std::shared_ptr<const Update>> queue_;
+  std::uint64_t generation_;
   bool was_dropped_ = false;
 };
 
@@ -117,7 +139,7 @@ class Service {
   [[nodiscard]] const ServiceOptions& options() const { return options_; }
   [[nodiscard]] std::size_t runs() const { return live_.size(); }
   // For the store: forgets what belongs to a task that is gone.
-  void forget(const std::string& task_id) { push_configs_.erase(task_id); }
+  void forget(const std::string& task_id);
 
  private:
   struct RunEnded {
@@ -131,6 +153,7 @@ class Service {
   using RunEvent = std::variant<TaskStatus, LastChunk, RunEnded, Canceled>;
   struct Live;
   class Emitter;
+  class Mark;
   struct Started {
     TaskStore::Ref task;
     std::optional<Message> message;
@@ -139,6 +162,10 @@ class Service {
 
   Answer<void> check(const Call& call, const SendRequest& request) const;
   Task<Answer<Started>> start(Call call, SendRequest request, bool subscribes);
+  Task<Answer<Started>> begin(Call call, SendRequest request, bool subscribes);
+  Answer<Started> repeated(TaskStore::Ref task, const SendRequest& request, bool subscribes);
+  Started launch(const Call& call, TaskStore::Ref task, SendRequest request, Run run,
+                 bool subscribes);
   Task<Answer<TaskStore::Ref>> begin_task(const Call& call, const SendRequest& request,
                                           const Run& run);
   Task<Answer<TaskStore::Ref>> continue_task(const Call& call, const SendRequest& request);
@@ -149,7 +176,7 @@ class Service {
   Task<Result<void>> run_guarded(Run run, RunEvents& events);
   Task<void> write(std::shared_ptr<Live> live);
   Task<void> record(std::shared_ptr<Live> live, RunEvent event);
-  Task<void> publish(std::shared_ptr<Live> live, StreamEvent event);
+  Task<void> publish(std::shared_ptr<Live> live, StreamEvent event, std::uint64_t generation);
   TaskStatus status_of(TaskState state, const TaskRecord& record, const std::string& words);
   [[nodiscard]] std::string owner_of(const Call& call) const;
 
@@ -160,6 +187,9 @@ class Service {
   Log log_;
   std::map<std::string, std::shared_ptr<Live>> live_;
   std::map<std::string, std::map<std::string, PushConfig>> push_configs_;  // by task
+  std::set<std::string> arriving_;    // owner and id of messages on their way to the store
+  std::set<std::string> continuing_;  // tasks that a message is about to continue
+  Waiters arrived_;
   Scope runs_;
 };
 

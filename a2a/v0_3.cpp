@@ -31,6 +31,8 @@ void rename(Json& json, const char* from, const char* to) {
   json[to] = std::move(value);
 }
 
+}  // namespace
+
 Json upgrade_part(Json part) {
   if (!part.is_object()) return part;
   if (is_string(part, "kind", "file") && part.contains("file") && part["file"].is_object()) {
@@ -74,10 +76,6 @@ Json downgrade_part(Json part) {
   return out;
 }
 
-void downgrade_parts(Json& holder) {
-  for (Json& part : holder["parts"]) part = downgrade_part(std::move(part));
-}
-
 Json upgrade_message(Json message) {
   if (!message.is_object()) return message;
   message.erase("kind");
@@ -88,6 +86,12 @@ Json upgrade_message(Json message) {
     for (Json& part : *parts) part = upgrade_part(std::move(part));
   }
   return message;
+}
+
+namespace {
+
+void downgrade_parts(Json& holder) {
+  for (Json& part : holder["parts"]) part = downgrade_part(std::move(part));
 }
 
 Json with_kind(const char* kind, Json json) {
@@ -179,14 +183,18 @@ Json upgrade_params(Operation operation, Json params) {
               ? upgrade_push(params["pushNotificationConfig"])
               : Json::object();
       if (params.contains("taskId")) out["taskId"] = params["taskId"];
+      // A configuration without an id is the one of its task.
+      if (!out.contains("id") && out.contains("taskId")) out["id"] = out["taskId"];
       return out;
     }
     case Operation::get_push:
     case Operation::list_push:
     case Operation::delete_push:
-      // There the task's id is "id" and the configuration's may be left out: it is then the task's.
+      // There the task's id is "id".
       rename(params, "id", "taskId");
       rename(params, "pushNotificationConfigId", "id");
+      if (operation != Operation::list_push && !params.contains("id") && params.contains("taskId"))
+        params["id"] = params["taskId"];
       return params;
     default:
       return params;

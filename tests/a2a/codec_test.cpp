@@ -163,12 +163,14 @@ TEST_CASE("a request's fault is named by its path", "[a2a]") {
         "message.parts");
   CHECK(fault_of(R"({"message":{"messageId":"m","role":"ROLE_USER","parts":[{}]}})") ==
         "message.parts[0]");
-  CHECK(fault_of(
-            R"({"message":{"messageId":"m","role":"ROLE_USER","parts":[{"text":"a","url":"b"}]}})") ==
-        "message.parts[0]");
-  CHECK(fault_of(
-            R"({"message":{"messageId":"m","role":"ROLE_USER","parts":[{"text":"a"},{"raw":"?"}]}})") ==
-        "message.parts[1].raw");
+  CHECK(
+      fault_of(
+          R"({"message":{"messageId":"m","role":"ROLE_USER","parts":[{"text":"a","url":"b"}]}})") ==
+      "message.parts[0]");
+  CHECK(
+      fault_of(
+          R"({"message":{"messageId":"m","role":"ROLE_USER","parts":[{"text":"a"},{"raw":"?"}]}})") ==
+      "message.parts[1].raw");
   CHECK(fault_of(R"({"message":)" + good + R"(,"configuration":{"historyLength":-1}})") ==
         "configuration.historyLength");
   CHECK(fault_of(R"({"message":)" + good + R"(,"configuration":{"historyLength":99999999999}})") ==

@@ -1,7 +1,7 @@
 #pragma once
 
-// A runner that does what the first word of a message's text says, and an agent that has it: a Service behind a Door behind a
-// Server in a simulated world, and a client of a few lines.
+// A runner that does what the first word of a message's text says, and an agent that has it: a
+// Service behind a Door behind a Server in a simulated world, and a client of a few lines.
 
 #include "a2a/door.h"
 #include "http/server.h"
@@ -27,6 +27,7 @@ class ScriptedRunner final : public TaskRunner {
  public:
   int running = 0;
   int cancelled = 0;
+  int chunks = 0;
   std::vector<Run> runs;
   Duration step = std::chrono::milliseconds(1);
 
@@ -109,6 +110,7 @@ class ScriptedRunner final : public TaskRunner {
     for (int n = 0; n < count; ++n) {
       if (step.count() > 0) co_await delay(step);
       co_await ok(events.artifact(chunk(std::to_string(n) + " "), n > 0, n + 1 == count));
+      ++chunks;
     }
     co_return Result<void>();
   }

@@ -28,9 +28,7 @@ struct Fixture {
   Result<void> append(const std::string& id, TaskChange change) {
     return run_task(world.loop(), store.append(id, std::move(change)));
   }
-  Result<void> become(const std::string& id, TaskState state) {
-    return append(id, status(state));
-  }
+  Result<void> become(const std::string& id, TaskState state) { return append(id, status(state)); }
   TaskStatus status(TaskState state) {
     TaskStatus status;
     status.state = state;
@@ -62,8 +60,8 @@ ArtifactChange chunk(const std::string& text, bool append) {
 }  // namespace
 
 TEST_CASE("an ended task takes nothing more", "[a2a][store]") {
-  for (const auto end : {TaskState::completed, TaskState::failed, TaskState::canceled,
-                         TaskState::rejected}) {
+  for (const auto end :
+       {TaskState::completed, TaskState::failed, TaskState::canceled, TaskState::rejected}) {
     Fixture f;
     REQUIRE(f.create("t"));
     REQUIRE(f.become("t", TaskState::working));
