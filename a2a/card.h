@@ -3,6 +3,7 @@
 // The agent card: what an agent says about itself, in the shape of A2A 1.0, of 0.3, or as a hybrid
 // that clients of both read.
 
+#include "a2a/failure.h"
 #include "rpc/value.h"
 
 #include <string>
@@ -60,6 +61,8 @@ struct AgentCard {
 
 enum class CardShape { pure, hybrid, old };
 rpc::Json to_json(const AgentCard& card, CardShape shape);
+// A card of any shape; invalid_agent_response names the member at fault.
+Answer<AgentCard> read_card(const rpc::Json& json);
 
 // Whether a part of this media type may be sent to the agent ("text/*" and "*/*" are patterns).
 bool accepts(const std::vector<std::string>& modes, const std::string& media_type);

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace ambit::a2a {
 
@@ -38,6 +39,17 @@ Answer<TaskRequest> read_task_request(const rpc::Json& json, const char* id_key,
                                       const char* config_key);
 Answer<ListRequest> read_list_request(const rpc::Json& json);
 Answer<PushConfig> read_push_config(const rpc::Json& json, const std::string& path);
+
+// What an agent answers, for its client. The fault is the agent's: invalid_agent_response.
+struct RemotePage {
+  std::vector<TaskRecord> tasks;
+  std::string next_token;
+  std::int64_t total = 0;
+};
+Answer<TaskRecord> read_task(const rpc::Json& json);
+Answer<StreamEvent> read_stream_event(const rpc::Json& json);
+Answer<RemotePage> read_page(const rpc::Json& json);
+rpc::Json to_json(const SendRequest& request);  // without the push configuration
 
 // "2026-11-21T06:00:00.123Z", in milliseconds.
 std::string format_time(std::int64_t unix_ns);
