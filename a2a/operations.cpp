@@ -138,8 +138,10 @@ Answer<Outcome> do_push(Service& service, Operation operation, Call call, const 
 Task<Answer<Outcome>> perform_now(Service& service, Operation operation, Call call, Json params) {
   switch (operation) {
     case Operation::send:
-    case Operation::stream:
-      co_return co_await do_send(service, operation, std::move(call), std::move(params));
+    case Operation::stream: {
+      auto sent = co_await do_send(service, operation, std::move(call), std::move(params));
+      co_return sent;
+    }
     case Operation::get:
       co_return do_get(service, std::move(call), params);
     case Operation::list:
