@@ -26,6 +26,9 @@ struct CurlOptions {
   std::size_t buffer_bytes_max = 64 << 10;  // of a streamed body, read ahead
   std::size_t transfers_max = 256;          // further requests wait
   int connections_per_host_max = 32;
+  // For URLs that come from somebody else: connects to public addresses alone, whatever a name
+  // stands for at that moment.
+  bool connects_to_public_alone = false;
   std::string proxy;    // "http://host:port"; empty: none
   std::string ca_file;  // PEM; empty: the system's
   std::string user_agent = "ambit";

@@ -1,6 +1,9 @@
 #include "http/curl_transfer.h"
 
+#include "http/public_address.h"
 #include "http/url.h"
+
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <utility>
@@ -205,6 +208,10 @@ void Transfer::set_up() {
   set(CURLOPT_LOW_SPEED_TIME,
       static_cast<long>(std::chrono::ceil<std::chrono::seconds>(options.silence_timeout).count()));
   set(CURLOPT_USERAGENT, options.user_agent.c_str());
+  if (options.connects_to_public_alone) {
+    set(CURLOPT_OPENSOCKETFUNCTION, &Transfer::on_open_socket);
+    set(CURLOPT_OPENSOCKETDATA, static_cast<void*>(this));
+  }
   set(CURLOPT_HEADERFUNCTION, &Transfer::on_header);
   set(CURLOPT_HEADERDATA, static_cast<void*>(this));
   set(CURLOPT_WRITEFUNCTION, &Transfer::on_body);
@@ -240,6 +247,16 @@ void Transfer::set_up_headers() {
     header_list_ = longer;
   }
   set(CURLOPT_HTTPHEADER, header_list_);
+}
+
+// Here the address is the one that is connected to: no name can change its meaning any more.
+curl_socket_t Transfer::on_open_socket(void* self, curlsocktype /*purpose*/,
+                                       curl_sockaddr* address) {
+  if (!is_public(address->addr)) {
+    static_cast<Transfer*>(self)->met_private_ = true;
+    return CURL_SOCKET_BAD;
+  }
+  return ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
 std::size_t Transfer::on_header(char* bytes, std::size_t size, std::size_t count, void* self) {
@@ -319,6 +336,9 @@ void Transfer::ended(CURLcode code) {
 std::optional<Error> Transfer::failure() const {
   if (refused_) return refused_;
   if (!done_ || code_ == CURLE_OK) return std::nullopt;
+  if (met_private_ && code_ == CURLE_COULDNT_CONNECT) {
+    return Error{Code::denied, label_ + ": that is no address of the public internet"};
+  }
   const std::string why = reason_[0] != '\0' ? reason_ : curl_easy_strerror(code_);
   return Error{code_of(code_), label_ + ": " + why};
 }

@@ -91,6 +91,7 @@ class Transfer {
   template <class T>
   void set(CURLoption option, T value);
 
+  static curl_socket_t on_open_socket(void* self, curlsocktype purpose, curl_sockaddr* address);
   static std::size_t on_header(char* bytes, std::size_t size, std::size_t count, void* self);
   static std::size_t on_body(char* bytes, std::size_t size, std::size_t count, void* self);
   Result<void> header_line(std::string_view line);
@@ -113,6 +114,7 @@ class Transfer {
   bool head_done_ = false;
   bool paused_ = false;
   bool done_ = false;
+  bool met_private_ = false;
   CURLcode code_ = CURLE_OK;
   std::optional<Error> refused_;  // why we ended it ourselves
   Waiters changed_;

@@ -70,6 +70,7 @@ class Exchange {
   // The head of an answer has been sent.
   [[nodiscard]] bool has_begun() const { return begun_; }
   [[nodiscard]] bool has_ended() const { return ended_; }
+  [[nodiscard]] bool is_broken() const { return broken_; }
   // The body did not come in time.
   [[nodiscard]] bool is_late() const { return late_; }
   // The connection can carry another request.

@@ -77,6 +77,20 @@ TEST_CASE("a request is sent as it is written and its response comes back", "[ht
   CHECK(sent.ends_with(request.body));
 }
 
+TEST_CASE("a client for other people's URLs does not reach this machine", "[http]") {
+  Fixture f;
+  CurlOptions options;
+  options.connects_to_public_alone = true;
+  auto client = f.client(options);
+  const std::string port = f.server.url("").substr(f.server.url("").rfind(':'));
+  for (const std::string host : {"127.0.0.1", "localhost", "[::ffff:127.0.0.1]"}) {
+    const auto response = f.run(client.send(get("http://" + host + port + "/")));
+    REQUIRE_FALSE(response);
+    CHECK(response.error().code == Code::denied);
+  }
+  CHECK(f.server.requests().empty());
+}
+
 TEST_CASE("methods with and without a body reach the server as they are", "[http]") {
   Fixture f;
   auto client = f.client();
