@@ -48,14 +48,17 @@ int forks_in_sessions() {
     const pid_t child = fork();
     if (child == 0) {
       setsid();
-      if (fork() != 0) _exit(0);
+      const pid_t grandchild = fork();
+      if (grandchild != 0) _exit(grandchild < 0 ? 1 : 0);
       for_ever();
     }
     int status = 0;
     if (child < 0) break;
     waitpid(child, &status, 0);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) break;
   }
-  return made < 5000 ? 1 : 0;
+  if (made < 5000) for_ever();  // stopped by the limit: all of it goes on until the call is ended
+  return 0;
 }
 
 // 55
