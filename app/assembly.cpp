@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <ctime>
 
@@ -28,6 +29,14 @@ Result<void> make_directories(const std::string& path) {
   return {};
 }
 
+// Jails compare paths: links in them would hide that one lies in the other.
+Result<std::string> canonical(const std::string& path) {
+  const std::unique_ptr<char, decltype(&std::free)> found(::realpath(path.c_str(), nullptr),
+                                                          &std::free);
+  if (found) return std::string(found.get());
+  return Err(Code::denied, "cannot find the folder " + path + ": " + std::strerror(errno));
+}
+
 // For the times in a turn's usage, on the engine's own thread; no decision rests on it.
 std::int64_t monotonic_us() {
   timespec now{};
@@ -46,6 +55,8 @@ Assembly::~Assembly() {
 
 Result<std::unique_ptr<Assembly>> Assembly::open(io::UvWorld& world, agents::Fleet fleet,
                                                  AssemblyOptions options) {
+  TRY(make_directories(options.state));
+  options.state = TRY(canonical(options.state));
   std::unique_ptr<Assembly> made(new Assembly(world, std::move(fleet), std::move(options)));
   TRY(make_directories(made->journal_path()));
   log::JournalOptions journal;
@@ -105,8 +116,10 @@ void Assembly::open_endpoint(const agents::ModelSpec& spec) {
 }
 
 Result<void> Assembly::open_tools() {
+  TRY(make_directories(work_path()));
   sandbox::RunnerOptions options;
   options.forbidden = {journal_path()};
+  options.work_root = work_path();
   runner_ = TRY(sandbox::ZygoteRunner::open(world_.world(), options));
   command_tools_ = std::make_unique<agents::CommandTools>(
       fleet_, *runner_, [this](const std::string& session) { return work_directory(session); });

@@ -6,6 +6,8 @@
 #include "app/command.h"
 #include "app/version.h"
 
+#include <sys/resource.h>
+
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
@@ -69,6 +71,14 @@ Context context_of_process() {
   if (length > 0) context.executable.assign(buffer, static_cast<std::size_t>(length));
   context.terminal = ::isatty(STDOUT_FILENO) == 1;
   return context;
+}
+
+// Each jail that waits for a call holds some descriptors: what the system lets us have, we take.
+void allow_open_files() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 void print_help() {
@@ -187,5 +197,6 @@ std::string absolute(const Context& context, const std::string& path) {
 }  // namespace ambit::app
 
 int main(int count, char** arguments) {
+  ambit::app::allow_open_files();
   return ambit::app::run(std::vector<std::string>(arguments + 1, arguments + count));
 }

@@ -1,6 +1,6 @@
 #include "mcp/fleet_tools.h"
 
-#include "agents/session.h"
+#include "agents/turn_loop.h"
 
 #include <nlohmann/json.hpp>
 
@@ -113,15 +113,14 @@ Task<Result<Outcome>> FleetTools::walk(Offered offered, std::string arguments,
       decision.reason = reserved.error().message;
     }
   }
-  agents::Event decided = agents::action_decided(action, decision, call_id);
-  co_await ok(journal_.append(std::move(decided)));
+  const Verdict verdict = decision.verdict;
+  const std::string reason = decision.reason;
+  const std::string action_id = action.id;
+  agents::Fact decided = agents::ActionDecided{std::move(action), std::move(decision), call_id};
+  co_await ok(record(std::move(decided)));
   Outcome outcome;
-  if (decision.verdict == Verdict::deny) {
-    outcome.kind = OutcomeKind::denied;
-    outcome.content = "error: denied by policy: " + decision.reason;
-  } else if (decision.verdict == Verdict::escalate) {
-    outcome.kind = OutcomeKind::escalated;
-    outcome.content = "error: escalated, waiting for approval: " + decision.reason;
+  if (verdict != Verdict::allow) {
+    outcome = agents::refusal(verdict, reason);
   } else {
     agents::ToolCall call;
     call.id = call_id;
@@ -130,9 +129,17 @@ Task<Result<Outcome>> FleetTools::walk(Offered offered, std::string arguments,
     outcome = co_await offered.box->call(options_.session, std::move(call));
     ledger_.settle(cost, cost);
   }
-  agents::Event done = agents::action_outcome(action, call_id, outcome);
-  co_await ok(journal_.append(std::move(done)));
+  agents::Fact done = agents::ActionOutcome{action_id, call_id, offered.spec.name, outcome};
+  co_await ok(record(std::move(done)));
   co_return outcome;
+}
+
+Task<Result<void>> FleetTools::record(agents::Fact fact) {
+  agents::settle_texts(fact);
+  const agents::Origin origin{options_.run, options_.session, options_.agent.name};
+  agents::Event event = agents::to_event(fact, origin);
+  co_await ok(journal_.append(std::move(event)));
+  co_return Result<void>();
 }
 
 }  // namespace ambit::mcp

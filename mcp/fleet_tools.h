@@ -6,6 +6,7 @@
 // makes every list an error: an outage must not look like an empty catalogue.
 
 #include "agents/budget.h"
+#include "agents/fact.h"
 #include "agents/fleet.h"
 #include "agents/ports.h"
 #include "async/channel.h"
@@ -39,6 +40,7 @@ class FleetTools {
   };
   Task<Result<Value>> call(std::string name, Value arguments, Call& call);
   Task<Result<agents::Outcome>> walk(Offered offered, std::string arguments, std::string principal);
+  Task<Result<void>> record(agents::Fact fact);
   Result<void> offer(agents::Toolbox* box, const agents::ToolSpec& spec);
 
   Server& server_;

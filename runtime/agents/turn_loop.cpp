@@ -40,7 +40,8 @@ Task<Result<Outcome>> as_result(Task<Outcome> task) {
   co_return outcome;
 }
 
-// What the model reads instead of a result.
+}  // namespace
+
 Outcome refusal(Verdict verdict, const std::string& reason) {
   Outcome outcome;
   const bool denied = verdict == Verdict::deny;
@@ -49,8 +50,6 @@ Outcome refusal(Verdict verdict, const std::string& reason) {
       (denied ? "error: denied by policy: " : "error: escalated, waiting for approval: ") + reason;
   return outcome;
 }
-
-}  // namespace
 
 Task<Result<Catalogue>> list_tools(const AgentSpec& agent, std::vector<Toolbox*> toolboxes) {
   Catalogue catalogue;

@@ -22,6 +22,9 @@ namespace ambit::agents {
 using ArgumentCheck =
     std::function<Result<void>(const std::string& schema, const std::string& arguments)>;
 
+// What the model reads instead of the result of a call that was denied or escalated.
+Outcome refusal(Verdict verdict, const std::string& reason);
+
 // The tools that one agent is offered, and where each is to be had. Toolboxes outlive it.
 struct Catalogue {
   std::shared_ptr<const std::vector<ToolSpec>> specs;
