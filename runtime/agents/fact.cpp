@@ -58,6 +58,7 @@ void mend(Message& message) {
 void write(JsonWriter& out, const Usage& usage) {
   out.begin_object();
   out.key("cachedTokens").integer(usage.cached_tokens).key("decodeUs").integer(usage.decode_us);
+  out.key("draftedTokens").integer(usage.drafted_tokens);
   out.key("forcedTokens").integer(usage.forced_tokens);
   out.key("inputTokens").integer(usage.input_tokens);
   out.key("outputTokens").integer(usage.output_tokens);
@@ -183,11 +184,17 @@ Result<SessionStarted> started_of(const Event& event, const json& body) {
 }
 
 Usage usage_of(const json& body) {
-  const json usage = body.value("usage", json::object());
-  return {number(usage, "inputTokens"),  number(usage, "cachedTokens"),
-          number(usage, "outputTokens"), number(usage, "forcedTokens"),
-          number(usage, "queueUs"),      number(usage, "prefillUs"),
-          number(usage, "decodeUs")};
+  const json members = body.value("usage", json::object());
+  Usage usage;
+  usage.input_tokens = number(members, "inputTokens");
+  usage.cached_tokens = number(members, "cachedTokens");
+  usage.output_tokens = number(members, "outputTokens");
+  usage.forced_tokens = number(members, "forcedTokens");
+  usage.drafted_tokens = number(members, "draftedTokens");
+  usage.queue_us = number(members, "queueUs");
+  usage.prefill_us = number(members, "prefillUs");
+  usage.decode_us = number(members, "decodeUs");
+  return usage;
 }
 
 ActionDecided decided_of(const Event& event, const json& body) {

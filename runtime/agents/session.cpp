@@ -14,6 +14,7 @@ void add(Usage& sum, const Usage& usage) {
   sum.cached_tokens += usage.cached_tokens;
   sum.output_tokens += usage.output_tokens;
   sum.forced_tokens += usage.forced_tokens;
+  sum.drafted_tokens += usage.drafted_tokens;
   sum.queue_us += usage.queue_us;
   sum.prefill_us += usage.prefill_us;
   sum.decode_us += usage.decode_us;

@@ -127,14 +127,14 @@ TEST_CASE("a fact that went through the journal is the same fact", "[agents]") {
   later.tainted = true;
   TurnCompleted broken = turn_with_call();
   broken.turn.message.content = "half a character \xC3";
-  broken.turn.usage = {1, 2, 3, 4, 5, 6, 7};
+  broken.turn.usage = {1, 2, 3, 4, 5, 6, 7, 8};
   std::vector<Fact> facts = {
       SessionStarted{"ops", "", "hello"},
       later,
       rich,
       broken,
       failed,
-      SessionEnded{SessionEnd::limit, 3, 2, {1, 2, 3, 4, 5, 6, 7}, "wall \xff time", "cut"}};
+      SessionEnded{SessionEnd::limit, 3, 2, {1, 2, 3, 4, 5, 6, 7, 8}, "wall \xff time", "cut"}};
   for (Fact& fact : facts) {
     settle_texts(fact);
     const Event event = to_event(fact, origin);
