@@ -2,6 +2,7 @@
 
 #include "app/argument_check.h"
 #include "app/mcp_connect.h"
+#include "async/scope.h"
 #include "io/file.h"
 
 #include <sys/stat.h>
@@ -154,6 +155,12 @@ std::map<std::string, agents::Model*> Assembly::models() const {
   return models;
 }
 
+agents::Model& Assembly::model(const std::string& name) const {
+  const auto engine = engines_.find(name);
+  if (engine != engines_.end()) return *engine->second;
+  return *endpoints_.at(name);
+}
+
 std::vector<agents::Toolbox*> Assembly::toolboxes() const {
   std::vector<agents::Toolbox*> toolboxes{command_tools_.get()};
   for (const auto& server : servers_) toolboxes.push_back(server.get());
@@ -161,10 +168,13 @@ std::vector<agents::Toolbox*> Assembly::toolboxes() const {
 }
 
 agents::FleetRun& Assembly::start(agents::RunOptions options) {
-  run_ =
-      std::make_unique<agents::FleetRun>(fleet_, std::move(options), models(), toolboxes(),
-                                         agents::Ports{*guard_, *journal_, make_argument_check()});
+  run_ = std::make_unique<agents::FleetRun>(fleet_, std::move(options), models(), toolboxes(),
+                                            ports());
   return *run_;
+}
+
+agents::Ports Assembly::ports() const {
+  return {*guard_, *journal_, make_argument_check()};
 }
 
 void Assembly::stop() {
@@ -176,6 +186,16 @@ void Assembly::stop() {
   endpoints_.clear();
   client_.reset();
   engines_.clear();
+}
+
+Result<void> close_journal(io::UvWorld& world, Assembly& assembly) {
+  Result<void> result;
+  Scope scope;
+  scope.spawn([](log::LogJournal& journal, Result<void>& out) -> Task<void> {
+    out = co_await journal.close();
+  }(assembly.journal(), result));
+  world.loop().run_until([&] { return scope.size() == 0; });
+  return result;
 }
 
 }  // namespace ambit::app

@@ -47,14 +47,17 @@ class Assembly {
 
   [[nodiscard]] const agents::Fleet& fleet() const { return fleet_; }
   log::LogJournal& journal() { return *journal_; }
-  agents::Guard& guard() { return *guard_; }
   [[nodiscard]] const std::map<std::string, std::unique_ptr<inference::Engine>>& engines() const {
     return engines_;
   }
   [[nodiscard]] agents::Guard& guard() const { return *guard_; }
   // By name in the fleet file: engines of this process and endpoints elsewhere.
   [[nodiscard]] std::map<std::string, agents::Model*> models() const;
+  // Of the fleet, and opened.
+  [[nodiscard]] agents::Model& model(const std::string& name) const;
   [[nodiscard]] std::vector<agents::Toolbox*> toolboxes() const;
+  // For whoever runs sessions of its own; all of it lives until stop().
+  [[nodiscard]] agents::Ports ports() const;
   [[nodiscard]] std::string journal_path() const { return options_.state + "/journal"; }
   [[nodiscard]] std::string work_path() const { return options_.state + "/work/" + options_.run; }
 
@@ -82,5 +85,8 @@ class Assembly {
   std::vector<std::unique_ptr<mcp::McpToolbox>> servers_;
   std::unique_ptr<agents::FleetRun> run_;
 };
+
+// Seals the record: what was appended is on disk already, whatever becomes of this.
+Result<void> close_journal(io::UvWorld& world, Assembly& assembly);
 
 }  // namespace ambit::app

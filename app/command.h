@@ -32,6 +32,7 @@ struct Command {
 };
 
 Command run_command();
+Command serve_command();
 Command fleet_check_command();
 Command fleet_schema_command();
 Command audit_list_command();
@@ -56,6 +57,8 @@ Command doctor_command();
 // mcp list, call, read, prompt, inspect, ping
 std::vector<Command> mcp_commands();
 Command mcp_serve_command();
+// a2a card, send, stream, get, list, cancel, subscribe
+std::vector<Command> a2a_commands();
 Command policy_check_command();
 Command policy_explain_command();
 Command policy_test_command();

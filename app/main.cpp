@@ -20,6 +20,7 @@ namespace {
 
 std::vector<Command> commands() {
   std::vector<Command> all = {run_command(),
+                              serve_command(),
                               fleet_check_command(),
                               fleet_schema_command(),
                               audit_list_command(),
@@ -50,6 +51,7 @@ std::vector<Command> commands() {
                               model_bench_command(),
                               mcp_serve_command()};
   for (Command& command : mcp_commands()) all.push_back(std::move(command));
+  for (Command& command : a2a_commands()) all.push_back(std::move(command));
   all.push_back(doctor_command());
   return all;
 }

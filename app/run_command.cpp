@@ -258,17 +258,6 @@ Result<std::vector<agents::Input>> inputs_of(const agents::Fleet& fleet) {
                              TRY(io::read_file(fleet.workflow.inputs, inputs_bytes_max)));
 }
 
-// Seals the record: what was appended is on disk already, whatever becomes of this.
-Result<void> close_journal(io::UvWorld& world, Assembly& assembly) {
-  Result<void> result;
-  Scope scope;
-  scope.spawn([](log::LogJournal& journal, Result<void>& out) -> Task<void> {
-    out = co_await journal.close();
-  }(assembly.journal(), result));
-  world.loop().run_until([&] { return scope.size() == 0; });
-  return result;
-}
-
 Result<int> run_fleet(Session session, agents::Fleet fleet) {
   std::vector<agents::Input> inputs = TRY(inputs_of(fleet));
   if (inputs.empty()) return Err(Code::invalid, fleet.workflow.inputs + " holds no record");

@@ -47,6 +47,14 @@ void mend(std::string& text) {
   text = mended_utf8(std::move(text));
 }
 
+void mend(Message& message) {
+  mend(message.content);
+  for (ToolCall& call : message.tool_calls) {
+    mend(call.name);
+    mend(call.arguments);
+  }
+}
+
 void write(JsonWriter& out, const Usage& usage) {
   out.begin_object();
   out.key("cachedTokens").integer(usage.cached_tokens).key("decodeUs").integer(usage.decode_us);
@@ -69,8 +77,16 @@ void write(JsonWriter& out, const std::vector<std::string>& texts) {
 
 void write_body(Event& event, const SessionStarted& fact) {
   event.type = "session.started";
-  JsonWriter(event.body).begin_object().key("principal").text(fact.principal).end_object();
+  JsonWriter out(event.body);
+  out.begin_object().key("principal").text(fact.principal);
+  if (fact.tainted) out.key("tainted").boolean(true);
+  out.end_object();
   if (!fact.instructions.empty()) event.payloads.push_back({"instructions", fact.instructions});
+  if (!fact.earlier.empty()) {
+    std::string lines;
+    for (const Message& message : fact.earlier) lines += to_json(message) + "\n";
+    event.payloads.push_back({"earlier", std::move(lines)});
+  }
   event.payloads.push_back({"prompt", fact.prompt});
 }
 
@@ -154,6 +170,19 @@ std::vector<std::string> texts(const json& body, const char* name) {
   return body.value(name, std::vector<std::string>{});
 }
 
+Result<SessionStarted> started_of(const Event& event, const json& body) {
+  SessionStarted fact{text(body, "principal"), payload(event, "instructions"),
+                      payload(event, "prompt")};
+  fact.tainted = body.value("tainted", false);
+  const std::string lines = payload(event, "earlier");
+  for (std::size_t at = 0; at < lines.size();) {
+    const std::size_t end = std::min(lines.find('\n', at), lines.size());
+    fact.earlier.push_back(TRY(message_from_json(lines.substr(at, end - at))));
+    at = end + 1;
+  }
+  return fact;
+}
+
 Usage usage_of(const json& body) {
   const json members = body.value("usage", json::object());
   Usage usage;
@@ -221,10 +250,7 @@ ActionOutcome outcome_of(const Event& event, const json& body) {
 }
 
 Result<Fact> read_fact(const Event& event, const json& body) {
-  if (event.type == "session.started") {
-    return SessionStarted{text(body, "principal"), payload(event, "instructions"),
-                          payload(event, "prompt")};
-  }
+  if (event.type == "session.started") return TRY(started_of(event, body));
   if (event.type == "action.decided") return decided_of(event, body);
   if (event.type == "turn.completed") return TRY(turn_of(event, body));
   if (event.type == "action.outcome") return outcome_of(event, body);
@@ -272,14 +298,12 @@ std::int64_t step_of(std::string_view action) {
 }
 
 void settle_texts(Fact& fact) {
-  if (auto* decided = std::get_if<ActionDecided>(&fact)) {
+  if (auto* started = std::get_if<SessionStarted>(&fact)) {
+    for (Message& message : started->earlier) mend(message);
+  } else if (auto* decided = std::get_if<ActionDecided>(&fact)) {
     mend(decided->decision.reason);
   } else if (auto* completed = std::get_if<TurnCompleted>(&fact)) {
-    mend(completed->turn.message.content);
-    for (ToolCall& call : completed->turn.message.tool_calls) {
-      mend(call.name);
-      mend(call.arguments);
-    }
+    mend(completed->turn.message);
   } else if (auto* outcome = std::get_if<ActionOutcome>(&fact)) {
     shorten(outcome->outcome.detail);
     mend(outcome->outcome.detail);

@@ -30,6 +30,9 @@ struct SessionStarted {
   std::string principal;
   std::string instructions;
   std::string prompt;
+  // What was said in its conversation before: messages of user and assistant, without calls.
+  std::vector<Message> earlier{};
+  bool tainted = false;  // some of it was said after reading what nobody vouches for
 };
 
 struct ActionDecided {

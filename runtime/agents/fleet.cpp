@@ -569,6 +569,14 @@ class FleetParser {
     spec.disallowed_tools = tool_names(reader, "disallowedTools");
     spec.priority = static_cast<int>(reader.integer("priority", 0, -100, 100));
     spec.limits = limits(reader, Limits{});
+    if (const Node* node = reader.get("a2a", Node::Kind::object)) {
+      Reader exposure(file_.problems, *node, reader.at("a2a"));
+      spec.a2a.emplace();
+      spec.a2a->version = exposure.text("version", spec.a2a->version);
+      spec.a2a->tags = exposure.texts("tags");
+      spec.a2a->examples = exposure.texts("examples");
+      exposure.done();
+    }
     reader.done();
     file_.fleet.agents.push_back(std::move(spec));
   }

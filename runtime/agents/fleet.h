@@ -64,6 +64,13 @@ struct CommandToolSpec {
   std::string profile;
 };
 
+// How an agent is offered to callers from outside, over A2A.
+struct Exposure {
+  std::string version = "1";
+  std::vector<std::string> tags;
+  std::vector<std::string> examples;
+};
+
 struct AgentSpec {
   std::string name;
   std::string description;
@@ -74,6 +81,7 @@ struct AgentSpec {
   std::string owner;  // who is answerable, and who answers escalations
   Limits limits;
   int priority = 0;
+  std::optional<Exposure> a2a;  // absent: only this fleet can call it
   bool offers(std::string_view tool) const;
 };
 

@@ -123,32 +123,9 @@ Result<void> FleetRun::restore(Journal& journal) {
   return {};
 }
 
-Task<Result<void>> FleetRun::list_tools() {
-  const AgentSpec& agent = *fleet_.agent(fleet_.workflow.agent);
-  auto specs = std::make_shared<std::vector<ToolSpec>>();
-  for (Toolbox* box : toolboxes_) {
-    const std::vector<ToolSpec> listed = co_await ok(box->list());
-    for (const ToolSpec& spec : listed) {
-      if (!agent.offers(spec.name)) continue;
-      specs->push_back(spec);
-      catalogue_.boxes.push_back(box);
-    }
-  }
-  for (const std::string& name : agent.tools) {
-    const bool there =
-        name.ends_with('*') || std::any_of(specs->begin(), specs->end(),
-                                           [&](const ToolSpec& spec) { return spec.name == name; });
-    if (!there)
-      co_return Err(Code::not_found,
-                    "agent " + agent.name + ": no server offers the tool \"" + name + "\"");
-  }
-  catalogue_.specs = specs;
-  co_return Result<void>();
-}
-
 Task<Result<void>> FleetRun::run(std::vector<Input> inputs) {
   inputs_ = std::move(inputs);
-  co_await ok(list_tools());
+  catalogue_ = co_await ok(list_tools(*fleet_.agent(fleet_.workflow.agent), toolboxes_));
   Event started{resumed_ ? "run.resumed" : "run.started", options_.run, "", "", "{}", {}};
   started.body = json{{"fleet", fleet_.name},      {"principal", options_.principal},
                       {"seed", options_.seed},     {"inputs", inputs_.size()},

@@ -76,7 +76,6 @@ class FleetRun {
   }
 
  private:
-  Task<Result<void>> list_tools();
   Task<Result<void>> run_session(FleetSession& session);
   Task<void> admitted(FleetSession& session);
 

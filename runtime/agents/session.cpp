@@ -27,6 +27,8 @@ Result<void> start(SessionState& state, SessionStarted fact, const Origin& origi
   if (!fact.instructions.empty()) {
     state.messages.push_back({Role::system, std::move(fact.instructions), {}, "", ""});
   }
+  state.tainted = fact.tainted;
+  for (Message& message : fact.earlier) state.messages.push_back(std::move(message));
   state.messages.push_back({Role::user, std::move(fact.prompt), {}, "", ""});
   return {};
 }

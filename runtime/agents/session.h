@@ -33,7 +33,7 @@ struct SessionState {
   Usage usage;
   std::int64_t turns = 0;
   std::int64_t actions = 0;  // numbers the action ids
-  bool tainted = false;      // a tool result was read
+  bool tainted = false;      // a tool result was read, or was before in its conversation
   SessionEnd end = SessionEnd::running;
   std::string answer;
   std::string error;

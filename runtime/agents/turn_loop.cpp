@@ -51,6 +51,29 @@ Outcome refusal(Verdict verdict, const std::string& reason) {
   return outcome;
 }
 
+Task<Result<Catalogue>> list_tools(const AgentSpec& agent, std::vector<Toolbox*> toolboxes) {
+  Catalogue catalogue;
+  auto specs = std::make_shared<std::vector<ToolSpec>>();
+  for (Toolbox* box : toolboxes) {
+    const std::vector<ToolSpec> listed = co_await ok(box->list());
+    for (const ToolSpec& spec : listed) {
+      if (!agent.offers(spec.name)) continue;
+      specs->push_back(spec);
+      catalogue.boxes.push_back(box);
+    }
+  }
+  for (const std::string& name : agent.tools) {
+    const bool there =
+        name.ends_with('*') || std::any_of(specs->begin(), specs->end(),
+                                           [&](const ToolSpec& spec) { return spec.name == name; });
+    if (!there)
+      co_return Err(Code::not_found,
+                    "agent " + agent.name + ": no server offers the tool \"" + name + "\"");
+  }
+  catalogue.specs = std::move(specs);
+  co_return catalogue;
+}
+
 Task<Result<void>> TurnLoop::start(SessionState& state, const std::string& id,
                                    SessionStarted started) {
   return record(state, id, std::move(started));

@@ -31,6 +31,10 @@ struct Catalogue {
   std::vector<Toolbox*> boxes;  // boxes[i] has specs[i]
 };
 
+// What the toolboxes offer of the agent's tools. Code::not_found: the agent names one that nobody
+// has.
+Task<Result<Catalogue>> list_tools(const AgentSpec& agent, std::vector<Toolbox*> toolboxes);
+
 struct Ports {
   Guard& guard;
   Journal& journal;

@@ -48,6 +48,33 @@ TEST_CASE("a sound fleet file becomes a complete fleet", "[agents]") {
   CHECK(fleet.policies == std::vector<std::string>{"/fleet/desk.cedar"});
 }
 
+TEST_CASE("an agent is offered to callers from outside only where its a2a key says so",
+          "[agents]") {
+  const std::string sound = slurp(TEST_DATA "/agents/sound.json");
+  const auto with = [&](const std::string& exposure) {
+    std::string text = sound;
+    const std::string before = "\"clerk\": {";
+    const std::size_t at = text.find(before);
+    REQUIRE(at != std::string::npos);
+    return parse(text.insert(at + before.size(), "\"a2a\": " + exposure + ", "));
+  };
+  CHECK_FALSE(parse(sound).fleet.agent("clerk")->a2a);
+  const FleetFile plain = with("{}");
+  REQUIRE(plain.problems.empty());
+  REQUIRE(plain.fleet.agent("clerk")->a2a);
+  CHECK(plain.fleet.agent("clerk")->a2a->version == "1");
+  const FleetFile rich = with(R"({"version": "2.1", "tags": ["desk"], "examples": ["Work it."]})");
+  REQUIRE(rich.problems.empty());
+  CHECK(rich.fleet.agent("clerk")->a2a->version == "2.1");
+  CHECK(rich.fleet.agent("clerk")->a2a->tags == std::vector<std::string>{"desk"});
+  CHECK(rich.fleet.agent("clerk")->a2a->examples == std::vector<std::string>{"Work it."});
+  const FleetFile wrong = with(R"({"exampels": []})");
+  REQUIRE(wrong.problems.size() == 1);
+  CHECK(wrong.problems[0].path == "agents.clerk.a2a.exampels");
+  CHECK(wrong.problems[0].message.find("did you mean \"examples\"?") != std::string::npos);
+  CHECK(with("true").problems.size() == 1);
+}
+
 TEST_CASE("an MCP server over HTTP has a URL and headers, and no jail", "[agents]") {
   std::string text = slurp(TEST_DATA "/agents/sound.json");
   const std::size_t from = text.find("\"mcpServers\": ") + 14;

@@ -121,11 +121,19 @@ TEST_CASE("a fact that went through the journal is the same fact", "[agents]") {
   failed.outcome.detail = std::string(998, 'x') + "\xC3\xA9\xC3\xA9";
   failed.outcome.duration_us = 12;
   failed.outcome.truncated = true;
+  SessionStarted later{"ops", "be brief", "and now?"};
+  later.earlier = {{Role::user, "what is it?\n\"7\"?", {}, "", ""},
+                   {Role::assistant, "half \xC3", {}, "", ""}};
+  later.tainted = true;
   TurnCompleted broken = turn_with_call();
   broken.turn.message.content = "half a character \xC3";
   broken.turn.usage = {1, 2, 3, 4, 5, 6, 7, 8};
   std::vector<Fact> facts = {
-      SessionStarted{"ops", "", "hello"}, rich, broken, failed,
+      SessionStarted{"ops", "", "hello"},
+      later,
+      rich,
+      broken,
+      failed,
       SessionEnded{SessionEnd::limit, 3, 2, {1, 2, 3, 4, 5, 6, 7, 8}, "wall \xff time", "cut"}};
   for (Fact& fact : facts) {
     settle_texts(fact);
@@ -159,6 +167,38 @@ TEST_CASE("live and recovered states are the same", "[agents]") {
     CHECK(live.calls.size() == recovered.calls.size());
     if (!live.calls.empty()) CHECK(live.calls.back().detail == recovered.calls.back().detail);
   }
+}
+
+TEST_CASE("a session knows what was said before it, and that it is tainted", "[agents]") {
+  SessionStarted started{"ops", "be brief", "and now?"};
+  started.earlier = {{Role::user, "what is it?", {}, "", ""},
+                     {Role::assistant, "seven \xff", {}, "", ""}};
+  started.tainted = true;
+  Fact fact = started;
+  settle_texts(fact);
+  const Event event = to_event(fact, origin);
+  CHECK(event.body == R"({"principal":"ops","tainted":true})");
+  REQUIRE(event.payloads.size() == 3);
+  CHECK(event.payloads[1].name == "earlier");
+  SessionState live;
+  SessionState recovered;
+  REQUIRE(happens(live, fact));
+  REQUIRE(apply(recovered, event));
+  REQUIRE(live.messages.size() == 4);
+  CHECK(live.messages[0].role == Role::system);
+  CHECK(live.messages[2].content == "seven \xEF\xBF\xBD");
+  CHECK(live.messages[3].content == "and now?");
+  CHECK(live.messages == recovered.messages);
+  CHECK(live.tainted);
+  CHECK(recovered.tainted);
+  // Nothing of it is written where there is nothing of it; a damaged line is refused.
+  const Event plain = to_event(SessionStarted{"ops", "", "hello"}, origin);
+  CHECK(plain.body == R"({"principal":"ops"})");
+  CHECK(plain.payloads.size() == 1);
+  Event damaged = event;
+  damaged.payloads[1].bytes += "{\"role\":\"us";
+  SessionState none;
+  CHECK_FALSE(apply(none, damaged));
 }
 
 TEST_CASE("text that is no UTF-8 is mended, other text stays", "[agents]") {

@@ -1,0 +1,286 @@
+// Agents of a fleet as A2A agents: what a session comes to becomes the task's state, and the record
+// holds all of it in the run with the task's id.
+
+#include "a2a/agent_runner.h"
+
+#include "a2a/service.h"
+#include "run_task.h"
+#include "runtime/agents/scripted.h"
+#include "schemas.h"
+#include "sim/sim_world.h"
+
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+
+namespace ambit::a2a {
+namespace {
+
+using agents::Verdict;
+
+// Remembers what it was asked, beside doing what its script says.
+class HeardModel final : public agents::Model {
+ public:
+  explicit HeardModel(std::vector<agents::Message> script) : script_(std::move(script)) {}
+  Task<Result<agents::Turn>> generate(agents::TurnRequest request) override {
+    heard.push_back(request.messages);
+    return script_.generate(std::move(request));
+  }
+  void observe(const std::string& session, agents::SessionEvent event) override {
+    if (event == agents::SessionEvent::gone) gone.push_back(session);
+  }
+  std::string identity() const override { return script_.identity(); }
+  std::vector<std::vector<agents::Message>> heard;
+  std::vector<std::string> gone;
+
+ private:
+  agents::ScriptedModel script_;
+};
+
+struct Desk {
+  sim::SimWorld world{3};
+  agents::Fleet fleet = agents::small_fleet();
+  HeardModel model;
+  agents::TableGuard guard;
+  agents::MemoryJournal journal;
+  agents::CountingTools tools{{agents::tool("look", true), agents::tool("restart", false)}};
+  std::unique_ptr<AgentRunner> runner;
+  MemoryTaskStore store;
+  std::unique_ptr<Service> service;
+  int messages = 0;
+
+  explicit Desk(std::vector<agents::Message> script, AgentRunnerOptions options = {})
+      : model(std::move(script)) {
+    fleet.agents[0].a2a.emplace();
+    fleet.agents[0].description = "Works reports.";
+    runner = std::make_unique<AgentRunner>(fleet, fleet.agents[0], model,
+                                           agents::Ports{guard, journal, agents::any_arguments},
+                                           options);
+    if (!run(runner->open({&tools}))) throw std::logic_error("no tools");
+    ServiceOptions service_options;
+    service_options.card =
+        card_of(fleet, fleet.agents[0], "http://localhost/agents/clerk", true, true);
+    service = std::make_unique<Service>(world.world(), store, *runner, std::move(service_options));
+  }
+  template <class T>
+  T run(Task<T> task) {
+    return run_task(world.loop(), std::move(task));
+  }
+  SendRequest request(const std::string& text, const std::string& context = "",
+                      const std::string& task = "") {
+    SendRequest request;
+    request.message.id = "m" + std::to_string(++messages);
+    request.message.role = Role::user;
+    request.message.context_id = context;
+    request.message.task_id = task;
+    request.message.parts.push_back(text_part(text));
+    return request;
+  }
+  Call caller() {
+    Call call;
+    call.caller = "alice";
+    return call;
+  }
+  const TaskRecord& sent(SendRequest request) {
+    auto result = run(service->send(caller(), std::move(request)));
+    return std::get<TaskView>(result.value()).task->record;
+  }
+  std::vector<std::string> types_of(const std::string& run_id) {
+    std::vector<std::string> types;
+    for (const agents::Event& event : journal.events) {
+      if (event.run == run_id) types.push_back(event.type);
+    }
+    return types;
+  }
+};
+
+std::string words_of(const TaskRecord& task) {
+  return task.status.message ? task.status.message->parts.at(0).text : "";
+}
+
+}  // namespace
+
+TEST_CASE("an agent's answer completes the task, and the task's run is in the record",
+          "[a2a][runner]") {
+  Desk desk({agents::calls("look", "{}"), agents::says("all is well")});
+  const TaskRecord& task = desk.sent(desk.request("look, please"));
+  CHECK(task.status.state == TaskState::completed);
+  REQUIRE(task.artifacts.size() == 1);
+  CHECK(task.artifacts[0].parts[0].text == "all is well");
+  CHECK(desk.tools.ran.size() == 1);
+  CHECK(desk.types_of(task.id) ==
+        std::vector<std::string>{"run.started", "session.started", "action.decided",
+                                 "turn.completed", "action.decided", "action.outcome",
+                                 "action.decided", "turn.completed", "session.ended", "run.ended"});
+  CHECK(desk.journal.events[0].body.find("alice") != std::string::npos);
+  CHECK(desk.model.heard[0].back().content == "look, please");
+}
+
+TEST_CASE("an action that waits for approval shows as AUTH_REQUIRED and names who may approve",
+          "[a2a][runner]") {
+  Desk desk({agents::calls("restart", "{}"), agents::says("I asked for it")});
+  desk.guard.verdicts["restart"] = Verdict::escalate;
+  const TaskRecord& task = desk.sent(desk.request("restart it"));
+  CHECK(task.status.state == TaskState::auth_required);
+  CHECK(words_of(task).find("ops@example.com") != std::string::npos);
+  CHECK(words_of(task).find("restart: rule of restart") != std::string::npos);
+  CHECK(task.artifacts.at(0).parts.at(0).text == "I asked for it");
+  CHECK(desk.tools.ran.empty());
+  // The client may go on in the same task.
+  const TaskRecord& more = desk.sent(desk.request("never mind", "", task.id));
+  CHECK(more.id == task.id);
+  CHECK(more.history.size() == 3);
+}
+
+TEST_CASE("what policy refuses is told; an agent that may not even think rejects the task",
+          "[a2a][runner]") {
+  Desk desk({agents::calls("restart", "{}"), agents::says("I may not")});
+  desk.guard.verdicts["restart"] = Verdict::deny;
+  const TaskRecord& task = desk.sent(desk.request("restart it"));
+  CHECK(task.status.state == TaskState::completed);
+  CHECK(words_of(task).find("rule of restart") != std::string::npos);
+  Desk mute({agents::says("x")});
+  mute.guard.verdicts["scripted"] = Verdict::deny;
+  const TaskRecord& refused = mute.sent(mute.request("hi"));
+  CHECK(refused.status.state == TaskState::rejected);
+  CHECK(refused.artifacts.empty());
+}
+
+TEST_CASE("a limit that stops the agent fails the task in words", "[a2a][runner]") {
+  Desk desk({agents::calls("look", "{}"), agents::calls("look", "{}"), agents::says("x")});
+  desk.fleet.agents[0].limits.tool_calls = 1;
+  const TaskRecord& task = desk.sent(desk.request("hi"));
+  CHECK(task.status.state == TaskState::failed);
+  CHECK(words_of(task).find("limit") != std::string::npos);
+}
+
+TEST_CASE("without a record nothing happens, and the task fails", "[a2a][runner]") {
+  Desk desk({agents::calls("look", "{}"), agents::says("x")});
+  desk.journal.fail_after = 4;
+  const TaskRecord& task = desk.sent(desk.request("hi"));
+  CHECK(task.status.state == TaskState::failed);
+  CHECK(words_of(task).find("disk is full") != std::string::npos);
+  CHECK(desk.tools.ran.empty());
+}
+
+TEST_CASE("a conversation goes on by its context, with its taint, for its caller alone",
+          "[a2a][runner]") {
+  Desk desk(
+      {agents::calls("look", "{}"), agents::says("the answer is 7"), agents::says("still 7")});
+  const TaskRecord& first = desk.sent(desk.request("what is it?"));
+  const TaskRecord& second = desk.sent(desk.request("and now?", first.context_id));
+  CHECK(second.id != first.id);
+  const auto& heard = desk.model.heard.back();
+  REQUIRE(heard.size() == 3);
+  CHECK(heard[0].content == "what is it?");
+  CHECK(heard[1].content == "the answer is 7");
+  CHECK(heard[2].content == "and now?");
+  const auto started = std::find_if(
+      desk.journal.events.begin(), desk.journal.events.end(), [&](const agents::Event& event) {
+        return event.run == second.id && event.type == "session.started";
+      });
+  REQUIRE(started != desk.journal.events.end());
+  CHECK(started->body.find("\"tainted\":true") != std::string::npos);
+  // The session can be folded from the record alone.
+  agents::SessionState folded;
+  for (const agents::Event& event : desk.journal.events) {
+    if (event.run == second.id && !event.type.starts_with("run.")) {
+      REQUIRE(agents::apply(folded, event));
+    }
+  }
+  CHECK(folded.messages.size() == 4);
+  CHECK(folded.tainted);
+  Call bob = desk.caller();
+  bob.caller = "bob";
+  const std::size_t before = desk.model.heard.size();
+  desk.run(desk.service->send(bob, desk.request("and for me?", first.context_id)));
+  CHECK(desk.model.heard.at(before).size() == 1);
+}
+
+TEST_CASE("conversations are forgotten within their bounds, the oldest first", "[a2a][runner]") {
+  AgentRunnerOptions options;
+  options.conversations_max = 1;
+  options.conversation_bytes_max = 50;
+  Desk desk({}, options);
+  desk.sent(desk.request("a", "one"));
+  desk.sent(desk.request("b", "two"));
+  desk.sent(desk.request("c", "one"));
+  CHECK(desk.model.heard.back().size() == 1);
+  desk.sent(desk.request(std::string(100, 'x'), "one"));
+  desk.sent(desk.request("d", "one"));
+  CHECK(desk.model.heard.back().size() == 1);
+}
+
+TEST_CASE("a record of data becomes the workflow's prompt; files are refused", "[a2a][runner]") {
+  Desk desk({agents::says("x")});
+  SendRequest record = desk.request("");
+  Part data;
+  data.kind = Part::Kind::data;
+  data.data = rpc::Value(rpc::Json({{"id", "INC-7"}}));
+  record.message.parts = {data};
+  CHECK(desk.sent(record).status.state == TaskState::completed);
+  CHECK(desk.model.heard.back().back().content == "Report INC-7.");
+  SendRequest lacking = desk.request("");
+  data.data = rpc::Value(rpc::Json({{"other", 1}}));
+  lacking.message.parts = {data};
+  const TaskRecord& failed = desk.sent(lacking);
+  CHECK(failed.status.state == TaskState::failed);
+  CHECK(words_of(failed).find("${id}") != std::string::npos);
+  SendRequest file = desk.request("");
+  Part raw;
+  raw.kind = Part::Kind::raw;
+  raw.text = "aGk=";
+  file.message.parts = {raw};
+  CHECK(desk.sent(file).status.state == TaskState::rejected);
+}
+
+TEST_CASE("cancelling a task stops its session, which ends in the record", "[a2a][runner]") {
+  Desk desk({agents::calls("look", "{}"), agents::says("x")});
+  SendRequest request = desk.request("hi");
+  request.return_immediately = true;
+  const std::string id = desk.sent(std::move(request)).id;
+  desk.world.loop().run_until([&] { return desk.tools.ran.size() == 1; });
+  TaskRequest named;
+  named.id = id;
+  const auto cancelled = desk.run(desk.service->cancel(desk.caller(), named));
+  CHECK(cancelled.value().task->record.status.state == TaskState::canceled);
+  desk.run(desk.runner->settle());
+  CHECK(desk.types_of(id).back() == "session.ended");
+  CHECK(desk.model.gone.size() == 1);
+  CHECK(desk.model.heard.size() == 1);
+}
+
+TEST_CASE("no more sessions than may be at once; the others wait as submitted", "[a2a][runner]") {
+  AgentRunnerOptions options;
+  options.sessions_max = 1;
+  Desk desk({agents::calls("look", "{}"), agents::says("x")}, options);
+  SendRequest first = desk.request("1");
+  SendRequest second = desk.request("2");
+  first.return_immediately = second.return_immediately = true;
+  const TaskRecord& one = desk.sent(std::move(first));
+  const TaskRecord& two = desk.sent(std::move(second));
+  desk.world.loop().run_until([&] { return desk.tools.ran.size() == 1; });
+  CHECK(one.status.state == TaskState::working);
+  CHECK(two.status.state == TaskState::submitted);
+  desk.world.loop().run_until([&] { return desk.service->runs() == 0; });
+  CHECK(two.status.state == TaskState::completed);
+}
+
+TEST_CASE("the card is made from the fleet file; tools are shown to known callers alone",
+          "[a2a][runner]") {
+  Desk desk({});
+  desk.fleet.agents[0].a2a->version = "2.1";
+  desk.fleet.agents[0].a2a->examples = {"Work report 7."};
+  const AgentCard card =
+      card_of(desk.fleet, desk.fleet.agents[0], "http://x/agents/clerk", true, true);
+  CHECK(fault_1_0("AgentCard", to_json(card, CardShape::pure)) == "");
+  CHECK(card.version == "2.1");
+  CHECK(card.skills.size() == 1);
+  CHECK(card.skills[0].examples.size() == 1);
+  CHECK(card.interfaces.size() == 3);
+  const AgentCard extended = extended_card_of(card, desk.runner->tools());
+  REQUIRE(extended.skills.size() == 3);
+  CHECK(extended.skills[1].id == "look");
+}
+
+}  // namespace ambit::a2a
