@@ -151,9 +151,10 @@ Result<Tokenizer> Tokenizer::load(const Gguf& file) {
                "the tokenizer \"" + *model + "\" is not supported (gpt2 and llama are)");
   if (!tokenizer.sentence_piece_) {
     const std::string* pre = file.text("tokenizer.ggml.pre");
-    const auto kind = pre_tokenizer_named(pre == nullptr ? "default" : *pre);
+    const std::string name = pre == nullptr ? "default" : *pre;
+    const auto kind = pre_tokenizer_named(name);
     if (!kind)
-      return Err(Code::unsupported, "the pre-tokenizer \"" + *pre +
+      return Err(Code::unsupported, "the pre-tokenizer \"" + name +
                                         "\" is not supported (llama-bpe, qwen2 and gpt-2 are)");
     tokenizer.pre_ = *kind;
     tokenizer.whole_words_first_ = *kind == PreTokenizer::llama3;
