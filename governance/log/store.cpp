@@ -417,6 +417,20 @@ Result<void> Snapshot::for_each_in_run(std::string_view run, const Visit& visit)
   return {};
 }
 
+Result<void> Snapshot::for_each_leaf(std::uint64_t begin, const VisitLeaf& visit) const {
+  Cursor cursor(transaction_, store_->tables_[Store::LOG]);
+  LogRow row;
+  int code = cursor.move(MDB_SET_RANGE, row_key(begin, RowKind::leaf));
+  for (; code == MDB_SUCCESS; code = cursor.move(MDB_NEXT)) {
+    if (!parse_row(cursor.key(), cursor.value(), row)) {
+      return Err(store_->error("read its records", MDB_CORRUPTED));
+    }
+    if (row.kind == RowKind::leaf && !visit(row.index, row.value.substr(HASH_BYTES))) return {};
+  }
+  if (code != MDB_NOTFOUND) return Err(store_->error("read its records", code));
+  return {};
+}
+
 Result<void> Snapshot::for_each_row(const VisitRow& visit) const {
   Cursor cursor(transaction_, store_->tables_[Store::LOG]);
   int code = MDB_SUCCESS;

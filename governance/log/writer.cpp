@@ -4,6 +4,7 @@
 #include "log/canonical_json.h"
 #include "log/folder_lock.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cerrno>
@@ -77,6 +78,22 @@ std::string session_key(const std::string& run, const std::string& session) {
 }
 
 }  // namespace
+
+Result<Prepared> prepare(agents::Event event, std::int64_t unix_ns, const TakeSalt& salt) {
+  TRY(check_names(event));
+  auto body = canonical_json(std::string_view(event.body));
+  if (!body) return Err(std::move(body).error().context("the body of the event " + event.type));
+  if (!body->starts_with('{')) {
+    return Err(Code::invalid, "the body of the event " + event.type + " is not a JSON object");
+  }
+  event.body = std::move(*body);
+  Prepared prepared;
+  prepared.salts.reserve(event.payloads.size());
+  for (std::size_t i = 0; i < event.payloads.size(); ++i) prepared.salts.push_back(salt());
+  prepared.unix_ns = std::max<std::int64_t>(0, unix_ns);
+  prepared.event = std::move(event);
+  return prepared;
+}
 
 LogWriter::LogWriter(std::string folder, std::unique_ptr<FolderLock> lock,
                      std::shared_ptr<Store> store, SignerKey signer, Tree tree,

@@ -34,6 +34,11 @@ struct Prepared {
   std::vector<std::string> salts;  // one a payload
 };
 
+// Checks an event and makes its body canonical. `salt` gives 32 random bytes for each payload.
+// Errors (invalid): the event can never be recorded.
+using TakeSalt = std::function<std::string()>;
+Result<Prepared> prepare(agents::Event event, std::int64_t unix_ns, const TakeSalt& salt);
+
 class FolderLock;
 
 class LogWriter {
