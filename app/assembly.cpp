@@ -69,13 +69,12 @@ Result<std::unique_ptr<Assembly>> Assembly::open(io::UvWorld& world, agents::Fle
 }
 
 Result<void> Assembly::open_guard() {
-  std::vector<governance::PolicySource> sources;
   for (const std::string& path : fleet_.policies) {
-    sources.push_back({path, TRY(io::read_file(path, policy_bytes_max))});
+    policy_sources_.push_back({path, TRY(io::read_file(path, policy_bytes_max))});
   }
   governance::GuardOptions options;
   options.fleet = fleet_.name;
-  guard_ = TRY(governance::PolicyGuard::create(sources, options));
+  guard_ = TRY(governance::PolicyGuard::create(policy_sources_, options));
   return {};
 }
 
@@ -186,6 +185,36 @@ void Assembly::stop() {
   endpoints_.clear();
   client_.reset();
   engines_.clear();
+}
+
+agents::Event Assembly::policies_event() const {
+  agents::Event event;
+  event.type = "policies.loaded";
+  event.session = "policies";
+  event.body = "{\"policies\":" + std::to_string(guard_->policy_count()) +
+               ",\"policySet\":" + json_text(guard_->policy_set()) + "}";
+  std::string files;
+  for (const governance::PolicySource& source : policy_sources_) {
+    files += (files.empty() ? "[" : ",") + std::string("{\"name\":") + json_text(source.name) +
+             ",\"text\":" + json_text(source.text) + "}";
+  }
+  event.payloads.push_back({"policies", files + "]"});
+  event.subject = "policies";
+  return event;
+}
+
+Result<void> record_policies(io::UvWorld& world, Assembly& assembly) {
+  const auto last = TRY(assembly.journal().reader().last("", "policies"));
+  if (last && last->body.find(assembly.policy_set()) != std::string::npos) return {};
+  Result<std::uint64_t> result = Err(Code::internal, "the policies were not recorded");
+  Scope scope;
+  scope.spawn(
+      [](log::LogJournal& journal, agents::Event event, Result<std::uint64_t>& out) -> Task<void> {
+        out = co_await journal.append(std::move(event));
+      }(assembly.journal(), assembly.policies_event(), result));
+  world.loop().run_until([&] { return scope.size() == 0; });
+  if (!result) return Err(std::move(result).error());
+  return {};
 }
 
 Result<void> close_journal(io::UvWorld& world, Assembly& assembly) {

@@ -51,6 +51,9 @@ class Assembly {
     return engines_;
   }
   [[nodiscard]] agents::Guard& guard() const { return *guard_; }
+  // The texts of the policies as an event: what decisions name by the hash of the set.
+  [[nodiscard]] agents::Event policies_event() const;
+  [[nodiscard]] const std::string& policy_set() const { return guard_->policy_set(); }
   // By name in the fleet file: engines of this process and endpoints elsewhere.
   [[nodiscard]] std::map<std::string, agents::Model*> models() const;
   // Of the fleet, and opened.
@@ -75,6 +78,7 @@ class Assembly {
   agents::Fleet fleet_;
   AssemblyOptions options_;
   std::unique_ptr<log::LogJournal> journal_;
+  std::vector<governance::PolicySource> policy_sources_;
   std::unique_ptr<governance::PolicyGuard> guard_;
   std::map<std::string, std::unique_ptr<inference::Engine>> engines_;
   std::unique_ptr<http::CurlClient> client_;  // made when the first endpoint needs it
@@ -85,6 +89,10 @@ class Assembly {
   std::vector<std::unique_ptr<mcp::McpToolbox>> servers_;
   std::unique_ptr<agents::FleetRun> run_;
 };
+
+// Puts the policies' texts on record, unless the last ones there are the same: without them a
+// reader of the record could not see why something was decided.
+Result<void> record_policies(io::UvWorld& world, Assembly& assembly);
 
 // Seals the record: what was appended is on disk already, whatever becomes of this.
 Result<void> close_journal(io::UvWorld& world, Assembly& assembly);

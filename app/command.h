@@ -47,6 +47,7 @@ Command audit_tiles_command();
 Command audit_export_command();
 Command audit_bundle_command();
 Command audit_erase_command();
+Command audit_console_command();
 Command replay_command();
 Command model_inspect_command();
 Command model_eval_command();

@@ -35,6 +35,7 @@ std::vector<Command> commands() {
                               audit_export_command(),
                               audit_bundle_command(),
                               audit_erase_command(),
+                              audit_console_command(),
                               replay_command(),
                               policy_check_command(),
                               policy_explain_command(),

@@ -151,7 +151,11 @@ Result<std::string> action_text(const Action& action) {
   if (!arguments) return Err(std::move(arguments).error().context("arguments"));
   json out = {{"kind", to_string(action.kind)}, {"arguments", *arguments}};
   for (const TextMember& member : text_keys) out[member.name] = action.*member.member;
-  return log::to_hex(log::sha256(TRY(canonical_text(out))));
+  return canonical_text(out);
+}
+
+Result<std::string> action_hash(const Action& action) {
+  return log::to_hex(log::sha256(TRY(action_text(action))));
 }
 
 }  // namespace ambit::governance

@@ -29,11 +29,11 @@ struct Person {
 
 class Access {
  public:
-  static constexpr std::int64_t code_ms = 15 * 60'000;           // a link is good for so long
-  static constexpr std::int64_t session_ms = 8 * 60 * 60'000;    // a login
-  static constexpr std::int64_t idle_ms = 60 * 60'000;           // without a request
+  static constexpr std::int64_t code_ms = 15 * 60'000;         // a link is good for so long
+  static constexpr std::int64_t session_ms = 8 * 60 * 60'000;  // a login
+  static constexpr std::int64_t idle_ms = 60 * 60'000;         // without a request
   static constexpr std::size_t sessions_max = 256;
-  static constexpr std::size_t failures_max = 30;                // a minute
+  static constexpr std::size_t failures_max = 30;  // a minute
 
   // Error: shorter than 16 characters, or given already.
   Result<void> add_token(std::string_view token, Person person);

@@ -72,12 +72,11 @@ Result<std::uint64_t> Desk::append(Event event) {
   opened_.reset();
   const auto written = [&]() -> Result<std::uint64_t> {
     auto writer = TRY(log::LogWriter::open({options_.folder, ""}, options_.random));
-    const log::Prepared prepared =
-        TRY(log::prepare(std::move(event), options_.unix_ns(), [this] {
-          std::array<std::uint8_t, 32> salt{};
-          options_.random(salt);
-          return std::string(reinterpret_cast<const char*>(salt.data()), salt.size());
-        }));
+    const log::Prepared prepared = TRY(log::prepare(std::move(event), options_.unix_ns(), [this] {
+      std::array<std::uint8_t, 32> salt{};
+      options_.random(salt);
+      return std::string(reinterpret_cast<const char*>(salt.data()), salt.size());
+    }));
     auto indexes = TRY(writer->append({prepared}));
     has_written_ = true;
     return std::move(indexes.front());
@@ -160,12 +159,9 @@ json totals_json(const Totals& totals) {
 }
 
 json run_json(const RunSummary& run, const Names& names) {
-  json out = {{"run", names.text(run.run)},
-              {"person", names.text(run.person)},
-              {"fleet", names.text(run.fleet)},
-              {"ended", run.ended},
-              {"sessions", run.sessions.size()},
-              {"totals", totals_json(run.totals)}};
+  json out = {{"run", names.text(run.run)},      {"person", names.text(run.person)},
+              {"fleet", names.text(run.fleet)},  {"ended", run.ended},
+              {"sessions", run.sessions.size()}, {"totals", totals_json(run.totals)}};
   std::map<std::string, int> states;
   std::map<std::string, int> agents;
   for (const SessionSummary& session : run.sessions) {
@@ -215,10 +211,12 @@ Result<std::string> Desk::names() const {
   // What can be chosen in the filters: the most frequent first.
   struct Column {
     const char* name;
-    std::uint32_t Row::*member;
+    std::uint32_t Row::* member;
   };
-  const Column columns[] = {{"agents", &Row::agent},   {"types", &Row::type},
-                            {"verdicts", &Row::verdict}, {"tools", &Row::tool},
+  const Column columns[] = {{"agents", &Row::agent},
+                            {"types", &Row::type},
+                            {"verdicts", &Row::verdict},
+                            {"tools", &Row::tool},
                             {"people", &Row::person}};
   json out = json::object();
   for (const Column& column : columns) {

@@ -46,8 +46,8 @@ class Desk {
 
   // The answer to GET api/`what`. Errors: not_found, invalid.
   Result<std::string> get(const std::string& what, const http::Query& query, const Person& person);
-  // The record that a person wants to make by POST api/`what`, checked. Errors: invalid, denied (the
-  // second person must be another one), conflict (done already).
+  // The record that a person wants to make by POST api/`what`, checked. Errors: invalid, denied
+  // (the second person must be another one), conflict (done already).
   Result<agents::Event> draft(const std::string& what, const std::string& body,
                               const Person& person);
   // Puts a review on record where this desk has the folder to itself, which it takes for as long as
@@ -101,8 +101,8 @@ class Desk {
   bool has_written_ = false;
 };
 
-// The keys by which a sample is drawn: SHA-256 of "ambit-sample/1", the seed and the record's index,
-// a line each; those with the smallest are taken. Anyone can draw it again.
+// The keys by which a sample is drawn: SHA-256 of "ambit-sample/1", the seed and the record's
+// index, a line each; those with the smallest are taken. Anyone can draw it again.
 log::Hash sample_key(std::string_view seed, std::uint64_t index);
 
 }  // namespace ambit::console

@@ -23,9 +23,8 @@ json row_json(const log::Leaf& leaf) {
   const evidence::Facts facts = evidence::facts_of(leaf);
   std::string gist = evidence::gist(leaf, facts);
   if (gist.size() > gist_bytes_max) gist.resize(gist_bytes_max);
-  json out = {{"index", leaf.index},     {"ms", leaf.unix_ns / ms_ns},
-              {"type", leaf.type},       {"run", leaf.run},
-              {"session", leaf.session}, {"agent", leaf.agent},
+  json out = {{"index", leaf.index}, {"ms", leaf.unix_ns / ms_ns}, {"type", leaf.type},
+              {"run", leaf.run},     {"session", leaf.session},    {"agent", leaf.agent},
               {"gist", gist}};
   const auto add = [&out](const char* name, const std::string& value) {
     if (!value.empty()) out[name] = value;
@@ -73,9 +72,10 @@ agents::Action action_of(const log::ProvenRecord& record) {
   agents::Action action;
   action.id = facts.action;
   constexpr agents::ActionKind kinds[] = {
-      agents::ActionKind::model_call, agents::ActionKind::tool_call,
-      agents::ActionKind::delegation, agents::ActionKind::message,
-      agents::ActionKind::memory_write, agents::ActionKind::spawn, agents::ActionKind::egress};
+      agents::ActionKind::model_call,   agents::ActionKind::tool_call,
+      agents::ActionKind::delegation,   agents::ActionKind::message,
+      agents::ActionKind::memory_write, agents::ActionKind::spawn,
+      agents::ActionKind::egress};
   for (const agents::ActionKind kind : kinds) {
     if (to_string(kind) == facts.kind) action.kind = kind;
   }
@@ -177,11 +177,9 @@ Result<std::string> Desk::proofs(const http::Query& query) {
       TRY(reader().prove({matches.indexes.begin() + begin, matches.indexes.begin() + end}));
   json list = json::array();
   for (const log::LogReader::Proven& one : range.records) {
-    list.push_back(
-        {{"index", one.index}, {"leaf", one.bytes}, {"proof", hashes_json(one.proof)}});
+    list.push_back({{"index", one.index}, {"leaf", one.bytes}, {"proof", hashes_json(one.proof)}});
   }
-  return text_of(
-      json{{"total", total}, {"checkpoint", range.note}, {"records", std::move(list)}});
+  return text_of(json{{"total", total}, {"checkpoint", range.note}, {"records", std::move(list)}});
 }
 
 Result<std::string> Desk::consistency(const http::Query& query) {
@@ -260,14 +258,15 @@ void Desk::explain(const log::ProvenRecord& record, json& out) {
                          {"error", clause.error},
                          {"values", std::move(values)}});
     }
-    policies.push_back({{"id", each.policy->id},
-                        {"effect", each.policy->effect == cedar::Effect::permit ? "permit" : "forbid"},
-                        {"determined", determined},
-                        {"outcome", to_string(each.outcome)},
-                        {"source", each.policy->source},
-                        {"line", each.policy->where.line},
-                        {"text", each.policy->text},
-                        {"clauses", std::move(clauses)}});
+    policies.push_back(
+        {{"id", each.policy->id},
+         {"effect", each.policy->effect == cedar::Effect::permit ? "permit" : "forbid"},
+         {"determined", determined},
+         {"outcome", to_string(each.outcome)},
+         {"source", each.policy->source},
+         {"line", each.policy->where.line},
+         {"text", each.policy->text},
+         {"clauses", std::move(clauses)}});
   }
   std::stable_sort(policies.begin(), policies.end(), [](const json& a, const json& b) {
     return a["determined"].get<bool>() && !b["determined"].get<bool>();

@@ -187,8 +187,8 @@ Result<Event> Desk::draft_sign_off(const nlohmann::json& said, const Person& per
     if (leaf.type != "review.signed_off") continue;
     const auto other = json::parse(leaf.body, nullptr, false);
     if (other.is_object() && other.value("annotation", std::uint64_t{0}) == index) {
-      return Err(Code::conflict, leaf.session + " has signed it off already, in record " +
-                                     std::to_string(review));
+      return Err(Code::conflict,
+                 leaf.session + " has signed it off already, in record " + std::to_string(review));
     }
   }
   Event event = event_of("review.signed_off", person,
@@ -236,7 +236,8 @@ Result<std::string> Desk::approvals() {
   for (const auto& each : folder->refused()) {
     refused.push_back({{"file", each.file}, {"why", each.why}});
   }
-  return text_of(json{{"nowMs", now_ms}, {"pending", std::move(list)}, {"refused", std::move(refused)}});
+  return text_of(
+      json{{"nowMs", now_ms}, {"pending", std::move(list)}, {"refused", std::move(refused)}});
 }
 
 // The answer is in the approvals' folder when this returns; the record is of who gave it here.

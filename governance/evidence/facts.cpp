@@ -11,43 +11,31 @@ namespace {
 template <class T>
 struct Place {
   std::string_view name;
-  T Facts::*member;
+  T Facts::* member;
 };
 
 // Sorted by name.
-constexpr Place<std::string> texts[] = {{"action", &Facts::action},
-                                        {"by", &Facts::by},
-                                        {"call", &Facts::call},
-                                        {"detail", &Facts::detail},
-                                        {"device", &Facts::device},
-                                        {"error", &Facts::error},
-                                        {"finish", &Facts::finish},
-                                        {"fleet", &Facts::fleet},
-                                        {"kind", &Facts::kind},
-                                        {"model", &Facts::model},
-                                        {"onBehalfOf", &Facts::person},
-                                        {"outcome", &Facts::outcome},
-                                        {"parent", &Facts::parent},
-                                        {"policySet", &Facts::policy_set},
-                                        {"reason", &Facts::reason},
-                                        {"state", &Facts::state},
-                                        {"tool", &Facts::tool},
-                                        {"toolDigest", &Facts::tool_digest},
-                                        {"verdict", &Facts::verdict}};
+constexpr Place<std::string> texts[] = {
+    {"action", &Facts::action},     {"by", &Facts::by},
+    {"call", &Facts::call},         {"detail", &Facts::detail},
+    {"device", &Facts::device},     {"error", &Facts::error},
+    {"finish", &Facts::finish},     {"fleet", &Facts::fleet},
+    {"kind", &Facts::kind},         {"model", &Facts::model},
+    {"onBehalfOf", &Facts::person}, {"outcome", &Facts::outcome},
+    {"parent", &Facts::parent},     {"policySet", &Facts::policy_set},
+    {"reason", &Facts::reason},     {"state", &Facts::state},
+    {"tool", &Facts::tool},         {"toolDigest", &Facts::tool_digest},
+    {"verdict", &Facts::verdict}};
 
-constexpr Place<std::int64_t> usages[] = {{"cachedTokens", &Facts::cached_tokens},
-                                          {"costMicros", &Facts::cost_micros},
-                                          {"decodeUs", &Facts::decode_us},
-                                          {"draftedTokens", &Facts::drafted_tokens},
-                                          {"energyUj", &Facts::energy_uj},
-                                          {"forcedTokens", &Facts::forced_tokens},
-                                          {"inputTokens", &Facts::input_tokens},
-                                          {"outputTokens", &Facts::output_tokens},
-                                          {"prefillUs", &Facts::prefill_us},
-                                          {"queueUs", &Facts::queue_us}};
+constexpr Place<std::int64_t> usages[] = {
+    {"cachedTokens", &Facts::cached_tokens}, {"costMicros", &Facts::cost_micros},
+    {"decodeUs", &Facts::decode_us},         {"draftedTokens", &Facts::drafted_tokens},
+    {"energyUj", &Facts::energy_uj},         {"forcedTokens", &Facts::forced_tokens},
+    {"inputTokens", &Facts::input_tokens},   {"outputTokens", &Facts::output_tokens},
+    {"prefillUs", &Facts::prefill_us},       {"queueUs", &Facts::queue_us}};
 
 template <class T, std::size_t N>
-T Facts::*member_named(std::string_view name, const Place<T> (&places)[N]) {
+T Facts::* member_named(std::string_view name, const Place<T> (&places)[N]) {
   const auto* at =
       std::lower_bound(std::begin(places), std::end(places), name,
                        [](const Place<T>& place, std::string_view n) { return place.name < n; });
@@ -73,7 +61,7 @@ Facts facts_of_body(std::string_view body) {
       });
     } else if (name == "usage") {
       for_each_member(value, [&facts](std::string_view part, std::string_view number) {
-        if (const auto member = member_named(part, usages)) facts.*member = integer_of(number);
+        if (const auto sum = member_named(part, usages)) facts.*sum = integer_of(number);
       });
     }
   });

@@ -26,8 +26,8 @@ Result<std::unique_ptr<LogJournal>> LogJournal::open(io::World& world, JournalOp
 
 Result<LogJournal::Waiting> LogJournal::prepare(agents::Event event) {
   Waiting waiting;
-  waiting.prepared = TRY(log::prepare(std::move(event), world_.clock.unix_ns(),
-                                      [this] { return take_salt(); }));
+  waiting.prepared =
+      TRY(log::prepare(std::move(event), world_.clock.unix_ns(), [this] { return take_salt(); }));
   waiting.bytes = waiting.prepared.event.body.size() + 512;
   for (const agents::Payload& payload : waiting.prepared.event.payloads) {
     waiting.bytes += payload.bytes.size();

@@ -186,6 +186,14 @@ Result<LogReader::ProvenRange> LogReader::prove(const std::vector<std::uint64_t>
   return range;
 }
 
+Result<std::optional<Leaf>> LogReader::last(const std::string& run,
+                                            const std::string& session) const {
+  const Snapshot snapshot = TRY(store_->snapshot());
+  const std::optional<Head> head = TRY(snapshot.head(run, session));
+  if (!head) return std::optional<Leaf>();
+  return std::optional<Leaf>(TRY(leaf_at(snapshot, head->index)));
+}
+
 Result<Leaf> LogReader::leaf(std::uint64_t index) const {
   const Snapshot snapshot = TRY(store_->snapshot());
   return leaf_at(snapshot, index);

@@ -72,6 +72,9 @@ class LogReader {
     std::vector<Proven> records;
   };
   [[nodiscard]] Result<ProvenRange> prove(const std::vector<std::uint64_t>& indexes) const;
+  // The newest record of a session.
+  [[nodiscard]] Result<std::optional<Leaf>> last(const std::string& run,
+                                                 const std::string& session) const;
   [[nodiscard]] Result<Leaf> leaf(std::uint64_t index) const;
   [[nodiscard]] Result<ProvenRecord> get(std::uint64_t index) const;
   // The proof that the log over `old_size` records is the beginning of the newest one.
