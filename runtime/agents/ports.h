@@ -81,6 +81,10 @@ struct TurnRequest {
   int priority = 0;           // higher goes first
   std::vector<std::string> stop{};  // the text ends before the first of these
   int logprobs = -1;  // of each token and of so many likeliest beside it; -1: none are wanted
+  // Other bounds of a text answer, at most one of the three: a regular expression that the whole
+  // answer matches, a grammar in GBNF.
+  std::string output_pattern{};
+  std::string output_grammar{};
   // A text to go on with as it stands, without a chat template; then there are no messages.
   std::string text{};
   // Called on the loop's thread with the answer's content while it is decoded: whole characters, in
