@@ -191,6 +191,16 @@ class Toolbox {
   virtual Task<Outcome> call(std::string session, ToolCall call) = 0;
 };
 
+// One origin that a jail of level "net" may reach, through the runtime's proxy alone.
+struct EgressRule {
+  std::string origin;                // "https://api.example.com", "https://*.example.com:8443"
+  std::vector<std::string> methods;  // empty: GET and HEAD
+  std::vector<std::string> secrets;  // names of those that the proxy fills in for this origin
+  bool tunnel = false;      // end-to-end TLS by CONNECT: the proxy sees the host, and no method
+  bool is_private = false;  // the name may stand for an address that is not public
+  friend bool operator==(const EgressRule&, const EgressRule&) = default;
+};
+
 // What a jailed call may do, in words; sandbox/profile.h has the presets and the checks.
 struct Profile {
   std::string name = "compute";          // as in the fleet file
@@ -205,6 +215,11 @@ struct Profile {
   std::int64_t scratch_bytes = 16 << 20;  // the private /tmp
   std::int64_t output_bytes = 64 << 10;
   std::int64_t open_files = 64;
+  std::vector<EgressRule> egress{};  // level net: what it may reach; nothing else
+  // Where a call's jail comes from. "call": made for it. "pooled": made ahead, used once. "warm":
+  // for built-in tools alone, used again by the same agent.
+  std::string service = "pooled";
+  bool asks = false;  // opening a path that it does not have asks for it at run time
   friend bool operator==(const Profile&, const Profile&) = default;
 };
 
@@ -217,6 +232,10 @@ struct JailCall {
   // Name and value. Never in the arguments or the environment: the command reads the value from the
   // descriptor that the variable NAME_FD gives the number of. At most 8, each at most 64 KiB.
   std::vector<std::pair<std::string, std::string>> secrets{};
+  // Who makes the call: an agent and its session. Jails of class "warm" are not shared between
+  // agents, and what a call asks for at run time is decided and recorded under these names.
+  std::string agent{};
+  std::string session{};
 };
 
 struct JailOutcome {
