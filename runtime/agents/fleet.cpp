@@ -57,9 +57,9 @@ class Reader {
     }
   }
 
-  std::string text(const std::string& key, std::string fallback = "") {
+  std::string text(const std::string& key, const std::string& fallback = "") {
     const Node* found = get(key, Node::Kind::string);
-    return found != nullptr ? found->string : std::move(fallback);
+    return found != nullptr ? found->string : fallback;
   }
   bool flag(const std::string& key, bool fallback) {
     const Node* found = get(key, Node::Kind::boolean);
