@@ -111,6 +111,8 @@ void write_body(Event& event, const ActionDecided& fact) {
   out.begin_object().key("action").text(action.id);
   if (!fact.call.empty()) out.key("call").text(fact.call);
   if (!action.chain.empty()) write(out.key("chain"), action.chain);
+  const bool tool = action.kind == ActionKind::tool_call;
+  if (tool) out.key("destructive").boolean(action.destructive);
   if (!decision.errors.empty()) write(out.key("errors"), decision.errors);
   out.key("kind").text(to_string(action.kind));
   out.key("left").begin_object().key("tokens").integer(action.left.tokens);
@@ -126,7 +128,9 @@ void write_body(Event& event, const ActionDecided& fact) {
   out.key("onBehalfOf").text(action.on_behalf_of);
   if (!action.origins.empty()) write(out.key("origins"), action.origins);
   write(out.key("policies"), decision.policies);
-  out.key("policySet").text(decision.policy_set).key("reason").text(decision.reason);
+  out.key("policySet").text(decision.policy_set);
+  if (tool) out.key("readOnly").boolean(action.read_only);
+  out.key("reason").text(decision.reason);
   out.key("step").integer(step_of(action.id)).key("tainted").boolean(action.tainted);
   out.key("tool").text(action.tool);
   if (!action.tool_digest.empty()) out.key("toolDigest").text(action.tool_digest);
@@ -241,6 +245,8 @@ ActionDecided decided_of(const Event& event, const json& body) {
   action.arguments = payload(event, "arguments");
   action.tainted = body.value("tainted", false);
   action.tool_digest = text(body, "toolDigest");
+  action.destructive = body.value("destructive", true);
+  action.read_only = body.value("readOnly", false);
   action.origins = origins_of(body);
   action.chain = texts(body, "chain");
   const json left = body.value("left", json::object());
