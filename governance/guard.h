@@ -17,6 +17,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -39,6 +40,9 @@ struct ToolFacts {
   std::string reversibility{};
   std::string risk = "medium";  // "low", "medium", "high"
 };
+
+// {"TOOL": {"trusted", "trustedFields", "reversibility", "risk"}}. Errors name the JSON path.
+Result<std::map<std::string, ToolFacts>> tool_facts_from_json(std::string_view text);
 
 struct GuardOptions {
   std::string fleet;

@@ -310,3 +310,50 @@ TEST_CASE("a level rises by a certificate of two people, once", "[autonomy]") {
     CHECK_THAT(why(bad), Catch::Matchers::StartsWith(start));
   }
 }
+
+TEST_CASE("every kind of action fits the published schema", "[schema]") {
+  const auto schema = cedar::Schema::from_text(action_schema(), "ambit.cedarschema");
+  if (!schema) FAIL(schema.error().message);
+  using agents::ActionKind;
+  for (const ActionKind kind :
+       {ActionKind::model_call, ActionKind::tool_call, ActionKind::delegation, ActionKind::message,
+        ActionKind::memory_write, ActionKind::spawn, ActionKind::egress}) {
+    Action action = payment(R"({"to":"bob","amount":3})");
+    action.kind = kind;
+    action.tool_digest = "ab";
+    action.chain = {"boss"};
+    action.origins = {{"to", agents::Trust::untrusted, false, {"tool:mail"}}};
+    const auto fits = check_action(action, {}, *schema);
+    INFO(to_string(kind));
+    CHECK((fits ? "fits" : fits.error().message) == "fits");
+    action.left = {-1, -1, -1, -1};
+    action.tool = "mcp__desk__pay";
+    CHECK(check_action(action, {}, *schema));
+  }
+}
+
+TEST_CASE("the schema has the arguments of the tools where Cedar can type them", "[schema]") {
+  agents::ToolSpec pay;
+  pay.input_schema = R"({"type":"object","properties":{"to":{"type":"string"},
+      "amount":{"type":"number"},"tags":{"type":"array","items":{"type":"string"}},
+      "order":{"type":"object","properties":{"id":{"type":"integer"}}},"x-y":{"type":"boolean"}}})";
+  agents::ToolSpec mail;
+  mail.input_schema = R"({"type":"object","properties":{"to":{"type":"array"}}})";
+  const auto findings = [](const std::vector<agents::ToolSpec>& tools, const std::string& policy) {
+    const auto schema = cedar::Schema::from_text(action_schema(tools), "ambit.cedarschema");
+    if (!schema) FAIL(schema.error().message);
+    auto policies = cedar::parse_policies(policy, "p");
+    if (!policies) FAIL(policies.error().message);
+    return cedar::validate(*policies, *schema).size();
+  };
+  const std::string start = "permit(principal, action == Action::\"tool_call\", resource) when { ";
+  const std::string sound = start + R"(context.arguments has to && context.arguments.to == "bob" &&
+      context.arguments has order.id && context.arguments.order.id > 3 &&
+      context.arguments has tags && context.arguments.tags.contains("a") &&
+      context.provenance has to && context.provenance.to.trust == "user" };)";
+  CHECK(findings({pay}, sound) == 0);
+  CHECK(findings({pay, mail},
+                 start + "context.arguments has to && context.arguments.to == \"bob\" };") > 0);
+  CHECK(findings({pay}, start + "context.arguments.to == \"bob\" };") > 0);
+  CHECK(findings({pay}, start + "resource.risk == 3 };") > 0);
+}
