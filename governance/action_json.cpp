@@ -144,6 +144,12 @@ Result<void> read_member(const std::string& name, const json& value, Action& act
   }
   if (name == "budgetLeft") return read_budget(value, action.left);
   if (name == "origins") return read_origins(value, action);
+  if (name == "autonomyLevel") {
+    const bool level = value.is_number_integer() && value >= 1 && value <= 5;
+    if (!level) return Err(Code::invalid, "\"autonomyLevel\" is 1 to 5");
+    action.autonomy_level = value.get<std::int64_t>();
+    return {};
+  }
   if (name == "chain") {
     action.chain = TRY(texts_of(value, "chain"));
     return {};
@@ -151,7 +157,7 @@ Result<void> read_member(const std::string& name, const json& value, Action& act
   return Err(Code::invalid, "an action has no member " + json(name).dump() +
                                 "; it has agent, kind, tool, arguments, id, session, run, "
                                 "onBehalfOf, toolDigest, readOnly, destructive, tainted, "
-                                "budgetLeft, origins and chain");
+                                "budgetLeft, autonomyLevel, origins and chain");
 }
 
 }  // namespace
@@ -180,6 +186,7 @@ json to_json(const Action& action) {
     out["origins"][origin.argument] = {
         {"trust", to_string(origin.trust)}, {"weak", origin.weak}, {"sources", origin.sources}};
   }
+  if (action.autonomy_level > 0) out["autonomyLevel"] = action.autonomy_level;
   if (!action.chain.empty()) out["chain"] = action.chain;
   return out;
 }

@@ -140,8 +140,10 @@ Entity agent_entity(const std::string& name, const Action& action, const GuardOp
   const auto facts = options.agents.find(name);
   const AgentFacts known = facts == options.agents.end() ? AgentFacts{} : facts->second;
   agent.attributes.set("name", Value(name));
-  agent.attributes.set("autonomyLevel",
-                       Value(levels != nullptr ? levels->of(name) : known.autonomy_level));
+  // What the action says is what held when it was proposed: a replay of it decides by that.
+  const bool said = name == action.agent && action.autonomy_level > 0;
+  const std::int64_t held = levels != nullptr ? levels->of(name) : known.autonomy_level;
+  agent.attributes.set("autonomyLevel", Value(said ? action.autonomy_level : held));
   agent.attributes.set("onBehalfOf", Value(action.on_behalf_of));
   agent.parents.push_back({"Fleet", options.fleet});
   return agent;
@@ -511,6 +513,7 @@ void PolicyGuard::heard(const std::string& session, agents::Speaker speaker,
 }
 
 void PolicyGuard::trace(Action& action) const {
+  action.autonomy_level = levels_.of(action.agent);
   const auto at = heard_.find(action.session);
   if (at == heard_.end() || action.arguments.size() > options_.argument_bytes_max) return;
   if (nesting(action.arguments) > options_.argument_depth_max) return;

@@ -109,6 +109,7 @@ void write_body(Event& event, const ActionDecided& fact) {
   const Decision& decision = fact.decision;
   JsonWriter out(event.body);
   out.begin_object().key("action").text(action.id);
+  if (action.autonomy_level > 0) out.key("autonomyLevel").integer(action.autonomy_level);
   if (!fact.call.empty()) out.key("call").text(fact.call);
   if (!action.chain.empty()) write(out.key("chain"), action.chain);
   const bool tool = action.kind == ActionKind::tool_call;
@@ -247,6 +248,7 @@ ActionDecided decided_of(const Event& event, const json& body) {
   action.tool_digest = text(body, "toolDigest");
   action.destructive = body.value("destructive", true);
   action.read_only = body.value("readOnly", false);
+  action.autonomy_level = number(body, "autonomyLevel");
   action.origins = origins_of(body);
   action.chain = texts(body, "chain");
   const json left = body.value("left", json::object());

@@ -271,6 +271,7 @@ struct Action {
   std::string tool_digest;
   Budget left;                            // before this action
   std::vector<ArgumentOrigin> origins{};  // what Guard::trace found
+  std::int64_t autonomy_level = 0;        // of the agent, by Guard::trace; 0: not said
   std::vector<std::string> chain{};       // agents that delegated to this one, the first one first
 };
 
@@ -311,7 +312,8 @@ class Guard {
   // taken up after a crash.
   virtual void heard(const std::string& /*session*/, Speaker /*speaker*/,
                      const std::string& /*name*/, const std::string& /*text*/) {}
-  // Fills action.origins by what its session has read. To be called before decide().
+  // Fills action.origins by what its session has read, and the agent's autonomy level. To be called
+  // before decide().
   virtual void trace(Action& /*action*/) const {}
   // An action has ended, or was refused (its outcome says so). Lowers autonomy where that is due;
   // what comes back belongs into the journal.

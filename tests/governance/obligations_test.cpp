@@ -2,6 +2,8 @@
 // checked against.
 
 #include "agents/fact.h"
+#include "cedar/validate.h"
+#include "governance/action_schema.h"
 #include "governance/guard.h"
 
 #include <catch2/catch.hpp>
