@@ -272,6 +272,28 @@ struct Budget {
   friend bool operator==(const Budget&, const Budget&) = default;
 };
 
+// How far a value can be believed, by where it was read; the later the less.
+enum class Trust {
+  user,       // a person said it in this session
+  trusted,    // instructions, and records that the operator vouches for
+  unknown,    // found nowhere: the model made it up, or worked it out
+  untrusted,  // read in what nobody vouches for
+};
+std::string_view to_string(Trust trust);
+
+// Who a text comes from that a session reads.
+enum class Speaker { user, instructions, tool, agent };
+
+// Where one argument of an action comes from. An argument with several values counts as its least
+// trusted one.
+struct ArgumentOrigin {
+  std::string argument;  // a member of the arguments
+  Trust trust = Trust::unknown;
+  bool weak = false;                 // short enough to be found by chance
+  std::vector<std::string> sources;  // "user", "tool:read_file", ...: where it, or a part, was read
+  friend bool operator==(const ArgumentOrigin&, const ArgumentOrigin&) = default;
+};
+
 // One effect that an agent wants to have. What the Guard decides on, the Journal keeps and people
 // approve.
 struct Action {
@@ -287,7 +309,10 @@ struct Action {
   bool destructive = true;
   bool tainted = false;  // said after reading something that nobody vouches for
   std::string tool_digest;
-  Budget left;  // before this action
+  Budget left;                            // before this action
+  std::vector<ArgumentOrigin> origins{};  // what Guard::trace found
+  std::int64_t autonomy_level = 0;        // of the agent, by Guard::trace; 0: not said
+  std::vector<std::string> chain{};       // agents that delegated to this one, the first one first
 };
 
 enum class Verdict { allow, deny, escalate };
@@ -300,14 +325,44 @@ struct Decision {
   std::vector<std::string> errors;    // policies that failed while they were evaluated
   std::vector<std::pair<std::string, std::string>> obligations;
   std::string policy_set;  // SHA-256 hex of the whole set
+  // Obligations changed the arguments: the action is done with these, and approved with these.
+  // Empty: as they were said.
+  std::string arguments{};
+  // Policies that only watch (evaluate-only): the verdict with them, where it is another one.
+  std::string would{};
+  std::string would_reason{};
   friend bool operator==(const Decision&, const Decision&) = default;
+};
+
+// What the guard has to say after an action, for the journal: a type of event and its body (JSON).
+struct Notice {
+  std::string type;
+  std::string body;
+  friend bool operator==(const Notice&, const Notice&) = default;
 };
 
 class Guard {
  public:
   virtual ~Guard() = default;
-  // Pure and fast; never throws. Without a policy that permits: deny.
+  // Fast; never throws. Without a policy that permits: deny.
   virtual Decision decide(const Action& action) = 0;
+
+  // A session has read a text: a prompt, a tool's result, an agent's message. `name` is the tool or
+  // the agent. To be called for every message of a session, and again for those of one that is
+  // taken up after a crash.
+  virtual void heard(const std::string& /*session*/, Speaker /*speaker*/,
+                     const std::string& /*name*/, const std::string& /*text*/) {}
+  // Fills action.origins by what its session has read, and the agent's autonomy level. To be called
+  // before decide().
+  virtual void trace(Action& /*action*/) const {}
+  // An action has ended, or was refused (its outcome says so). Lowers autonomy where that is due;
+  // what comes back belongs into the journal.
+  virtual std::vector<Notice> done(const Action& /*action*/, const Decision& /*decision*/,
+                                   const Outcome& /*outcome*/) {
+    return {};
+  }
+  // The session has ended.
+  virtual void forget(const std::string& /*session*/) {}
 };
 
 // ---- Journal
