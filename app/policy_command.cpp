@@ -19,9 +19,9 @@ namespace {
 using json = nlohmann::ordered_json;
 using governance::PolicyGuard;
 
-constexpr std::size_t POLICY_BYTES_MAX = 8 << 20;
-constexpr std::size_t CASES_BYTES_MAX = 64 << 20;
-constexpr std::size_t FAR_POLICIES_SHOWN = 5;  // of those whose scope does not fit
+constexpr std::size_t policy_bytes_max = 8 << 20;
+constexpr std::size_t cases_bytes_max = 64 << 20;
+constexpr std::size_t far_policies_shown = 5;  // of those whose scope does not fit
 
 std::string dumped(const json& value, int indent = -1) {
   return value.dump(indent, ' ', false, json::error_handler_t::replace);
@@ -43,7 +43,7 @@ Result<std::unique_ptr<PolicyGuard>> open_guard(const Options& options, const Co
   }
   std::vector<governance::PolicySource> sources;
   for (const std::string& file : files) {
-    sources.push_back({file, TRY(io::read_file(file, POLICY_BYTES_MAX))});
+    sources.push_back({file, TRY(io::read_file(file, policy_bytes_max))});
   }
   return PolicyGuard::create(sources, guard);
 }
@@ -52,7 +52,7 @@ Result<std::unique_ptr<PolicyGuard>> open_guard(const Options& options, const Co
 Result<nlohmann::json> read_json(const Context& context, const std::string& said) {
   std::string text = said;
   const bool inline_json = said.starts_with("{") || said.starts_with("[");
-  if (!inline_json) text = TRY(io::read_file(absolute(context, said), CASES_BYTES_MAX));
+  if (!inline_json) text = TRY(io::read_file(absolute(context, said), cases_bytes_max));
   auto parsed = nlohmann::json::parse(text, nullptr, false);
   if (parsed.is_discarded()) {
     return Err(Code::invalid, (inline_json ? "the action" : said) + " is no JSON");
@@ -112,12 +112,12 @@ void print_explained(const PolicyGuard::Explained& explained, bool all) {
   std::size_t far = 0;
   for (const cedar::Explanation& one : explained.policies) {
     const bool scope = one.outcome == cedar::Explanation::Outcome::scope;
-    if (scope && ++far > FAR_POLICIES_SHOWN && !all) continue;
+    if (scope && ++far > far_policies_shown && !all) continue;
     print("\n" + headline(one));
     for (const cedar::Clause& clause : one.clauses) print("  " + to_text(clause) + "\n");
   }
-  if (far > FAR_POLICIES_SHOWN && !all) {
-    print("\nand " + std::to_string(far - FAR_POLICIES_SHOWN) +
+  if (far > far_policies_shown && !all) {
+    print("\nand " + std::to_string(far - far_policies_shown) +
           " more policies about something else (--all shows them)\n");
   }
 }
@@ -254,7 +254,7 @@ Result<int> check(const Options& options, const Context& context) {
   std::vector<cedar::Finding> findings;
   if (options.flag("schema")) {
     const std::string path = options.text("schema");
-    const std::string text = TRY(io::read_file(absolute(context, path), POLICY_BYTES_MAX));
+    const std::string text = TRY(io::read_file(absolute(context, path), policy_bytes_max));
     const auto schema = TRY(path.ends_with(".json") ? cedar::Schema::from_json(text, path)
                                                     : cedar::Schema::from_text(text, path));
     findings = cedar::validate(guard->policies(), schema);

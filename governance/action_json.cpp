@@ -15,12 +15,12 @@ using agents::Action;
 using agents::ActionKind;
 using nlohmann::json;
 
-constexpr std::array<ActionKind, 7> KINDS = {
+constexpr std::array<ActionKind, 7> kind_names = {
     ActionKind::model_call,   ActionKind::tool_call, ActionKind::delegation, ActionKind::message,
     ActionKind::memory_write, ActionKind::spawn,     ActionKind::egress};
 
 std::optional<ActionKind> kind_of(const std::string& name) {
-  for (const ActionKind kind : KINDS) {
+  for (const ActionKind kind : kind_names) {
     if (name == to_string(kind)) return kind;
   }
   return std::nullopt;
@@ -30,36 +30,36 @@ struct TextMember {
   const char* name;
   std::string Action::* member;
 };
-constexpr std::array<TextMember, 7> TEXTS = {{{"id", &Action::id},
-                                              {"agent", &Action::agent},
-                                              {"session", &Action::session},
-                                              {"run", &Action::run},
-                                              {"onBehalfOf", &Action::on_behalf_of},
-                                              {"tool", &Action::tool},
-                                              {"toolDigest", &Action::tool_digest}}};
+constexpr std::array<TextMember, 7> text_keys = {{{"id", &Action::id},
+                                                  {"agent", &Action::agent},
+                                                  {"session", &Action::session},
+                                                  {"run", &Action::run},
+                                                  {"onBehalfOf", &Action::on_behalf_of},
+                                                  {"tool", &Action::tool},
+                                                  {"toolDigest", &Action::tool_digest}}};
 
 struct FlagMember {
   const char* name;
   bool Action::* member;
 };
-constexpr std::array<FlagMember, 3> FLAGS = {{{"readOnly", &Action::read_only},
-                                              {"destructive", &Action::destructive},
-                                              {"tainted", &Action::tainted}}};
+constexpr std::array<FlagMember, 3> flag_keys = {{{"readOnly", &Action::read_only},
+                                                  {"destructive", &Action::destructive},
+                                                  {"tainted", &Action::tainted}}};
 
 struct BudgetMember {
   const char* name;
   std::int64_t agents::Budget::* member;
 };
-constexpr std::array<BudgetMember, 4> BUDGETS = {{{"turns", &agents::Budget::turns},
-                                                  {"toolCalls", &agents::Budget::tool_calls},
-                                                  {"tokens", &agents::Budget::tokens},
-                                                  {"wallMs", &agents::Budget::wall_ms}}};
+constexpr std::array<BudgetMember, 4> budget_keys = {{{"turns", &agents::Budget::turns},
+                                                      {"toolCalls", &agents::Budget::tool_calls},
+                                                      {"tokens", &agents::Budget::tokens},
+                                                      {"wallMs", &agents::Budget::wall_ms}}};
 
 Result<void> read_budget(const json& value, agents::Budget& budget) {
   if (!value.is_object()) return Err(Code::invalid, "\"budgetLeft\" must be an object");
   for (const auto& [name, amount] : value.items()) {
     bool known = false;
-    for (const BudgetMember& member : BUDGETS) {
+    for (const BudgetMember& member : budget_keys) {
       if (name != member.name) continue;
       known = amount.is_number_integer();
       if (known) budget.*member.member = amount.get<std::int64_t>();
@@ -74,13 +74,13 @@ Result<void> read_budget(const json& value, agents::Budget& budget) {
 }
 
 Result<void> read_member(const std::string& name, const json& value, Action& action) {
-  for (const TextMember& member : TEXTS) {
+  for (const TextMember& member : text_keys) {
     if (name != member.name) continue;
     if (!value.is_string()) return Err(Code::invalid, "\"" + name + "\" must be a string");
     action.*member.member = value.get<std::string>();
     return {};
   }
-  for (const FlagMember& member : FLAGS) {
+  for (const FlagMember& member : flag_keys) {
     if (name != member.name) continue;
     if (!value.is_boolean()) return Err(Code::invalid, "\"" + name + "\" must be true or false");
     action.*member.member = value.get<bool>();
@@ -120,13 +120,13 @@ Result<Action> action_from_json(const json& value) {
 
 json to_json(const Action& action) {
   json out = {{"kind", to_string(action.kind)}};
-  for (const TextMember& member : TEXTS) {
+  for (const TextMember& member : text_keys) {
     if (!(action.*member.member).empty()) out[member.name] = action.*member.member;
   }
-  for (const FlagMember& member : FLAGS) out[member.name] = action.*member.member;
+  for (const FlagMember& member : flag_keys) out[member.name] = action.*member.member;
   json arguments = json::parse(action.arguments, nullptr, false);
   out["arguments"] = arguments.is_object() ? std::move(arguments) : json::object();
-  for (const BudgetMember& member : BUDGETS) {
+  for (const BudgetMember& member : budget_keys) {
     const std::int64_t amount = action.left.*member.member;
     if (amount >= 0) out["budgetLeft"][member.name] = amount;
   }
@@ -150,7 +150,7 @@ Result<std::string> action_hash(const Action& action) {
   auto arguments = log::canonical_json(said.empty() ? std::string_view("{}") : said);
   if (!arguments) return Err(std::move(arguments).error().context("arguments"));
   json out = {{"kind", to_string(action.kind)}, {"arguments", *arguments}};
-  for (const TextMember& member : TEXTS) out[member.name] = action.*member.member;
+  for (const TextMember& member : text_keys) out[member.name] = action.*member.member;
   return log::to_hex(log::sha256(TRY(canonical_text(out))));
 }
 

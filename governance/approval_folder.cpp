@@ -20,8 +20,8 @@ namespace {
 using nlohmann::json;
 namespace fs = std::filesystem;
 
-constexpr std::size_t FILE_BYTES_MAX = 4U << 20;
-constexpr std::size_t FILES_MAX = 100'000;
+constexpr std::size_t file_bytes_max = 4U << 20;
+constexpr std::size_t files_max = 100'000;
 
 Result<std::vector<log::VerifierKey>> read_approvers(const std::string& path) {
   const std::string text = TRY(io::read_file(path, 1U << 20));
@@ -85,8 +85,8 @@ Result<std::vector<std::string>> list(const std::string& folder, std::string_vie
   for (fs::directory_iterator at(folder, failed), end; !failed && at != end; at.increment(failed)) {
     std::string name = at->path().filename();
     if (name.ends_with(ending)) names.push_back(std::move(name));
-    if (names.size() > FILES_MAX) {
-      return Err(Code::exhausted, folder + " has more than " + std::to_string(FILES_MAX) +
+    if (names.size() > files_max) {
+      return Err(Code::exhausted, folder + " has more than " + std::to_string(files_max) +
                                       " files; move old ones away");
     }
   }
@@ -113,7 +113,7 @@ Result<ApprovalFolder> ApprovalFolder::open(const std::string& folder, const std
 Result<void> ApprovalFolder::load_requests() {
   for (const std::string& name : TRY(list(folder_, ".request.json"))) {
     if (std::binary_search(known_.begin(), known_.end(), name)) continue;
-    auto text = io::read_file(folder_ + "/" + name, FILE_BYTES_MAX);
+    auto text = io::read_file(folder_ + "/" + name, file_bytes_max);
     if (!text) return Err(std::move(text).error());
     auto request = request_from(*text);
     Result<void> kept;
@@ -163,7 +163,7 @@ Result<void> ApprovalFolder::refresh(std::int64_t now_ms) {
   for (const std::string& name : TRY(list(folder_, ".answer"))) {
     if (std::binary_search(known_.begin(), known_.end(), name)) continue;
     known_.insert(std::upper_bound(known_.begin(), known_.end(), name), name);
-    const auto note = io::read_file(folder_ + "/" + name, FILE_BYTES_MAX);
+    const auto note = io::read_file(folder_ + "/" + name, file_bytes_max);
     // An answer counts from when it was given, as its signer says, and never from later than now.
     const auto parsed = note ? log::Note::parse(*note) : Result<log::Note>(Err(note.error()));
     const auto said =

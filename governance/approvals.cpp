@@ -14,9 +14,9 @@ namespace {
 using agents::Action;
 using nlohmann::json;
 
-constexpr std::string_view HEADER = "ambit.approval/v1";
-constexpr std::size_t NOTE_BYTES_MAX = 1U << 20;
-constexpr std::size_t REASON_BYTES_MAX = 1000;
+constexpr std::string_view header = "ambit.approval/v1";
+constexpr std::size_t note_bytes_max = 1U << 20;
+constexpr std::size_t reason_bytes_max = 1000;
 
 std::string_view word(Answer answer) {
   switch (answer) {
@@ -81,13 +81,13 @@ std::string to_text(const ApprovalAnswer& answer) {
   const auto text = [](const std::string& of) {
     return json(of).dump(-1, ' ', false, json::error_handler_t::replace);
   };
-  return std::string(HEADER) + "\nrequest " + answer.request + "\naction " + answer.hash +
+  return std::string(header) + "\nrequest " + answer.request + "\naction " + answer.hash +
          "\nanswer " + std::string(word(answer.answer)) + "\nat " + std::to_string(answer.at_ms) +
          "\nreason " + text(answer.reason) + "\narguments " + text(answer.arguments) + "\n";
 }
 
 Result<ApprovalAnswer> parse_answer(std::string_view text) {
-  const std::string first = std::string(HEADER) + "\n";
+  const std::string first = std::string(header) + "\n";
   if (!text.starts_with(first)) return Err(Code::invalid, "this is no answer to an approval");
   text.remove_prefix(first.size());
   ApprovalAnswer made;
@@ -157,7 +157,7 @@ Result<ApprovalRequest> ApprovalDesk::ask(const Action& action, std::string reas
 
 // The name of the approver whose signature the note carries, and its text.
 Result<std::pair<std::string, std::string>> ApprovalDesk::open(std::string_view note) const {
-  if (note.size() > NOTE_BYTES_MAX) return Err(Code::invalid, "the answer is too long");
+  if (note.size() > note_bytes_max) return Err(Code::invalid, "the answer is too long");
   for (const log::VerifierKey& key : approvers_) {
     auto text = log::open_note(note, key);
     if (text) return std::pair(key.name, std::move(*text));
@@ -187,9 +187,9 @@ Result<ApprovalState> ApprovalDesk::answer(std::string_view note, std::int64_t n
   if (contains(kept.answered, who)) {
     return Err(Code::conflict, who + " has answered this already");
   }
-  if (said.reason.size() > REASON_BYTES_MAX) {
+  if (said.reason.size() > reason_bytes_max) {
     return Err(Code::invalid,
-               "a reason has at most " + std::to_string(REASON_BYTES_MAX) + " bytes");
+               "a reason has at most " + std::to_string(reason_bytes_max) + " bytes");
   }
   if (said.at_ms < kept.request.asked_ms) {
     return Err(Code::invalid, "the answer of " + who + " is older than the question");

@@ -58,8 +58,8 @@ std::string sign(const ApprovalAnswer& answer, const log::SignerKey& key);
 class ApprovalDesk {
  public:
   struct Options {
-    std::int64_t lifetime_ms = 15 * 60'000;  // no answer by then is a no
-    std::size_t requests_max = 10'000;       // kept; beyond that nothing more is asked
+    std::int64_t lifetime_ms = 900'000;  // a quarter of an hour: no answer by then is a no
+    std::size_t requests_max = 10'000;   // kept; beyond that nothing more is asked
   };
   // The name in a key is the person. Errors: two keys of one name, one key under two names.
   static Result<ApprovalDesk> create(std::vector<log::VerifierKey> approvers, Options options);

@@ -19,7 +19,6 @@ using agents::Decision;
 using agents::Verdict;
 using cedar::Answer;
 using cedar::Entity;
-using cedar::EntityUid;
 using cedar::Policy;
 using cedar::Record;
 using cedar::Value;

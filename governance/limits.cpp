@@ -9,9 +9,9 @@ namespace {
 
 using agents::Action;
 
-constexpr std::size_t CYCLE_MAX = 8;
-constexpr std::size_t RECENT_MAX = 64;
-constexpr std::int64_t SLICES = 60;  // of a window: an amount counts until its slice is over
+constexpr std::size_t cycle_max = 8;
+constexpr std::size_t recent_max = 64;
+constexpr std::int64_t slice_count = 60;  // of a window: an amount counts until its slice is over
 
 std::string digest_of(const Action& action) {
   const auto hash = log::sha256(
@@ -20,7 +20,7 @@ std::string digest_of(const Action& action) {
 }
 
 std::int64_t slice_ms(const LimitRule& rule) {
-  return std::max<std::int64_t>(1, rule.window_ms / SLICES);
+  return std::max<std::int64_t>(1, rule.window_ms / slice_count);
 }
 
 std::int64_t sum_of(std::int64_t a, std::int64_t b) {
@@ -45,10 +45,10 @@ Result<Limits> Limits::create(LimitOptions options) {
   const bool negative = options.same_calls_max < 0 || options.same_cycles_max < 0 ||
                         options.failures_max < 0 || options.cool_down_ms < 0;
   if (negative) return Err(Code::invalid, "limits must not be negative");
-  const auto longest = static_cast<std::int64_t>(RECENT_MAX / CYCLE_MAX);
-  if (options.same_calls_max > static_cast<std::int64_t>(RECENT_MAX) ||
+  const auto longest = static_cast<std::int64_t>(recent_max / cycle_max);
+  if (options.same_calls_max > static_cast<std::int64_t>(recent_max) ||
       options.same_cycles_max > longest) {
-    return Err(Code::invalid, "at most " + std::to_string(RECENT_MAX) + " equal calls and " +
+    return Err(Code::invalid, "at most " + std::to_string(recent_max) + " equal calls and " +
                                   std::to_string(longest) + " equal cycles can be told");
   }
   return Limits(std::move(options));
@@ -131,7 +131,7 @@ Result<void> Limits::check_repeats(const Action& action, const std::string& call
                                  std::to_string(options_.same_calls_max) +
                                  " times in a row; do something else");
   }
-  for (std::size_t length = 2; options_.same_cycles_max > 0 && length <= CYCLE_MAX; ++length) {
+  for (std::size_t length = 2; options_.same_cycles_max > 0 && length <= cycle_max; ++length) {
     if (runs(length) <= options_.same_cycles_max) continue;
     return Err(Code::denied, "the same " + std::to_string(length) + " calls were made " +
                                  std::to_string(options_.same_cycles_max) +
@@ -195,7 +195,7 @@ Result<ReservationId> Limits::reserve(const Action& action, const Amounts& most,
   if (options_.same_calls_max > 0 || options_.same_cycles_max > 0) {
     auto& calls = recent_[action.session];
     calls.push_back(held.call);
-    if (calls.size() > RECENT_MAX) calls.pop_front();
+    if (calls.size() > recent_max) calls.pop_front();
   }
   const ReservationId id = next_++;
   held_.emplace(id, std::move(held));

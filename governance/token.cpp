@@ -17,7 +17,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t ID_BYTES_MAX = 256;
+constexpr std::size_t id_bytes_max = 256;
 
 tl::unexpected<Error> refuse(const std::string& why) {
   return Err(Code::denied, "the token is refused: " + why);
@@ -91,7 +91,7 @@ Result<std::string> text_claim(const json& object, const char* name) {
     return refuse(std::string("\"") + name + "\" is missing or no string");
   }
   auto text = at->get<std::string>();
-  if (text.empty() || text.size() > ID_BYTES_MAX) {
+  if (text.empty() || text.size() > id_bytes_max) {
     return refuse(std::string("\"") + name + "\" is empty or too long");
   }
   return text;

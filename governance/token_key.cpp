@@ -22,9 +22,9 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int RSA_BITS_MIN = 2048;
-constexpr int RSA_BITS_MAX = 8192;
-constexpr std::size_t KEYS_MAX = 100;
+constexpr int rsa_bits_min = 2048;
+constexpr int rsa_bits_max = 8192;
+constexpr std::size_t keys_max = 100;
 
 struct Free {
   void operator()(BIO* one) const { BIO_free(one); }
@@ -160,8 +160,8 @@ Result<void> check_key(const TokenKey& key, bool is_private) {
   }
   if (key.algorithm == TokenAlgorithm::rs256) {
     const int bits = EVP_PKEY_get_bits(made.get());
-    if (EVP_PKEY_get_base_id(made.get()) != EVP_PKEY_RSA || bits < RSA_BITS_MIN ||
-        bits > RSA_BITS_MAX) {
+    if (EVP_PKEY_get_base_id(made.get()) != EVP_PKEY_RSA || bits < rsa_bits_min ||
+        bits > rsa_bits_max) {
       return Err(Code::invalid, of + " is no RSA key of 2048 to 8192 bits");
     }
     return {};
@@ -183,7 +183,7 @@ Result<std::vector<TokenKey>> keys_from_jwks(std::string_view text, std::string_
   if (!parsed.is_object() || !parsed.contains("keys") || !parsed["keys"].is_array()) {
     return Err(Code::invalid, "a JWK set is {\"keys\": [...]}");
   }
-  if (parsed["keys"].size() > KEYS_MAX) return Err(Code::exhausted, "a JWK set of too many keys");
+  if (parsed["keys"].size() > keys_max) return Err(Code::exhausted, "a JWK set of too many keys");
   std::vector<TokenKey> keys;
   std::set<std::string> seen;
   for (const json& one : parsed["keys"]) {

@@ -85,7 +85,7 @@ ExpressionId Automaton::sequence(std::initializer_list<ExpressionId> parts) {
   return tail;
 }
 
-ExpressionId Automaton::either(std::vector<ExpressionId> choices) {
+ExpressionId Automaton::either(const std::vector<ExpressionId>& choices) {
   std::vector<ExpressionId> flat;
   for (const ExpressionId choice : choices) {
     const Node& node = nodes_[choice];

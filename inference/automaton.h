@@ -32,7 +32,7 @@ class Automaton {
   ExpressionId text(std::string_view literal);
   ExpressionId sequence(ExpressionId first, ExpressionId second);
   ExpressionId sequence(std::initializer_list<ExpressionId> parts);
-  ExpressionId either(std::vector<ExpressionId> choices);
+  ExpressionId either(const std::vector<ExpressionId>& choices);
   ExpressionId optional(ExpressionId body) { return either({nothing, body}); }
   // From `least` to `most` times; most = unbounded: no end.
   static constexpr std::uint32_t unbounded = ~std::uint32_t{0};

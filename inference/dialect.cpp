@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <optional>
 
 namespace ambit::inference {
@@ -51,6 +52,11 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
 }
 
+// The text without white space at its end.
+std::string_view without_end(std::string_view text) {
+  return text.substr(0, text.find_last_not_of(" \t\r\n") + 1);
+}
+
 std::optional<agents::ToolCall> read_call(std::string_view text) {
   const Json call = parse_json(trimmed(text));
   if (!call.is_object() || !call.contains("name") || !call["name"].is_string()) return std::nullopt;
@@ -78,7 +84,7 @@ SpokenTurn read_hermes(std::string_view text) {
   for (;;) {
     const std::size_t begin = text.find(call_begin);
     if (begin == std::string_view::npos) break;
-    if (first) turn.content = trimmed(text.substr(0, begin));
+    if (first) turn.content = without_end(text.substr(0, begin));
     first = false;
     text.remove_prefix(begin + call_begin.size());
     const std::size_t end = text.find(call_end);
@@ -145,6 +151,22 @@ SpokenTurn read_turn(Dialect dialect, std::string_view text) {
     if (const auto call = read_call(text)) return {"", {*call}};
   }
   return {std::string(text), {}};
+}
+
+std::size_t sure_content(Dialect dialect, std::string_view text) {
+  if (dialect == Dialect::llama) {
+    const std::string_view said = trimmed(text);
+    return said.empty() || said.front() == '{' ? 0 : text.size();
+  }
+  const std::size_t begin = text.find(call_begin);
+  if (begin != std::string_view::npos) return without_end(text.substr(0, begin)).size();
+  return without_end(text.substr(0, text.size() - begun(text, call_begin))).size();
+}
+
+std::size_t begun(std::string_view text, std::string_view mark) {
+  for (std::size_t size = std::min(text.size(), mark.size() - 1); size > 0; --size)
+    if (text.ends_with(mark.substr(0, size))) return size;
+  return 0;
 }
 
 }  // namespace ambit::inference

@@ -37,5 +37,9 @@ struct SpokenTurn {
 };
 // Lenient: what does not read as a call stays text.
 SpokenTurn read_turn(Dialect dialect, std::string_view text);
+// How much of the beginning of an unfinished turn is content whatever may follow.
+std::size_t sure_content(Dialect dialect, std::string_view text);
+// How long the end of the text is that may be the beginning of `mark` (not empty).
+std::size_t begun(std::string_view text, std::string_view mark);
 
 }  // namespace ambit::inference

@@ -75,12 +75,8 @@ Forward::Forward(const Model& model, const Kernels& kernels, Pool& pool, KvType 
 // Work that is too little to be worth waking anyone stays on this thread.
 template <class Work>
 void Forward::each_row(std::size_t rows, const Work& work) {
-  if (pool_.size() == 1 || rows < 8) {
-    for (std::size_t i = 0; i < rows; ++i) work(i);
-    return;
-  }
-  pool_.run([&](std::size_t worker) {
-    const auto [first, last] = pool_.share(rows, worker);
+  const std::size_t share = rows < 8 ? rows : std::max<std::size_t>(rows / (pool_.size() * 4), 1);
+  pool_.each(rows, share, [&](std::size_t first, std::size_t last, std::size_t) {
     for (std::size_t i = first; i < last; ++i) work(i);
   });
 }
@@ -115,24 +111,15 @@ void Forward::matmul(const Matrix& matrix, const std::vector<float>& in, std::si
                            rows};
     kernels_.matmul(job, first, last);
   };
-  if (pool_.size() == 1) {
-    for (const Segment& segment : matrix.segments) multiply(segment, 0, segment.panel_count);
-    return;
-  }
   const std::size_t panels = matrix.outputs / panel_outputs;
   // Shares are small enough that nobody waits long for the last one, and even: kernels take pairs.
   const std::size_t share = std::clamp<std::size_t>(panels / (pool_.size() * 8) / 4 * 4, 4, 64);
-  std::atomic<std::size_t> next = 0;
-  pool_.run([&](std::size_t) {
-    for (std::size_t start = 0;
-         (start = next.fetch_add(share, std::memory_order_relaxed)) < panels;) {
-      const std::size_t end = std::min(start + share, panels);
-      for (const Segment& segment : matrix.segments) {
-        const std::size_t before = segment.first_output / panel_outputs;
-        const std::size_t first = std::max(start, before);
-        const std::size_t last = std::min(end, before + segment.panel_count);
-        if (first < last) multiply(segment, first - before, last - before);
-      }
+  pool_.each(panels, share, [&](std::size_t start, std::size_t end, std::size_t) {
+    for (const Segment& segment : matrix.segments) {
+      const std::size_t before = segment.first_output / panel_outputs;
+      const std::size_t first = std::max(start, before);
+      const std::size_t last = std::min(end, before + segment.panel_count);
+      if (first < last) multiply(segment, first - before, last - before);
     }
   });
 }
@@ -144,11 +131,17 @@ void Forward::run(std::span<const StepRow> rows) {
   for (std::size_t i = 0; i < model_.layers.size(); ++i) layer(model_.layers[i], i, rows);
   std::size_t wanted = 0;
   const std::size_t width = model_.config.width;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    if (!rows[i].wants_logits) continue;
-    kernels_.rms_norm(&x_[i * width], model_.output_norm.data(), model_.config.norm_epsilon, width,
-                      &normed_[wanted++ * width]);
-  }
+  const auto finish = [&](bool StepRow::* wants) {
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      if (!(rows[i].*wants)) continue;
+      kernels_.rms_norm(&x_[i * width], model_.output_norm.data(), model_.config.norm_epsilon,
+                        width, &normed_[wanted++ * width]);
+    }
+  };
+  finish(&StepRow::wants_logits);
+  logits_rows_ = wanted;
+  finish(&StepRow::wants_state);
+  wanted = logits_rows_;
   if (wanted == 0) return;
   const std::size_t outputs = model_.output.outputs;
   if (logits_.size() < wanted * outputs) logits_.resize(wanted * outputs);
@@ -290,15 +283,10 @@ void Forward::attend(std::span<const StepRow> rows, std::size_t layer) {
                               &attended_[i * query_width_]};
     kernels_.attend(shape, kv_type_, row, unit % config.kv_heads, scratch);
   };
-  if (pool_.size() == 1) {
-    for (std::size_t unit = 0; unit < units; ++unit) one(unit, scratch_.data());
-    return;
-  }
-  std::atomic<std::size_t> next = 0;  // rows differ in length: whoever is free takes the next
-  pool_.run([&](std::size_t worker) {
-    float* scratch = &scratch_[worker * attention_scratch(shape)];
-    for (std::size_t unit = 0; (unit = next.fetch_add(1, std::memory_order_relaxed)) < units;)
-      one(unit, scratch);
+  // Rows differ in length: whoever is free takes the next.
+  pool_.each(units, 1, [&](std::size_t first, std::size_t last, std::size_t worker) {
+    for (std::size_t unit = first; unit < last; ++unit)
+      one(unit, &scratch_[worker * attention_scratch(shape)]);
   });
 }
 

@@ -22,7 +22,9 @@ std::string python_dumps(const nlohmann::ordered_json& value, int indent) {
       return;
     }
     const auto line = [&](int level) {
-      if (indent > 0) out.append(1, '\n').append(static_cast<std::size_t>(indent * level), ' ');
+      if (indent > 0)
+        out.append(1, '\n').append(
+            static_cast<std::size_t>(indent) * static_cast<std::size_t>(level), ' ');
     };
     out += object ? '{' : '[';
     bool first = true;
@@ -65,7 +67,10 @@ class Value {
   }
   static Value undefined() { return Value(Json(Json::value_t::discarded)); }
   [[nodiscard]] const Json& get() const { return to_ != nullptr ? *to_ : own_; }
-  [[nodiscard]] Json take() && { return to_ != nullptr ? *to_ : std::move(own_); }
+  [[nodiscard]] Json take() && {
+    if (to_ != nullptr) return *to_;
+    return std::move(own_);
+  }
   [[nodiscard]] bool is_undefined() const { return get().is_discarded(); }
   [[nodiscard]] bool owns() const { return to_ == nullptr; }
 
@@ -462,7 +467,7 @@ class Evaluator {
         return Value(Json(holds != expression.negated));
       }
       case Kind::unary: {
-        const Value value = TRY(evaluate(*expression.operands[0]));
+        Value value = TRY(evaluate(*expression.operands[0]));
         if (expression.text == "not") return Value(Json(!truth(value.get())));
         if (!value.get().is_number())
           return Err(wrong(expression.line, "only a number has a sign"));
@@ -492,7 +497,7 @@ class Evaluator {
     return given;
   }
 
-  Result<Value> member(Value whole, const Json& index, std::size_t line) {
+  Result<Value> member(const Value& whole, const Json& index, std::size_t line) {
     const Json& from = whole.get();
     const Json* found = nullptr;
     if (from.is_object() && index.is_string()) {
@@ -561,7 +566,7 @@ class Evaluator {
     Value left = TRY(evaluate(*expression.operands[0]));
     if (op == "and" && !truth(left.get())) return left;
     if (op == "or" && truth(left.get())) return left;
-    const Value right = TRY(evaluate(*expression.operands[1]));
+    Value right = TRY(evaluate(*expression.operands[1]));
     if (op == "and" || op == "or") return right;
     const Json& a = left.get();
     const Json& b = right.get();

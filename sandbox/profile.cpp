@@ -82,7 +82,7 @@ Result<void> check_limits(const agents::Profile& profile) {
   constexpr std::int64_t tebibyte = std::int64_t{1} << 40;
   TRY(check_number(profile.wall_ms, 0, day_ms, "wall_ms"));
   TRY(check_number(profile.cpu_ms, 0, day_ms, "cpu_ms"));
-  TRY(check_number(profile.memory_bytes, 8 << 20, tebibyte, "memory_bytes"));
+  TRY(check_number(profile.memory_bytes, std::int64_t{8} << 20, tebibyte, "memory_bytes"));
   TRY(check_number(profile.processes, 1, 4096, "processes"));
   TRY(check_number(profile.file_bytes, 0, tebibyte, "file_bytes"));
   TRY(check_number(profile.scratch_bytes, 64 << 10, tebibyte, "scratch_bytes"));

@@ -17,7 +17,7 @@ namespace {
 using nlohmann::json;
 
 const BinaryName* find_binary(const std::string& name) {
-  for (const BinaryName& entry : BINARY_NAMES) {
+  for (const BinaryName& entry : binary_names) {
     if (name == entry.name) return &entry;
   }
   return nullptr;

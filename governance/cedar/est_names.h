@@ -12,7 +12,7 @@ struct BinaryName {
   const char* name;
   Operator op;
 };
-inline constexpr std::array<BinaryName, 17> BINARY_NAMES = {{
+inline constexpr std::array<BinaryName, 17> binary_names = {{
     {"==", Operator::equal},
     {"!=", Operator::not_equal},
     {"<", Operator::less},

@@ -127,7 +127,7 @@ json call_json(const Expression& of) {
 }
 
 json expression_json(const Expression& of) {
-  for (const BinaryName& entry : BINARY_NAMES) {
+  for (const BinaryName& entry : binary_names) {
     if (entry.op == of.op) return run_json(entry.name, of);
   }
   switch (of.op) {

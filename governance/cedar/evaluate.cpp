@@ -6,11 +6,11 @@
 namespace ambit::cedar {
 namespace {
 
-const Value TRUE_VALUE{Value::Data(true)};
-const Value FALSE_VALUE{Value::Data(false)};
+const Value true_value{Value::Data(true)};
+const Value false_value{Value::Data(false)};
 
 const Value* boolean(bool value) {
-  return value ? &TRUE_VALUE : &FALSE_VALUE;
+  return value ? &true_value : &false_value;
 }
 
 // Negative, zero or positive; false if the two have no order.

@@ -7,7 +7,7 @@
 namespace ambit::cedar {
 namespace {
 
-constexpr std::int64_t DAY_MS = 86'400'000;
+constexpr std::int64_t day_ms = 86'400'000;
 
 // With the receiver of a method.
 std::size_t operand_count(Function function) {
@@ -138,7 +138,7 @@ const Value* Evaluation::time_method(const Expression& at) {
     case Function::to_time: {
       const auto* at_time = expect<Datetime>(at.operands[0], "a datetime");
       if (at_time == nullptr) return nullptr;
-      const std::int64_t rest = ((at_time->unix_ms % DAY_MS) + DAY_MS) % DAY_MS;
+      const std::int64_t rest = ((at_time->unix_ms % day_ms) + day_ms) % day_ms;
       if (at.function == Function::to_time) return make(Value(Timespan{rest}));
       if (__builtin_sub_overflow(at_time->unix_ms, rest, &result)) break;
       return make(Value(Datetime{result}));
@@ -150,7 +150,7 @@ const Value* Evaluation::time_method(const Expression& at) {
       if (at.function == Function::to_seconds) unit = 1000;
       if (at.function == Function::to_minutes) unit = 60'000;
       if (at.function == Function::to_hours) unit = 3'600'000;
-      if (at.function == Function::to_days) unit = DAY_MS;
+      if (at.function == Function::to_days) unit = day_ms;
       return make(Value(span->ms / unit));
     }
   }

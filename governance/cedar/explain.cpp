@@ -7,12 +7,12 @@
 namespace ambit::cedar {
 namespace {
 
-constexpr std::size_t CLAUSES_MAX = 32;  // of one policy
-constexpr std::size_t TEXT_MAX = 200;    // of one value or clause
+constexpr std::size_t clauses_max = 32;  // of one policy
+constexpr std::size_t text_max = 200;    // of one value or clause
 
 std::string cut(std::string text) {
-  if (text.size() <= TEXT_MAX) return text;
-  std::size_t end = TEXT_MAX;
+  if (text.size() <= text_max) return text;
+  std::size_t end = text_max;
   while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80) --end;
   return text.substr(0, end) + "...";
 }
@@ -24,7 +24,7 @@ class Explainer {
 
   // Adds the clauses of `at` that keep it from being `wanted`.
   void find(const Expression& at, bool wanted, std::vector<Clause>& clauses) const {
-    if (clauses.size() >= CLAUSES_MAX) return;
+    if (clauses.size() >= clauses_max) return;
     const auto value = evaluate(at, request_, entities_);
     const bool* found = value ? value->as<bool>() : nullptr;
     if (found != nullptr && *found == wanted) return;
@@ -64,7 +64,7 @@ class Explainer {
         return find(operand, wanted, clauses);
       }
       if (wanted == decisive) find(operand, wanted, clauses);
-      if (clauses.size() >= CLAUSES_MAX) return;
+      if (clauses.size() >= clauses_max) return;
     }
     // All operands are alike and none decides: each of them could.
   }

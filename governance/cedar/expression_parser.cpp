@@ -6,14 +6,14 @@
 namespace ambit::cedar {
 namespace {
 
-constexpr std::size_t UNARY_MAX = 4;  // `!!!!x`: the language allows no more in a row
+constexpr std::size_t unary_max = 4;  // `!!!!x`: the language allows no more in a row
 
 // How tightly the operators bind.
-constexpr int OR = 1;
-constexpr int AND = 2;
-constexpr int RELATION = 3;
-constexpr int SUM = 4;
-constexpr int PRODUCT = 5;
+constexpr int or_level = 1;
+constexpr int and_level = 2;
+constexpr int relation_level = 3;
+constexpr int sum_level = 4;
+constexpr int product_level = 5;
 
 std::vector<Expression> list(Expression a) {
   std::vector<Expression> operands;
@@ -78,7 +78,7 @@ Result<Expression> ExpressionParser::operators() {
   do {
     operands.values.push_back(TRY(unary()));
   } while (TRY(next_operator(operands)));
-  TRY(reduce(operands, OR));
+  TRY(reduce(operands, or_level));
   return std::move(operands.values.back());
 }
 
@@ -86,7 +86,7 @@ Result<Expression> ExpressionParser::operators() {
 Result<bool> ExpressionParser::next_operator(Operands& operands) {
   if (at_relation()) {
     const Position where = tokens_.peek().where;
-    TRY(reduce(operands, SUM));
+    TRY(reduce(operands, sum_level));
     const std::size_t before = operands.waiting.size();
     TRY(relation(operands, where));
     if (operands.waiting.size() > before) return true;
@@ -95,18 +95,18 @@ Result<bool> ExpressionParser::next_operator(Operands& operands) {
   if (token.kind != TokenKind::symbol) return false;
   Pending next{0, Operator::all, token.where, {}};
   if (token.text == "||") {
-    next = {OR, Operator::any, token.where, {}};
+    next = {or_level, Operator::any, token.where, {}};
   } else if (token.text == "&&") {
-    next = {AND, Operator::all, token.where, {}};
+    next = {and_level, Operator::all, token.where, {}};
   } else if (token.text == "+" || token.text == "-") {
-    next = {SUM, token.text == "+" ? Operator::add : Operator::subtract, token.where, {}};
+    next = {sum_level, token.text == "+" ? Operator::add : Operator::subtract, token.where, {}};
   } else if (token.text == "*") {
-    next = {PRODUCT, Operator::multiply, token.where, {}};
+    next = {product_level, Operator::multiply, token.where, {}};
   } else {
     return false;
   }
   // A run of && or || becomes one node, so those already waiting stay.
-  TRY(reduce(operands, next.level <= AND ? next.level + 1 : next.level));
+  TRY(reduce(operands, next.level <= and_level ? next.level + 1 : next.level));
   tokens_.take();
   operands.waiting.push_back(std::move(next));
   return true;
@@ -123,10 +123,11 @@ Result<void> ExpressionParser::relation(Operands& operands, Position where) {
         tokens_.error(tokens_.peek().where,
                       "comparisons cannot be chained; put parentheses around the first one"));
   };
-  if (!operands.waiting.empty() && operands.waiting.back().level == RELATION) return chained();
+  if (!operands.waiting.empty() && operands.waiting.back().level == relation_level)
+    return chained();
   if (const auto op = relation_of(tokens_.peek())) {
     tokens_.take();
-    operands.waiting.push_back({RELATION, *op, where, {}});
+    operands.waiting.push_back({relation_level, *op, where, {}});
     return {};
   }
   if (tokens_.accept("has")) {
@@ -137,7 +138,7 @@ Result<void> ExpressionParser::relation(Operands& operands, Position where) {
     tokens_.take();
     std::string type = TRY(tokens_.path("an entity type after `is`"));
     if (tokens_.accept("in")) {
-      operands.waiting.push_back({RELATION, Operator::is, where, std::move(type)});
+      operands.waiting.push_back({relation_level, Operator::is, where, std::move(type)});
       return {};
     }
     Expression made = TRY(node(Operator::is, where, list(std::move(operands.values.back()))));
@@ -187,7 +188,7 @@ Result<void> ExpressionParser::reduce(Operands& operands, int least_level) {
     Pending last = std::move(waiting.back());
     waiting.pop_back();
     std::size_t count = 2;
-    while (last.level <= AND && !waiting.empty() && waiting.back().level == last.level) {
+    while (last.level <= and_level && !waiting.empty() && waiting.back().level == last.level) {
       waiting.pop_back();
       ++count;
     }
@@ -195,7 +196,7 @@ Result<void> ExpressionParser::reduce(Operands& operands, int least_level) {
     std::vector<Expression> parts(std::make_move_iterator(from),
                                   std::make_move_iterator(values.end()));
     values.erase(from, values.end());
-    const Position where = last.level <= AND ? parts.front().where : last.where;
+    const Position where = last.level <= and_level ? parts.front().where : last.where;
     Expression made = TRY(node(last.op, where, std::move(parts)));
     if (last.op == Operator::is) made.names.push_back(std::move(last.name));
     values.push_back(std::move(made));
@@ -206,7 +207,7 @@ Result<void> ExpressionParser::reduce(Operands& operands, int least_level) {
 Result<Expression> ExpressionParser::unary() {
   std::vector<Token> signs;
   while (tokens_.is("!") || tokens_.is("-")) {
-    if (signs.size() == UNARY_MAX || (!signs.empty() && !tokens_.is(signs[0].text))) {
+    if (signs.size() == unary_max || (!signs.empty() && !tokens_.is(signs[0].text))) {
       return Err(tokens_.error(tokens_.peek().where,
                                "at most 4 of one sign (`!` or `-`) may stand in a row"));
     }

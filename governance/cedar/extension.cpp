@@ -13,7 +13,7 @@ namespace {
 
 __extension__ using Wide = __int128;
 
-constexpr std::int64_t DAY_MS = 86'400'000;
+constexpr std::int64_t day_ms = 86'400'000;
 
 bool is_digit(char c) {
   return c >= '0' && c <= '9';
@@ -148,7 +148,7 @@ std::optional<std::int64_t> take_date_ms(std::string_view& text) {
   if (!month || !take(text, "-")) return std::nullopt;
   const auto day = take_digits(text, 2);
   if (!day || !is_date(*year, *month, *day)) return std::nullopt;
-  return days_of(*year, *month, *day) * DAY_MS;
+  return days_of(*year, *month, *day) * day_ms;
 }
 
 // "hh:mm:ss[.SSS]" with its offset: "Z", "+hhmm" or "-hhmm".
@@ -207,8 +207,8 @@ Result<IpAddress> parse_ip(std::string_view text) {
                                   "\" is not an IP address or range: write \"10.0.0.1\", "
                                   "\"10.0.0.0/8\", \"::1\" or \"fe80::/10\"");
   };
-  constexpr std::size_t LENGTH_MAX = 43;
-  if (text.empty() || text.size() > LENGTH_MAX) return bad();
+  constexpr std::size_t length_max = 43;
+  if (text.empty() || text.size() > length_max) return bad();
   IpAddress ip;
   ip.v6 = text.find(':') != std::string_view::npos;
   ip.prefix = ip.v6 ? 128 : 32;
@@ -252,7 +252,7 @@ Result<Timespan> parse_timespan(std::string_view text) {
     std::int64_t ms;
   };
   constexpr std::array<Unit, 5> units = {
-      {{"d", DAY_MS}, {"h", 3'600'000}, {"m", 60'000}, {"s", 1000}, {"ms", 1}}};
+      {{"d", day_ms}, {"h", 3'600'000}, {"m", 60'000}, {"s", 1000}, {"ms", 1}}};
   const bool negative = take(text, "-");
   if (text.empty()) return bad();
   Wide total = 0;

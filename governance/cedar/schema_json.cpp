@@ -10,7 +10,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t NESTING_MAX = 100;
+constexpr std::size_t nesting_max = 100;
 
 Result<std::vector<std::string>> names_of(const json& object, const char* name,
                                           const std::string& path) {
@@ -49,7 +49,7 @@ Result<void> record_of(const json& object, const std::string& path, std::size_t 
 }
 
 Result<DraftType> type_of(const json& object, const std::string& path, std::size_t depth) {
-  if (depth > NESTING_MAX) return bad(path, "the types are nested too deep");
+  if (depth > nesting_max) return bad(path, "the types are nested too deep");
   const std::string word = TRY(text_of(object, "type", path));
   DraftType made;
   made.where = path;

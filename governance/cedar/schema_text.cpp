@@ -7,8 +7,8 @@
 namespace ambit::cedar {
 namespace {
 
-constexpr std::size_t TEXT_BYTES_MAX = 8U << 20;
-constexpr std::size_t NESTING_MAX = 100;
+constexpr std::size_t text_bytes_max = 8U << 20;
+constexpr std::size_t nesting_max = 100;
 
 class SchemaParser {
  public:
@@ -193,7 +193,7 @@ class SchemaParser {
   }
 
   Result<DraftType> type() {
-    if (++nesting_ > NESTING_MAX) {
+    if (++nesting_ > nesting_max) {
       return Err(tokens_.error(tokens_.peek().where, "the types are nested too deep"));
     }
     auto made = type_here();
@@ -249,9 +249,9 @@ class SchemaParser {
 }  // namespace
 
 Result<Schema> Schema::from_text(std::string_view text, std::string_view source) {
-  if (text.size() > TEXT_BYTES_MAX) {
+  if (text.size() > text_bytes_max) {
     return Err(Code::invalid, std::string(source) + ": the schema has more than " +
-                                  std::to_string(TEXT_BYTES_MAX) + " bytes");
+                                  std::to_string(text_bytes_max) + " bytes");
   }
   const std::vector<Token> tokens = TRY(tokenize(text, source));
   const SchemaDraft draft = TRY(SchemaParser(TokenReader(source, tokens, true)).run());

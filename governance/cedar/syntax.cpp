@@ -12,14 +12,14 @@ struct Named {
   Callable callable;
 };
 
-constexpr std::array<Named, 4> FUNCTIONS = {{
+constexpr std::array<Named, 4> functions = {{
     {"decimal", {Operator::call, Function::decimal, 1}},
     {"ip", {Operator::call, Function::ip, 1}},
     {"datetime", {Operator::call, Function::datetime, 1}},
     {"duration", {Operator::call, Function::duration, 1}},
 }};
 
-constexpr std::array<Named, 24> METHODS = {{
+constexpr std::array<Named, 24> methods = {{
     {"contains", {Operator::contains, Function::decimal, 1}},
     {"containsAll", {Operator::contains_all, Function::decimal, 1}},
     {"containsAny", {Operator::contains_any, Function::decimal, 1}},
@@ -57,17 +57,17 @@ std::optional<Callable> find(const std::array<Named, N>& table, std::string_view
 }  // namespace
 
 std::optional<Callable> find_function(std::string_view name) {
-  return find(FUNCTIONS, name);
+  return find(functions, name);
 }
 std::optional<Callable> find_method(std::string_view name) {
-  return find(METHODS, name);
+  return find(methods, name);
 }
 
 std::string_view callable_name(Operator op, Function function) {
-  for (const Named& entry : FUNCTIONS) {
+  for (const Named& entry : functions) {
     if (op == Operator::call && entry.callable.function == function) return entry.name;
   }
-  for (const Named& entry : METHODS) {
+  for (const Named& entry : methods) {
     const bool same = entry.callable.op == op;
     if (same && (op != Operator::call || entry.callable.function == function)) return entry.name;
   }

@@ -13,10 +13,10 @@
 namespace ambit::evidence {
 namespace {
 
-constexpr std::uint64_t RECORDS_MAX = 100'000;
-constexpr std::size_t POLICY_BYTES_MAX = std::size_t{4} << 20;
+constexpr std::uint64_t records_max = 100'000;
+constexpr std::size_t policy_bytes_max = std::size_t{4} << 20;
 
-constexpr std::string_view HOW_TO = R"(# How to check this bundle without the program that made it
+constexpr std::string_view how_to = R"(# How to check this bundle without the program that made it
 
 Files
   records.jsonl    the records, one a line; a line without its newline is a leaf of the log, byte for byte
@@ -40,7 +40,7 @@ Files
    "previous" to the one of type session.ended.
 )";
 
-constexpr std::string_view SCHEMA_TEXT = R"({
+constexpr std::string_view schema_text = R"({
   "$schema": "https://json-schema.org/draft/2020-12/schema",
   "$id": "ambit.record/1",
   "type": "object",
@@ -72,7 +72,7 @@ Result<void> make_folder(const std::string& path) {
   return Err(log::file_error("make the folder", path, errno));
 }
 
-// The texts that grow with each record; bounded by RECORDS_MAX and the payloads' size.
+// The texts that grow with each record; bounded by records_max and the payloads' size.
 struct Texts {
   std::string records;
   std::string payloads;
@@ -96,10 +96,10 @@ Result<BundleReport> write_bundle(const log::LogReader& reader, const log::Verif
   std::vector<std::uint64_t> chosen;
   TRY(reader.for_each(options.filter, [&chosen](const log::Leaf& leaf) {
     chosen.push_back(leaf.index);
-    return chosen.size() <= RECORDS_MAX;
+    return chosen.size() <= records_max;
   }));
   if (chosen.empty()) return Err(Code::not_found, "no record fits; nothing was written");
-  if (chosen.size() > RECORDS_MAX) {
+  if (chosen.size() > records_max) {
     return Err(Code::exhausted, "more than 100000 records fit; choose fewer, or export the tiles");
   }
   TRY(make_folder(options.folder));
@@ -138,8 +138,8 @@ Result<BundleReport> write_bundle(const log::LogReader& reader, const log::Verif
       {"checkpoint", checkpoint},
       {"vkey", key.text() + "\n"},
       {"tlog-policy", "log " + key.text() + "\nquorum none\n"},
-      {"schema.json", std::string(SCHEMA_TEXT)},
-      {"HOW-TO-VERIFY.txt", std::string(HOW_TO)}};
+      {"schema.json", std::string(schema_text)},
+      {"HOW-TO-VERIFY.txt", std::string(how_to)}};
   for (const auto& [name, text] : files) {
     TRY(io::write_file(options.folder + "/" + name, text));
   }
@@ -151,7 +151,7 @@ Result<BundleReport> write_bundle(const log::LogReader& reader, const log::Verif
   }
   if (!options.policies.empty()) TRY(make_folder(options.folder + "/policies"));
   for (const std::string& path : options.policies) {
-    const std::string text = TRY(io::read_file(path, POLICY_BYTES_MAX));
+    const std::string text = TRY(io::read_file(path, policy_bytes_max));
     TRY(io::write_file(options.folder + "/policies/" + log::to_hex(log::sha256(text)), text));
   }
   return report;

@@ -9,8 +9,8 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-constexpr std::size_t OPEN_SESSIONS_MAX = 100'000;
-constexpr std::int64_t MILLISECOND_NS = 1'000'000;
+constexpr std::size_t open_sessions_max = 100'000;
+constexpr std::int64_t millisecond_ns = 1'000'000;
 
 std::string dump(const json& value) {
   return value.dump(-1, ' ', false, json::error_handler_t::replace);
@@ -78,7 +78,7 @@ std::string ocsf(const log::Leaf& leaf, const Facts& facts, const Source& source
               {"activity_id", as.activity},
               {"activity_name", leaf.type},
               {"type_uid", as.uid * 100 + as.activity},
-              {"time", leaf.unix_ns / MILLISECOND_NS},
+              {"time", leaf.unix_ns / millisecond_ns},
               {"severity_id", severity(facts)},
               {"message", gist(leaf, facts)}};
   out["metadata"] = {
@@ -187,7 +187,7 @@ Result<Format> format_named(std::string_view name) {
 std::string Exporter::otel(const log::Leaf& leaf, const Facts& facts, const Source& source) {
   const std::string key = session_key(leaf);
   if (leaf.type == "session.started") {
-    if (started_.size() >= OPEN_SESSIONS_MAX) started_.erase(started_.begin());
+    if (started_.size() >= open_sessions_max) started_.erase(started_.begin());
     started_[key] = leaf.unix_ns;
     return "";
   }

@@ -11,7 +11,7 @@
 namespace ambit::log {
 namespace {
 
-constexpr std::string_view HEX = "0123456789abcdef";
+constexpr std::string_view hex_digits = "0123456789abcdef";
 
 void append_escaped(char c, std::string& out) {
   switch (c) {
@@ -38,8 +38,8 @@ void append_escaped(char c, std::string& out) {
       return;
     default:
       out += "\\u00";
-      out += HEX[static_cast<unsigned char>(c) >> 4];
-      out += HEX[static_cast<unsigned char>(c) & 0xF];
+      out += hex_digits[static_cast<unsigned char>(c) >> 4];
+      out += hex_digits[static_cast<unsigned char>(c) & 0xF];
   }
 }
 
@@ -105,7 +105,7 @@ class Writer {
   }
 
   Result<void> value(unsigned depth) {
-    if (depth > CANONICAL_DEPTH_MAX) {
+    if (depth > canonical_depth_max) {
       return Err(Code::invalid, "the JSON is nested deeper than 64 levels");
     }
     skip_blanks();

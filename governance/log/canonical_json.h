@@ -13,7 +13,7 @@
 namespace ambit::log {
 
 // Nesting beyond this is refused, so that no reader's stack is at risk.
-inline constexpr unsigned CANONICAL_DEPTH_MAX = 64;
+inline constexpr unsigned canonical_depth_max = 64;
 
 // Errors: text that is not JSON or not UTF-8, a member given twice, nesting beyond 64 levels, and
 // whole numbers with digits that a double does not hold (other readers would round them: write

@@ -135,7 +135,7 @@ class Checker {
   explicit Checker(std::string_view text) : at_(text.data()), end_(at_ + text.size()) {}
 
   bool value(unsigned depth) {
-    if (depth > CANONICAL_DEPTH_MAX || at_ == end_) return false;
+    if (depth > canonical_depth_max || at_ == end_) return false;
     switch (*at_) {
       case '{':
         return object(depth);

@@ -26,8 +26,8 @@ Result<void> check_header_pages(const std::string& data_file) {
                ::pread(file, &transactions[page], 8, start + 144) == 8;
   }
   ::close(file);
-  constexpr std::uint32_t MAGIC = 0xBEEFC0DE;
-  if (!complete || magics[0] != MAGIC || magics[1] != MAGIC) {
+  constexpr std::uint32_t magic_text = 0xBEEFC0DE;
+  if (!complete || magics[0] != magic_text || magics[1] != magic_text) {
     return Err(Code::invalid, data_file + " is damaged: its header pages are not those of a log");
   }
   const auto [low, high] = std::minmax(transactions[0], transactions[1]);

@@ -47,12 +47,12 @@ Result<LogJournal::Waiting> LogJournal::prepare(agents::Event event) {
 
 // Random bytes come by the page: one call into the kernel for many salts.
 std::string LogJournal::take_salt() {
-  if (salts_left_ < SALT_BYTES) {
+  if (salts_left_ < salt_bytes) {
     world_.entropy.fill(salts_);
     salts_left_ = salts_.size();
   }
-  salts_left_ -= SALT_BYTES;
-  return {reinterpret_cast<const char*>(salts_.data() + salts_left_), SALT_BYTES};
+  salts_left_ -= salt_bytes;
+  return {reinterpret_cast<const char*>(salts_.data() + salts_left_), salt_bytes};
 }
 
 Task<Result<std::uint64_t>> LogJournal::append(agents::Event event) {

@@ -12,10 +12,10 @@
 namespace ambit::log {
 namespace {
 
-constexpr std::string_view DASH = "\xE2\x80\x94 ";  // U+2014 and a space begin a signature line
-constexpr std::string_view PRIVATE_PREFIX = "PRIVATE+KEY+";
-constexpr std::size_t TIME_BYTES = 8;
-constexpr std::size_t NOTE_BYTES_MAX = 64U << 10;
+constexpr std::string_view dash = "\xE2\x80\x94 ";  // U+2014 and a space begin a signature line
+constexpr std::string_view private_prefix = "PRIVATE+KEY+";
+constexpr std::size_t time_bytes = 8;
+constexpr std::size_t note_bytes_max = 64U << 10;
 
 struct KeyDelete {
   void operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
@@ -156,10 +156,10 @@ Result<SignerKey> SignerKey::from_seed(std::string name, const std::array<std::u
 }
 
 Result<SignerKey> SignerKey::parse(std::string_view text) {
-  if (!text.starts_with(PRIVATE_PREFIX)) {
+  if (!text.starts_with(private_prefix)) {
     return Err(Code::invalid, "this is not a private note key (PRIVATE+KEY+...)");
   }
-  KeyParts parts = TRY(parse_key(text.substr(PRIVATE_PREFIX.size())));
+  KeyParts parts = TRY(parse_key(text.substr(private_prefix.size())));
   SignerKey signer = TRY(from_seed(std::move(parts.name), parts.key, parts.kind));
   if (signer.verifier_.id != parts.id) {
     return Err(Code::invalid,
@@ -169,7 +169,7 @@ Result<SignerKey> SignerKey::parse(std::string_view text) {
 }
 
 std::string SignerKey::text() const {
-  return std::string(PRIVATE_PREFIX) +
+  return std::string(private_prefix) +
          key_text(verifier_.name, verifier_.id, seed_, verifier_.kind);
 }
 
@@ -185,7 +185,7 @@ std::string SignerKey::ed25519(const std::string& message) const {
 }
 
 std::string SignerKey::line(const std::string& signature) const {
-  return std::string(DASH) + verifier_.name + " " + to_base64(id_bytes(verifier_.id) + signature) +
+  return std::string(dash) + verifier_.name + " " + to_base64(id_bytes(verifier_.id) + signature) +
          "\n";
 }
 
@@ -205,7 +205,7 @@ Result<Note> Note::parse(std::string_view bytes) {
   const auto bad = [](const char* why) {
     return Err(Code::invalid, std::string("this is not a signed note: ") + why);
   };
-  if (bytes.size() > NOTE_BYTES_MAX) return bad("it is too long");
+  if (bytes.size() > note_bytes_max) return bad("it is too long");
   const std::size_t gap = bytes.rfind("\n\n");
   if (gap == std::string_view::npos) return bad("no empty line before the signatures");
   Note note;
@@ -213,8 +213,8 @@ Result<Note> Note::parse(std::string_view bytes) {
   std::string_view rest = bytes.substr(gap + 2);
   while (!rest.empty()) {
     const auto line = take_line(rest);
-    if (!line || !line->starts_with(DASH)) return bad("a signature line is malformed");
-    const std::string_view inner = line->substr(DASH.size());
+    if (!line || !line->starts_with(dash)) return bad("a signature line is malformed");
+    const std::string_view inner = line->substr(dash.size());
     const std::size_t space = inner.find(' ');
     if (space == std::string_view::npos) return bad("a signature line is malformed");
     NoteSignature signature;
@@ -250,13 +250,13 @@ Result<std::uint64_t> open_cosignature(std::string_view bytes, const VerifierKey
   for (const NoteSignature& signature : note.signatures) {
     if (signature.name != witness.name || signature.id != witness.id) continue;
     std::uint64_t unix_s = 0;
-    for (const char c : signature.bytes.substr(0, TIME_BYTES)) {
+    for (const char c : signature.bytes.substr(0, time_bytes)) {
       unix_s = (unix_s << 8) | static_cast<unsigned char>(c);
     }
     const bool good = witness.kind == KeyKind::cosignature &&
-                      signature.bytes.size() == TIME_BYTES + 64 &&
+                      signature.bytes.size() == time_bytes + 64 &&
                       verify_ed25519(witness, cosigned_text(note.text, unix_s),
-                                     std::string_view(signature.bytes).substr(TIME_BYTES));
+                                     std::string_view(signature.bytes).substr(time_bytes));
     if (good) return unix_s;
     return Err(Code::invalid, "the cosignature of " + witness.name + " does not verify");
   }

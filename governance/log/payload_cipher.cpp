@@ -12,11 +12,11 @@ namespace {
 
 // A stored payload: version (1), number of the subject (8), nonce (12), tag (16), then as many
 // bytes as salt and payload have.
-constexpr char VERSION = 1;
-constexpr std::size_t NUMBER_BYTES = 8;
-constexpr std::size_t NONCE_BYTES = 12;
-constexpr std::size_t TAG_BYTES = 16;
-constexpr std::size_t HEADER_BYTES = 1 + NUMBER_BYTES + NONCE_BYTES + TAG_BYTES;
+constexpr char format_version = 1;
+constexpr std::size_t number_bytes = 8;
+constexpr std::size_t nonce_bytes = 12;
+constexpr std::size_t tag_bytes = 16;
+constexpr std::size_t header_bytes = 1 + number_bytes + nonce_bytes + tag_bytes;
 
 std::array<std::uint8_t, 9> place_bytes(std::uint64_t index, std::size_t place) {
   std::array<std::uint8_t, 9> bytes{};
@@ -54,23 +54,23 @@ PayloadCipher::~PayloadCipher() {
 
 std::string PayloadCipher::seal(std::uint64_t subject, const SubjectKey& key, std::uint64_t index,
                                 std::size_t place, std::string_view salt, std::string_view bytes) {
-  CHECK(salt.size() == SALT_BYTES);
-  std::string out(HEADER_BYTES + salt.size() + bytes.size(), '\0');
-  out[0] = VERSION;
-  for (std::size_t i = 0; i < NUMBER_BYTES; ++i) {
+  CHECK(salt.size() == salt_bytes);
+  std::string out(header_bytes + salt.size() + bytes.size(), '\0');
+  out[0] = format_version;
+  for (std::size_t i = 0; i < number_bytes; ++i) {
     out[1 + i] = static_cast<char>(subject >> (56 - 8 * i));
   }
   // The salt is 32 random bytes used once: so is what is derived from it.
   const Hash derived = sha256({"nonce", salt});
-  char* const nonce = out.data() + 1 + NUMBER_BYTES;
-  std::memcpy(nonce, derived.data(), NONCE_BYTES);
+  char* const nonce = out.data() + 1 + number_bytes;
+  std::memcpy(nonce, derived.data(), nonce_bytes);
   const auto bound = place_bytes(index, place);
   EVP_CIPHER_CTX* context = state_->sealing;
   CHECK(EVP_EncryptInit_ex(context, nullptr, nullptr, key.data(), raw(nonce)) == 1);
   int count = 0;
   CHECK(EVP_EncryptUpdate(context, nullptr, &count, bound.data(), bound.size()) == 1);
-  std::uint8_t* at = raw(out.data() + HEADER_BYTES);
-  CHECK(EVP_EncryptUpdate(context, at, &count, raw(salt.data()), SALT_BYTES) == 1);
+  std::uint8_t* at = raw(out.data() + header_bytes);
+  CHECK(EVP_EncryptUpdate(context, at, &count, raw(salt.data()), salt_bytes) == 1);
   at += count;
   // OpenSSL counts with int.
   while (!bytes.empty()) {
@@ -81,17 +81,17 @@ std::string PayloadCipher::seal(std::uint64_t subject, const SubjectKey& key, st
     bytes.remove_prefix(part.size());
   }
   CHECK(EVP_EncryptFinal_ex(context, at, &count) == 1);
-  CHECK(EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_GET_TAG, TAG_BYTES,
-                            out.data() + HEADER_BYTES - TAG_BYTES) == 1);
+  CHECK(EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_GET_TAG, tag_bytes,
+                            out.data() + header_bytes - tag_bytes) == 1);
   return out;
 }
 
 Result<std::uint64_t> PayloadCipher::subject_of(std::string_view stored) {
-  if (stored.size() < HEADER_BYTES + SALT_BYTES || stored[0] != VERSION) {
+  if (stored.size() < header_bytes + salt_bytes || stored[0] != format_version) {
     return Err(Code::invalid, "it is not a stored payload");
   }
   std::uint64_t number = 0;
-  for (const char c : stored.substr(1, NUMBER_BYTES)) {
+  for (const char c : stored.substr(1, number_bytes)) {
     number = (number << 8) | static_cast<unsigned char>(c);
   }
   return number;
@@ -102,13 +102,13 @@ Result<void> PayloadCipher::open(std::string_view stored, const SubjectKey& key,
   TRY(subject_of(stored));
   const auto bound = place_bytes(index, place);
   EVP_CIPHER_CTX* context = state_->opening;
-  std::array<std::uint8_t, TAG_BYTES> tag{};
-  std::memcpy(tag.data(), stored.data() + HEADER_BYTES - TAG_BYTES, TAG_BYTES);
-  std::string_view rest = stored.substr(HEADER_BYTES);
+  std::array<std::uint8_t, tag_bytes> tag{};
+  std::memcpy(tag.data(), stored.data() + header_bytes - tag_bytes, tag_bytes);
+  std::string_view rest = stored.substr(header_bytes);
   opened.resize(rest.size());
   int count = 0;
   bool good = EVP_DecryptInit_ex(context, nullptr, nullptr, key.data(),
-                                 raw(stored.data() + 1 + NUMBER_BYTES)) == 1 &&
+                                 raw(stored.data() + 1 + number_bytes)) == 1 &&
               EVP_DecryptUpdate(context, nullptr, &count, bound.data(), bound.size()) == 1;
   std::uint8_t* at = raw(opened.data());
   while (good && !rest.empty()) {
@@ -118,7 +118,7 @@ Result<void> PayloadCipher::open(std::string_view stored, const SubjectKey& key,
     at += count;
     rest.remove_prefix(part.size());
   }
-  good = good && EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_SET_TAG, TAG_BYTES, tag.data()) == 1 &&
+  good = good && EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_SET_TAG, tag_bytes, tag.data()) == 1 &&
          EVP_DecryptFinal_ex(context, at, &count) == 1;
   if (!good) return Err(Code::invalid, "it is not what was stored");
   return {};

@@ -78,8 +78,8 @@ Result<Contents> payloads_of(const Snapshot& snapshot, const Subjects& subjects,
                                     leaf.payloads[i].name +
                                     "\" is not what was recorded; verify the log");
     }
-    contents.payloads.push_back({leaf.payloads[i].name, opened.substr(SALT_BYTES)});
-    contents.salts.push_back(opened.substr(0, SALT_BYTES));
+    contents.payloads.push_back({leaf.payloads[i].name, opened.substr(salt_bytes)});
+    contents.salts.push_back(opened.substr(0, salt_bytes));
   }
   return contents;
 }

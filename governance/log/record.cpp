@@ -9,8 +9,8 @@
 namespace ambit::log {
 namespace {
 
-constexpr std::int64_t SECOND_NS = 1'000'000'000;
-constexpr std::int64_t DAY_S = 86'400;
+constexpr std::int64_t second_ns = 1'000'000'000;
+constexpr std::int64_t day_s = 86'400;
 
 struct Date {
   std::int64_t year = 1970;
@@ -100,7 +100,7 @@ class Scanner {
   std::string_view rest_;
 };
 
-constexpr std::array<bool, 256> LOWER_HEX = [] {
+constexpr std::array<bool, 256> lower_hex_digits = [] {
   std::array<bool, 256> table{};
   for (const char c : std::string_view("0123456789abcdef")) {
     table[static_cast<unsigned char>(c)] = true;
@@ -111,7 +111,7 @@ constexpr std::array<bool, 256> LOWER_HEX = [] {
 bool is_hash(std::string_view text) {
   if (text.size() != 64) return false;
   bool good = true;
-  for (const char c : text) good &= LOWER_HEX[static_cast<unsigned char>(c)];
+  for (const char c : text) good &= lower_hex_digits[static_cast<unsigned char>(c)];
   return good;
 }
 
@@ -191,24 +191,24 @@ Result<std::string> to_bytes(const Leaf& leaf) {
   out += leaf.previous;
   text("\",\"run\":", leaf.run);
   out += ",\"schema\":\"";
-  out += SCHEMA;
+  out += schema_name;
   text("\",\"session\":", leaf.session);
   out += ",\"time\":\"";
   out += time_text(leaf.unix_ns);
   text("\",\"type\":", leaf.type);
   out += '}';
   if (!good) return Err(Code::invalid, "a name of the record is not UTF-8");
-  if (out.size() > LEAF_BYTES_MAX) {
+  if (out.size() > leaf_bytes_max) {
     return Err(Code::invalid, "the record of type " + leaf.type + " has " +
                                   std::to_string(out.size()) + " bytes, more than " +
-                                  std::to_string(LEAF_BYTES_MAX) +
+                                  std::to_string(leaf_bytes_max) +
                                   "; put what is long into a payload");
   }
   return out;
 }
 
 Result<void> scan_leaf(std::string_view bytes, LeafView& found) {
-  if (bytes.size() > LEAF_BYTES_MAX) return Err(Code::invalid, "the record is longer than 64 KiB");
+  if (bytes.size() > leaf_bytes_max) return Err(Code::invalid, "the record is longer than 64 KiB");
   Scanner scanner(bytes);
   std::string_view schema;
   std::string_view time;
@@ -220,8 +220,8 @@ Result<void> scan_leaf(std::string_view bytes, LeafView& found) {
                      (found.previous.empty() || is_hash(found.previous)) &&
                      scanner.literal(",\"run\":") && scanner.text(found.run) &&
                      scanner.literal(",\"schema\":") && scanner.text(schema);
-  if (first && schema != SCHEMA) {
-    return Err(Code::unsupported, "the record's schema is not " + std::string(SCHEMA));
+  if (first && schema != schema_name) {
+    return Err(Code::unsupported, "the record's schema is not " + std::string(schema_name));
   }
   const bool second = first && scanner.literal(",\"session\":") && scanner.text(found.session) &&
                       scanner.literal(",\"time\":") && scanner.text(time) && time.size() == 30 &&
@@ -229,7 +229,7 @@ Result<void> scan_leaf(std::string_view bytes, LeafView& found) {
                       scanner.literal("}") && scanner.at_end();
   if (!second) {
     return Err(Code::invalid,
-               "the record is not canonical JSON of the form " + std::string(SCHEMA));
+               "the record is not canonical JSON of the form " + std::string(schema_name));
   }
   found.unix_ns = TRY(parse_time(time));
   return {};
@@ -256,9 +256,9 @@ Result<Leaf> parse_leaf(std::string_view bytes) {
 }
 
 std::string time_text(std::int64_t unix_ns) {
-  const std::int64_t seconds = unix_ns / SECOND_NS;
-  const Date date = date_of(seconds / DAY_S);
-  const std::int64_t of_day = seconds % DAY_S;
+  const std::int64_t seconds = unix_ns / second_ns;
+  const Date date = date_of(seconds / day_s);
+  const std::int64_t of_day = seconds % day_s;
   std::string text;
   text.reserve(32);
   const auto put = [&text](std::int64_t number, std::size_t width, char after) {
@@ -271,7 +271,7 @@ std::string time_text(std::int64_t unix_ns) {
   put(of_day / 3600, 2, ':');
   put(of_day / 60 % 60, 2, ':');
   put(of_day % 60, 2, '.');
-  put(unix_ns % SECOND_NS, 9, 'Z');
+  put(unix_ns % second_ns, 9, 'Z');
   return text;
 }
 
@@ -300,8 +300,8 @@ Result<std::int64_t> parse_time(std::string_view given) {
   if (good && year >= 1970 && year <= 2261 && month >= 1 && month <= 12 && day >= 1 &&
       day <= days_in_month(year, month) && hour <= 23 && minute <= 59 && second <= 59) {
     const std::int64_t seconds =
-        days_of(Date{year, month, day}) * DAY_S + hour * 3600 + minute * 60 + second;
-    return seconds * SECOND_NS + fraction;
+        days_of(Date{year, month, day}) * day_s + hour * 3600 + minute * 60 + second;
+    return seconds * second_ns + fraction;
   }
   return Err(Code::invalid, "\"" + std::string(given.substr(0, 40)) +
                                 "\" is not a time such as 2026-11-21T08:30:00.000000000Z");

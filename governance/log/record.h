@@ -16,10 +16,10 @@
 
 namespace ambit::log {
 
-inline constexpr std::string_view SCHEMA = "ambit.record/1";
+inline constexpr std::string_view schema_name = "ambit.record/1";
 // The record of a subject's payloads made unreadable; its body names the subject by number.
-inline constexpr std::string_view ERASED_TYPE = "subject.erased";
-inline constexpr std::size_t LEAF_BYTES_MAX = 65'535;  // tlog-tiles counts an entry with 16 bits
+inline constexpr std::string_view erased_type = "subject.erased";
+inline constexpr std::size_t leaf_bytes_max = 65'535;  // tlog-tiles counts an entry with 16 bits
 
 struct Commitment {
   std::string name;
@@ -68,7 +68,7 @@ Hash commitment(std::string_view salt, std::string_view bytes);
 // no control characters, UTF-8. Also refuses more than 64 payloads.
 Result<void> check_names(const agents::Event& event);
 
-// Error (invalid): longer than LEAF_BYTES_MAX.
+// Error (invalid): longer than leaf_bytes_max.
 Result<std::string> to_bytes(const Leaf& leaf);
 // Takes only what to_bytes writes, byte for byte, in one pass. `found` may be used again for the
 // next record.

@@ -10,8 +10,8 @@
 namespace ambit::log {
 namespace {
 
-constexpr std::string_view HEX = "0123456789abcdef";
-constexpr std::string_view BASE64 =
+constexpr std::string_view hex_digits = "0123456789abcdef";
+constexpr std::string_view base64_digits =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 }  // namespace
@@ -61,8 +61,8 @@ void append_hex(std::string_view bytes, std::string& out) {
   std::size_t at = out.size();
   out.resize(at + bytes.size() * 2);
   for (const char c : bytes) {
-    out[at++] = HEX[static_cast<unsigned char>(c) >> 4];
-    out[at++] = HEX[static_cast<unsigned char>(c) & 0xF];
+    out[at++] = hex_digits[static_cast<unsigned char>(c) >> 4];
+    out[at++] = hex_digits[static_cast<unsigned char>(c) & 0xF];
   }
 }
 
@@ -80,8 +80,8 @@ Result<std::string> from_hex(std::string_view hex) {
   if (hex.size() % 2 != 0) return Err(Code::invalid, "hex text has an even number of digits");
   std::string bytes;
   for (std::size_t i = 0; i < hex.size(); i += 2) {
-    const std::size_t high = HEX.find(hex[i]);
-    const std::size_t low = HEX.find(hex[i + 1]);
+    const std::size_t high = hex_digits.find(hex[i]);
+    const std::size_t low = hex_digits.find(hex[i + 1]);
     if (high == std::string_view::npos || low == std::string_view::npos) {
       return Err(Code::invalid, "this is not lower-case hex: " + std::string(hex.substr(0, 80)));
     }
@@ -100,7 +100,7 @@ std::string to_base64(std::string_view bytes) {
       group = (group << 8) | (k < count ? static_cast<unsigned char>(bytes[i + k]) : 0U);
     }
     for (std::size_t k = 0; k < 4; ++k) {
-      text += k <= count ? BASE64[(group >> (18 - 6 * k)) & 0x3F] : '=';
+      text += k <= count ? base64_digits[(group >> (18 - 6 * k)) & 0x3F] : '=';
     }
   }
   return text;
@@ -117,7 +117,7 @@ Result<std::string> from_base64(std::string_view text) {
     std::uint32_t group = 0;
     for (std::size_t k = 0; k < 4; ++k) {
       const char c = text[i + k];
-      const std::size_t digit = BASE64.find(c);
+      const std::size_t digit = base64_digits.find(c);
       if (c == '=' && k >= 2 && i + 4 == text.size()) {
         ++padding;
       } else if (digit == std::string_view::npos || padding > 0) {

@@ -13,11 +13,11 @@
 namespace ambit::log {
 namespace {
 
-constexpr std::array<const char*, 2> NAMES = {"log", "index"};
-constexpr char IN_RUN = 'r';
-constexpr char HEAD = 's';  // sorts after IN_RUN
-constexpr std::size_t INDEX_BYTES = 8;
-constexpr std::size_t HASH_BYTES = 32;
+constexpr std::array<const char*, 2> table_names = {"log", "index"};
+constexpr char run_mark = 'r';
+constexpr char head_mark = 's';  // sorts after run_mark
+constexpr std::size_t index_bytes = 8;
+constexpr std::size_t hash_bytes = 32;
 
 // Big-endian keys: LMDB's order of bytes is then the order of numbers.
 void append_index(std::string& key, std::uint64_t index) {
@@ -25,7 +25,7 @@ void append_index(std::string& key, std::uint64_t index) {
 }
 std::uint64_t index_at(std::string_view bytes) {
   std::uint64_t index = 0;
-  for (const char c : bytes.substr(0, INDEX_BYTES)) {
+  for (const char c : bytes.substr(0, index_bytes)) {
     index = (index << 8) | static_cast<unsigned char>(c);
   }
   return index;
@@ -43,10 +43,10 @@ std::string node_key(unsigned level, std::uint64_t index) {
   return row_key(((index + 1) << level) - 1, RowKind::node, level);
 }
 std::string run_prefix(std::string_view run) {
-  return IN_RUN + std::string(run) + '\0';
+  return run_mark + std::string(run) + '\0';
 }
 std::string head_key(std::string_view run, std::string_view session) {
-  std::string key(1, HEAD);
+  std::string key(1, head_mark);
   key += run;
   key += '\0';
   key += session;
@@ -63,7 +63,7 @@ std::string_view to_view(const MDB_val& value) {
 
 Hash to_hash(std::string_view bytes) {
   Hash hash;
-  std::memcpy(hash.data(), bytes.data(), HASH_BYTES);
+  std::memcpy(hash.data(), bytes.data(), hash_bytes);
   return hash;
 }
 
@@ -98,15 +98,15 @@ class Cursor {
 
 // False for a key or a value that no row of the log can have.
 bool parse_row(std::string_view key, std::string_view value, LogRow& row) {
-  if (key.size() < INDEX_BYTES + 1 || key[INDEX_BYTES] > 3) return false;
+  if (key.size() < index_bytes + 1 || key[index_bytes] > 3) return false;
   row.index = index_at(key);
-  row.kind = static_cast<RowKind>(key[INDEX_BYTES]);
+  row.kind = static_cast<RowKind>(key[index_bytes]);
   const bool placed = row.kind == RowKind::payload || row.kind == RowKind::node;
-  if (key.size() != INDEX_BYTES + (placed ? 2 : 1)) return false;
+  if (key.size() != index_bytes + (placed ? 2 : 1)) return false;
   row.place = placed ? static_cast<unsigned char>(key.back()) : 0U;
   row.value = value;
-  if (row.kind == RowKind::leaf) return value.size() > HASH_BYTES;
-  return row.kind != RowKind::node || value.size() == HASH_BYTES;
+  if (row.kind == RowKind::leaf) return value.size() > hash_bytes;
+  return row.kind != RowKind::node || value.size() == hash_bytes;
 }
 
 }  // namespace
@@ -156,7 +156,7 @@ Error Store::error(const char* doing, int code) const {
 Result<void> Store::open_environment(Mode mode, std::uint64_t map_bytes) {
   const int made = mdb_env_create(&environment_);
   if (made != MDB_SUCCESS) return Err(error("start LMDB", made));
-  mdb_env_set_maxdbs(environment_, TABLES);
+  mdb_env_set_maxdbs(environment_, table_count);
   if (mode == Mode::write) mdb_env_set_mapsize(environment_, map_bytes);
   const unsigned flags = MDB_NOTLS | (mode == Mode::read ? MDB_RDONLY : 0U);
   int code = mdb_env_open(environment_, folder_.c_str(), flags, 0600);
@@ -167,7 +167,7 @@ Result<void> Store::open_environment(Mode mode, std::uint64_t map_bytes) {
     environment_ = nullptr;
     code = mdb_env_create(&environment_);
     if (code != MDB_SUCCESS) return Err(error("start LMDB", code));
-    mdb_env_set_maxdbs(environment_, TABLES);
+    mdb_env_set_maxdbs(environment_, table_count);
     code = mdb_env_open(environment_, folder_.c_str(), flags | MDB_NOLOCK, 0600);
   }
   if (code != MDB_SUCCESS) return Err(error("open it", code));
@@ -191,8 +191,9 @@ Result<void> Store::open_tables(Mode mode) {
   int code =
       mdb_txn_begin(environment_, nullptr, mode == Mode::read ? MDB_RDONLY : 0, &transaction);
   if (code != MDB_SUCCESS) return Err(error("read it", code));
-  for (std::size_t i = 0; i < TABLES && code == MDB_SUCCESS; ++i) {
-    code = mdb_dbi_open(transaction, NAMES[i], mode == Mode::read ? 0 : MDB_CREATE, &tables_[i]);
+  for (std::size_t i = 0; i < table_count && code == MDB_SUCCESS; ++i) {
+    code =
+        mdb_dbi_open(transaction, table_names[i], mode == Mode::read ? 0 : MDB_CREATE, &tables_[i]);
   }
   if (code != MDB_SUCCESS) {
     mdb_txn_abort(transaction);
@@ -224,12 +225,12 @@ Result<void> Store::append(MDB_cursor* cursor, std::string_view key, std::string
 }
 
 Result<void> Store::fill_log(MDB_txn* transaction, const Batch& batch) const {
-  Cursor cursor(transaction, tables_[LOG]);
+  Cursor cursor(transaction, tables_[log_table]);
   int code = cursor.move(MDB_LAST);
   // The checkpoint before this one goes, unless it is the last one of its span.
-  if (code == MDB_SUCCESS && !batch.records.empty() && cursor.key().size() > INDEX_BYTES &&
-      cursor.key()[INDEX_BYTES] == static_cast<char>(RowKind::checkpoint) &&
-      (index_at(cursor.key()) + 1) / CHECKPOINT_SPAN == batch.size / CHECKPOINT_SPAN) {
+  if (code == MDB_SUCCESS && !batch.records.empty() && cursor.key().size() > index_bytes &&
+      cursor.key()[index_bytes] == static_cast<char>(RowKind::checkpoint) &&
+      (index_at(cursor.key()) + 1) / checkpoint_span == batch.size / checkpoint_span) {
     code = mdb_cursor_del(cursor.get(), 0);
   }
   if (code != MDB_SUCCESS && code != MDB_NOTFOUND) return Err(error("write", code));
@@ -251,7 +252,7 @@ Result<void> Store::fill_log(MDB_txn* transaction, const Batch& batch) const {
 }
 
 Result<void> Store::fill_index(MDB_txn* transaction, const Batch& batch) const {
-  Cursor cursor(transaction, tables_[INDEX]);
+  Cursor cursor(transaction, tables_[index_table]);
   if (cursor.code() != MDB_SUCCESS) return Err(error("write", cursor.code()));
   std::string key;
   std::string last;
@@ -320,11 +321,11 @@ Snapshot::~Snapshot() {
 }
 
 Result<std::uint64_t> Snapshot::size() const {
-  Cursor cursor(transaction_, store_->tables_[Store::LOG]);
+  Cursor cursor(transaction_, store_->tables_[Store::log_table]);
   const int code = cursor.move(MDB_LAST);
   if (code == MDB_NOTFOUND) return std::uint64_t{0};
   if (code != MDB_SUCCESS) return Err(store_->error("read its size", code));
-  if (cursor.key().size() <= INDEX_BYTES) {
+  if (cursor.key().size() <= index_bytes) {
     return Err(store_->error("read its size", MDB_CORRUPTED));
   }
   return index_at(cursor.key()) + 1;
@@ -334,15 +335,15 @@ Result<LeafRow> Snapshot::leaf_row(std::uint64_t index) const {
   const std::string place = row_key(index, RowKind::leaf);
   MDB_val key = to_val(place);
   MDB_val value{};
-  const int code = mdb_get(transaction_, store_->tables_[Store::LOG], &key, &value);
+  const int code = mdb_get(transaction_, store_->tables_[Store::log_table], &key, &value);
   if (code == MDB_NOTFOUND) {
     return Err(Code::not_found,
                "log " + store_->folder_ + ": there is no record " + std::to_string(index));
   }
-  if (code != MDB_SUCCESS || value.mv_size <= HASH_BYTES) {
+  if (code != MDB_SUCCESS || value.mv_size <= hash_bytes) {
     return Err(store_->error("read a record", code != MDB_SUCCESS ? code : MDB_CORRUPTED));
   }
-  return LeafRow{to_hash(to_view(value)), to_view(value).substr(HASH_BYTES)};
+  return LeafRow{to_hash(to_view(value)), to_view(value).substr(hash_bytes)};
 }
 
 Result<std::string_view> Snapshot::leaf(std::uint64_t index) const {
@@ -354,7 +355,7 @@ Result<std::string_view> Snapshot::payload(std::uint64_t index, std::size_t plac
   const std::string key_text = row_key(index, RowKind::payload, static_cast<unsigned>(place));
   MDB_val key = to_val(key_text);
   MDB_val value{};
-  const int code = mdb_get(transaction_, store_->tables_[Store::LOG], &key, &value);
+  const int code = mdb_get(transaction_, store_->tables_[Store::log_table], &key, &value);
   if (code != MDB_SUCCESS) return Err(store_->error("read a payload", code));
   return to_view(value);
 }
@@ -364,11 +365,11 @@ Result<Hash> Snapshot::node(unsigned level, std::uint64_t index) const {
     const LeafRow row = TRY(leaf_row(index));
     return row.hash;
   }
-  if (level % TILE_HEIGHT == 0) {
+  if (level % tile_height == 0) {
     const std::string place = node_key(level, index);
     MDB_val key = to_val(place);
     MDB_val value{};
-    const int code = mdb_get(transaction_, store_->tables_[Store::LOG], &key, &value);
+    const int code = mdb_get(transaction_, store_->tables_[Store::log_table], &key, &value);
     if (code != MDB_SUCCESS) return Err(store_->error("read a hash of the tree", code));
     return hash_from(to_view(value));
   }
@@ -378,7 +379,7 @@ Result<Hash> Snapshot::node(unsigned level, std::uint64_t index) const {
 }
 
 Result<std::string> Snapshot::checkpoint() const {
-  Cursor cursor(transaction_, store_->tables_[Store::LOG]);
+  Cursor cursor(transaction_, store_->tables_[Store::log_table]);
   const int code = cursor.move(MDB_LAST);
   if (code == MDB_NOTFOUND) return std::string();
   if (code != MDB_SUCCESS) return Err(store_->error("read its checkpoint", code));
@@ -394,21 +395,21 @@ Result<std::optional<Head>> Snapshot::head(std::string_view run, std::string_vie
   const std::string place = head_key(run, session);
   MDB_val key = to_val(place);
   MDB_val value{};
-  const int code = mdb_get(transaction_, store_->tables_[Store::INDEX], &key, &value);
+  const int code = mdb_get(transaction_, store_->tables_[Store::index_table], &key, &value);
   if (code == MDB_NOTFOUND) return std::optional<Head>();
-  if (code != MDB_SUCCESS || value.mv_size != INDEX_BYTES + HASH_BYTES) {
+  if (code != MDB_SUCCESS || value.mv_size != index_bytes + hash_bytes) {
     return Err(store_->error("read a session", code != MDB_SUCCESS ? code : MDB_CORRUPTED));
   }
   const std::string_view bytes = to_view(value);
-  return std::optional<Head>(Head{index_at(bytes), to_hash(bytes.substr(INDEX_BYTES))});
+  return std::optional<Head>(Head{index_at(bytes), to_hash(bytes.substr(index_bytes))});
 }
 
 Result<void> Snapshot::for_each_in_run(std::string_view run, const Visit& visit) const {
-  Cursor cursor(transaction_, store_->tables_[Store::INDEX]);
+  Cursor cursor(transaction_, store_->tables_[Store::index_table]);
   const std::string prefix = run_prefix(run);
   int code = cursor.move(MDB_SET_RANGE, prefix);
   while (code == MDB_SUCCESS && cursor.key().starts_with(prefix)) {
-    if (cursor.key().size() != prefix.size() + INDEX_BYTES)
+    if (cursor.key().size() != prefix.size() + index_bytes)
       return Err(store_->error("read a run", MDB_CORRUPTED));
     if (!visit(index_at(cursor.key().substr(prefix.size())))) return {};
     code = cursor.move(MDB_NEXT);
@@ -418,7 +419,7 @@ Result<void> Snapshot::for_each_in_run(std::string_view run, const Visit& visit)
 }
 
 Result<void> Snapshot::for_each_row(const VisitRow& visit) const {
-  Cursor cursor(transaction_, store_->tables_[Store::LOG]);
+  Cursor cursor(transaction_, store_->tables_[Store::log_table]);
   int code = MDB_SUCCESS;
   LogRow row;
   while ((code = cursor.move(MDB_NEXT)) == MDB_SUCCESS) {
@@ -432,18 +433,19 @@ Result<void> Snapshot::for_each_row(const VisitRow& visit) const {
 }
 
 Result<void> Snapshot::for_each_index(const IndexVisitor& visitor) const {
-  Cursor cursor(transaction_, store_->tables_[Store::INDEX]);
+  Cursor cursor(transaction_, store_->tables_[Store::index_table]);
   int code = MDB_SUCCESS;
   while ((code = cursor.move(MDB_NEXT)) == MDB_SUCCESS) {
     const std::string_view key = cursor.key();
     const std::string_view value = cursor.value();
-    const bool in_run = key.size() >= 2 + INDEX_BYTES && key.front() == IN_RUN &&
-                        key[key.size() - INDEX_BYTES - 1] == '\0' && value.empty();
+    const bool in_run = key.size() >= 2 + index_bytes && key.front() == run_mark &&
+                        key[key.size() - index_bytes - 1] == '\0' && value.empty();
     if (in_run) {
-      TRY(visitor.in_run(key.substr(1, key.size() - INDEX_BYTES - 2),
-                         index_at(key.substr(key.size() - INDEX_BYTES))));
-    } else if (key.size() >= 2 && key.front() == HEAD && value.size() == INDEX_BYTES + HASH_BYTES) {
-      TRY(visitor.head(key.substr(1), Head{index_at(value), to_hash(value.substr(INDEX_BYTES))}));
+      TRY(visitor.in_run(key.substr(1, key.size() - index_bytes - 2),
+                         index_at(key.substr(key.size() - index_bytes))));
+    } else if (key.size() >= 2 && key.front() == head_mark &&
+               value.size() == index_bytes + hash_bytes) {
+      TRY(visitor.head(key.substr(1), Head{index_at(value), to_hash(value.substr(index_bytes))}));
     } else {
       return Err(Code::invalid, "there is an index entry that belongs to no record");
     }

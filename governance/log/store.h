@@ -22,11 +22,11 @@ struct MDB_cursor;
 
 namespace ambit::log {
 
-inline constexpr unsigned TILE_HEIGHT =
+inline constexpr unsigned tile_height =
     8;  // nodes are stored at the levels 0, 8, 16, ... of the tree
 // Of the checkpoints, the last one within each so many records is kept; any of them follows from
 // the records and the newest one.
-inline constexpr std::uint64_t CHECKPOINT_SPAN = 65'536;
+inline constexpr std::uint64_t checkpoint_span = 65'536;
 
 // In the order in which the rows of one record stand.
 enum class RowKind : std::uint8_t { leaf = 0, payload = 1, node = 2, checkpoint = 3 };
@@ -42,7 +42,7 @@ struct StoredRecord {
 };
 
 struct StoredNode {
-  unsigned level = 0;  // of the tree; a multiple of TILE_HEIGHT, not 0
+  unsigned level = 0;  // of the tree; a multiple of tile_height, not 0
   std::uint64_t index = 0;
   Hash hash{};
 };
@@ -135,7 +135,7 @@ class Store {
 
  private:
   friend class Snapshot;
-  enum Table { LOG, INDEX, TABLES };
+  enum Table { log_table, index_table, table_count };
 
   explicit Store(std::string folder) : folder_(std::move(folder)) {}
   Result<void> open_environment(Mode mode, std::uint64_t map_bytes);
@@ -148,7 +148,7 @@ class Store {
 
   std::string folder_;
   MDB_env* environment_ = nullptr;
-  unsigned tables_[TABLES] = {};
+  unsigned tables_[table_count] = {};
 };
 
 // Whether the two header pages of a data file belong together: the transaction numbers must follow

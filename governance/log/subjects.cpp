@@ -17,11 +17,11 @@ namespace {
 // The file: this line, then for each subject its number (8), its key (32), the length of its name
 // (2), the name, and the first 8 bytes of the SHA-256 of all that; for an erased one number 0 and
 // the next free number instead of a key.
-constexpr std::string_view MAGIC = "ambit-subjects/1\n";
-constexpr std::size_t FILE_BYTES_MAX = std::size_t{1} << 30;
-constexpr std::size_t NAME_BYTES_MAX = 512;
-constexpr std::size_t FIXED_BYTES = 8 + 32 + 2;
-constexpr std::size_t SUM_BYTES = 8;
+constexpr std::string_view magic_text = "ambit-subjects/1\n";
+constexpr std::size_t file_bytes_max = std::size_t{1} << 30;
+constexpr std::size_t name_bytes_max = 512;
+constexpr std::size_t fixed_bytes = 8 + 32 + 2;
+constexpr std::size_t sum_bytes = 8;
 
 void append_number(std::string& out, std::uint64_t number, int bytes) {
   for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8) {
@@ -43,7 +43,7 @@ std::string entry_bytes(std::uint64_t number, std::string_view name, const Subje
   bytes.append(reinterpret_cast<const char*>(key.data()), key.size());
   append_number(bytes, name.size(), 2);
   bytes += name;
-  bytes += bytes_of(sha256(bytes)).substr(0, SUM_BYTES);
+  bytes += bytes_of(sha256(bytes)).substr(0, sum_bytes);
   return bytes;
 }
 
@@ -83,7 +83,7 @@ Result<std::unique_ptr<Subjects>> Subjects::load(const std::string& folder) {
   std::unique_ptr<Subjects> made(new Subjects(folder + "/subjects"));
   std::error_code failed;
   if (!std::filesystem::exists(made->path_, failed)) return made;
-  const std::string bytes = TRY(io::read_file(made->path_, FILE_BYTES_MAX));
+  const std::string bytes = TRY(io::read_file(made->path_, file_bytes_max));
   auto parsed = made->parse(bytes);
   if (!parsed) return Err(std::move(parsed).error().context(made->path_));
   return made;
@@ -91,16 +91,18 @@ Result<std::unique_ptr<Subjects>> Subjects::load(const std::string& folder) {
 
 Result<void> Subjects::parse(std::string_view bytes) {
   // A crash while the file was made can leave a part of its first line.
-  if (MAGIC.starts_with(bytes.substr(0, MAGIC.size())) && bytes.size() < MAGIC.size()) return {};
-  if (!bytes.starts_with(MAGIC)) return Err(Code::invalid, "this is no list of subjects");
-  good_bytes_ = MAGIC.size();
-  while (bytes.size() - good_bytes_ >= FIXED_BYTES + SUM_BYTES) {
+  if (magic_text.starts_with(bytes.substr(0, magic_text.size())) &&
+      bytes.size() < magic_text.size())
+    return {};
+  if (!bytes.starts_with(magic_text)) return Err(Code::invalid, "this is no list of subjects");
+  good_bytes_ = magic_text.size();
+  while (bytes.size() - good_bytes_ >= fixed_bytes + sum_bytes) {
     const std::string_view rest = bytes.substr(good_bytes_);
     const std::size_t name_bytes = number_at(rest.substr(40), 2);
-    const std::size_t length = FIXED_BYTES + name_bytes + SUM_BYTES;
+    const std::size_t length = fixed_bytes + name_bytes + sum_bytes;
     if (rest.size() < length) break;
-    const std::string_view body = rest.substr(0, length - SUM_BYTES);
-    if (bytes_of(sha256(body)).substr(0, SUM_BYTES) != rest.substr(length - SUM_BYTES, SUM_BYTES)) {
+    const std::string_view body = rest.substr(0, length - sum_bytes);
+    if (bytes_of(sha256(body)).substr(0, sum_bytes) != rest.substr(length - sum_bytes, sum_bytes)) {
       if (rest.size() == length) break;  // cut off by a crash, in a block of zeros
       return Err(Code::invalid, "it is damaged at byte " + std::to_string(good_bytes_));
     }
@@ -109,7 +111,7 @@ Result<void> Subjects::parse(std::string_view bytes) {
       next_ = std::max(next_, number_at(body.substr(8), 8));
     } else {
       Entry entry;
-      entry.name = std::string(body.substr(FIXED_BYTES));
+      entry.name = std::string(body.substr(fixed_bytes));
       std::memcpy(entry.key.data(), body.data() + 8, entry.key.size());
       numbers_[entry.name] = number;
       keys_[number] = std::move(entry);
@@ -122,14 +124,14 @@ Result<void> Subjects::parse(std::string_view bytes) {
 
 Result<std::uint64_t> Subjects::number_of(std::string_view subject, const FillRandom& random) {
   if (const auto known = find(subject)) return *known;
-  if (subject.empty() || subject.size() > NAME_BYTES_MAX) {
+  if (subject.empty() || subject.size() > name_bytes_max) {
     return Err(Code::invalid, "a subject's name has 1 to 512 bytes");
   }
   Entry entry;
   entry.name = std::string(subject);
   random(entry.key);
   const std::uint64_t number = next_;
-  std::string bytes = good_bytes_ == 0 ? std::string(MAGIC) : "";
+  std::string bytes = good_bytes_ == 0 ? std::string(magic_text) : "";
   bytes += entry_bytes(number, subject, entry.key);
   TRY(write_at(path_, good_bytes_, bytes));
   good_bytes_ += bytes.size();
@@ -157,7 +159,7 @@ Result<void> Subjects::erase(std::uint64_t number) {
   }
   numbers_.erase(at->second.name);
   keys_.erase(at);
-  std::string bytes(MAGIC);
+  std::string bytes(magic_text);
   bytes += next_entry(next_);
   for (const auto& [each, entry] : keys_) bytes += entry_bytes(each, entry.name, entry.key);
   // The old blocks first: a rename alone would leave the key in free space. What the device itself

@@ -79,6 +79,6 @@ class PayloadCipher {
   std::unique_ptr<State> state_;
 };
 
-inline constexpr std::size_t SALT_BYTES = 32;
+inline constexpr std::size_t salt_bytes = 32;
 
 }  // namespace ambit::log

@@ -11,7 +11,7 @@
 namespace ambit::log {
 namespace {
 
-constexpr std::uint64_t TILE_WIDTH = 256;
+constexpr std::uint64_t tile_width = 256;
 
 Result<void> write(const std::string& path, std::string_view bytes) {
   std::error_code failed;
@@ -25,7 +25,7 @@ Result<void> write(const std::string& path, std::string_view bytes) {
 std::string tile_path(const std::string& folder, const std::string& level, std::uint64_t tile,
                       std::uint64_t width) {
   return folder + "/tile/" + level + "/" + tile_number(tile) +
-         (width < TILE_WIDTH ? ".p/" + std::to_string(width) : "");
+         (width < tile_width ? ".p/" + std::to_string(width) : "");
 }
 
 Result<std::string> entries(const Snapshot& snapshot, std::uint64_t first, std::uint64_t width) {
@@ -43,7 +43,7 @@ Result<std::string> hashes(const Snapshot& snapshot, unsigned level, std::uint64
                            std::uint64_t width) {
   std::string tile;
   for (std::uint64_t i = 0; i < width; ++i) {
-    const Hash hash = TRY(snapshot.node(level * TILE_HEIGHT, first + i));
+    const Hash hash = TRY(snapshot.node(level * tile_height, first + i));
     tile += bytes_of(hash);
   }
   return tile;
@@ -65,17 +65,17 @@ std::string tile_number(std::uint64_t number) {
 Result<std::uint64_t> write_tiles(const Store& store, const std::string& folder) {
   const Snapshot snapshot = TRY(store.snapshot());
   const std::uint64_t size = TRY(snapshot.size());
-  for (std::uint64_t first = 0; first < size; first += TILE_WIDTH) {
-    const std::uint64_t width = std::min(TILE_WIDTH, size - first);
+  for (std::uint64_t first = 0; first < size; first += tile_width) {
+    const std::uint64_t width = std::min(tile_width, size - first);
     const std::string bundle = TRY(entries(snapshot, first, width));
-    TRY(write(tile_path(folder, "entries", first / TILE_WIDTH, width), bundle));
+    TRY(write(tile_path(folder, "entries", first / tile_width, width), bundle));
   }
   std::uint64_t count = size;
-  for (unsigned level = 0; count > 0; ++level, count /= TILE_WIDTH) {
-    for (std::uint64_t first = 0; first < count; first += TILE_WIDTH) {
-      const std::uint64_t width = std::min(TILE_WIDTH, count - first);
+  for (unsigned level = 0; count > 0; ++level, count /= tile_width) {
+    for (std::uint64_t first = 0; first < count; first += tile_width) {
+      const std::uint64_t width = std::min(tile_width, count - first);
       const std::string tile = TRY(hashes(snapshot, level, first, width));
-      TRY(write(tile_path(folder, std::to_string(level), first / TILE_WIDTH, width), tile));
+      TRY(write(tile_path(folder, std::to_string(level), first / tile_width, width), tile));
     }
   }
   const std::string note = TRY(snapshot.checkpoint());

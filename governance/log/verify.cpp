@@ -29,8 +29,8 @@
 namespace ambit::log {
 namespace {
 
-constexpr int STALL_MS = 60'000;  // a child that gets no further for so long walks in circles
-constexpr std::size_t SMALL_FILE_MAX = 4096;
+constexpr int stall_ms = 60'000;  // a child that gets no further for so long walks in circles
+constexpr std::size_t small_file_max = 4096;
 
 std::string at_record(std::uint64_t index) {
   return "record " + std::to_string(index) + ": ";
@@ -100,11 +100,11 @@ class Verifier {
       return Err(Code::invalid, "its hash is not the stored one");
     }
     TRY(chain(hash));
-    if (view_.type == ERASED_TYPE) TRY(erasure());
+    if (view_.type == erased_type) TRY(erasure());
     nodes_.clear();
     next_payload_ = 0;
     tree_.append(hash, [this](unsigned level, std::uint64_t, const Hash& node) {
-      if (level > 0 && level % TILE_HEIGHT == 0) nodes_.push_back({level, node});
+      if (level > 0 && level % tile_height == 0) nodes_.push_back({level, node});
     });
     open_ = true;
     report_.records = index;
@@ -143,7 +143,7 @@ class Verifier {
     if (!opened) return Err(Code::invalid, name + " is not what was stored");
     hex_.clear();
     append_hex(bytes_of(sha256(opened_)), hex_);  // salt and bytes, one after the other
-    if (opened_.size() != wanted.bytes + SALT_BYTES || hex_ != wanted.commitment) {
+    if (opened_.size() != wanted.bytes + salt_bytes || hex_ != wanted.commitment) {
       return Err(Code::invalid, name + " is not what was recorded");
     }
     ++report_.payloads;
@@ -169,7 +169,7 @@ class Verifier {
       last_run_number_ =
           runs_.try_emplace(chain_, static_cast<std::uint32_t>(runs_.size())).first->second;
     }
-    if (runs_.size() > RUNS_MAX || chains_.size() > CHAINS_MAX) {
+    if (runs_.size() > runs_max || chains_.size() > chains_max) {
       return Err(Code::unsupported, "this log has more sessions than one verification can hold");
     }
     run_of_record_.push_back(last_run_number_);
@@ -264,8 +264,8 @@ class Verifier {
     return {};
   }
 
-  static constexpr std::size_t CHAINS_MAX = std::size_t{1} << 25;
-  static constexpr std::size_t RUNS_MAX = std::size_t{1} << 25;
+  static constexpr std::size_t chains_max = std::size_t{1} << 25;
+  static constexpr std::size_t runs_max = std::size_t{1} << 25;
 
   const Snapshot& snapshot_;
   const VerifierKey& key_;
@@ -299,7 +299,7 @@ Result<void> check_seal(const std::string& folder, const VerifierKey& key, Verif
   const std::string path = folder + "/seal";
   std::error_code failed;
   if (!std::filesystem::exists(path, failed)) return {};
-  const std::string bytes = TRY(io::read_file(path, SMALL_FILE_MAX));
+  const std::string bytes = TRY(io::read_file(path, small_file_max));
   auto text = open_note(bytes, key);
   if (!text) return Err(std::move(text).error().context("the file `seal`"));
   const Seal seal = TRY(Seal::parse(*text));
@@ -402,16 +402,16 @@ int wait_for(pid_t pid, const Shared& shared) {
   int status = 0;
   std::uint64_t beat = shared.beat;
   int quiet_ms = 0;
-  constexpr int STEP_MS = 5;
+  constexpr int step_ms = 5;
   for (;;) {
     const pid_t ended = ::waitpid(pid, &status, WNOHANG);
     if (ended == pid || (ended < 0 && errno != EINTR)) return status;
-    ::poll(nullptr, 0, STEP_MS);
-    quiet_ms = shared.beat == beat ? quiet_ms + STEP_MS : 0;
+    ::poll(nullptr, 0, step_ms);
+    quiet_ms = shared.beat == beat ? quiet_ms + step_ms : 0;
     beat = shared.beat;
     // The seal of a large file is hashed after the last record, without a beat: that is progress
     // too.
-    if (quiet_ms >= STALL_MS && !shared.done) {
+    if (quiet_ms >= stall_ms && !shared.done) {
       ::kill(pid, SIGKILL);
       ::waitpid(pid, &status, 0);
       return status;
@@ -453,7 +453,7 @@ Result<VerifyReport> verify_log(const std::string& folder, const std::string& vk
   const std::string data = folder + "/data.mdb";
   if (::access(data.c_str(), R_OK) != 0) return Err(file_error("read", data, errno));
   const std::string text =
-      vkey.empty() ? TRY(io::read_file(folder + "/vkey", SMALL_FILE_MAX)) : vkey;
+      vkey.empty() ? TRY(io::read_file(folder + "/vkey", small_file_max)) : vkey;
   auto key = VerifierKey::parse(text);
   if (!key)
     return Err(std::move(key).error().context(vkey.empty() ? folder + "/vkey" : "the given key"));

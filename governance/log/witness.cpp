@@ -11,8 +11,8 @@
 namespace ambit::log {
 namespace {
 
-constexpr std::size_t FILE_BYTES_MAX = 64U << 10;
-constexpr std::size_t PROOF_MAX = 63;  // hashes, as the specification bounds them
+constexpr std::size_t file_bytes_max = 64U << 10;
+constexpr std::size_t proof_max = 63;  // hashes, as the specification bounds them
 
 std::optional<std::string_view> take_line(std::string_view& text) {
   const std::size_t end = text.find('\n');
@@ -48,7 +48,7 @@ Result<AddCheckpoint> AddCheckpoint::parse(std::string_view body) {
   }
   auto line = take_line(body);
   for (; line && !line->empty(); line = take_line(body)) {
-    if (request.proof.size() == PROOF_MAX) return bad("its proof is too long");
+    if (request.proof.size() == proof_max) return bad("its proof is too long");
     const std::string bytes = TRY(from_base64(*line));
     request.proof.push_back(TRY(hash_from(bytes)));
   }
@@ -85,7 +85,7 @@ Result<std::unique_ptr<Witness>> Witness::open(const std::string& folder, std::s
     TRY(io::write_file(folder + "/vkey", made.verifier().text() + "\n", 0644));
     TRY(io::write_file(path, made.text() + "\n", 0600));
   }
-  const std::string text = TRY(io::read_file(path, FILE_BYTES_MAX));
+  const std::string text = TRY(io::read_file(path, file_bytes_max));
   auto signer = SignerKey::parse(text);
   if (!signer) return Err(std::move(signer).error().context(path));
   if (signer->verifier().kind != KeyKind::cosignature) {
@@ -105,7 +105,7 @@ Result<Checkpoint> Witness::known(const VerifierKey& log) const {
   std::error_code failed;
   Checkpoint none{log.name, 0, empty_root()};
   if (!std::filesystem::exists(path, failed)) return none;
-  const std::string bytes = TRY(io::read_file(path, FILE_BYTES_MAX));
+  const std::string bytes = TRY(io::read_file(path, file_bytes_max));
   auto text = open_note(bytes, log);
   if (!text) return Err(std::move(text).error().context(path));
   return Checkpoint::parse(*text);

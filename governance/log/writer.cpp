@@ -15,8 +15,8 @@
 namespace ambit::log {
 namespace {
 
-constexpr std::size_t HEADS_MAX = 65'536;
-constexpr std::size_t KEY_FILE_BYTES_MAX = 4096;
+constexpr std::size_t heads_max = 65'536;
+constexpr std::size_t key_file_bytes_max = 4096;
 
 // The key of the log in `folder`, made on first use.
 Result<SignerKey> load_key(const WriterOptions& options, const LogWriter::FillRandom& random) {
@@ -24,7 +24,7 @@ Result<SignerKey> load_key(const WriterOptions& options, const LogWriter::FillRa
   const std::string data = options.folder + "/data.mdb";
   std::error_code failed;
   if (std::filesystem::exists(path, failed)) {
-    const std::string text = TRY(io::read_file(path, KEY_FILE_BYTES_MAX));
+    const std::string text = TRY(io::read_file(path, key_file_bytes_max));
     auto signer = SignerKey::parse(text);
     if (!signer) return Err(std::move(signer).error().context(path));
     return signer;
@@ -164,7 +164,7 @@ Result<std::vector<Result<std::uint64_t>>> LogWriter::append(const std::vector<P
     record.leaf = std::move(*bytes);
     record.hash = leaf_hash(record.leaf);
     tree.append(record.hash, [&batch](unsigned level, std::uint64_t index, const Hash& node) {
-      if (level > 0 && level % TILE_HEIGHT == 0) batch.nodes.push_back({level, index, node});
+      if (level > 0 && level % tile_height == 0) batch.nodes.push_back({level, index, node});
     });
     heads[std::move(chain)] = record.hash;
     results.emplace_back(record.index);
@@ -183,7 +183,7 @@ Result<std::vector<Result<std::uint64_t>>> LogWriter::append(const std::vector<P
       signer_.sign(Checkpoint{signer_.verifier().name, tree.size(), tree.root()}.text());
   TRY(store_->commit(batch));
   tree_ = std::move(tree);
-  if (heads_.size() + heads.size() > HEADS_MAX) heads_.clear();
+  if (heads_.size() + heads.size() > heads_max) heads_.clear();
   for (auto& [chain, hash] : heads) heads_[chain] = hash;
   return results;
 }
@@ -204,7 +204,7 @@ Result<std::uint64_t> LogWriter::erase(const std::string& subject, const std::st
   if (!good) return Err(Code::invalid, "who erases, and why, must be UTF-8");
   Prepared prepared;
   prepared.unix_ns = unix_ns;
-  prepared.event.type = ERASED_TYPE;
+  prepared.event.type = erased_type;
   prepared.event.body = std::move(body);
   auto appended = TRY(append({prepared}));
   const std::uint64_t index = TRY(std::move(appended.front()));

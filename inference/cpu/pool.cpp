@@ -12,6 +12,8 @@ namespace {
 // Steps follow each other within microseconds; looking a few times is cheaper than sleeping.
 constexpr int looks_before_sleep = 2000;
 
+constexpr std::uint64_t open = std::uint64_t{1} << 31U;
+
 template <class T>
 void wait_while(const std::atomic<T>& value, T old) {
   for (int look = 0; look < looks_before_sleep; ++look) {
@@ -62,29 +64,42 @@ Pool::~Pool() {
   for (std::thread& worker : workers_) worker.join();
 }
 
-void Pool::run_all(Call call, const void* context) {
-  if (!workers_.empty()) {
-    call_ = call;
-    context_ = context;
-    left_.store(workers_.size(), std::memory_order_relaxed);
-    round_.fetch_add(1, std::memory_order_acq_rel);
-    round_.notify_all();
-  }
+void Pool::run(Call call, void* context) {
+  call_ = call;
+  context_ = context;
+  finished_.store(0, std::memory_order_relaxed);
+  const std::uint32_t round = round_.load(std::memory_order_relaxed) + 1;
+  door_.store(std::uint64_t{round} << 32U | open, std::memory_order_release);
+  round_.store(round, std::memory_order_release);
+  round_.notify_all();
   call(context, 0);
-  for (std::size_t left = 0;
-       !workers_.empty() && (left = left_.load(std::memory_order_acquire)) != 0;)
-    wait_while(left_, left);
+  const auto entered =
+      static_cast<std::uint32_t>(door_.fetch_and(~open, std::memory_order_acq_rel) & (open - 1));
+  for (std::uint32_t finished = 0;
+       (finished = finished_.load(std::memory_order_acquire)) != entered;)
+    wait_while(finished_, finished);
+}
+
+// False: the round is over, or another one has begun.
+bool Pool::enter(std::uint32_t round) {
+  std::uint64_t door = door_.load(std::memory_order_acquire);
+  while (door >> 32U == round && (door & open) != 0) {
+    if (door_.compare_exchange_weak(door, door + 1, std::memory_order_acq_rel,
+                                    std::memory_order_acquire))
+      return true;
+  }
+  return false;
 }
 
 void Pool::serve(std::size_t worker) {
-  for (std::uint64_t seen = 0;;) {
+  for (std::uint32_t seen = 0;;) {
     wait_while(round_, seen);
-    const std::uint64_t round = round_.load(std::memory_order_acquire);
-    if (round == seen) continue;
-    seen = round;
+    seen = round_.load(std::memory_order_acquire);
     if (stopping_.load(std::memory_order_acquire)) return;
+    if (!enter(seen)) continue;
     call_(context_, worker);
-    if (left_.fetch_sub(1, std::memory_order_acq_rel) == 1) left_.notify_all();
+    finished_.fetch_add(1, std::memory_order_acq_rel);
+    finished_.notify_one();
   }
 }
 

@@ -71,9 +71,9 @@ void Reader::require(const std::string& key) {
   }
 }
 
-std::string Reader::text(const std::string& key, std::string fallback) {
+std::string Reader::text(const std::string& key, const std::string& fallback) {
   const Node* found = get(key, Node::Kind::string);
-  return found != nullptr ? found->string : std::move(fallback);
+  return found != nullptr ? found->string : fallback;
 }
 
 bool Reader::flag(const std::string& key, bool fallback) {

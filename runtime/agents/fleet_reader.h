@@ -42,7 +42,7 @@ class Reader {
   // Of another kind: reported, and null.
   const Node* get(const std::string& key, Node::Kind kind);
   void require(const std::string& key);
-  std::string text(const std::string& key, std::string fallback = "");
+  std::string text(const std::string& key, const std::string& fallback = "");
   bool flag(const std::string& key, bool fallback);
   std::int64_t integer(const std::string& key, std::int64_t fallback, std::int64_t least,
                        std::int64_t most);

@@ -84,4 +84,8 @@ std::string_view to_string(Verdict verdict) {
   return "deny";
 }
 
+Task<Result<Embedding>> Model::embed(EmbeddingRequest /*request*/) {
+  co_return Err(Code::unsupported, "the model " + identity() + " makes no embeddings");
+}
+
 }  // namespace ambit::agents

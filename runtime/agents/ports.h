@@ -83,6 +83,12 @@ struct TurnRequest {
   int priority = 0;           // higher goes first
   std::vector<std::string> stop{};  // the text ends before the first of these
   int logprobs = -1;  // of each token and of so many likeliest beside it; -1: none are wanted
+  // A text to go on with as it stands, without a chat template; then there are no messages.
+  std::string text{};
+  // Called on the loop's thread with the answer's content while it is decoded: whole characters, in
+  // order, in all exactly the content of the turn. Never after generate() has ended or was
+  // cancelled. A model that does not stream gives it in one piece.
+  std::function<void(const std::string& piece)> on_text{};
 };
 
 // How likely a token was, before temperature and grammar; natural logarithms.
@@ -114,6 +120,15 @@ struct Turn {
   std::vector<TokenLogprob> logprobs{};  // one a token of the output, where they were asked for
 };
 
+struct EmbeddingRequest {
+  std::string text;
+  int priority = 0;
+};
+struct Embedding {
+  std::vector<float> values;  // of length 1
+  std::int64_t tokens = 0;    // of the text
+};
+
 // What the orchestrator knows and an engine behind HTTP has to guess.
 enum class SessionEvent { call_begins, call_ends_soon, parked, gone };
 
@@ -123,6 +138,8 @@ class Model {
   // One turn of the assistant. Cancelling the task frees what it used. Errors: exhausted (the
   // context is full), invalid (the request can never work), unavailable (try again later).
   virtual Task<Result<Turn>> generate(TurnRequest request) = 0;
+  // Where a text lies among others. Errors as above; unsupported: this model cannot say.
+  virtual Task<Result<Embedding>> embed(EmbeddingRequest request);
   virtual void observe(const std::string& /*session*/, SessionEvent /*event*/) {}
   // "name@sha256:..." and what decodes it: goes into the record.
   [[nodiscard]] virtual std::string identity() const = 0;

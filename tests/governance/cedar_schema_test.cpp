@@ -44,7 +44,8 @@ std::string check(const std::string& condition,
   return findings.empty() ? "valid" : "warning: " + findings[0].message;
 }
 
-const std::string NEVER = "warning: the policy can never apply: it takes no request of the schema";
+const std::string never_text =
+    "warning: the policy can never apply: it takes no request of the schema";
 
 std::string schema_error(const std::string& text) {
   const auto made = Schema::from_text(text, "s");
@@ -65,7 +66,7 @@ TEST_CASE("the validator knows what may be absent", "[cedar]") {
   CHECK(check("principal.hasTag(\"t\") && principal.getTag(\"t\") == \"x\"") == "valid");
   CHECK(check("principal.getTag(\"t\") == \"x\"") ==
         "this tag may be absent here; test with `hasTag` first");
-  CHECK(check("resource.hasTag(\"t\") && resource.getTag(\"t\") == \"x\"") == NEVER);
+  CHECK(check("resource.hasTag(\"t\") && resource.getTag(\"t\") == \"x\"") == never_text);
 }
 
 TEST_CASE("the validator refuses what cannot be compared, called or found", "[cedar]") {
@@ -91,8 +92,8 @@ TEST_CASE("the validator refuses what cannot be compared, called or found", "[ce
 }
 
 TEST_CASE("what can never hold is a warning and is not looked into", "[cedar]") {
-  CHECK(check("principal is Tool && principal.nothing") == NEVER);
-  CHECK(check("resource in Fleet::\"f\"") == NEVER);
+  CHECK(check("principal is Tool && principal.nothing") == never_text);
+  CHECK(check("resource in Fleet::\"f\"") == never_text);
   CHECK(check("action == Action::\"send it\" && action in Action::\"effect\"") == "valid");
 }
 

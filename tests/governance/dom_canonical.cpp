@@ -14,8 +14,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t DEPTH_MAX = 64;
-constexpr std::int64_t SAFE_MAX = 9'007'199'254'740'991;  // 2^53 - 1
+constexpr std::size_t depth_max = 64;
+constexpr std::int64_t safe_max = 9'007'199'254'740'991;  // 2^53 - 1
 
 // Sorts as UTF-16 code units do. That differs from the order of UTF-8 bytes only where a character
 // beyond the basic plane (a surrogate pair, 0xD800..) meets one from 0xE000 on.
@@ -122,8 +122,8 @@ Result<void> write_object(const json& value, std::size_t depth, std::string& out
 Result<void> write_integer(const json& value, std::string& out) {
   const bool safe =
       value.is_number_unsigned()
-          ? value.get<std::uint64_t>() <= static_cast<std::uint64_t>(SAFE_MAX)
-          : value.get<std::int64_t>() >= -SAFE_MAX && value.get<std::int64_t>() <= SAFE_MAX;
+          ? value.get<std::uint64_t>() <= static_cast<std::uint64_t>(safe_max)
+          : value.get<std::int64_t>() >= -safe_max && value.get<std::int64_t>() <= safe_max;
   if (!safe) {
     return Err(Code::invalid,
                "the number " + value.dump() +
@@ -134,7 +134,7 @@ Result<void> write_integer(const json& value, std::string& out) {
 }
 
 Result<void> write(const json& value, std::size_t depth, std::string& out) {
-  if (depth > DEPTH_MAX) return Err(Code::invalid, "the JSON is nested deeper than 64 levels");
+  if (depth > depth_max) return Err(Code::invalid, "the JSON is nested deeper than 64 levels");
   switch (value.type()) {
     case json::value_t::null:
       out += "null";
@@ -187,7 +187,7 @@ Result<std::string> canonical_json(std::string_view text) {
       problem = "the member " + parsed.dump(-1, ' ', false, json::error_handler_t::replace) +
                 " is given twice";
     }
-    if (depth > static_cast<int>(DEPTH_MAX)) problem = "the JSON is nested deeper than 64 levels";
+    if (depth > static_cast<int>(depth_max)) problem = "the JSON is nested deeper than 64 levels";
     return true;
   };
   std::size_t depth = 0;

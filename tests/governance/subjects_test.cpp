@@ -70,7 +70,7 @@ TEST_CASE("an erased subject's payloads are gone, all others stay, all proofs ho
   CHECK((*reader)->get(1)->payloads.at(0).bytes == "of joe");
   CHECK((*reader)->get(5)->payloads.at(0).bytes == "of jane, later");
   const auto tombstone = (*reader)->get(4);
-  CHECK(tombstone->leaf.type == ERASED_TYPE);
+  CHECK(tombstone->leaf.type == erased_type);
   CHECK(tombstone->leaf.body.find("jane") == std::string::npos);
   CHECK(tombstone->leaf.body == R"({"by":"the data officer","reason":"asked for it","subject":1})");
 }
@@ -146,7 +146,7 @@ TEST_CASE("a stored payload opens in its place, under its key, unaltered, and no
   PayloadCipher cipher;
   SubjectKey key{};
   key[0] = 1;
-  const std::string salt(SALT_BYTES, 's');
+  const std::string salt(salt_bytes, 's');
   const std::string stored = cipher.seal(5, key, 77, 2, salt, "the payload");
   CHECK(PayloadCipher::subject_of(stored) == ambit::Result<std::uint64_t>(5));
   std::string opened;

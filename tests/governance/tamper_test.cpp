@@ -23,7 +23,7 @@ using namespace ambit::log;
 
 namespace {
 
-constexpr std::uint64_t RECORDS = 60;
+constexpr std::uint64_t record_count = 60;
 
 // Changes rows of the log as LMDB itself would write them: no damaged page gives it away.
 class Rows {
@@ -82,7 +82,7 @@ void copy_log(const std::string& from, const std::string& to) {
 std::string original(const TemporaryFolder& folder) {
   const std::string log = folder.path() + "/original";
   auto writer = open_writer(log);
-  fill(*writer, RECORDS);
+  fill(*writer, record_count);
   return log;
 }
 
@@ -181,7 +181,7 @@ TEST_CASE("a log put in the place of another is detected by its key or by a witn
   }
   const auto witnessed = [&](const std::string& folder_of_log) {
     const auto reader = LogReader::open(folder_of_log);
-    const std::uint64_t old = std::min<std::uint64_t>(RECORDS + 40, *(*reader)->size());
+    const std::uint64_t old = std::min<std::uint64_t>(record_count + 40, *(*reader)->size());
     const auto step = (*reader)->consistency(old);
     return witness->add_checkpoint(AddCheckpoint{old, step->proof, step->note}.text(), 2)->status ==
            200;
@@ -206,7 +206,7 @@ TEST_CASE("a log put in the place of another is detected by its key or by a witn
     const std::string other = folder.path() + "/other-" + std::to_string(seed);
     {
       auto writer = open_writer(other, seed);
-      fill(*writer, RECORDS);
+      fill(*writer, record_count);
     }
     CHECK_FALSE(verify_log(other, trusted.text())->good());
     CHECK_FALSE(witnessed(other));
