@@ -48,6 +48,8 @@ struct ToolSpec {
   bool destructive = true;
   bool idempotent = false;
   std::string digest;  // SHA-256 hex of the canonical definition (name, description, schema)
+  std::string agent{};        // a call is a delegation to this agent; empty: a tool
+  bool ends_session = false;  // a call that succeeds is the last thing its session does
   friend bool operator==(const ToolSpec&, const ToolSpec&) = default;
 };
 
@@ -269,6 +271,7 @@ struct Budget {
   std::int64_t tool_calls = 0;
   std::int64_t tokens = 0;
   std::int64_t wall_ms = 0;
+  std::int64_t money_micros = -1;  // millionths of a dollar
   friend bool operator==(const Budget&, const Budget&) = default;
 };
 
@@ -365,6 +368,59 @@ class Guard {
   virtual void forget(const std::string& /*session*/) {}
 };
 
+// ---- Approvals
+// --------------------------------------------------------------------------------------
+
+enum class ApprovalEnd { approved, denied, expired, modified };
+std::string_view to_string(ApprovalEnd end);
+
+struct ApprovalTicket {
+  std::string id;
+  std::int64_t expires_unix_ms = 0;  // no answer by then is a no
+};
+
+struct ApprovalAnswer {
+  ApprovalEnd end = ApprovalEnd::denied;
+  std::string by;         // who answered, with commas
+  std::string successor;  // modified: the request for the action with other arguments
+  std::string arguments;  // modified: these
+};
+
+// People who answer for actions that the policies escalate. A request outlives the process.
+class Approvals {
+ public:
+  virtual ~Approvals() = default;
+  // Durable when it returns. The same action asked about again, still open, is the same request.
+  virtual Task<Result<ApprovalTicket>> ask(Action action, Decision decision) = 0;
+  // Waits for the answer or the deadline, whichever comes first.
+  virtual Task<Result<ApprovalAnswer>> answered(std::string id) = 0;
+  // Once, just before the action is done. False: it was used before, so nobody knows whether the
+  // action was done. An error: it may not be done.
+  virtual Task<Result<bool>> use(std::string id, Action action) = 0;
+};
+
+// ---- Quotas
+// -----------------------------------------------------------------------------------------
+
+struct Spending {
+  std::int64_t calls = 0;
+  std::int64_t tokens = 0;
+  std::int64_t money_micros = 0;
+};
+
+// Bounds with a memory, over tools, agents, people and spans of time; a session's own budget is
+// budget.h. Pure and fast, like the Guard.
+class Quotas {
+ public:
+  virtual ~Quotas() = default;
+  // Errors: exhausted, denied (the agent repeats itself), unavailable (the tool keeps failing).
+  virtual Result<std::uint64_t> reserve(const Action& action, const Spending& most) = 0;
+  virtual void settle(std::uint64_t id, const Spending& spent, bool failed) = 0;
+  // Nothing was done: gives all of it back.
+  virtual void cancel(std::uint64_t id) = 0;
+  virtual void session_gone(const std::string& /*session*/) {}
+};
+
 // ---- Journal
 // ----------------------------------------------------------------------------------------
 
@@ -375,7 +431,7 @@ struct Payload {
 };
 
 // One event. Types: run.started, session.started, turn.completed, action.decided, action.outcome,
-// approval.answered, session.ended, run.ended, ... `body` holds what the type documents, as JSON
+// approval.requested, approval.answered, session.ended, run.ended, ... `body` holds what the type documents, as JSON
 // text.
 struct Event {
   std::string type;
