@@ -94,7 +94,7 @@ void downgrade_parts(Json& holder) {
   for (Json& part : holder["parts"]) part = downgrade_part(std::move(part));
 }
 
-Json with_kind(const char* kind, Json json) {
+Json with_kind(const char* kind, const Json& json) {
   Json out = {{"kind", kind}};
   out.update(json);
   return out;

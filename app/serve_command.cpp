@@ -268,7 +268,6 @@ Result<void> serve_fleet(const ServeOptions& options, agents::Fleet fleet) {
   ServeOptions all = options;
   all.assembly.run = io::uuid_v7(world.world().clock, world.world().entropy);
   auto assembly = TRY(Assembly::open(world, std::move(fleet), all.assembly));
-  TRY(record_policies(world, *assembly));
   auto signals = TRY(world.signals({SIGINT, SIGTERM}));
   Result<void> result;
   {

@@ -119,11 +119,7 @@ Result<std::string> Chat::render(const std::vector<agents::Message>& messages,
 
 Result<std::vector<TokenId>> Chat::prompt(const std::vector<agents::Message>& messages,
                                           const std::vector<agents::ToolSpec>* tools) const {
-  std::vector<TokenId> tokens = tokenizer_->encode(TRY(render(messages, tools)));
-  const auto begin = tokenizer_->begin_token();
-  if (tokenizer_->adds_begin() && begin && (tokens.empty() || tokens[0] != *begin))
-    tokens.insert(tokens.begin(), *begin);
-  return tokens;
+  return tokenizer_->encode_whole(TRY(render(messages, tools)));
 }
 
 }  // namespace ambit::inference

@@ -1,6 +1,7 @@
 #include "inference/decoder.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace ambit::inference {
 
@@ -8,6 +9,22 @@ namespace {
 
 constexpr int logprobs_max = 64;
 constexpr std::size_t stops_max = 64;
+
+TurnShape shape_of(const agents::TurnRequest& request) {
+  return {request.tools.get(), request.tool_choice, request.output_schema, request.output_pattern,
+          request.output_grammar};
+}
+
+// What a text that ends before the first stop has for certain, whatever may follow.
+std::size_t sure_length(std::string_view text, const std::vector<std::string>& stops) {
+  std::size_t sure = text.size();
+  for (const std::string& stop : stops) {
+    if (stop.empty()) continue;
+    const std::size_t at = text.find(stop);
+    sure = std::min(sure, at != std::string_view::npos ? at : text.size() - begun(text, stop));
+  }
+  return sure;
+}
 
 }  // namespace
 
@@ -51,8 +68,9 @@ Decoder::Decoder(std::shared_ptr<const ModelFile> file, EngineOptions options,
 
 // One language for all turns that offer the same; asking again costs a look-up.
 Result<ExpressionId> Decoder::language(const agents::TurnRequest& request) {
-  std::string key =
-      std::to_string(static_cast<int>(request.tool_choice)) + '\0' + request.output_schema;
+  std::string key = std::to_string(static_cast<int>(request.tool_choice)) + '\0' +
+                    request.output_schema + '\0' + request.output_pattern + '\0' +
+                    request.output_grammar;
   if (request.tools)
     for (const agents::ToolSpec& tool : *request.tools)
       key.append(1, '\0').append(tool.name).append(1, '\0').append(tool.input_schema);
@@ -62,19 +80,23 @@ Result<ExpressionId> Decoder::language(const agents::TurnRequest& request) {
     grammar_ = std::make_shared<Grammar>(file_->tokenizer());  // running turns keep the old one
     languages_.clear();
   }
-  const TurnShape shape = {request.tools.get(), request.tool_choice, request.output_schema};
   const ExpressionId made =
-      TRY(turn_language(grammar_->automaton(), file_->chat().dialect(), shape));
+      TRY(turn_language(grammar_->automaton(), file_->chat().dialect(), shape_of(request)));
   languages_.emplace(std::move(key), made);
   return made;
 }
 
-Result<std::uint64_t> Decoder::submit(const agents::TurnRequest& request) {
-  if (request.messages.empty()) return Err(Code::invalid, "the conversation is empty");
+Result<std::uint64_t> Decoder::submit(const agents::TurnRequest& request, bool streams) {
+  if (!request.messages.empty() && !request.text.empty())
+    return Err(Code::invalid, "a text to go on with and a conversation exclude each other");
+  if (request.messages.empty() && request.text.empty())
+    return Err(Code::invalid, "the conversation is empty");
   if (request.tokens_max < 1) return Err(Code::invalid, "tokens_max must be at least 1");
   Generation generation;
   generation.session = request.session;
-  generation.prompt = TRY(file_->chat().prompt(request.messages, request.tools.get()));
+  generation.prompt = request.text.empty()
+                          ? TRY(file_->chat().prompt(request.messages, request.tools.get()))
+                          : file_->tokenizer().encode_whole(request.text);
   generation.sampling = request.sampling;
   generation.tokens_max = static_cast<std::size_t>(request.tokens_max);
   generation.priority = request.priority;
@@ -85,20 +107,54 @@ Result<std::uint64_t> Decoder::submit(const agents::TurnRequest& request) {
     return Err(Code::invalid, "at most " + std::to_string(stops_max) + " texts can end a turn");
   generation.logprobs = request.logprobs;
   generation.stop = request.stop;
-  const TurnShape shape = {request.tools.get(), request.tool_choice, request.output_schema};
-  if (options_.grammar && !is_free(shape)) {
+  if (options_.grammar && !is_free(shape_of(request))) {
     generation.start = TRY(language(request));
     generation.grammar = grammar_;
   }
-  Open open{
-      request.session, 0,
-      request.tools && !request.tools->empty() && request.tool_choice != agents::ToolChoice::none,
-      request.stop};
+  Open open;
+  open.session = request.session;
+  open.reads_calls =
+      request.tools && !request.tools->empty() && request.tool_choice != agents::ToolChoice::none;
+  open.stop = request.stop;
   for (const agents::Message& message : request.messages)
     open.calls_before += message.tool_calls.size();
-  const std::uint64_t id = TRY(scheduler_.submit(std::move(generation)));
-  open_.emplace(id, std::move(open));
-  return id;
+  if (streams) open.detokenizer.emplace(file_->tokenizer());
+  return submit(std::move(generation), std::move(open));
+}
+
+Result<std::uint64_t> Decoder::submit(const agents::EmbeddingRequest& request) {
+  Generation generation;
+  generation.prompt = file_->tokenizer().encode_whole(request.text, false);
+  generation.priority = request.priority;
+  generation.pooling = file_->model().config.pools_last ? Pooling::last : Pooling::mean;
+  Open open;
+  open.is_embedding = true;
+  return submit(std::move(generation), std::move(open));
+}
+
+Result<std::uint64_t> Decoder::submit(Generation generation, Open open) {
+  const auto id = std::make_shared<std::uint64_t>(0);
+  if (open.detokenizer) generation.on_token = [this, id](TokenId token) { hear(*id, token); };
+  *id = TRY(scheduler_.submit(std::move(generation)));
+  open_.emplace(*id, std::move(open));
+  return *id;
+}
+
+void Decoder::hear(std::uint64_t id, TokenId token) {
+  Open& open = open_.at(id);
+  open.text += open.detokenizer->push(token);
+  const std::string_view text = open.text;
+  std::size_t sure = sure_length(text, open.stop);
+  if (open.reads_calls) sure = sure_content(file_->chat().dialect(), text.substr(0, sure));
+  if (sure <= open.told) return;
+  said_.emplace_back(id, text.substr(open.told, sure - open.told));
+  open.told = sure;
+}
+
+void Decoder::Progress::clear() {
+  said.clear();
+  ended.clear();
+  embedded.clear();
 }
 
 void Decoder::cancel(std::uint64_t id) {
@@ -110,15 +166,27 @@ void Decoder::observe(const std::string& session, agents::SessionEvent event) {
   if (event == agents::SessionEvent::gone) cache_.forget(session);
 }
 
-void Decoder::step(std::vector<Ended>& ended) {
+void Decoder::step(Progress& progress) {
   generated_.clear();
+  said_.clear();
   scheduler_.step(generated_);
+  std::move(said_.begin(), said_.end(), std::back_inserter(progress.said));
   for (Generated& generated : generated_) {
-    const auto open = open_.extract(generated.id);
-    if (generated.error)
-      ended.emplace_back(generated.id, Err(std::move(*generated.error)));
-    else
-      ended.emplace_back(generated.id, read(open.mapped(), generated));
+    const auto node = open_.extract(generated.id);
+    const Open& open = node.mapped();
+    if (open.is_embedding) {
+      progress.embedded.emplace_back(generated.id, agents::Embedding{std::move(generated.pooled),
+                                                                     generated.usage.input_tokens});
+      continue;
+    }
+    if (generated.error) {
+      progress.ended.emplace_back(generated.id, Err(std::move(*generated.error)));
+      continue;
+    }
+    agents::Turn turn = read(open, generated);
+    if (open.detokenizer && open.told < turn.message.content.size())
+      progress.said.emplace_back(generated.id, turn.message.content.substr(open.told));
+    progress.ended.emplace_back(generated.id, std::move(turn));
   }
 }
 
@@ -155,10 +223,10 @@ agents::Turn Decoder::read(const Open& open, const Generated& generated) const {
 
 Result<agents::Turn> Decoder::complete(const agents::TurnRequest& request) {
   const std::uint64_t id = TRY(submit(request));
-  std::vector<Ended> ended;
+  Progress progress;
   for (;;) {
-    step(ended);
-    for (Ended& each : ended)
+    step(progress);
+    for (Ended& each : progress.ended)
       if (each.first == id) return std::move(each.second);
   }
 }

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -49,6 +50,16 @@ struct EngineStats {
 class Decoder {
  public:
   using Ended = std::pair<std::uint64_t, Result<agents::Turn>>;
+  using Embedded = std::pair<std::uint64_t, Result<agents::Embedding>>;
+  using Said = std::pair<std::uint64_t, std::string>;
+  // What a step has brought, each in the order in which it happened. Of one request, what was said
+  // comes before its end.
+  struct Progress {
+    std::vector<Said> said;  // pieces of the content, of requests that are streamed
+    std::vector<Ended> ended;
+    std::vector<Embedded> embedded;
+    void clear();
+  };
 
   static Result<std::unique_ptr<Decoder>> make(std::shared_ptr<const ModelFile> file,
                                                EngineOptions options);
@@ -56,11 +67,13 @@ class Decoder {
   Decoder& operator=(const Decoder&) = delete;
 
   // Errors: invalid (it can never work), exhausted (it can never fit).
-  Result<std::uint64_t> submit(const agents::TurnRequest& request);
+  // `streams`: pieces of the content are wanted as they are decoded.
+  Result<std::uint64_t> submit(const agents::TurnRequest& request, bool streams = false);
+  Result<std::uint64_t> submit(const agents::EmbeddingRequest& request);
   void cancel(std::uint64_t id);
   void observe(const std::string& session, agents::SessionEvent event);
   [[nodiscard]] bool idle() const { return scheduler_.idle(); }
-  void step(std::vector<Ended>& ended);
+  void step(Progress& progress);
   // Submits one turn and steps until it has ended; other requests go on beside it.
   Result<agents::Turn> complete(const agents::TurnRequest& request);
   [[nodiscard]] EngineStats stats() const;
@@ -72,10 +85,16 @@ class Decoder {
     std::size_t calls_before = 0;  // tool calls that the conversation holds: ids go on from there
     bool reads_calls = false;
     std::vector<std::string> stop;
+    bool is_embedding = false;
+    std::optional<Detokenizer> detokenizer;  // of a request that is streamed
+    std::string text;
+    std::size_t told = 0;  // bytes of it
   };
   Decoder(std::shared_ptr<const ModelFile> file, EngineOptions options, const Kernels& kernels,
           std::size_t pages);
   Result<ExpressionId> language(const agents::TurnRequest& request);
+  Result<std::uint64_t> submit(Generation generation, Open open);
+  void hear(std::uint64_t id, TokenId token);
   agents::Turn read(const Open& open, const Generated& generated) const;
 
   std::shared_ptr<const ModelFile> file_;
@@ -89,6 +108,7 @@ class Decoder {
   std::unordered_map<std::string, ExpressionId> languages_;  // by what a turn offers
   std::unordered_map<std::uint64_t, Open> open_;
   std::vector<Generated> generated_;
+  std::vector<Said> said_;  // in this step
 };
 
 }  // namespace ambit::inference

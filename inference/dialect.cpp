@@ -1,10 +1,13 @@
 #include "inference/dialect.h"
 
+#include "inference/gbnf.h"
 #include "inference/json_schema.h"
 #include "inference/json_text.h"
+#include "inference/pattern_language.h"
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <optional>
 
 namespace ambit::inference {
@@ -51,6 +54,11 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
 }
 
+// The text without white space at its end.
+std::string_view without_end(std::string_view text) {
+  return text.substr(0, text.find_last_not_of(" \t\r\n") + 1);
+}
+
 std::optional<agents::ToolCall> read_call(std::string_view text) {
   const Json call = parse_json(trimmed(text));
   if (!call.is_object() || !call.contains("name") || !call["name"].is_string()) return std::nullopt;
@@ -78,7 +86,7 @@ SpokenTurn read_hermes(std::string_view text) {
   for (;;) {
     const std::size_t begin = text.find(call_begin);
     if (begin == std::string_view::npos) break;
-    if (first) turn.content = trimmed(text.substr(0, begin));
+    if (first) turn.content = without_end(text.substr(0, begin));
     first = false;
     text.remove_prefix(begin + call_begin.size());
     const std::size_t end = text.find(call_end);
@@ -101,8 +109,36 @@ Dialect dialect_of(std::string_view chat_template) {
 }
 
 bool is_free(const TurnShape& shape) {
-  return (shape.tools == nullptr || shape.tools->empty()) && shape.output_schema.empty();
+  return (shape.tools == nullptr || shape.tools->empty()) && shape.output_schema.empty() &&
+         shape.output_pattern.empty() && shape.output_grammar.empty();
 }
+
+namespace {
+
+// What a text answer may be; nothing: anything.
+Result<std::optional<ExpressionId>> answer_language(Automaton& a, const TurnShape& shape) {
+  const auto bounds = (shape.output_schema.empty() ? 0 : 1) +
+                      (shape.output_pattern.empty() ? 0 : 1) +
+                      (shape.output_grammar.empty() ? 0 : 1);
+  if (bounds == 0) return std::nullopt;
+  if (bounds > 1)
+    return Err(Code::invalid, "an answer has a schema, a pattern or a grammar, not several");
+  const auto made = [&]() -> Result<ExpressionId> {
+    if (!shape.output_pattern.empty())
+      return pattern_language(a, shape.output_pattern, Match::whole, Spelling::plain);
+    if (!shape.output_grammar.empty()) return gbnf_language(a, shape.output_grammar);
+    const Json schema = parse_json(shape.output_schema);
+    if (schema.is_discarded()) return Err(Code::invalid, "it is not JSON");
+    return json_language(a, schema);
+  }();
+  const char* what = !shape.output_pattern.empty()   ? "output pattern"
+                     : !shape.output_grammar.empty() ? "output grammar"
+                                                     : "output schema";
+  if (!made) return Err(Error(made.error()).context(what));
+  return *made;
+}
+
+}  // namespace
 
 Result<ExpressionId> turn_language(Automaton& a, Dialect dialect, const TurnShape& shape) {
   static const std::vector<agents::ToolSpec> no_tools;
@@ -111,14 +147,7 @@ Result<ExpressionId> turn_language(Automaton& a, Dialect dialect, const TurnShap
   const bool offers = !tools.empty() && shape.choice != agents::ToolChoice::none;
   if (required && tools.empty())
     return Err(Code::invalid, "a tool call is required and no tool is offered");
-  std::optional<ExpressionId> answer;
-  if (!shape.output_schema.empty()) {
-    const Json schema = parse_json(shape.output_schema);
-    if (schema.is_discarded()) return Err(Code::invalid, "the output schema is not JSON");
-    auto compiled = json_language(a, schema);
-    if (!compiled) return Err(std::move(compiled).error().context("output schema"));
-    answer = *compiled;
-  }
+  const std::optional<ExpressionId> answer = TRY(answer_language(a, shape));
   if (dialect == Dialect::llama) {
     const ExpressionId call = offers ? call_object(a, tools, "parameters") : Automaton::never;
     if (required) return call;
@@ -145,6 +174,22 @@ SpokenTurn read_turn(Dialect dialect, std::string_view text) {
     if (const auto call = read_call(text)) return {"", {*call}};
   }
   return {std::string(text), {}};
+}
+
+std::size_t sure_content(Dialect dialect, std::string_view text) {
+  if (dialect == Dialect::llama) {
+    const std::string_view said = trimmed(text);
+    return said.empty() || said.front() == '{' ? 0 : text.size();
+  }
+  const std::size_t begin = text.find(call_begin);
+  if (begin != std::string_view::npos) return without_end(text.substr(0, begin)).size();
+  return without_end(text.substr(0, text.size() - begun(text, call_begin))).size();
+}
+
+std::size_t begun(std::string_view text, std::string_view mark) {
+  for (std::size_t size = std::min(text.size(), mark.size() - 1); size > 0; --size)
+    if (text.ends_with(mark.substr(0, size))) return size;
+  return 0;
 }
 
 }  // namespace ambit::inference

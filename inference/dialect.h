@@ -23,7 +23,9 @@ Dialect dialect_of(std::string_view chat_template);
 struct TurnShape {
   const std::vector<agents::ToolSpec>* tools = nullptr;
   agents::ToolChoice choice = agents::ToolChoice::automatic;
-  std::string_view output_schema;  // JSON text; empty: free text
+  std::string_view output_schema{};   // JSON text; empty: free text
+  std::string_view output_pattern{};  // a regular expression of the whole answer
+  std::string_view output_grammar{};  // in GBNF
 };
 
 // True when such a turn is free text only and needs no grammar.
@@ -37,5 +39,9 @@ struct SpokenTurn {
 };
 // Lenient: what does not read as a call stays text.
 SpokenTurn read_turn(Dialect dialect, std::string_view text);
+// How much of the beginning of an unfinished turn is content whatever may follow.
+std::size_t sure_content(Dialect dialect, std::string_view text);
+// How long the end of the text is that may be the beginning of `mark` (not empty).
+std::size_t begun(std::string_view text, std::string_view mark);
 
 }  // namespace ambit::inference

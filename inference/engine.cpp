@@ -4,11 +4,29 @@
 
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 #include <variant>
 
 namespace ambit::inference {
+
+// Who waits for an answer: a turn or an embedding.
+struct Engine::Waiter {
+  std::optional<Resolver<Result<agents::Turn>>> turn;
+  std::optional<Resolver<Result<agents::Embedding>>> embedding;
+  std::function<void(const std::string&)> on_text;
+
+  void resolve(Result<agents::Turn> value) { turn->resolve(std::move(value)); }
+  void resolve(Result<agents::Embedding> value) { embedding->resolve(std::move(value)); }
+  void fail(Error error) {
+    if (turn)
+      turn->resolve(Err(std::move(error)));
+    else
+      embedding->resolve(Err(std::move(error)));
+  }
+};
 
 // What the loop's thread and the engine's thread both know. The mailbox and the statistics are
 // under the mutex; `waiters` and `last_ticket` belong to the loop's thread alone.
@@ -16,6 +34,11 @@ struct Engine::Shared {
   struct Submit {
     std::uint64_t ticket;
     agents::TurnRequest request;
+    bool streams;
+  };
+  struct Embed {
+    std::uint64_t ticket;
+    agents::EmbeddingRequest request;
   };
   struct Cancel {
     std::uint64_t ticket;
@@ -24,7 +47,7 @@ struct Engine::Shared {
     std::string session;
     agents::SessionEvent event;
   };
-  using Letter = std::variant<Submit, Cancel, Observe>;
+  using Letter = std::variant<Submit, Embed, Cancel, Observe>;
 
   explicit Shared(Loop& to) : loop(to) {}
 
@@ -38,7 +61,7 @@ struct Engine::Shared {
 
   Loop& loop;
   std::thread thread;
-  std::unordered_map<std::uint64_t, Resolver<Result<agents::Turn>>> waiters;
+  std::unordered_map<std::uint64_t, Waiter> waiters;
   std::uint64_t last_ticket = 0;
 
   std::mutex mutex;
@@ -59,14 +82,12 @@ class Worker {
 
   void run() {
     while (read_mail()) {
-      ended_.clear();
-      decoder_->step(ended_);
+      progress_.clear();
+      decoder_->step(progress_);
       publish();
-      for (auto& [id, turn] : ended_) {
-        const auto ticket = tickets_.extract(id);
-        ids_.erase(ticket.mapped());
-        reply(ticket.mapped(), std::move(turn));
-      }
+      for (auto& [id, piece] : progress_.said) tell(tickets_.at(id), std::move(piece));
+      for (auto& [id, turn] : progress_.ended) reply(release(id), std::move(turn));
+      for (auto& [id, embedding] : progress_.embedded) reply(release(id), std::move(embedding));
     }
   }
 
@@ -94,13 +115,24 @@ class Worker {
   }
 
   void handle(typename Shared::Submit& letter) {
-    auto id = decoder_->submit(letter.request);
+    accept<agents::Turn>(letter.ticket, decoder_->submit(letter.request, letter.streams));
+  }
+  void handle(typename Shared::Embed& letter) {
+    accept<agents::Embedding>(letter.ticket, decoder_->submit(letter.request));
+  }
+  template <class Answer>
+  void accept(std::uint64_t ticket, Result<std::uint64_t> id) {
     if (!id) {
-      reply(letter.ticket, Err(std::move(id).error()));
+      reply(ticket, Result<Answer>(Err(std::move(id).error())));
       return;
     }
-    tickets_.emplace(*id, letter.ticket);
-    ids_.emplace(letter.ticket, *id);
+    tickets_.emplace(*id, ticket);
+    ids_.emplace(ticket, *id);
+  }
+  std::uint64_t release(std::uint64_t id) {
+    const auto ticket = tickets_.extract(id);
+    ids_.erase(ticket.mapped());
+    return ticket.mapped();
   }
   void handle(typename Shared::Cancel& letter) {
     const auto id = ids_.extract(letter.ticket);
@@ -110,16 +142,26 @@ class Worker {
   }
   void handle(typename Shared::Observe& letter) { decoder_->observe(letter.session, letter.event); }
 
-  void reply(std::uint64_t ticket, Result<agents::Turn> turn) {
-    shared_->loop.post_from_thread([shared = shared_, ticket, turn = std::move(turn)]() mutable {
-      auto waiter = shared->waiters.extract(ticket);
-      if (!waiter.empty()) waiter.mapped().resolve(std::move(turn));
+  template <class Answer>
+  void reply(std::uint64_t ticket, Result<Answer> answer) {
+    shared_->loop.post_from_thread(
+        [shared = shared_, ticket, answer = std::move(answer)]() mutable {
+          auto waiter = shared->waiters.extract(ticket);
+          if (!waiter.empty()) waiter.mapped().resolve(std::move(answer));
+        });
+  }
+  void tell(std::uint64_t ticket, std::string piece) {
+    shared_->loop.post_from_thread([shared = shared_, ticket, piece = std::move(piece)] {
+      const auto waiter = shared->waiters.find(ticket);
+      if (waiter == shared->waiters.end()) return;
+      const auto on_text = waiter->second.on_text;  // it may cancel, and so end its own waiter
+      on_text(piece);
     });
   }
 
   std::shared_ptr<Shared> shared_;
   std::unique_ptr<Decoder> decoder_;
-  std::vector<Decoder::Ended> ended_;
+  Decoder::Progress progress_;
   std::unordered_map<std::uint64_t, std::uint64_t> tickets_;  // by the decoder's id
   std::unordered_map<std::uint64_t, std::uint64_t> ids_;      // by ticket
 };
@@ -169,18 +211,29 @@ Engine::~Engine() {
   shared_->thread.join();
   auto waiters = std::move(shared_->waiters);
   shared_->waiters.clear();
-  for (auto& [ticket, waiter] : waiters)
-    waiter.resolve(Err(Code::closed, "the engine was stopped"));
+  for (auto& [ticket, waiter] : waiters) waiter.fail({Code::closed, "the engine was stopped"});
 }
 
 Task<Result<agents::Turn>> Engine::generate(agents::TurnRequest request) {
   auto made = make_pending<Result<agents::Turn>>();
   const std::uint64_t number = ++shared_->last_ticket;
-  shared_->waiters.emplace(number, std::move(made.second));
+  auto on_text = std::exchange(request.on_text, nullptr);
+  const bool streams = on_text != nullptr;
+  shared_->waiters.emplace(number, Waiter{std::move(made.second), {}, std::move(on_text)});
   const Ticket ticket(shared_, number);
-  shared_->send(Shared::Submit{number, std::move(request)});
+  shared_->send(Shared::Submit{number, std::move(request), streams});
   Result<agents::Turn> turn = co_await std::move(made.first);
   co_return turn;
+}
+
+Task<Result<agents::Embedding>> Engine::embed(agents::EmbeddingRequest request) {
+  auto made = make_pending<Result<agents::Embedding>>();
+  const std::uint64_t number = ++shared_->last_ticket;
+  shared_->waiters.emplace(number, Waiter{{}, std::move(made.second), {}});
+  const Ticket ticket(shared_, number);
+  shared_->send(Shared::Embed{number, std::move(request)});
+  Result<agents::Embedding> embedding = co_await std::move(made.first);
+  co_return embedding;
 }
 
 void Engine::observe(const std::string& session, agents::SessionEvent event) {

@@ -26,6 +26,7 @@ class Engine final : public agents::Model {
   ~Engine() override;
 
   Task<Result<agents::Turn>> generate(agents::TurnRequest request) override;
+  Task<Result<agents::Embedding>> embed(agents::EmbeddingRequest request) override;
   void observe(const std::string& session, agents::SessionEvent event) override;
   [[nodiscard]] std::string identity() const override;
   // As of the last step.
@@ -34,6 +35,7 @@ class Engine final : public agents::Model {
  private:
   struct Shared;
   class Ticket;
+  struct Waiter;
   Engine(std::shared_ptr<const ModelFile> file, std::shared_ptr<Shared> shared);
 
   std::shared_ptr<const ModelFile> file_;

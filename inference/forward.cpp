@@ -131,11 +131,17 @@ void Forward::run(std::span<const StepRow> rows) {
   for (std::size_t i = 0; i < model_.layers.size(); ++i) layer(model_.layers[i], i, rows);
   std::size_t wanted = 0;
   const std::size_t width = model_.config.width;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    if (!rows[i].wants_logits) continue;
-    kernels_.rms_norm(&x_[i * width], model_.output_norm.data(), model_.config.norm_epsilon, width,
-                      &normed_[wanted++ * width]);
-  }
+  const auto finish = [&](bool StepRow::* wants) {
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      if (!(rows[i].*wants)) continue;
+      kernels_.rms_norm(&x_[i * width], model_.output_norm.data(), model_.config.norm_epsilon,
+                        width, &normed_[wanted++ * width]);
+    }
+  };
+  finish(&StepRow::wants_logits);
+  logits_rows_ = wanted;
+  finish(&StepRow::wants_state);
+  wanted = logits_rows_;
   if (wanted == 0) return;
   const std::size_t outputs = model_.output.outputs;
   if (logits_.size() < wanted * outputs) logits_.resize(wanted * outputs);

@@ -20,6 +20,7 @@ struct StepRow {
   std::size_t position = 0;
   std::byte* const* pages = nullptr;  // of its sequence; the page of `position` included
   bool wants_logits = false;
+  bool wants_state = false;  // the normed residual after the last layer; not together with logits
 };
 
 class Forward {
@@ -32,6 +33,10 @@ class Forward {
   // Of the i-th row that wanted them, valid until the next run.
   [[nodiscard]] std::span<const float> logits(std::size_t i) const {
     return {logits_.data() + i * model_.output.outputs, model_.config.vocabulary};
+  }
+  // The same of the rows that wanted their state: [width].
+  [[nodiscard]] std::span<const float> state(std::size_t i) const {
+    return {normed_.data() + (logits_rows_ + i) * model_.config.width, model_.config.width};
   }
   [[nodiscard]] std::size_t page_bytes() const { return page_bytes_; }
   [[nodiscard]] std::size_t rows_max() const { return rows_max_; }
@@ -59,6 +64,7 @@ class Forward {
   std::size_t layer_bytes_;  // of one layer in a page
   std::size_t page_bytes_;
   std::size_t query_width_;                           // heads * head_width
+  std::size_t logits_rows_ = 0;                       // of the last run
   std::vector<float> x_;                              // [rows][width], the residual stream
   std::vector<float> normed_;                         // [rows][width]
   std::vector<float> qkv_;                            // [rows][qkv.outputs]

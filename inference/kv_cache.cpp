@@ -55,10 +55,10 @@ std::optional<std::uint32_t> KvCache::full_child(std::uint32_t parent,
 }
 
 std::optional<KvCache::Sequence> KvCache::open(std::span<const TokenId> tokens,
-                                               std::size_t capacity) {
+                                               std::size_t capacity, bool reuse) {
   CHECK(!tokens.empty() && tokens.size() <= capacity);
-  const std::size_t limit =
-      tokens.size() - 1;  // the last token must be computed: its logits are wanted
+  // The last token must be computed: its logits are wanted.
+  const std::size_t limit = reuse ? tokens.size() - 1 : 0;
   Sequence sequence;
   std::size_t newly_pinned = 0;
   std::uint32_t parent = 0;

@@ -44,8 +44,9 @@ class KvCache {
   KvCache(std::size_t page_bytes, std::size_t pages_max);
 
   // A sequence that begins with `tokens` and grows to at most `capacity`; all but the last token
-  // may be found. Nothing when its pages are not to be had now.
-  std::optional<Sequence> open(std::span<const TokenId> tokens, std::size_t capacity);
+  // may be found, if the caller may `reuse`. Nothing when its pages are not to be had now.
+  std::optional<Sequence> open(std::span<const TokenId> tokens, std::size_t capacity,
+                               bool reuse = true);
   // Whether a sequence of this capacity could be opened if it were alone.
   [[nodiscard]] bool fits(std::size_t capacity) const { return pages_for(capacity) <= pages_max_; }
   // At a page border: goes on with pages that others have computed meanwhile. `tokens` is all of

@@ -212,6 +212,8 @@ Result<RopeScaling> read_scaling(const Gguf& file, const std::string& prefix, st
 
 // What sets one family apart from Llama.
 Result<void> apply_family(const Gguf& file, const std::string& prefix, Config& config) {
+  constexpr std::int64_t last_pooling = 3;
+  config.pools_last = file.integer(prefix + "pooling_type").value_or(0) == last_pooling;
   const std::string& family = config.architecture;
   config.rope_interleaved = family == "llama" || family == "smollm3";
   config.attention_scale = 1.0F / std::sqrt(static_cast<float>(config.head_width));

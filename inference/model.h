@@ -47,6 +47,7 @@ struct Config {
   float attention_scale = 0;     // of the scores
   float attention_cap = 0;       // cap * tanh(score / cap); 0: none
   float logit_cap = 0;           // the same for the logits
+  bool pools_last = false;       // embeddings are the last token's state, not the mean of all
   float embedding_scale = 1;     // of the first residual
   bool gelu = false;             // gates by gelu instead of silu
   std::size_t window = 0;        // positions that a windowed layer sees; 0: there are none

@@ -3,6 +3,7 @@
 #include "async/check.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace ambit::inference {
 
@@ -19,7 +20,9 @@ Scheduler::Scheduler(const Tokenizer& tokenizer, const Config& config, Forward& 
 Result<std::uint64_t> Scheduler::submit(Generation request) {
   const std::size_t prompt = request.prompt.size();
   if (prompt == 0) return Err(Code::invalid, "the prompt is empty");
-  if (request.tokens_max == 0)
+  if (request.pooling != Pooling::none)
+    request.tokens_max = 0;
+  else if (request.tokens_max == 0)
     return Err(Code::invalid, "no token may be generated: tokens_max is 0");
   if (prompt >= options_.context_max)
     return Err(Code::exhausted, "the context is full: the prompt has " + std::to_string(prompt) +
@@ -58,7 +61,8 @@ void Scheduler::admit() {
     const std::size_t prompt = request.prompt.size();
     const std::size_t tokens_max =
         prompt + std::min(request.tokens_max, options_.context_max - prompt);
-    auto kv = cache_.open(request.prompt, tokens_max);
+    // A mean is over states that the cache does not have.
+    auto kv = cache_.open(request.prompt, tokens_max, request.pooling != Pooling::mean);
     if (!kv) return;
     Running running;
     running.id = head->second.id;
@@ -82,7 +86,7 @@ void Scheduler::admit() {
 void Scheduler::plan() {
   rows_.clear();
   begun_.clear();
-  logits_wanted_ = 0;
+  logits_wanted_ = states_wanted_ = 0;
   std::size_t left = options_.step_tokens_max;
   std::size_t decoding = 0;
   const auto decodes = [](const Running& running) {
@@ -112,7 +116,7 @@ void Scheduler::plan() {
 void Scheduler::plan_prompt(Running& running, std::size_t& left) {
   const bool at_border =
       running.kv.length % page_tokens == 0 && running.kv.pages.size() == running.kv.nodes.size();
-  if (at_border) {
+  if (at_border && running.request.pooling != Pooling::mean) {
     cache_.adopt(running.kv, running.tokens);
     // Somebody in this very step computes the same page: wait for it.
     if (running.tokens.size() - running.kv.length > page_tokens) {
@@ -156,8 +160,13 @@ void Scheduler::take(Running& running, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) {
     const std::size_t position = running.kv.length + i;
     const bool last = position + 1 == running.tokens.size();
-    if (last) running.logits = logits_wanted_++;
-    rows_.push_back({running.tokens[position], position, running.kv.pages.data(), last});
+    const Pooling pooling = running.request.pooling;
+    const bool state = pooling == Pooling::mean || (pooling == Pooling::last && last);
+    const bool logits = pooling == Pooling::none && last;
+    if (logits) running.logits = logits_wanted_++;
+    if (state && (i == 0 || pooling == Pooling::last)) running.states = states_wanted_;
+    if (state) ++states_wanted_;
+    rows_.push_back({running.tokens[position], position, running.kv.pages.data(), logits, state});
   }
   std::size_t position = running.kv.length + count;
   for (const TokenId token : running.draft) {
@@ -178,12 +187,34 @@ void Scheduler::step(std::vector<Generated>& ended) {
     if (current->rows == 0) continue;
     std::size_t length = current->kv.length + current->rows;
     if (current->result.tokens.empty()) stats_.prompt_tokens += current->rows;
-    const bool is_over = length == current->tokens.size() && verify(*current, length);
+    const bool is_pooled = current->request.pooling != Pooling::none;
+    if (is_pooled) pool(*current);
+    const bool is_over =
+        length == current->tokens.size() && (is_pooled || verify(*current, length));
     cache_.commit(current->kv, current->tokens, length);
     if (!is_over) continue;
     finish(*current, ended);
     active_.erase(current);
   }
+}
+
+void Scheduler::pool(Running& running) const {
+  const std::size_t end = running.kv.length + running.rows;
+  const bool mean = running.request.pooling == Pooling::mean;
+  const std::size_t count = mean ? running.rows : end == running.tokens.size() ? 1 : 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::span<const float> state = forward_.state(running.states + i);
+    running.pooled.resize(state.size());
+    for (std::size_t d = 0; d < state.size(); ++d) running.pooled[d] += double{state[d]};
+  }
+  if (end != running.tokens.size()) return;
+  double squares = 0;
+  for (const double value : running.pooled) squares += value * value;
+  const double scale = squares > 0 ? 1 / std::sqrt(squares) : 0;
+  for (const double value : running.pooled)
+    running.result.pooled.push_back(static_cast<float>(value * scale));
+  running.result.ended = true;
+  running.first_token_us = now();
 }
 
 bool Scheduler::verify(Running& running, std::size_t& length) {
@@ -254,6 +285,7 @@ bool Scheduler::append(Running& running, TokenId token, bool forced,
   }
   running.tokens.push_back(token);
   running.result.tokens.push_back(token);
+  if (running.request.on_token) running.request.on_token(token);
   if (running.request.logprobs >= 0)
     running.result.logprobs.push_back(
         likelihoods(logits, token, static_cast<std::size_t>(running.request.logprobs)));

@@ -27,6 +27,9 @@
 
 namespace ambit::inference {
 
+// What is wanted of a prompt instead of an answer: its tokens' last states in one vector.
+enum class Pooling { none, mean, last };
+
 struct Generation {
   std::string session;  // whose pages to keep; empty: nobody's
   std::vector<TokenId> prompt;
@@ -37,12 +40,15 @@ struct Generation {
   ExpressionId start = Automaton::nothing;
   std::vector<std::string> stop;  // texts that end it; the tokens that spell one are in the result
   int logprobs = -1;              // how many beside each token's own; -1: none at all
+  Pooling pooling = Pooling::none;
+  std::function<void(TokenId)> on_token;  // each token of the answer as it is chosen; may be empty
 };
 
 struct Generated {
   std::uint64_t id = 0;
   std::vector<TokenId> tokens;                    // without the end of the turn
   std::vector<std::vector<Likelihood>> logprobs;  // one a token, where asked for
+  std::vector<float> pooled;                      // [width], of length 1, where it was asked for
   bool ended = false;  // false: it was cut at tokens_max or at the end of the context
   std::optional<Error> error;
   agents::Usage usage;
@@ -98,6 +104,8 @@ class Scheduler {
     ExpressionId state = Automaton::nothing;
     std::size_t rows = 0;    // in this step, without the draft
     std::size_t logits = 0;  // which of this step's logits are its first
+    std::size_t states = 0;  // which of this step's states are its first
+    std::vector<double> pooled;
     std::vector<TokenId> draft;
     std::size_t drafted = 0, accepted = 0;  // of late: drafts that do not pay are left out
     std::size_t draft_again = 0;            // once it has so many tokens
@@ -116,6 +124,8 @@ class Scheduler {
   void plan();
   void plan_prompt(Running& running, std::size_t& left);
   void take(Running& running, std::size_t count);
+  // Adds this step's states, in the order of their positions, so that no chunking shows.
+  void pool(Running& running) const;
   void draft(Running& running, std::size_t most);
   // Chooses along the draft as far as it holds; true when the sequence has ended. Gives how many
   // tokens are computed now.
@@ -139,6 +149,7 @@ class Scheduler {
   std::vector<StepRow> rows_;
   std::vector<KvCache::NextPage> begun_;  // pages that this step computes
   std::size_t logits_wanted_ = 0;
+  std::size_t states_wanted_ = 0;
   std::uint64_t last_id_ = 0;
   Stats stats_;
 };

@@ -428,6 +428,13 @@ void Tokenizer::encode_pieces(std::string_view text, std::vector<TokenId>& out) 
   }
 }
 
+std::vector<TokenId> Tokenizer::encode_whole(std::string_view text, bool specials) const {
+  std::vector<TokenId> tokens = encode(text, specials);
+  if (adds_begin_ && begin_ && (tokens.empty() || tokens[0] != *begin_))
+    tokens.insert(tokens.begin(), *begin_);
+  return tokens;
+}
+
 std::string Tokenizer::decode(const std::vector<TokenId>& tokens) const {
   std::string out;
   for (const TokenId token : tokens) out += bytes(token);

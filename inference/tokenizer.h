@@ -49,6 +49,9 @@ class Tokenizer {
 
   // `specials`: control tokens written out in the text become those tokens.
   [[nodiscard]] std::vector<TokenId> encode(std::string_view text, bool specials = true) const;
+  // The same, with the begin token first where the vocabulary wants one.
+  [[nodiscard]] std::vector<TokenId> encode_whole(std::string_view text,
+                                                  bool specials = true) const;
   [[nodiscard]] std::string decode(const std::vector<TokenId>& tokens) const;
 
   // The text with a mark inside whatever would read as a control token (`tags`: also inside

@@ -26,6 +26,7 @@ class ClientTransport : public rpc::Transport {
   // What is spoken from the next message on. A legacy server has been initialized by then.
   virtual void speak(Era /*era*/, const std::string& /*version*/) {}
   // For servers whose calls carry arguments in headers too, by tool.
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): who overrides it keeps them.
   virtual void mirror(std::map<std::string, HeaderParameters> /*tools*/) {}
   // The caller does not wait for this request any more. False: the server must be told by
   // notifications/cancelled.

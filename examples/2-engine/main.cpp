@@ -43,11 +43,11 @@ int main(int count, char** arguments) {
     questions[*id] = arguments[i];
   }
 
-  std::vector<inference::Decoder::Ended> ended;
+  inference::Decoder::Progress progress;
   while (!(*decoder)->idle()) {
-    ended.clear();
-    (*decoder)->step(ended);  // one forward pass for all sessions
-    for (const auto& [id, turn] : ended)
+    progress.clear();
+    (*decoder)->step(progress);  // one forward pass for all sessions
+    for (const auto& [id, turn] : progress.ended)
       std::printf("%s\n  %s\n", questions[id],
                   turn ? turn->message.content.c_str() : turn.error().message.c_str());
   }

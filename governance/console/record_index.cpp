@@ -104,8 +104,7 @@ void RecordIndex::add(const log::Leaf& leaf) {
   if (leaf.type.starts_with("review.") && reviews_.size() < reviews_max) {
     reviews_.push_back(leaf.index);
   }
-  if (leaf.type == "policies.loaded") policies_.push_back(leaf.index);
-  // What belongs to no run (policies, reviews, erasures) is no run either.
+  // What belongs to no run (reviews, erasures) is no run either.
   if (leaf.run.empty() || leaf.type.starts_with("review.")) return;
   const auto [at, is_new] = run_places_.try_emplace(row.run, runs_.size());
   if (is_new) {

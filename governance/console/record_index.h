@@ -118,8 +118,6 @@ class RecordIndex {
   [[nodiscard]] const std::vector<RunSummary>& runs() const { return runs_; }
   [[nodiscard]] const RunSummary* run(std::string_view name) const;
   [[nodiscard]] const std::vector<std::uint64_t>& reviews() const { return reviews_; }
-  // Records of the types policies.loaded, in order.
-  [[nodiscard]] const std::vector<std::uint64_t>& policies() const { return policies_; }
   [[nodiscard]] const Names& names() const { return names_; }
   void count(Totals& totals, const Row& row, std::uint64_t index) const;
   // Records of the same action in the same run.
@@ -143,7 +141,6 @@ class RecordIndex {
   std::unordered_map<std::uint32_t, std::size_t> run_places_;
   std::unordered_map<std::uint64_t, std::size_t> session_places_;  // run and session
   std::vector<std::uint64_t> reviews_;
-  std::vector<std::uint64_t> policies_;
   std::list<Cached> cache_;  // the one used last is the first
 };
 

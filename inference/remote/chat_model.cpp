@@ -56,6 +56,8 @@ Task<Result<agents::Turn>> ChatModel::generate(agents::TurnRequest request) {
     if (made.turn) {
       made.turn->usage.queue_us = us_between(asked, sent);
       made.turn->usage.decode_us = us_between(sent, Loop::current().now());
+      if (request.on_text && !made.turn->message.content.empty())
+        request.on_text(made.turn->message.content);
       co_return std::move(made.turn);
     }
     last = made.turn.error();

@@ -89,24 +89,24 @@ void play(Decoder& decoder, Dice& dice, bool alone, const See& see) {
           if (const auto at = open.find(id); at != open.end())
             see(Key{at->second, turn, position}, logits);
         });
-    std::vector<Decoder::Ended> ended;
+    Decoder::Progress progress;
     for (const std::size_t session : order) {
       const auto id = decoder.submit(request_of(session, turn));
       if (!id) die(id.error().message);
       open[*id] = session;
       if (!alone && dice.roll(0, 5) == 0) {  // somebody who gives up half way
         const auto gone = decoder.submit(request_of(dice.roll(0, sessions - 1), turn));
-        for (std::size_t i = dice.roll(0, 3); i > 0; --i) decoder.step(ended);
+        for (std::size_t i = dice.roll(0, 3); i > 0; --i) decoder.step(progress);
         if (gone) decoder.cancel(*gone);
       }
       for (std::size_t i = alone ? ~std::size_t{0} : dice.roll(0, 4); i > 0 && !decoder.idle(); --i)
-        decoder.step(ended);
+        decoder.step(progress);
       if (!alone && dice.roll(0, 7) == 0)
         decoder.observe("s" + std::to_string(dice.roll(0, sessions - 1)),
                         agents::SessionEvent::gone);
     }
-    while (!decoder.idle()) decoder.step(ended);
-    for (const auto& each : ended)
+    while (!decoder.idle()) decoder.step(progress);
+    for (const auto& each : progress.ended)
       if (!each.second) die(each.second.error().message);
   }
 }

@@ -1,16 +1,15 @@
 // The console without a browser: who gets in, what is found, what may be put on record, and what
 // leaves the door.
 
-#include "console/door.h"
-#include "console/files.h"
-#include "io/file.h"
-#include "log/merkle.h"
-#include "log/verify.h"
-
 #include "../support/memory_stream.h"
 #include "../support/run_task.h"
 #include "../support/temporary_folder.h"
+#include "console/door.h"
+#include "console/files.h"
 #include "fake_world.h"
+#include "io/file.h"
+#include "log/merkle.h"
+#include "log/verify.h"
 #include "log_fixture.h"
 
 #include <catch2/catch.hpp>
@@ -42,17 +41,22 @@ void record_run(log::LogWriter& writer) {
   std::vector<log::Prepared> group;
   group.push_back(of("run.started", "", R"({"fleet":"desk","principal":"jane"})"));
   group.push_back(of("session.started", "s1", R"({"principal":"jane"})"));
-  group.push_back(of("turn.completed", "s1",
-                     R"({"action":"run-1/s1/1","finish":"tool_calls","model":"m","usage":{"cachedTokens":3,"inputTokens":9,"outputTokens":5}})"));
-  group.push_back(of("action.decided", "s1",
-                     R"({"action":"run-1/s1/2","kind":"tool_call","onBehalfOf":"jane","policies":["no-rm"],"policySet":"x","reason":"forbidden by no-rm","tool":"rm","verdict":"deny"})",
-                     R"({"path":"/etc"})"));
-  group.push_back(of("action.decided", "s1",
-                     R"({"action":"run-1/s1/3","kind":"tool_call","onBehalfOf":"jane","policies":["ls"],"policySet":"x","reason":"permitted by ls","tool":"ls","verdict":"allow"})"));
+  group.push_back(of(
+      "turn.completed", "s1",
+      R"({"action":"run-1/s1/1","finish":"tool_calls","model":"m","usage":{"cachedTokens":3,"inputTokens":9,"outputTokens":5}})"));
+  group.push_back(of(
+      "action.decided", "s1",
+      R"({"action":"run-1/s1/2","kind":"tool_call","onBehalfOf":"jane","policies":["no-rm"],"policySet":"x","reason":"forbidden by no-rm","tool":"rm","verdict":"deny"})",
+      R"({"path":"/etc"})"));
+  group.push_back(of(
+      "action.decided", "s1",
+      R"({"action":"run-1/s1/3","kind":"tool_call","onBehalfOf":"jane","policies":["ls"],"policySet":"x","reason":"permitted by ls","tool":"ls","verdict":"allow"})"));
   group.push_back(of("action.outcome", "s1",
-                     R"({"action":"run-1/s1/3","durationUs":40,"outcome":"ok","tool":"ls"})", "a b"));
+                     R"({"action":"run-1/s1/3","durationUs":40,"outcome":"ok","tool":"ls"})",
+                     "a b"));
   group.push_back(of("session.ended", "s1", R"({"error":"","state":"denied"})"));
-  for (std::size_t i = 0; i < group.size(); ++i) group[i].unix_ns += static_cast<std::int64_t>(i) * 1'000'000;
+  for (std::size_t i = 0; i < group.size(); ++i)
+    group[i].unix_ns += static_cast<std::int64_t>(i) * 1'000'000;
   const auto done = writer.append(group);
   if (!done) FAIL(done.error().message);
 }
@@ -171,7 +175,9 @@ TEST_CASE("what is recorded later is found too, also by a question that was aske
   Fixture fixture;
   const auto desk = fixture.open();
   CHECK(get(*desk, "records", {{"verdict", "deny"}})["total"] == 1);
-  const json body = {{"index", 3}, {"finding", "question"}, {"note", "why?"},
+  const json body = {{"index", 3},
+                     {"finding", "question"},
+                     {"note", "why?"},
                      {"leafHash", get(*desk, "record", {{"index", "3"}})["hash"]}};
   auto event = desk->draft("annotation", body.dump(), fixture.ann);
   REQUIRE(event);
@@ -231,15 +237,17 @@ TEST_CASE("a sample is what its seed says, over the log as it was", "[console]")
   CHECK(reviews["samples"][0]["indexes"] == json(wanted));
   CHECK(reviews["samples"][0]["size"] == 7);
   CHECK_FALSE(desk->draft("sample", R"({"seed":"","count":3})", fixture.ann));
-  CHECK_FALSE(desk->draft("sample", R"({"seed":"x","count":3,"filter":{"tool":"none"}})",
-                          fixture.ann));
+  CHECK_FALSE(
+      desk->draft("sample", R"({"seed":"x","count":3,"filter":{"tool":"none"}})", fixture.ann));
 }
 
 TEST_CASE("a finding is bound to what was read, and a second person signs it off once",
           "[console]") {
   Fixture fixture;
   const auto desk = fixture.open();
-  json said = {{"index", 3}, {"finding", "not in order"}, {"note", "why was it asked?"},
+  json said = {{"index", 3},
+               {"finding", "not in order"},
+               {"note", "why was it asked?"},
                {"leafHash", std::string(64, '0')}};
   CHECK(desk->draft("annotation", said.dump(), fixture.ann).error().code == Code::conflict);
   said["leafHash"] = get(*desk, "record", {{"index", "3"}})["hash"];
@@ -250,7 +258,8 @@ TEST_CASE("a finding is bound to what was read, and a second person signs it off
   REQUIRE(event);
   const auto index = desk->append(*event);
   REQUIRE(index);
-  const std::string sign = R"({"annotation":)" + std::to_string(*index) + R"(,"reason":"so it is"})";
+  const std::string sign =
+      R"({"annotation":)" + std::to_string(*index) + R"(,"reason":"so it is"})";
   CHECK(desk->draft("sign-off", sign, fixture.ann).error().code == Code::denied);
   const auto signed_off = desk->draft("sign-off", sign, fixture.bob);
   REQUIRE(signed_off);
@@ -295,10 +304,9 @@ TEST_CASE("the page is in the program, whole, and names no other place", "[conso
   REQUIRE(files.size() > 10);
   for (const PageFile& file : files) {
     INFO(file.name);
-    CHECK(file.bytes ==
-          *io::read_file(std::string(PROJECT_ROOT) + "/governance/console/page/" +
-                             std::string(file.name),
-                         1 << 20));
+    CHECK(file.bytes == *io::read_file(std::string(PROJECT_ROOT) + "/governance/console/page/" +
+                                           std::string(file.name),
+                                       1 << 20));
     CHECK(file.bytes.find("https://") == std::string_view::npos);
     CHECK(file.bytes.find("innerHTML") == std::string_view::npos);
     CHECK(file.bytes.find("style=\"") == std::string_view::npos);

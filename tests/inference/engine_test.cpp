@@ -101,6 +101,134 @@ TEST_CASE("a turn that must call a tool calls it with valid arguments", "[engine
   CHECK(turns[0]->usage.forced_tokens > 0);
 }
 
+TEST_CASE("the pieces of a streamed turn are its content, whole characters at a time", "[engine]") {
+  House house;
+  std::vector<Result<agents::Turn>> turns;
+  std::vector<std::string> pieces;
+  agents::TurnRequest request = ask("stream", 40);
+  request.on_text = [&](const std::string& piece) { pieces.push_back(piece); };
+  Scope scope;
+  scope.spawn(generate_into(*house.engine, request, turns));
+  REQUIRE(house.loop.run_until([&] { return !turns.empty(); }));
+  REQUIRE(turns[0]);
+  std::string joined;
+  for (const std::string& piece : pieces) joined += piece;
+  CHECK(joined == turns[0]->message.content);
+  CHECK(pieces.size() > 3);
+  // Cut at a text that ends it: nothing of what was cut is told.
+  const std::string stop = joined.substr(joined.size() / 2, 2);
+  const std::string expected = joined.substr(0, joined.find(stop));
+  request.stop = {stop};
+  pieces.clear();
+  turns.clear();
+  scope.spawn(generate_into(*house.engine, request, turns));
+  REQUIRE(house.loop.run_until([&] { return !turns.empty(); }));
+  joined.clear();
+  for (const std::string& piece : pieces) joined += piece;
+  CHECK(joined == expected);
+  CHECK(turns[0].value().message.content == expected);
+}
+
+TEST_CASE("a streamed turn that is cancelled tells nothing more", "[engine]") {
+  House house;
+  std::vector<Result<agents::Turn>> turns;
+  int told = 0;
+  {
+    Scope scope;
+    agents::TurnRequest request = ask("stream", 1500);
+    request.on_text = [&](const std::string&) { ++told; };
+    scope.spawn(generate_into(*house.engine, request, turns));
+    REQUIRE(house.loop.run_until([&] { return told > 0; }));
+  }
+  const int before = told;
+  Scope scope;
+  scope.spawn(generate_into(*house.engine, ask("after", 3), turns));
+  REQUIRE(house.loop.run_until([&] { return !turns.empty(); }));
+  CHECK(told == before);
+}
+
+TEST_CASE("what may be a call is told only when it is certain not to be one", "[engine]") {
+  CHECK(sure_content(Dialect::hermes, "Let me look.\n<tool") == 12);
+  CHECK(sure_content(Dialect::hermes, "Let me look.\n<tool_call>{") == 12);
+  CHECK(sure_content(Dialect::hermes, "1 < 2") == 5);
+  CHECK(sure_content(Dialect::hermes, "1 <") == 1);
+  CHECK(sure_content(Dialect::llama, " {\"name\"") == 0);
+  CHECK(sure_content(Dialect::llama, "Yes {") == 5);
+  CHECK(begun("abcab", "abd") == 2);
+  CHECK(begun("xyz", "abd") == 0);
+}
+
+TEST_CASE("a text is gone on with as it stands", "[engine]") {
+  const auto file = synthetic({});
+  const auto decoder = decoder_for(file);
+  agents::TurnRequest request;
+  request.text = "once upon";
+  request.tokens_max = 4;
+  const auto turn = decoder->complete(request);
+  REQUIRE(turn);
+  CHECK(turn->usage.input_tokens ==
+        static_cast<std::int64_t>(file->tokenizer().encode_whole("once upon").size()));
+  request.messages = ask("no").messages;
+  CHECK(decoder->submit(request).error().message ==
+        "a text to go on with and a conversation exclude each other");
+}
+
+TEST_CASE("an embedding is the same bits alone, in pieces, beside others and after a turn",
+          "[engine][invariance]") {
+  const auto file = synthetic({});
+  const std::string text =
+      "The registry lists every owner of a service, and who stands in at night.";
+  const auto embed = [&](EngineOptions options, int beside, bool warm) {
+    const auto decoder = decoder_for(file, std::move(options));
+    if (warm)
+      (void)decoder->complete([&] {
+        agents::TurnRequest request;
+        request.text = text;
+        request.tokens_max = 3;
+        return request;
+      }());
+    for (int i = 0; i < beside; ++i)
+      REQUIRE(decoder->submit(ask("beside " + std::to_string(i), 5)));
+    const auto id = decoder->submit(agents::EmbeddingRequest{text, 0});
+    REQUIRE(id);
+    Decoder::Progress progress;
+    while (!decoder->idle()) decoder->step(progress);
+    REQUIRE(progress.embedded.size() == 1);
+    REQUIRE(progress.embedded[0].first == *id);
+    return progress.embedded[0].second.value();
+  };
+  EngineOptions pieces;
+  pieces.step_tokens_max = 5;
+  pieces.batch_max = 4;
+  const agents::Embedding alone = embed({}, 0, false);
+  REQUIRE(alone.values.size() == file->model().config.width);
+  double squares = 0;
+  for (const float value : alone.values) squares += double{value} * double{value};
+  CHECK(squares == Approx(1));
+  CHECK(alone.tokens > 10);
+  CHECK(embed(pieces, 0, false).values == alone.values);
+  CHECK(embed({}, 5, false).values == alone.values);
+  CHECK(embed({}, 0, true).values == alone.values);
+  CHECK(embed(pieces, 3, true).values == alone.values);
+}
+
+TEST_CASE("an embedding comes back through the engine, and an empty text is refused", "[engine]") {
+  House house;
+  std::vector<Result<agents::Embedding>> made;
+  const auto embed = [&](std::string text) -> Task<void> {
+    agents::EmbeddingRequest request{std::move(text), 0};
+    Result<agents::Embedding> embedding = co_await house.engine->embed(std::move(request));
+    made.push_back(std::move(embedding));
+  };
+  Scope scope;
+  scope.spawn(embed("a text"));
+  scope.spawn(embed(""));
+  REQUIRE(house.loop.run_until([&] { return made.size() == 2; }));
+  const bool first_failed = !made[0];
+  CHECK(made[first_failed ? 1 : 0].value().values.size() == 64);
+  CHECK(made[first_failed ? 0 : 1].error().code == Code::invalid);
+}
+
 TEST_CASE("cancelling the task frees what its request used", "[engine]") {
   EngineOptions options;
   options.batch_max = 2;

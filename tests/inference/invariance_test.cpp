@@ -60,9 +60,9 @@ Outcome run(const std::shared_ptr<const ModelFile>& file, EngineOptions options,
           [&](std::uint64_t id, std::size_t position, std::span<const float> logits) {
             outcome.logits[{open.at(id), position}].assign(logits.begin(), logits.end());
           });
-      std::vector<Decoder::Ended> ended;
-      while (!decoder->idle()) decoder->step(ended);
-      for (const auto& [id, turn] : ended) {
+      Decoder::Progress progress;
+      while (!decoder->idle()) decoder->step(progress);
+      for (const auto& [id, turn] : progress.ended) {
         REQUIRE(turn);
         std::string text = turn->message.content;
         for (const auto& call : turn->message.tool_calls) text += "|" + call.name + call.arguments;
