@@ -88,7 +88,7 @@ class Desk {
   Result<governance::ApprovalFolder*> approval_folder();
 
   // The policies that a decision was made with, by the hash of their set; null if nobody kept them.
-  governance::PolicyGuard* guard_of(const std::string& policy_set, const std::string& fleet);
+  governance::PolicyGuard* guard_of(const std::string& policy_set, const RunSummary& run);
   void explain(const log::ProvenRecord& record, nlohmann::ordered_json& out);
 
   DeskOptions options_;

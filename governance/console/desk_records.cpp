@@ -1,9 +1,9 @@
 // What the desk says about records: lists, one record with everything about it, proofs.
 
+#include "agents/fact.h"
 #include "console/desk.h"
 #include "console/json.h"
-#include "evidence/members.h"
-#include "governance/action_json.h"
+#include "evidence/facts.h"
 #include "io/file.h"
 #include "log/canonical_json.h"
 #include "log/merkle.h"
@@ -66,53 +66,18 @@ json payload_json(const agents::Payload& payload, const std::string& salt) {
   return out;
 }
 
-// The action that a decision was about, as far as its record says.
-agents::Action action_of(const log::ProvenRecord& record) {
-  const evidence::Facts facts = evidence::facts_of(record.leaf);
-  agents::Action action;
-  action.id = facts.action;
-  constexpr agents::ActionKind kinds[] = {
-      agents::ActionKind::model_call,   agents::ActionKind::tool_call,
-      agents::ActionKind::delegation,   agents::ActionKind::message,
-      agents::ActionKind::memory_write, agents::ActionKind::spawn,
-      agents::ActionKind::egress};
-  for (const agents::ActionKind kind : kinds) {
-    if (to_string(kind) == facts.kind) action.kind = kind;
-  }
-  action.agent = record.leaf.agent;
-  action.session = record.leaf.session;
-  action.run = record.leaf.run;
-  action.on_behalf_of = facts.person;
-  action.tool = facts.tool;
-  action.tool_digest = facts.tool_digest;
-  action.tainted = facts.tainted;
-  for (const agents::Payload& payload : record.payloads) {
-    if (payload.name == "arguments") action.arguments = payload.bytes;
-  }
-  evidence::for_each_member(record.leaf.body, [&](std::string_view name, std::string_view value) {
-    if (name == "readOnly") action.read_only = value == "true";
-    if (name == "destructive") action.destructive = value == "true";
-    if (name != "left") return;
-    evidence::for_each_member(value, [&](std::string_view part, std::string_view text) {
-      const std::int64_t number = evidence::integer_of(text);
-      if (part == "turns") action.left.turns = number;
-      if (part == "toolCalls") action.left.tool_calls = number;
-      if (part == "tokens") action.left.tokens = number;
-      if (part == "wallMs") action.left.wall_ms = number;
-    });
-  });
-  return action;
+agents::Event event_of(const log::ProvenRecord& record) {
+  const log::Leaf& leaf = record.leaf;
+  return {leaf.type, leaf.run, leaf.session, leaf.agent, leaf.body, record.payloads};
 }
 
+// A run's first record holds the texts of its policies, each as a payload "policy NAME".
 std::vector<governance::PolicySource> sources_of(const std::vector<agents::Payload>& payloads) {
+  constexpr std::string_view prefix = "policy ";
   std::vector<governance::PolicySource> sources;
   for (const agents::Payload& payload : payloads) {
-    if (payload.name != "policies") continue;
-    const auto files = nlohmann::json::parse(payload.bytes, nullptr, false);
-    if (!files.is_array()) continue;
-    for (const auto& file : files) {
-      if (file.is_object()) sources.push_back({member(file, "name"), member(file, "text")});
-    }
+    if (!payload.name.starts_with(prefix)) continue;
+    sources.push_back({payload.name.substr(prefix.size()), payload.bytes});
   }
   return sources;
 }
@@ -204,19 +169,13 @@ Result<std::string> Desk::live(const http::Query& query) {
   return text_of(json{{"records", size}, {"rows", std::move(rows)}});
 }
 
-governance::PolicyGuard* Desk::guard_of(const std::string& policy_set, const std::string& fleet) {
+governance::PolicyGuard* Desk::guard_of(const std::string& policy_set, const RunSummary& run) {
+  const std::string fleet = index_.names().text(run.fleet);
   const auto known = guards_.find(policy_set + fleet);
   if (known != guards_.end()) return known->second.get();
   std::vector<std::vector<governance::PolicySource>> candidates;
-  const log::LogReader reader = this->reader();
-  const auto& kept = index_.policies();
-  for (auto at = kept.rbegin(); at != kept.rend(); ++at) {
-    const auto leaf = reader.leaf(*at);
-    if (!leaf || evidence::facts_of(*leaf).policy_set != policy_set) continue;
-    const auto record = reader.get(*at);
-    if (record) candidates.push_back(sources_of(record->payloads));
-    break;
-  }
+  const auto first = reader().get(run.totals.first_index);
+  if (first) candidates.push_back(sources_of(first->payloads));
   std::vector<governance::PolicySource> files;
   for (const std::string& path : options_.policies) {
     auto text = io::read_file(path, policy_bytes_max);
@@ -240,10 +199,10 @@ governance::PolicyGuard* Desk::guard_of(const std::string& policy_set, const std
 void Desk::explain(const log::ProvenRecord& record, json& out) {
   const evidence::Facts facts = evidence::facts_of(record.leaf);
   const RunSummary* run = index_.run(record.leaf.run);
-  const std::string fleet = run == nullptr ? "" : index_.names().text(run->fleet);
-  governance::PolicyGuard* guard = guard_of(facts.policy_set, fleet);
-  if (guard == nullptr) return;
-  const auto explained = guard->explain(action_of(record));
+  governance::PolicyGuard* guard = run == nullptr ? nullptr : guard_of(facts.policy_set, *run);
+  const auto fact = agents::fact_of(event_of(record));
+  if (guard == nullptr || !fact || !std::holds_alternative<agents::ActionDecided>(*fact)) return;
+  const auto explained = guard->explain(std::get<agents::ActionDecided>(*fact).action);
   json policies = json::array();
   for (const cedar::Explanation& each : explained.policies) {
     const auto& ids = facts.policies;

@@ -27,12 +27,15 @@ constexpr Place<std::string> texts[] = {
     {"tool", &Facts::tool},         {"toolDigest", &Facts::tool_digest},
     {"verdict", &Facts::verdict}};
 
-constexpr Place<std::int64_t> usages[] = {
-    {"cachedTokens", &Facts::cached_tokens}, {"costMicros", &Facts::cost_micros},
-    {"decodeUs", &Facts::decode_us},         {"draftedTokens", &Facts::drafted_tokens},
-    {"energyUj", &Facts::energy_uj},         {"forcedTokens", &Facts::forced_tokens},
-    {"inputTokens", &Facts::input_tokens},   {"outputTokens", &Facts::output_tokens},
-    {"prefillUs", &Facts::prefill_us},       {"queueUs", &Facts::queue_us}};
+constexpr Place<std::int64_t> usages[] = {{"cachedTokens", &Facts::cached_tokens},
+                                          {"decodeUs", &Facts::decode_us},
+                                          {"draftedTokens", &Facts::drafted_tokens},
+                                          {"energyUj", &Facts::energy_uj},
+                                          {"forcedTokens", &Facts::forced_tokens},
+                                          {"inputTokens", &Facts::input_tokens},
+                                          {"outputTokens", &Facts::output_tokens},
+                                          {"prefillUs", &Facts::prefill_us},
+                                          {"queueUs", &Facts::queue_us}};
 
 template <class T, std::size_t N>
 T Facts::* member_named(std::string_view name, const Place<T> (&places)[N]) {
@@ -49,6 +52,8 @@ Facts facts_of_body(std::string_view body) {
   for_each_member(body, [&facts](std::string_view name, std::string_view value) {
     if (const auto member = member_named(name, texts)) {
       facts.*member = text_of(value);
+    } else if (name == "costMicros") {
+      facts.cost_micros = integer_of(value);
     } else if (name == "durationUs") {
       facts.duration_us = integer_of(value);
     } else if (name == "tainted") {

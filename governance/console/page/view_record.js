@@ -55,6 +55,15 @@ function why(record, body) {
   return section('Why', parts);
 }
 
+const trustWords = { user: 'a person said it', trusted: 'the operator vouches for it', unknown: 'found nowhere: made up or worked out', untrusted: 'read where nobody vouches for it' };
+
+// Where each argument was read: how far it can be believed.
+function origins(body) {
+  if (!body.origins?.length) return null;
+  return section('Where the arguments come from', h('ul', { class: 'clauses' }, body.origins.map((origin) => h('li', {}, h('code', {}, origin.argument), ` ${trustWords[origin.trust] || origin.trust}`,
+    origin.sources.length ? h('span', { class: 'soft' }, ` (${origin.sources.join(', ')}${origin.weak ? '; short, so it may be chance' : ''})`) : null))));
+}
+
 function limits(body) {
   const left = body.left;
   if (!left) return null;
@@ -76,7 +85,7 @@ function provenance(body) {
     partsBar({ title: 'Time', format: duration, parts: [
       { name: 'waited', cls: 'c-none', value: usage.queueUs }, { name: 'prefill', cls: 'c-read', value: usage.prefillUs }, { name: 'decode', cls: 'c-decoded', value: usage.decodeUs }] }),
     facts([['Model', h('code', { class: 'wrap' }, body.model || '—')], ['Device', body.device], ['Energy', energyUj ? energy(energyUj) : undefined],
-      ['Cost', usage.costMicros ? money(usage.costMicros) : undefined], ['Finished by', body.finish]]));
+      ['Cost', body.costMicros ? money(body.costMicros) : undefined], ['Finished by', body.finish]]));
 }
 
 const payloadNames = { arguments: 'Arguments, complete', result: 'Result', message: 'What the model said', prompt: 'Prompt', instructions: 'Instructions', answer: 'Answer', note: 'Note', reason: 'Reason', policies: 'Policies' };
@@ -178,9 +187,9 @@ export async function recordPane(pane, index, onReviewed) {
       facts([['Who', [leaf.agent || '—', record.person ? ` for ${record.person}` : '']], ['When', `${time(record.ms)} UTC`],
         ['Where', [leaf.run && leaf.run !== 'review' ? h('a', { href: `#/run/${encodeURIComponent(leaf.run)}${leaf.session ? '?session=' + encodeURIComponent(leaf.session) : ''}` }, leaf.session || leaf.run) : leaf.session || 'the log itself', ', record ', h('a', { href: `#/record/${index}` }, String(index))]],
         ['Read before', record.tainted ? 'something that nobody vouches for (tainted)' : undefined],
-        ['Detail', body.detail], ['Took', record.us ? duration(record.us) : undefined], ['Tool’s definition', body.toolDigest ? h('code', { class: 'wrap' }, body.toolDigest) : undefined], ['State', body.state], ['Error', body.error], ['Budget', body.budget]]),
+        ['Detail', body.detail], ['Took', record.us ? duration(record.us) : undefined], ['Tool’s definition', body.toolDigest ? h('code', { class: 'wrap' }, body.toolDigest) : undefined], ['State', body.state], ['Error', body.error], ['Delegated by', (body.chain || []).join(' → ')], ['Denied by', body.bound ? `the ${body.bound}, though the policies allow it` : undefined], ['Policies that only watch say', body.would ? `${body.would}: ${body.wouldReason}` : undefined], ['Answered by', body.by], ['Answer', body.answer]]),
       leaf.type === 'action.decided' ? why(record, body) : '',
-      payloads(record), limits(body) || '', provenance(body) || '',
+      payloads(record), origins(body) || '', limits(body) || '', provenance(body) || '',
       links.length ? section('Of the same action', h('ul', { class: 'links' }, links.map((link) => {
         const item = h('a', { class: 'row inline', href: `#/record/${link.index}`, onclick: (event) => {
           event.preventDefault();

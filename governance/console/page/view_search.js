@@ -16,7 +16,14 @@ function titleOf(row) {
     'session.ended': `Session ended: ${row.state || ''}`,
     'run.started': 'Run began',
     'run.ended': 'Run ended',
-    'policies.loaded': 'Policies taken into use',
+    'approval.requested': 'People were asked',
+    'approval.answered': 'A person answered',
+    'review.opened': 'Somebody looked at the record',
+    'review.sampled': 'A sample was drawn',
+    'review.annotated': 'A finding',
+    'review.signed_off': 'Signed off',
+    'review.answered': 'An answer to the fleet',
+    'subject.erased': 'A person’s data was erased',
   };
   return names[row.type] || row.type;
 }
