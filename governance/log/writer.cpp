@@ -73,9 +73,20 @@ Result<Tree> load_tree(const std::string& folder, const Snapshot& snapshot,
   return tree;
 }
 
-std::string session_key(const std::string& run, const std::string& session) {
-  return run + '\0' + session;
-}
+// Runs what it was given unless it is told that all went well.
+class OnFailure {
+ public:
+  explicit OnFailure(std::function<void()> undo) : undo_(std::move(undo)) {}
+  ~OnFailure() {
+    if (undo_) undo_();
+  }
+  OnFailure(const OnFailure&) = delete;
+  OnFailure& operator=(const OnFailure&) = delete;
+  void disarm() { undo_ = nullptr; }
+
+ private:
+  std::function<void()> undo_;
+};
 
 }  // namespace
 
@@ -155,22 +166,23 @@ Result<std::vector<Result<std::uint64_t>>> LogWriter::append(const std::vector<P
   Batch batch;
   batch.records.reserve(group.size());
   Tree tree = tree_;
-  std::unordered_map<std::string, Hash> heads;  // those that this group changes
   std::vector<Result<std::uint64_t>> results;
   results.reserve(group.size());
   const Snapshot snapshot = TRY(store_->snapshot());
+  // What is not committed has changed the heads for nothing: then the store is asked again.
+  OnFailure forget([this] { heads_.clear(); });
   for (const Prepared& prepared : group) {
     const agents::Event& event = prepared.event;
     Leaf leaf{tree.size(), prepared.unix_ns, event.type, event.run, event.session,
               event.agent, event.body,       {},         {}};
-    std::string chain = session_key(event.run, event.session);
-    if (const auto here = heads.find(chain); here != heads.end()) {
-      leaf.previous = to_hex(here->second);
-    } else if (const auto known = heads_.find(chain); known != heads_.end()) {
-      leaf.previous = to_hex(known->second);
-    } else if (const auto head = TRY(snapshot.head(event.run, event.session))) {
-      leaf.previous = to_hex(head->hash);
+    chain_.assign(event.run).append(1, '\0').append(event.session);
+    const auto [head, is_unknown] = heads_.try_emplace(chain_);
+    if (is_unknown) {
+      const auto known = snapshot.head(event.run, event.session);
+      if (!known) return Err(known.error());
+      if (*known) head->second = (*known)->hash;
     }
+    if (head->second) append_hex(bytes_of(*head->second), leaf.previous);
     StoredRecord record{tree.size(), event.run, event.session, {}, {}, {}};
     TRY(store_payloads(prepared, leaf, record));
     auto bytes = to_bytes(leaf);
@@ -183,7 +195,7 @@ Result<std::vector<Result<std::uint64_t>>> LogWriter::append(const std::vector<P
     tree.append(record.hash, [&batch](unsigned level, std::uint64_t index, const Hash& node) {
       if (level > 0 && level % tile_height == 0) batch.nodes.push_back({level, index, node});
     });
-    heads[std::move(chain)] = record.hash;
+    head->second = record.hash;
     results.emplace_back(record.index);
     batch.records.push_back(std::move(record));
   }
@@ -200,8 +212,8 @@ Result<std::vector<Result<std::uint64_t>>> LogWriter::append(const std::vector<P
       signer_.sign(Checkpoint{signer_.verifier().name, tree.size(), tree.root()}.text());
   TRY(store_->commit(batch));
   tree_ = std::move(tree);
-  if (heads_.size() + heads.size() > heads_max) heads_.clear();
-  for (auto& [chain, hash] : heads) heads_[chain] = hash;
+  forget.disarm();
+  if (heads_.size() > heads_max) heads_.clear();
   return results;
 }
 

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -80,9 +81,10 @@ class LogWriter {
   FillRandom random_;
   PayloadCipher cipher_;
   bool sealed_ = false;
-  // Hash of the last record of each session, as a shortcut to what the store knows. Emptied when it
-  // is full.
-  std::unordered_map<std::string, Hash> heads_;
+  // Hash of the last record of each session (none: it has no record yet), as a shortcut to what the
+  // store knows. Emptied when it is full, and when a group fails.
+  std::unordered_map<std::string, std::optional<Hash>> heads_;
+  std::string chain_;
   std::string payloads_of_;  // the subject of the last payload, and its number
   std::uint64_t payloads_number_ = 0;
 };
