@@ -83,8 +83,8 @@ Result<Examined> examine_leaf(const LogRow& row, LeafView& view) {
   if (bytes_of(hash) != row.value.substr(0, 32)) {
     return Err(Code::invalid, "its hash is not the stored one");
   }
-  return Examined{hash,      view.run,  view.session,        view.previous,
-                  view.type, view.body, view.payloads.size()};
+  return Examined{hash,      view.run,  view.session,         view.previous,
+                  view.type, view.body, view.payloads.size(), view.unix_ns};
 }
 
 }  // namespace

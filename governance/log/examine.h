@@ -31,6 +31,7 @@ struct Examined {
   std::string_view type;
   std::string_view body;
   std::size_t payloads = 0;
+  std::int64_t unix_ns = 0;
 };
 
 // Whole records: a block ends before a leaf.

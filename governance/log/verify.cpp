@@ -36,6 +36,8 @@ namespace {
 constexpr int stall_ms = 60'000;  // a child that gets no further for so long walks in circles
 constexpr std::size_t small_file_max = 4096;
 constexpr std::size_t block_records = 256;
+// Records of one group are stamped before they are put in order.
+constexpr std::int64_t clock_slack_ns = 1'000'000'000;
 constexpr unsigned threads_max = 15;
 
 std::string at_record(std::uint64_t index) {
@@ -139,6 +141,10 @@ class Verifier {
     const std::uint64_t index = row.index;
     // Not too often: the parent reads it from memory that both share.
     if (progress_ && index % 64 == 0) progress_(index);
+    if (leaf.unix_ns + clock_slack_ns < last_ns_ && report_.clock_back++ == 0) {
+      report_.first_clock_back = index;
+    }
+    last_ns_ = leaf.unix_ns;
     leaf_ = leaf;
     leaf_row_ = row;
     TRY(chain(leaf.hash));
@@ -300,6 +306,7 @@ class Verifier {
   Tree tree_;
   Examined leaf_;
   LogRow leaf_row_;
+  std::int64_t last_ns_ = 0;
   bool open_ = false;  // the record leaf_ may get more rows
   std::size_t next_payload_ = 0;
   std::vector<std::pair<unsigned, Hash>> nodes_;  // that the record must still get
@@ -350,6 +357,11 @@ void summarise(VerifyReport& report) {
       (report.erased > 0 ? std::to_string(report.erased) +
                                " payloads were erased, on record, and are proved to have been\n"
                          : "") +
+      (report.clock_back > 0
+           ? "the clock was set back " + std::to_string(report.clock_back) +
+                 " times, first before record " + std::to_string(report.first_clock_back) +
+                 ": the order is proved, these times are not\n"
+           : "") +
       (report.sealed ? "the file is as it was when the log was closed\n"
                      : "the log was not closed in order (or is in use): bytes that belong to "
                        "no record were not checked\n");
@@ -363,6 +375,8 @@ struct Shared {
   std::uint64_t payloads;
   std::uint64_t erased;
   std::uint64_t checkpoints;
+  std::uint64_t clock_back;
+  std::uint64_t first_clock_back;
   std::uint64_t bad_index;
   bool has_bad_index;
   bool sealed;
@@ -376,6 +390,8 @@ void tell(const VerifyReport& report, Shared& shared) {
   shared.payloads = report.payloads;
   shared.erased = report.erased;
   shared.checkpoints = report.checkpoints;
+  shared.clock_back = report.clock_back;
+  shared.first_clock_back = report.first_clock_back;
   shared.has_bad_index = report.bad_index.has_value();
   shared.bad_index = report.bad_index.value_or(0);
   shared.sealed = report.sealed;
@@ -399,6 +415,8 @@ VerifyReport heard(const Shared& shared, int status) {
   report.payloads = shared.payloads;
   report.erased = shared.erased;
   report.checkpoints = shared.checkpoints;
+  report.clock_back = shared.clock_back;
+  report.first_clock_back = shared.first_clock_back;
   if (shared.has_bad_index) report.bad_index = shared.bad_index;
   report.sealed = shared.sealed;
   report.what.assign(shared.what.data(), shared.length);

@@ -21,6 +21,10 @@ struct VerifyReport {
   std::uint64_t payloads = 0;
   std::uint64_t erased = 0;  // payloads whose key was destroyed, on record
   std::uint64_t checkpoints = 0;
+  // Records whose time is more than a second before that of the one before them, and the first such
+  // one: their order is proved all the same, their times are what a clock said that was set back.
+  std::uint64_t clock_back = 0;
+  std::uint64_t first_clock_back = 0;
   bool sealed = false;  // the log was closed in order, so each byte of the file was checked
   std::optional<std::uint64_t> bad_index;  // the first bad record
   bool was_cut_off = false;                // reading ended the process: bad_index is where that was

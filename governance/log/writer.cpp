@@ -3,6 +3,7 @@
 #include "io/file.h"
 #include "log/canonical_json.h"
 #include "log/folder_lock.h"
+#include "log/retention.h"
 
 #include <algorithm>
 #include <array>
@@ -217,11 +218,21 @@ Result<std::vector<Result<std::uint64_t>>> LogWriter::append(const std::vector<P
   return results;
 }
 
-Result<std::uint64_t> LogWriter::erase(const std::string& subject, const std::string& by,
-                                       const std::string& reason, std::int64_t unix_ns) {
+Result<std::uint64_t> LogWriter::number_of(const std::string& subject) const {
   const auto number = subjects_->find(subject);
   if (!number) {
     return Err(Code::not_found, "there is no subject \"" + subject + "\" in " + folder_);
+  }
+  return *number;
+}
+
+Result<std::uint64_t> LogWriter::erase(const std::string& subject, const std::string& by,
+                                       const std::string& reason, std::int64_t unix_ns) {
+  const std::uint64_t number = TRY(number_of(subject));
+  {
+    const Retention retention = TRY(read_retention(LogReader(store_)));
+    const Snapshot snapshot = TRY(store_->snapshot());
+    TRY(may_erase(retention, snapshot, number, unix_ns));
   }
   // The record comes first: a crash between the two leaves a key too many, never one too few.
   // The name itself is personal, so the record holds the number.
@@ -229,7 +240,7 @@ Result<std::uint64_t> LogWriter::erase(const std::string& subject, const std::st
   bool good = append_quoted(by, body);
   body += ",\"reason\":";
   good = append_quoted(reason, body) && good;
-  body += ",\"subject\":" + std::to_string(*number) + "}";
+  body += ",\"subject\":" + std::to_string(number) + "}";
   if (!good) return Err(Code::invalid, "who erases, and why, must be UTF-8");
   Prepared prepared;
   prepared.unix_ns = unix_ns;
@@ -237,7 +248,7 @@ Result<std::uint64_t> LogWriter::erase(const std::string& subject, const std::st
   prepared.event.body = std::move(body);
   auto appended = TRY(append({prepared}));
   const std::uint64_t index = TRY(std::move(appended.front()));
-  TRY(subjects_->erase(*number));
+  TRY(subjects_->erase(number));
   payloads_number_ = 0;
   return index;
 }

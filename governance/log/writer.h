@@ -57,9 +57,12 @@ class LogWriter {
   // single record that cannot be (too long) fails alone.
   Result<std::vector<Result<std::uint64_t>>> append(const std::vector<Prepared>& group);
   // Destroys the key of a subject's payloads and records that (subject.erased); gives the record's
-  // index. `by` is who asked for it. Errors: not_found.
+  // index. `by` is who asked for it. Errors: not_found; denied (a hold, or it must still be kept:
+  // log/retention.h).
   Result<std::uint64_t> erase(const std::string& subject, const std::string& by,
                               const std::string& reason, std::int64_t unix_ns);
+  // Of a subject that there is. Error: not_found.
+  [[nodiscard]] Result<std::uint64_t> number_of(const std::string& subject) const;
   // Seals the data file: a signed hash of all of its bytes. Appending breaks the seal.
   Result<void> seal();
 
