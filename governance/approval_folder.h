@@ -44,14 +44,15 @@ class ApprovalFolder {
   std::vector<agents::Notice> take_notices();
 
  private:
-  ApprovalFolder(std::string folder, ApprovalDesk desk)
-      : folder_(std::move(folder)), desk_(std::move(desk)) {}
+  ApprovalFolder(std::string folder, std::vector<log::VerifierKey> keys, ApprovalDesk desk)
+      : folder_(std::move(folder)), keys_(std::move(keys)), desk_(std::move(desk)) {}
   Result<void> load_requests();
   Result<ApprovalState> take_answer(std::string_view note, std::int64_t now_ms);
   Result<void> mark_used(const std::string& id) const;
   void note_refusal(const std::string& what, const std::string& approval, const Error& why);
 
   std::string folder_;
+  std::vector<log::VerifierKey> keys_;
   ApprovalDesk desk_;
   std::vector<std::string> known_;  // file names that were taken in
   std::vector<Refused> refused_;
