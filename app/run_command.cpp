@@ -270,6 +270,7 @@ Result<int> run_fleet(Session session, agents::Fleet fleet) {
   session.assembly.run = session.options.run;
   auto assembly = TRY(Assembly::open(world, std::move(fleet), session.assembly));
   auto signals = TRY(world.signals({SIGINT, SIGTERM}));
+  session.options.sources = assembly->sources();
   agents::FleetRun& run = assembly->start(session.options);
   if (!session.resume.empty()) TRY(run.restore(assembly->journal()));
   session.memory_before = memory_of_process("VmRSS");

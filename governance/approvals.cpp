@@ -341,6 +341,11 @@ std::int64_t ApprovalDesk::approvals(const std::string& id) const {
   return found == requests_.end() ? 0 : static_cast<std::int64_t>(found->second.yes.size());
 }
 
+std::vector<std::string> ApprovalDesk::answered(const std::string& id) const {
+  const auto found = requests_.find(id);
+  return found == requests_.end() ? std::vector<std::string>() : found->second.answered;
+}
+
 Result<void> ApprovalDesk::restore(const ApprovalRequest& request) {
   if (!is_id(request.id) || request.needed < 1) {
     return Err(Code::invalid, "the request's id or its number of approvers is wrong");

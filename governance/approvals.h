@@ -97,6 +97,8 @@ class ApprovalDesk {
   [[nodiscard]] std::size_t level(const std::string& id, std::int64_t now_ms) const;
   // How many have said yes so far.
   [[nodiscard]] std::int64_t approvals(const std::string& id) const;
+  // Who has answered, whatever they said.
+  [[nodiscard]] std::vector<std::string> answered(const std::string& id) const;
   // A request from before a restart, as it was asked. Errors: its hash is not that of its action.
   Result<void> restore(const ApprovalRequest& request);
   void mark_used(const std::string& id);

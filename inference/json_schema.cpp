@@ -3,6 +3,7 @@
 #include "inference/json_words.h"
 #include "inference/pattern_language.h"
 #include "inference/schema_merge.h"
+#include "rpc/pattern.h"
 
 #include <nlohmann/json.hpp>
 
@@ -46,6 +47,11 @@ std::string_view format_expression(std::string_view format) {
       {"uri", "[A-Za-z][A-Za-z0-9+.-]{0,15}://" AMBIT_LABEL "(?:\\." AMBIT_LABEL
               "){0,3}(?::\\d{1,4})?(?:/[A-Za-z0-9._~-]{0,64}){0,8}"
               "(?:\\?[A-Za-z0-9._~=&-]{0,128})?(?:#[A-Za-z0-9._~-]{0,64})?"},
+      {"uri-template", "[A-Za-z][A-Za-z0-9+.-]{0,15}://" AMBIT_LABEL "(?:\\." AMBIT_LABEL
+                       "){0,3}(?::\\d{1,4})?(?:/[A-Za-z0-9._~-]{0,64}){0,8}"
+                       "(?:\\?[A-Za-z0-9._~=&-]{0,128})?(?:#[A-Za-z0-9._~-]{0,64})?"},
+      {"byte", "(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"},
+      {"json-pointer", "(?:/[A-Za-z0-9._-]*)*"},
       {"uuid", "[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}"}};
 #undef AMBIT_DATE
 #undef AMBIT_TIME
@@ -417,13 +423,20 @@ class Compiler {
     if (has_patterns) {
       if (!schema["patternProperties"].is_object())
         return Err(Code::invalid, "patternProperties must be an object");
+      std::vector<ExpressionId> matching;
+      for (const auto& [pattern, of] : schema["patternProperties"].items())
+        matching.push_back(
+            words_.quoted(TRY(pattern_language(a_, pattern, Match::anywhere, Spelling::json))));
+      std::size_t index = 0;
       for (const auto& [pattern, of] : schema["patternProperties"].items()) {
-        const ExpressionId matching =
-            words_.quoted(TRY(pattern_language(a_, pattern, Match::anywhere, Spelling::json)));
-        members.push_back(
-            a_.sequence({a_.both(keys, matching), words_.colon(), TRY(inner(of, depth))}));
-        keys = a_.except(keys, matching);
+        ExpressionId own = a_.both(keys, matching[index]);
+        // A key that several patterns take would have to please them all: it is not made.
+        for (std::size_t other = 0; other < matching.size(); ++other)
+          if (other != index) own = a_.except(own, matching[other]);
+        members.push_back(a_.sequence({own, words_.colon(), TRY(inner(of, depth))}));
+        ++index;
       }
+      keys = a_.except(keys, a_.either(matching));
     }
     if (further.is_object() || further == Json(true) || is_free) {
       const ExpressionId value =
@@ -431,6 +444,18 @@ class Compiler {
       members.push_back(a_.sequence({keys, words_.colon(), value}));
     }
     return a_.either(members);
+  }
+
+  // A property that a pattern takes too has to please both.
+  Result<ExpressionId> named_member(const Json& schema, const std::string& name, const Json& of,
+                                    std::size_t depth) {
+    if (!schema.contains("patternProperties")) return inner(of, depth);
+    Json all = Json::array({of});
+    for (const auto& [pattern, also] : schema["patternProperties"].items()) {
+      const auto expression = TRY(rpc::Pattern::compile(pattern));
+      if (expression.found_in(name)) all.push_back(also);
+    }
+    return inner(all.size() == 1 ? of : Json{{"allOf", all}}, depth);
   }
 
   Result<ExpressionId> object(const Json& schema, std::size_t depth) {
@@ -441,7 +466,7 @@ class Compiler {
     std::vector<std::pair<std::string, ExpressionId>> members;
     if (schema.contains("properties")) {
       for (const auto& [name, of] : schema["properties"].items()) {
-        const ExpressionId member = TRY(inner(of, depth));
+        const ExpressionId member = TRY(named_member(schema, name, of, depth));
         const ExpressionId key = a_.sequence(words_.literal(Json(name)), words_.colon());
         members.emplace_back(name, a_.sequence(key, member));
       }

@@ -72,6 +72,20 @@ std::string_view to_string(Trust trust) {
   return "untrusted";
 }
 
+std::string_view to_string(ApprovalEnd end) {
+  switch (end) {
+    case ApprovalEnd::approved:
+      return "approved";
+    case ApprovalEnd::denied:
+      return "denied";
+    case ApprovalEnd::expired:
+      return "expired";
+    case ApprovalEnd::modified:
+      return "modified";
+  }
+  return "denied";
+}
+
 std::string_view to_string(Verdict verdict) {
   switch (verdict) {
     case Verdict::allow:

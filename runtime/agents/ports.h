@@ -48,6 +48,8 @@ struct ToolSpec {
   bool destructive = true;
   bool idempotent = false;
   std::string digest;  // SHA-256 hex of the canonical definition (name, description, schema)
+  std::string agent{};        // a call is a delegation to this agent; empty: a tool
+  bool ends_session = false;  // a call that succeeds is the last thing its session does
   friend bool operator==(const ToolSpec&, const ToolSpec&) = default;
 };
 
@@ -191,6 +193,16 @@ class Toolbox {
   virtual Task<Outcome> call(std::string session, ToolCall call) = 0;
 };
 
+// One origin that a jail of level "net" may reach, through the runtime's proxy alone.
+struct EgressRule {
+  std::string origin;                // "https://api.example.com", "https://*.example.com:8443"
+  std::vector<std::string> methods;  // empty: GET and HEAD
+  std::vector<std::string> secrets;  // names of those that the proxy fills in for this origin
+  bool tunnel = false;      // end-to-end TLS by CONNECT: the proxy sees the host, and no method
+  bool is_private = false;  // the name may stand for an address that is not public
+  friend bool operator==(const EgressRule&, const EgressRule&) = default;
+};
+
 // What a jailed call may do, in words; sandbox/profile.h has the presets and the checks.
 struct Profile {
   std::string name = "compute";          // as in the fleet file
@@ -205,6 +217,11 @@ struct Profile {
   std::int64_t scratch_bytes = 16 << 20;  // the private /tmp
   std::int64_t output_bytes = 64 << 10;
   std::int64_t open_files = 64;
+  std::vector<EgressRule> egress{};  // level net: what it may reach; nothing else
+  // Where a call's jail comes from. "call": made for it. "pooled": made ahead, used once. "warm":
+  // for built-in tools alone, used again by the same agent.
+  std::string service = "pooled";
+  bool asks = false;  // opening a path that it does not have asks for it at run time
   friend bool operator==(const Profile&, const Profile&) = default;
 };
 
@@ -217,6 +234,10 @@ struct JailCall {
   // Name and value. Never in the arguments or the environment: the command reads the value from the
   // descriptor that the variable NAME_FD gives the number of. At most 8, each at most 64 KiB.
   std::vector<std::pair<std::string, std::string>> secrets{};
+  // Who makes the call: an agent and its session. Jails of class "warm" are not shared between
+  // agents, and what a call asks for at run time is decided and recorded under these names.
+  std::string agent{};
+  std::string session{};
 };
 
 struct JailOutcome {
@@ -250,6 +271,7 @@ struct Budget {
   std::int64_t tool_calls = 0;
   std::int64_t tokens = 0;
   std::int64_t wall_ms = 0;
+  std::int64_t money_micros = -1;  // millionths of a dollar
   friend bool operator==(const Budget&, const Budget&) = default;
 };
 
@@ -346,6 +368,59 @@ class Guard {
   virtual void forget(const std::string& /*session*/) {}
 };
 
+// ---- Approvals
+// --------------------------------------------------------------------------------------
+
+enum class ApprovalEnd { approved, denied, expired, modified };
+std::string_view to_string(ApprovalEnd end);
+
+struct ApprovalTicket {
+  std::string id;
+  std::int64_t expires_unix_ms = 0;  // no answer by then is a no
+};
+
+struct ApprovalAnswer {
+  ApprovalEnd end = ApprovalEnd::denied;
+  std::string by;         // who answered, with commas
+  std::string successor;  // modified: the request for the action with other arguments
+  std::string arguments;  // modified: these
+};
+
+// People who answer for actions that the policies escalate. A request outlives the process.
+class Approvals {
+ public:
+  virtual ~Approvals() = default;
+  // Durable when it returns. The same action asked about again, still open, is the same request.
+  virtual Task<Result<ApprovalTicket>> ask(Action action, Decision decision) = 0;
+  // Waits for the answer or the deadline, whichever comes first.
+  virtual Task<Result<ApprovalAnswer>> answered(std::string id) = 0;
+  // Once, just before the action is done. False: it was used before, so nobody knows whether the
+  // action was done. An error: it may not be done.
+  virtual Task<Result<bool>> use(std::string id, Action action) = 0;
+};
+
+// ---- Quotas
+// -----------------------------------------------------------------------------------------
+
+struct Spending {
+  std::int64_t calls = 0;
+  std::int64_t tokens = 0;
+  std::int64_t money_micros = 0;
+};
+
+// Bounds with a memory, over tools, agents, people and spans of time; a session's own budget is
+// budget.h. Pure and fast, like the Guard.
+class Quotas {
+ public:
+  virtual ~Quotas() = default;
+  // Errors: exhausted, denied (the agent repeats itself), unavailable (the tool keeps failing).
+  virtual Result<std::uint64_t> reserve(const Action& action, const Spending& most) = 0;
+  virtual void settle(std::uint64_t id, const Spending& spent, bool failed) = 0;
+  // Nothing was done: gives all of it back.
+  virtual void cancel(std::uint64_t id) = 0;
+  virtual void session_gone(const std::string& /*session*/) {}
+};
+
 // ---- Journal
 // ----------------------------------------------------------------------------------------
 
@@ -356,7 +431,7 @@ struct Payload {
 };
 
 // One event. Types: run.started, session.started, turn.completed, action.decided, action.outcome,
-// approval.answered, session.ended, run.ended, ... `body` holds what the type documents, as JSON
+// approval.requested, approval.answered, session.ended, run.ended, ... `body` holds what the type documents, as JSON
 // text.
 struct Event {
   std::string type;
