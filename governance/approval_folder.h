@@ -37,6 +37,7 @@ class ApprovalFolder {
                    std::int64_t needed_least = 1);
 
   [[nodiscard]] const ApprovalDesk& desk() const { return desk_; }
+  [[nodiscard]] const std::vector<log::VerifierKey>& approvers() const { return keys_; }
   // Answers that did not count, and why.
   [[nodiscard]] const std::vector<Refused>& refused() const { return refused_; }
   // What has happened since the last call, for the journal: approval.asked, approval.answered,
