@@ -47,6 +47,9 @@ Command audit_tiles_command();
 Command audit_export_command();
 Command audit_bundle_command();
 Command audit_erase_command();
+Command audit_console_command();
+// audit retention, retain, hold, release
+std::vector<Command> audit_retention_commands();
 Command replay_command();
 Command model_inspect_command();
 Command model_eval_command();

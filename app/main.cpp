@@ -35,6 +35,7 @@ std::vector<Command> commands() {
                               audit_export_command(),
                               audit_bundle_command(),
                               audit_erase_command(),
+                              audit_console_command(),
                               replay_command(),
                               policy_check_command(),
                               policy_explain_command(),
@@ -55,6 +56,7 @@ std::vector<Command> commands() {
                               model_quantize_command(),
                               model_bench_command(),
                               mcp_serve_command()};
+  for (Command& command : audit_retention_commands()) all.push_back(std::move(command));
   for (Command& command : mcp_commands()) all.push_back(std::move(command));
   for (Command& command : a2a_commands()) all.push_back(std::move(command));
   all.push_back(doctor_command());

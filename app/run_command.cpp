@@ -242,7 +242,8 @@ void print_summary(const agents::FleetRun& run, const Session& session, Assembly
         assembly.journal_path() + "\nWork:   " + assembly.work_path() +
         "\n\nNext: ambit audit verify --state " + session.assembly.state +
         "\n      ambit audit list --state " + session.assembly.state + " --run " +
-        session.options.run + "\n");
+        session.options.run + "\n      ambit audit console --state " + session.assembly.state +
+        "\n");
 }
 
 Result<void> write_transcripts(const agents::FleetRun& run, const std::string& path) {

@@ -201,7 +201,7 @@ Result<std::string> canonical_text(const json& value) {
   return log::canonical_json(text);
 }
 
-Result<std::string> action_hash(const Action& action) {
+Result<std::string> action_text(const Action& action) {
   // The arguments as text: canonical JSON would refuse numbers beyond 2^53, and two texts of one
   // value must have one hash only where they are canonical.
   const std::string_view said = action.arguments;
@@ -209,7 +209,11 @@ Result<std::string> action_hash(const Action& action) {
   if (!arguments) return Err(std::move(arguments).error().context("arguments"));
   json out = {{"kind", to_string(action.kind)}, {"arguments", *arguments}};
   for (const TextMember& member : text_keys) out[member.name] = action.*member.member;
-  return log::to_hex(log::sha256(TRY(canonical_text(out))));
+  return canonical_text(out);
+}
+
+Result<std::string> action_hash(const Action& action) {
+  return log::to_hex(log::sha256(TRY(action_text(action))));
 }
 
 }  // namespace ambit::governance
