@@ -1,6 +1,8 @@
 #include "jail.h"
 
+#include "door.h"
 #include "limits.h"
+#include "worker.h"
 
 #include <linux/seccomp.h>
 #include <sys/ioctl.h>
@@ -31,8 +33,11 @@ using protocol::Stage;
 // The command's process runs on its own stack in init's memory until it has executed.
 struct Start {
   const Cell& cell;
+  const protocol::Jail& jail;
   int socket;  // where the call comes from
   Report& report;
+  int door = -1;
+  int gate = -1;
   bool with_proc = false;
   bool has_listener = false;
 };
@@ -58,13 +63,32 @@ int join_cgroups(std::span<const int> members) {
   return 0;
 }
 
+// To its place, which another one of these may hold at the moment.
+int move_high(int from, int to) {
+  if (from < 0) return 0;
+  const int high = fcntl(from, F_DUPFD_CLOEXEC, protocol::jail_gate + 1);
+  if (high < 0) return errno;
+  return dup3(high, to, O_CLOEXEC) < 0 ? errno : 0;
+}
+
 // Shared with init until the command executes: the socket and the reports where protocol.h says,
-// and nothing else open, so that the descriptors of the call land on 0, 1 and 2.
+// the door and the gate if there are any, and nothing else open, so that the descriptors of the
+// call land on 0, 1 and 2.
 int arrange_descriptors(const Start& start) {
+  const int door = start.door < 0 ? -1 : fcntl(start.door, F_DUPFD_CLOEXEC, 64);
+  const int gate = start.gate < 0 ? -1 : fcntl(start.gate, F_DUPFD_CLOEXEC, 64);
+  if ((start.door >= 0 && door < 0) || (start.gate >= 0 && gate < 0)) return errno;
   if (dup3(start.socket, protocol::jail_socket, O_CLOEXEC) < 0) return errno;
   if (dup3(start.cell.reports, protocol::jail_reports, O_CLOEXEC) < 0) return errno;
+  if (const int error = move_high(door, protocol::jail_door)) return error;
+  if (const int error = move_high(gate, protocol::jail_gate)) return error;
+  constexpr auto before = static_cast<unsigned>(protocol::jail_door - 1);
+  constexpr auto after = static_cast<unsigned>(protocol::jail_gate + 1);
   if (syscall(SYS_close_range, 0U, 2U, 0U) != 0) return errno;
-  return syscall(SYS_close_range, 5U, ~0U, 0U) == 0 ? 0 : errno;
+  if (syscall(SYS_close_range, 5U, before, 0U) != 0) return errno;
+  if (door < 0) (void)close(protocol::jail_door);
+  if (gate < 0) (void)close(protocol::jail_gate);
+  return syscall(SYS_close_range, after, ~0U, 0U) == 0 ? 0 : errno;
 }
 
 int install_last_filter(Start& start) {
@@ -83,6 +107,8 @@ int install_last_filter(Start& start) {
     return 0;
   }
   if (errno != EBUSY) return errno;
+  // Nobody could be told what is opened.
+  if ((start.cell.spec.flags & protocol::Spec::asks) != 0) return EBUSY;
   // Someone above us listens already and there can be only one: kill at the trip-wires instead.
   for (const sock_filter& one : filter) {
     auto& instruction = const_cast<sock_filter&>(one);
@@ -152,14 +178,18 @@ int run_command(void* argument) {
   (void)sigprocmask(SIG_SETMASK, &none, nullptr);
   umask(022);
   require(report, Stage::parent_death_signal, limits::die_with_parent());
-  if (const auto fault =
-          mounts::restrict_to(spec, start.cell.places, start.cell.landlock_abi, start.with_proc))
+  const mounts::Rules rules{start.cell.landlock_abi, start.with_proc, true,
+                            static_cast<std::uint16_t>(start.gate < 0 ? 0 : start.jail.port)};
+  if (const auto fault = mounts::restrict_to(spec, start.cell.places, rules))
     give_up(report, fault.stage, fault.error, fault.index);
   require(report, Stage::descriptors, arrange_descriptors(start));
   require(report, Stage::limits, limits::apply(spec.limits));
   const bool late = (spec.flags & protocol::Spec::late_filter) != 0;
   // A listener takes the lowest free number and is moved: 0, 1 and 2 are free again afterwards.
   if (!late) require(report, Stage::last_filter, install_last_filter(start));
+  // Keeps its place free of secrets until then.
+  if (late && dup3(protocol::jail_socket, protocol::jail_listener, O_CLOEXEC) < 0)
+    give_up(report, Stage::descriptors, errno);
   call = protocol::Call{};
   frame[0] = '\0';
   receive_call(report);
@@ -203,9 +233,14 @@ std::int64_t cpu_used_us(pid_t command) {
   return used.tv_sec * 1'000'000 + used.tv_nsec / 1000;
 }
 
-void receive_violation(Report& report) {
+// A trip-wire, or a file that is to be opened.
+void receive_notice(const Cell& cell, Report& report) {
   seccomp_notif notice{};
   if (ioctl(protocol::jail_listener, SECCOMP_IOCTL_NOTIF_RECV, &notice) != 0) return;
+  if ((cell.spec.flags & protocol::Spec::asks) != 0 && door::is_open(notice)) {
+    door::ask_to_open(cell.spec, notice, report.call);
+    return;
+  }
   report.flags |= Report::violation;
   report.syscall = notice.data.nr;
   report.architecture = notice.data.arch;
@@ -236,34 +271,45 @@ bool reap(pid_t command, Report& report) {
   return ended;
 }
 
-void watch(const Cell& cell, pid_t command, bool has_listener, const sigset_t& while_waiting,
-           Report& report) {
+// How long until the CPU time has to be looked at again; false once it is used up.
+bool cpu_time_left(const Cell& cell, pid_t command, timespec& wait) {
+  wait = {3600, 0};
+  if (cell.spec.limits.cpu_ms == 0) return true;
+  const std::int64_t left_us =
+      static_cast<std::int64_t>(cell.spec.limits.cpu_ms) * 1000 - cpu_used_us(command);
+  // Threads can burn several seconds a second: look again well before.
+  const std::int64_t wait_us = std::max<std::int64_t>(left_us / 4, 5'000);
+  wait = {wait_us / 1'000'000, wait_us % 1'000'000 * 1000};
+  return left_us > 0;
+}
+
+void watch(const Start& start, pid_t command, const sigset_t& while_waiting, Report& report) {
+  // Nothing with this filter is left to break it, nobody answers at the door any more: asking again
+  // would give the same at once.
+  constexpr int gone = POLLHUP | POLLERR;
+  pollfd events[3] = {{start.has_listener ? protocol::jail_listener : -1, POLLIN, 0},
+                      {start.door >= 0 ? protocol::jail_door : -1, POLLIN, 0},
+                      {start.gate >= 0 ? protocol::jail_gate : -1, POLLIN, 0}};
   for (;;) {
     if (reap(command, report)) return;
     if (stop_asked != 0) {
       report.flags |= Report::stopped;
       return;
     }
-    timespec timeout{3600, 0};
-    if (cell.spec.limits.cpu_ms != 0) {
-      const std::int64_t left_us =
-          static_cast<std::int64_t>(cell.spec.limits.cpu_ms) * 1000 - cpu_used_us(command);
-      if (left_us <= 0) {
-        report.flags |= Report::cpu_limit;
-        return;
-      }
-      // Threads can burn several seconds a second: look again well before.
-      const std::int64_t wait_us = std::max<std::int64_t>(left_us / 4, 5'000);
-      timeout = {wait_us / 1'000'000, wait_us % 1'000'000 * 1000};
+    timespec timeout{};
+    if (!cpu_time_left(start.cell, command, timeout)) {
+      report.flags |= Report::cpu_limit;
+      return;
     }
-    pollfd events{has_listener ? protocol::jail_listener : -1, POLLIN, 0};
-    const int ready = ppoll(&events, 1, &timeout, &while_waiting);
-    // Nothing with this filter is left to break it; asking again would give the same at once.
-    if (ready > 0 && (events.revents & (POLLHUP | POLLERR)) != 0) has_listener = false;
-    if (ready > 0 && (events.revents & POLLIN) != 0) {
-      receive_violation(report);
+    if (ppoll(events, 3, &timeout, &while_waiting) <= 0) continue;
+    if ((events[1].revents & POLLIN) != 0) door::take_answer();
+    if ((events[2].revents & POLLIN) != 0) door::pass_connection(report.call);
+    if ((events[0].revents & POLLIN) != 0) {
+      receive_notice(start.cell, report);
       if ((report.flags & Report::violation) != 0) return;
     }
+    for (pollfd& one : events)
+      if ((one.revents & gone) != 0 && (one.revents & POLLIN) == 0) one.fd = -1;
   }
 }
 
@@ -300,13 +346,17 @@ void tell(Report& report) {
     report.flags &= ~Report::told;
 }
 
-void supervise(const Cell& cell, pid_t command, bool has_listener, const sigset_t& while_waiting,
-               Report& report) {
+void supervise(const Start& start, pid_t command, const sigset_t& while_waiting, Report& report) {
+  const Cell& cell = start.cell;
+  constexpr auto first = static_cast<unsigned>(protocol::first_secret);
+  constexpr auto before = static_cast<unsigned>(protocol::jail_door - 1);
+  constexpr auto after = static_cast<unsigned>(protocol::jail_gate + 1);
   // Init holds no end of the call's pipes, so that their reader sees the end when it is there.
   (void)syscall(SYS_close_range, 0U, static_cast<unsigned>(protocol::jail_socket), 0U);
-  (void)syscall(SYS_close_range, static_cast<unsigned>(protocol::first_secret), ~0U, 0U);
+  (void)syscall(SYS_close_range, first, before, 0U);
+  (void)syscall(SYS_close_range, after, ~0U, 0U);
   (void)limits::apply_processes(cell.spec.limits);
-  watch(cell, command, has_listener, while_waiting, report);
+  watch(start, command, while_waiting, report);
   if ((report.flags & Report::has_status) == 0 || report.wait_status != 0) examine(cell, report);
   end_the_rest();
   // Taking the jail's mounts down takes longer than all of this: the supervisor need not wait.
@@ -317,14 +367,20 @@ void supervise(const Cell& cell, pid_t command, bool has_listener, const sigset_
 
 void contain(const Cell& cell, const protocol::Jail& jail, std::span<const int> descriptors,
              Report& report) {
+  const bool has_door = (jail.flags & protocol::Jail::has_door) != 0;
+  const bool is_worker = (jail.flags & protocol::Jail::worker) != 0;
   sigset_t while_waiting;
-  listen_for_signals(while_waiting);
+  if (!is_worker) listen_for_signals(while_waiting);
   require(report, Stage::parent_death_signal, limits::die_with_parent());
   require(report, Stage::session, setsid() < 0 ? errno : 0);
-  require(report, Stage::cgroup, join_cgroups(descriptors.subspan(1)));
+  require(report, Stage::cgroup, join_cgroups(descriptors.subspan(has_door ? 2 : 1)));
   if (const auto fault = mounts::make_scratch(cell.spec, jail))
     give_up(report, fault.stage, fault.error, fault.index);
-  Start start{cell, descriptors[0], report};
+  if (is_worker) worker::serve(cell, descriptors[0], report);
+  Start start{cell, jail, descriptors[0], report, has_door ? descriptors[1] : -1};
+  if (has_door && jail.port != 0)
+    require(report, Stage::gate,
+            door::open_gate(static_cast<std::uint16_t>(jail.port), start.gate));
   if ((cell.spec.flags & protocol::Spec::with_proc) != 0)
     require(report, Stage::proc, mounts::mount_proc(start.with_proc));
   require(report, Stage::capabilities, limits::drop_capabilities());
@@ -332,7 +388,7 @@ void contain(const Cell& cell, const protocol::Jail& jail, std::span<const int> 
   const pid_t command = start_command(start);
   if (command < 0) give_up(report, Stage::clone, errno);
   if (report.stage != Stage::none) _exit(127);
-  supervise(cell, command, start.has_listener, while_waiting, report);
+  supervise(start, command, while_waiting, report);
   // The end of init is the end of everything in its pid namespace.
   _exit(0);
 }

@@ -14,7 +14,9 @@ namespace {
 constexpr std::uint64_t right_truncate = 1ULL << 14;   // ABI 3
 constexpr std::uint64_t right_ioctl_dev = 1ULL << 15;  // ABI 5
 constexpr std::uint64_t net_bind_connect = 3;          // ABI 4
-constexpr std::uint64_t scope_all = 3;                 // ABI 6: abstract unix sockets, signals
+constexpr std::uint64_t net_connect = 2;
+constexpr int rule_net_port = 2;
+constexpr std::uint64_t scope_all = 3;  // ABI 6: abstract unix sockets, signals
 
 struct Attributes {
   std::uint64_t handled_fs;
@@ -94,6 +96,15 @@ int Ruleset::allow(Grant grant, int place, bool is_directory) {
   return syscall(SYS_landlock_add_rule, ruleset_, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) == 0
              ? 0
              : errno;
+}
+
+int Ruleset::allow_connect(int abi_version, std::uint16_t port) {
+  if (abi_version < abi_of_ports) return 0;
+  struct {
+    std::uint64_t allowed_access;
+    std::uint64_t port;
+  } rule{net_connect, port};
+  return syscall(SYS_landlock_add_rule, ruleset_, rule_net_port, &rule, 0) == 0 ? 0 : errno;
 }
 
 int Ruleset::enforce() {

@@ -12,6 +12,9 @@ namespace ambit::sandbox::landlock {
 // 0: there is none.
 int abi();
 
+// From here on a ruleset holds TCP ports apart.
+inline constexpr int abi_of_ports = 4;
+
 enum class Grant { list, system, device, read, read_write, scratch, proc };
 
 class Ruleset {
@@ -25,6 +28,9 @@ class Ruleset {
   // `place` is an O_PATH descriptor; `is_directory` because rights of directories are refused on
   // files.
   int allow(Grant grant, int place, bool is_directory);
+  // TCP to this port, of whatever address; without it no TCP connection is made. Below ABI 4 there
+  // is nothing to grant.
+  int allow_connect(int abi_version, std::uint16_t port);
   // Binds the calling thread, and all that it makes, for good.
   int enforce();
 

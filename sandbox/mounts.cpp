@@ -381,9 +381,12 @@ Fault open_places(const Spec& spec, Places& places) {
   return {};
 }
 
-Fault restrict_to(const Spec& spec, const Places& places, int landlock_abi, bool with_proc) {
+Fault restrict_to(const Spec& spec, const Places& places, const Rules& rules) {
   landlock::Ruleset ruleset;
-  if (const int error = ruleset.create(landlock_abi)) return {Stage::landlock, error};
+  if (const int error = ruleset.create(rules.landlock_abi)) return {Stage::landlock, error};
+  if (rules.port != 0)
+    if (const int error = ruleset.allow_connect(rules.landlock_abi, rules.port))
+      return {Stage::landlock, error};
   for (std::size_t i = 0; i < places.count; ++i) {
     const Place& place = places.all[i];
     if (const int error = ruleset.allow(place.grant, place.descriptor, place.is_directory))
@@ -397,12 +400,13 @@ Fault restrict_to(const Spec& spec, const Places& places, int landlock_abi, bool
     close(place);
     return error;
   };
-  if (const int error = allow(landlock::Grant::scratch, "/tmp")) return {Stage::landlock, error};
+  const auto tmp = rules.with_scratch ? landlock::Grant::scratch : landlock::Grant::list;
+  if (const int error = allow(tmp, "/tmp")) return {Stage::landlock, error};
   if (const int error = allow(landlock::Grant::list, "/")) return {Stage::landlock, error};
   if (work_path[0] != '\0')
     if (const int error = allow(landlock::Grant::read_write, work_path))
       return {Stage::landlock, error};
-  if (with_proc)
+  if (rules.with_proc)
     if (const int error = allow(landlock::Grant::proc, "/proc")) return {Stage::landlock, error};
   for (std::size_t i = 0; i < spec.path_count; ++i) {
     if (!is_late(spec.paths[i])) continue;

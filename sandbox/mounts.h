@@ -45,7 +45,13 @@ struct Places {
 };
 Fault open_places(const protocol::Spec& spec, Places& places);
 // All rules of one call, after its mounts.
-Fault restrict_to(const protocol::Spec& spec, const Places& places, int landlock_abi,
-                  bool with_proc);
+// What distinguishes the rules of one jail from another's.
+struct Rules {
+  int landlock_abi = 0;
+  bool with_proc = false;
+  bool with_scratch = true;  // /tmp may be written
+  std::uint16_t port = 0;    // the one that may be connected to; 0: none
+};
+Fault restrict_to(const protocol::Spec& spec, const Places& places, const Rules& rules);
 
 }  // namespace ambit::sandbox::mounts

@@ -1,10 +1,14 @@
 #include "namespaces.h"
 
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
 #include <grp.h>
+#include <net/if.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -41,13 +45,23 @@ int write_id_maps(unsigned outside_uid, unsigned outside_gid) {
 }
 
 int enter_others() {
-  // The network namespace is born empty and its loopback stays down: there is nobody to talk to.
   const int all = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
   return unshare(all) == 0 ? 0 : errno;
 }
 
 int set_host_name() {
   return sethostname("jail", 4) == 0 ? 0 : errno;
+}
+
+int raise_loopback() {
+  const int some = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (some < 0) return errno;
+  ifreq request{};
+  std::memcpy(request.ifr_name, "lo", 3);
+  request.ifr_flags = IFF_UP | IFF_RUNNING;
+  const int error = ioctl(some, SIOCSIFFLAGS, &request) == 0 ? 0 : errno;
+  close(some);
+  return error;
 }
 
 }  // namespace ambit::sandbox::namespaces

@@ -16,5 +16,8 @@ int enter_user();
 int write_id_maps(unsigned outside_uid, unsigned outside_gid);
 int enter_others();
 int set_host_name();
+// The network namespace is born with its loopback down, and stays so but for level net, where the
+// proxy's gates are on it.
+int raise_loopback();
 
 }  // namespace ambit::sandbox::namespaces

@@ -75,6 +75,8 @@ const char* words(Stage stage) {
       return "show the work folder";
     case Stage::call:
       return "read the call";
+    case Stage::gate:
+      return "open the way to the proxy";
     case Stage::execute:
       return "execute the command";
   }

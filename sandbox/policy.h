@@ -175,9 +175,7 @@ inline constexpr std::array fs_read = std::to_array<Name>({"fork",
                                                            "listxattr",
                                                            "llistxattr",
                                                            "flistxattr",
-                                                           "sendto",
                                                            "recvfrom",
-                                                           "sendmsg",
                                                            "recvmsg",
                                                            "shutdown",
                                                            "getsockname",
@@ -188,6 +186,20 @@ inline constexpr std::array fs_read = std::to_array<Name>({"fork",
 inline constexpr std::array fs_write =
     std::to_array<Name>({"link", "linkat", "symlink", "symlinkat", "truncate", "fallocate", "utime",
                          "utimes", "utimensat", "futimesat", "sync_file_range"});
+
+// The way to the proxy, which listens on the loopback; sockets are TCP alone: see seccomp.cpp.
+inline constexpr std::array net = std::to_array<Name>({"connect"});
+
+// What a jail's init needs where there is a network, and where a command may ask for files.
+inline constexpr std::array set_up_net = std::to_array<Name>({"bind", "listen", "accept4"});
+inline constexpr std::array set_up_asks = std::to_array<Name>({"process_vm_readv"});
+
+// All that our own tools call: what they run under dies at anything else.
+inline constexpr std::array worker = std::to_array<Name>(
+    {"read",         "write",           "openat",        "close",      "fstat",
+     "newfstatat",   "statx",           "lseek",         "getdents64", "chdir",
+     "unlinkat",     "mkdirat",         "renameat",      "renameat2",  "ftruncate",
+     "rt_sigreturn", "restart_syscall", "clock_gettime", "exit_group", "exit"});
 
 // What the zygote and a jail's init need and no command may have. The last filter takes these away,
 // except where a tier names them as well.

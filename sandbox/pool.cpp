@@ -1,6 +1,7 @@
 #include "sandbox/pool.h"
 
 #include "async/race.h"
+#include "sandbox/landlock.h"
 #include "sandbox/profile.h"
 #include "sandbox/zygote_link.h"
 
@@ -60,6 +61,8 @@ Profile spare_key(Profile profile) {
   profile.name.clear();
   profile.wall_ms = 0;
   profile.output_bytes = 0;
+  profile.egress.clear();
+  profile.service.clear();
   return profile;
 }
 
@@ -93,8 +96,10 @@ JailPool::Claim::~Claim() {
   pool_.room_.wake_one();
 }
 
-JailPool::Interest::Interest(JailPool& pool, const Profile& profile)
-    : demand_(pool.options_.spares_max == 0 ? nullptr : pool.demand(spare_key(profile))) {
+JailPool::Interest::Interest(JailPool& pool, const Profile& profile, JailUse use)
+    : demand_(pool.options_.spares_max == 0 || profile.service == "call"
+                  ? nullptr
+                  : pool.demand({spare_key(profile), use})) {
   if (demand_ == nullptr) return;
   demand_->peak = std::max(demand_->peak, ++demand_->now);
 }
@@ -110,8 +115,14 @@ JailPool::JailPool(io::World& world, const RunnerOptions& options, ZygoteImage i
 
 JailPool::~JailPool() = default;
 
-std::size_t JailPool::capacity() const {
-  return cgroups_ ? calls_per_zygote : 1;
+std::size_t JailPool::capacity(const Profile& profile) const {
+  // Below that ABI nothing keeps two jails of one network apart.
+  const bool is_alone = profile.level == "net" && landlock::abi() < landlock::abi_of_ports;
+  return cgroups_ && !is_alone ? calls_per_zygote : 1;
+}
+
+JailPool::Key JailPool::reuse_key(const Profile& profile) {
+  return key_of(spare_key(profile));
 }
 
 JailPool::Key JailPool::key_of(Profile profile) {
@@ -142,7 +153,9 @@ JailPool::Place JailPool::place_of(const Profile& profile) const {
 
 Result<std::shared_ptr<ZygoteProcess>> JailPool::start_zygote(const Profile& profile, bool server) {
   const seccomp::Tier tier = TRY(tier_of(profile));
-  if (!filters_.contains(tier)) filters_[tier] = TRY(seccomp::build(tier, seccomp::native()));
+  const std::pair key{tier, profile.asks};
+  if (!filters_.contains(key))
+    filters_[key] = TRY(seccomp::build(tier, seccomp::native(), profile.asks));
   SpecOptions options;
   options.with_proc = server;
   options.cgroups = cgroups_ != nullptr;
@@ -151,7 +164,7 @@ Result<std::shared_ptr<ZygoteProcess>> JailPool::start_zygote(const Profile& pro
   const auto is_root = [&](const std::string& path) { return path == options_.work_root; };
   if (!server && !options_.work_root.empty() && std::erase_if(shown.write_paths, is_root) != 0)
     options.work_root = options_.work_root;
-  const std::string spec = TRY(encode_spec(shown, filters_[tier], options));
+  const std::string spec = TRY(encode_spec(shown, filters_[key], options));
   return ZygoteProcess::start(world_, image_.path(), spec, shown);
 }
 
@@ -180,8 +193,9 @@ Duration JailPool::backoff(const Key& key) const {
 
 std::unique_ptr<JailPool::Claim> JailPool::find(const Key& key) {
   for (Zygote& one : zygotes_) {
-    if (one.key != key || one.process->dead() || one.claimed >= capacity() ||
-        one.process->running() >= capacity())
+    const std::size_t most = capacity(key.profile);
+    if (one.key != key || one.process->dead() || one.claimed >= most ||
+        one.process->running() >= most)
       continue;
     one.used = ++clock_;
     return std::make_unique<Claim>(*this, one);
@@ -227,21 +241,28 @@ Task<Result<std::unique_ptr<JailPool::Claim>>> JailPool::claim(const Key& key) {
 }
 
 Result<std::unique_ptr<JailPool::Jail>> JailPool::prepare(ZygoteProcess& zygote,
-                                                          const Profile& profile,
+                                                          const Profile& profile, JailUse use,
                                                           const WorkFolderSeen& work) {
   auto jail = std::make_unique<Jail>();
   if (cgroups_) jail->lease = TRY(cgroups_->lease(profile.memory_bytes, profile.processes + 1));
   const std::vector<int> none;
-  jail->call = TRY(zygote.prepare(work, jail->lease ? jail->lease->members() : none, jail->lease));
-  jail->pipes = TRY(Pipes::make(world_.network));
+  const bool is_worker = use == JailUse::worker;
+  JailSeen seen{0, use, !is_worker && (profile.level == "net" || profile.asks), 0, work};
+  jail->call = TRY(
+      zygote.prepare(std::move(seen), jail->lease ? jail->lease->members() : none, jail->lease));
+  if (is_worker) {
+    jail->channel = TRY(world_.network.adopt(jail->call->take_socket()));
+  } else {
+    jail->pipes = TRY(Pipes::make(world_.network));
+  }
   return jail;
 }
 
-std::unique_ptr<JailPool::Jail> JailPool::take_spare(const Profile& profile) {
+std::unique_ptr<JailPool::Jail> JailPool::take_spare(const Profile& profile, JailUse use) {
   if (spares_.empty()) return nullptr;
   const Key key = key_of(spare_key(profile));
   for (auto at = spares_.begin(); at != spares_.end();) {
-    if (at->key != key) {
+    if (at->key != key || at->use != use) {
       ++at;
       continue;
     }
@@ -252,15 +273,15 @@ std::unique_ptr<JailPool::Jail> JailPool::take_spare(const Profile& profile) {
   return nullptr;
 }
 
-Task<Result<std::unique_ptr<JailPool::Jail>>> JailPool::take(const Profile& profile) {
-  std::unique_ptr<Jail> spare = take_spare(profile);
+Task<Result<std::unique_ptr<JailPool::Jail>>> JailPool::take(const Profile& profile, JailUse use) {
+  std::unique_ptr<Jail> spare = profile.service == "call" ? nullptr : take_spare(profile, use);
   if (spare) co_return spare;
   const Place place = place_of(profile);
   for (int tries = 0;; ++tries) {
     Result<std::unique_ptr<Claim>> claimed = co_await claim(place.key);
     if (!claimed) co_return Err(std::move(claimed).error());
     ZygoteProcess& zygote = (*claimed)->zygote();
-    auto made = prepare(zygote, profile, place.work);
+    auto made = prepare(zygote, profile, use, place.work);
     if (made) {
       (*made)->claim = std::move(*claimed);
       co_return made;
@@ -274,10 +295,10 @@ Task<Result<std::unique_ptr<JailPool::Jail>>> JailPool::take(const Profile& prof
 
 Result<std::unique_ptr<JailPool::Jail>> JailPool::make_server(const Profile& profile) {
   const std::shared_ptr<ZygoteProcess> zygote = TRY(start_zygote(profile, true));
-  return prepare(*zygote, profile, {});
+  return prepare(*zygote, profile, JailUse::command, {});
 }
 
-JailPool::Demand* JailPool::demand(const Profile& key) {
+JailPool::Demand* JailPool::demand(const Want& key) {
   const auto found = std::find_if(demands_.begin(), demands_.end(),
                                   [&](const Demand& one) { return one.key == key; });
   if (found != demands_.end()) {
@@ -290,30 +311,36 @@ JailPool::Demand* JailPool::demand(const Profile& key) {
       if (at->now == 0 && !at->refilling && (oldest == demands_.end() || at->last < oldest->last))
         oldest = at;
     if (oldest == demands_.end()) return nullptr;
-    std::erase_if(spares_, [&](const Spare& spare) { return spare.key.profile == oldest->key; });
+    std::erase_if(spares_, [&](const Spare& spare) { return is_for(spare, oldest->key); });
     demands_.erase(oldest);
   }
   demands_.push_back(Demand{key, 0, 0, false, world_.loop.now()});
   return &demands_.back();
 }
 
-std::size_t JailPool::count_spares(const Profile& key) const {
-  return static_cast<std::size_t>(std::count_if(
-      spares_.begin(), spares_.end(), [&](const Spare& one) { return one.key.profile == key; }));
+bool JailPool::is_for(const Spare& spare, const Want& want) {
+  return spare.use == want.use && spare.key.profile == want.profile;
 }
 
-void JailPool::refill(const Profile& profile, std::shared_ptr<ZygoteProcess> zygote) {
-  if (options_.spares_max == 0) return;
-  Demand* wanted = demand(spare_key(profile));
+std::size_t JailPool::count_spares(const Want& key) const {
+  return static_cast<std::size_t>(std::count_if(
+      spares_.begin(), spares_.end(), [&](const Spare& one) { return is_for(one, key); }));
+}
+
+void JailPool::refill(const Profile& profile, std::shared_ptr<ZygoteProcess> zygote, JailUse use) {
+  if (options_.spares_max == 0 || profile.service == "call") return;
+  const Want want{spare_key(profile), use};
+  Demand* wanted = demand(want);
   if (wanted == nullptr || wanted->refilling) return;
   wanted->refilling = true;
-  scope_.spawn(make_spares(profile, std::move(zygote)));
+  scope_.spawn(make_spares(want, profile, std::move(zygote)));
 }
 
-Task<void> JailPool::make_spares(Profile profile, std::shared_ptr<ZygoteProcess> zygote) {
-  Demand* wanted = demand(spare_key(profile));
+Task<void> JailPool::make_spares(Want want, Profile profile,
+                                 std::shared_ptr<ZygoteProcess> zygote) {
+  Demand* wanted = demand(want);
   // Without cgroups the last jail must be gone before the zygote makes another.
-  if (capacity() == 1 && zygote->running() != 0) {
+  if (capacity(profile) == 1 && zygote->running() != 0) {
     co_await race(wait_for_change(*zygote), delay_task(gone_within));
   }
   const std::size_t target = std::min(wanted->peak + 1, spares_per_profile_max);
@@ -321,17 +348,17 @@ Task<void> JailPool::make_spares(Profile profile, std::shared_ptr<ZygoteProcess>
   const Key key = key_of(spare_key(profile));
   // Those that show what is not there any more are of no use.
   std::erase_if(spares_, [&](const Spare& one) {
-    return one.key.profile == key.profile && one.key.files != key.files;
+    return one.use == want.use && one.key.profile == key.profile && one.key.files != key.files;
   });
   while (count_spares(wanted->key) < target) {
     std::unique_ptr<Claim> claimed = find(place.key);
     if (!claimed) break;
-    auto made = prepare(claimed->zygote(), profile, place.work);
+    auto made = prepare(claimed->zygote(), profile, want.use, place.work);
     // What is wrong is for the next call to find and to tell.
     if (!made) break;
     (*made)->claim = std::move(claimed);
     if (spares_.size() >= options_.spares_max) spares_.pop_front();
-    spares_.push_back(Spare{key, std::move(*made)});
+    spares_.push_back(Spare{key, want.use, std::move(*made)});
   }
   wanted->refilling = false;
   if (!letting_go_ && !spares_.empty()) {
@@ -347,7 +374,7 @@ Task<void> JailPool::let_spares_go() {
     for (Demand& one : demands_) {
       if (one.now != 0 || one.last > before) continue;
       one.peak = 0;
-      std::erase_if(spares_, [&](const Spare& spare) { return spare.key.profile == one.key; });
+      std::erase_if(spares_, [&](const Spare& spare) { return is_for(spare, one.key); });
     }
   }
   letting_go_ = false;

@@ -10,6 +10,7 @@
 #include "async/waiters.h"
 #include "io/world.h"
 #include "sandbox/cgroup.h"
+#include "sandbox/doorkeeper.h"
 #include "sandbox/image.h"
 #include "sandbox/pipes.h"
 #include "sandbox/seccomp.h"
@@ -20,6 +21,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace ambit::sandbox {
@@ -33,6 +35,8 @@ struct RunnerOptions {
   // The folder of all work folders. A write path in it needs no zygote of its own: every jail is
   // shown the one that it is for, and no other. Empty: there is none.
   std::string work_root{};
+  Gate* gate = nullptr;  // decides what jails ask for; nullptr: no level net, and nothing is asked
+  EgressOptions egress{};  // for level net
 };
 
 class JailPool {
@@ -46,12 +50,21 @@ class JailPool {
     std::shared_ptr<CgroupPool::Lease> lease;  // nullptr: rlimits alone
     std::unique_ptr<Claim> claim;
     std::unique_ptr<ZygoteCall> call;
-    Pipes pipes;
+    Pipes pipes;                          // of a command
+    std::unique_ptr<io::Stream> channel;  // of a worker
+    std::unique_ptr<Doorkeeper> keeper;   // of a jail with a door, once it has its call
+  };
+  // What two calls must share: the profile, and that its paths are still the same files. A mount
+  // shows what lay at its path when it was made, so what is replaced needs a new one.
+  struct Key {
+    agents::Profile profile;
+    std::vector<std::uint64_t> files;  // device and inode of each path
+    friend bool operator==(const Key&, const Key&) = default;
   };
   // Says that a call of this profile is about, for as long as it lives.
   class Interest {
    public:
-    Interest(JailPool& pool, const agents::Profile& profile);
+    Interest(JailPool& pool, const agents::Profile& profile, JailUse use = JailUse::command);
     Interest(const Interest&) = delete;
     Interest& operator=(const Interest&) = delete;
     ~Interest();
@@ -66,24 +79,22 @@ class JailPool {
   ~JailPool();
 
   // A jail made ahead, or a new one; waits while there is no room for another zygote.
-  Task<Result<std::unique_ptr<Jail>>> take(const agents::Profile& profile);
+  Task<Result<std::unique_ptr<Jail>>> take(const agents::Profile& profile,
+                                           JailUse use = JailUse::command);
   // Makes jails ahead for the next calls of this profile; `zygote` had the last one.
-  void refill(const agents::Profile& profile, std::shared_ptr<ZygoteProcess> zygote);
+  void refill(const agents::Profile& profile, std::shared_ptr<ZygoteProcess> zygote,
+              JailUse use = JailUse::command);
   // A zygote of its own for one server, with a /proc.
   Result<std::unique_ptr<Jail>> make_server(const agents::Profile& profile);
+
+  // What a call must share with the one before to use its jail again.
+  static Key reuse_key(const agents::Profile& profile);
 
   [[nodiscard]] std::size_t zygotes() const { return zygotes_.size(); }
   [[nodiscard]] std::size_t spares() const { return spares_.size(); }
   [[nodiscard]] const CgroupPool* cgroups() const { return cgroups_.get(); }
 
  private:
-  // What two calls must share: the profile, and that its paths are still the same files. A mount
-  // shows what lay at its path when it was made, so what is replaced needs a new one.
-  struct Key {
-    agents::Profile profile;
-    std::vector<std::uint64_t> files;  // device and inode of each path
-    friend bool operator==(const Key&, const Key&) = default;
-  };
   struct Place {
     Key key;  // of the zygote
     WorkFolderSeen work;
@@ -99,9 +110,15 @@ class JailPool {
     int failures = 0;
     Instant not_before{};
   };
-  // How many calls of one profile there are at once.
+  // What two calls must share to take each other's jail, but for the files of its paths.
+  struct Want {
+    agents::Profile profile;
+    JailUse use = JailUse::command;
+    friend bool operator==(const Want&, const Want&) = default;
+  };
+  // How many calls of one kind there are at once.
   struct Demand {
-    agents::Profile key;  // what two calls must share to take each other's jail, but for its files
+    Want key;
     std::size_t now = 0;
     std::size_t peak = 0;
     bool refilling = false;
@@ -109,22 +126,24 @@ class JailPool {
   };
   struct Spare {
     Key key;
+    JailUse use = JailUse::command;
     std::unique_ptr<Jail> jail;
   };
 
+  static bool is_for(const Spare& spare, const Want& want);
   [[nodiscard]] Place place_of(const agents::Profile& profile) const;
-  [[nodiscard]] std::size_t capacity() const;
+  [[nodiscard]] std::size_t capacity(const agents::Profile& profile) const;
   Result<std::shared_ptr<ZygoteProcess>> start_zygote(const agents::Profile& profile, bool server);
   static Key key_of(agents::Profile profile);
   Task<Result<std::unique_ptr<Claim>>> claim(const Key& key);
   std::unique_ptr<Claim> find(const Key& key);
   Result<std::unique_ptr<Jail>> prepare(ZygoteProcess& zygote, const agents::Profile& profile,
-                                        const WorkFolderSeen& work);
-  std::unique_ptr<Jail> take_spare(const agents::Profile& profile);
-  Task<void> make_spares(agents::Profile profile, std::shared_ptr<ZygoteProcess> zygote);
+                                        JailUse use, const WorkFolderSeen& work);
+  std::unique_ptr<Jail> take_spare(const agents::Profile& profile, JailUse use);
+  Task<void> make_spares(Want want, agents::Profile profile, std::shared_ptr<ZygoteProcess> zygote);
   Task<void> let_spares_go();
-  [[nodiscard]] std::size_t count_spares(const agents::Profile& key) const;
-  Demand* demand(const agents::Profile& key);
+  [[nodiscard]] std::size_t count_spares(const Want& key) const;
+  Demand* demand(const Want& key);
   bool make_room();
   void prune();
   [[nodiscard]] Duration backoff(const Key& key) const;
@@ -136,7 +155,8 @@ class JailPool {
   std::list<Zygote> zygotes_;
   std::list<Backoff> backoff_;
   std::list<Demand> demands_;
-  std::map<seccomp::Tier, seccomp::Filters> filters_;  // built once a tier
+  // Built once a tier, and once more for jails that may ask.
+  std::map<std::pair<seccomp::Tier, bool>, seccomp::Filters> filters_;
   std::uint64_t clock_ = 0;
   bool letting_go_ = false;
   Waiters room_;

@@ -1,5 +1,6 @@
 #include "sandbox/profile.h"
 
+#include "sandbox/egress_request.h"
 #include "sandbox/protocol.h"
 
 #include <sys/stat.h>
@@ -56,6 +57,8 @@ Result<void> check_exists(const std::string& path, const std::string& what) {
   return {};
 }
 
+}  // namespace
+
 Result<void> check_path(const std::string& path, bool writes,
                         std::span<const std::string> forbidden) {
   const std::string what = std::string(writes ? "write path '" : "read path '") + path + "'";
@@ -68,6 +71,8 @@ Result<void> check_path(const std::string& path, bool writes,
                  what + " would show " + secret + ", which belongs to the runtime alone");
   return {};
 }
+
+namespace {
 
 Result<void> check_number(std::int64_t value, std::int64_t least, std::int64_t most,
                           const char* name) {
@@ -88,6 +93,17 @@ Result<void> check_limits(const agents::Profile& profile) {
   TRY(check_number(profile.scratch_bytes, 64 << 10, tebibyte, "scratch_bytes"));
   TRY(check_number(profile.output_bytes, 1, 1 << 30, "output_bytes"));
   return check_number(profile.open_files, 8, 4096, "open_files");
+}
+
+Result<void> check_egress(const agents::Profile& profile) {
+  constexpr std::size_t rules_max = 64;
+  if (profile.level != "net" && !profile.egress.empty())
+    return Err(Code::invalid,
+               "level '" + profile.level + "' has no network: origins need level 'net'");
+  if (profile.egress.size() > rules_max)
+    return Err(Code::invalid, "more than " + std::to_string(rules_max) + " origins");
+  for (const agents::EgressRule& rule : profile.egress) TRY(egress::check_rule(rule));
+  return {};
 }
 
 std::string list(const std::vector<std::string>& names) {
@@ -118,13 +134,9 @@ Result<seccomp::Tier> tier_of(const agents::Profile& profile) {
   if (profile.level == "compute") return seccomp::Tier::compute;
   if (profile.level == "fs-read") return seccomp::Tier::fs_read;
   if (profile.level == "fs-write") return seccomp::Tier::fs_write;
-  if (profile.level == "net")
-    return Err(
-        Code::unsupported,
-        "level 'net' needs the egress proxy, which this version does not have: use fs-read or "
-        "fs-write, whose jails have no network");
-  return Err(Code::invalid,
-             "there is no profile level '" + profile.level + "': use compute, fs-read or fs-write");
+  if (profile.level == "net") return seccomp::Tier::net;
+  return Err(Code::invalid, "there is no profile level '" + profile.level +
+                                "': use compute, fs-read, fs-write or net");
 }
 
 Result<void> validate(const agents::Profile& profile, std::span<const std::string> forbidden) {
@@ -144,8 +156,43 @@ Result<void> validate(const agents::Profile& profile, std::span<const std::strin
         return Err(Code::invalid,
                    "'" + path + "' is both a read path and a write path: name it once");
   }
+  if (profile.service != "call" && profile.service != "pooled" && profile.service != "warm")
+    return Err(Code::invalid,
+               "there is no service class '" + profile.service + "': use call, pooled or warm");
+  if (profile.asks && tier == seccomp::Tier::compute)
+    return Err(Code::invalid, "level 'compute' opens no paths, so it cannot ask for any");
+  TRY(check_egress(profile));
   return check_limits(profile);
 }
+
+namespace {
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
+  return text;
+}
+
+std::string words_of(const agents::EgressRule& rule) {
+  std::string text = rule.origin;
+  if (rule.tunnel) {
+    text += " end to end (the proxy sees the host alone)";
+  } else {
+    text +=
+        ": " + (rule.methods.empty() ? "GET, HEAD" : joined(rule.methods)) + " through the proxy";
+  }
+  if (!rule.secrets.empty()) text += ", which fills in " + joined(rule.secrets);
+  return text + (rule.is_private ? "; private addresses too" : "; public addresses alone");
+}
+
+std::string service_of(const agents::Profile& profile) {
+  if (profile.service == "call") return "a jail is made for each call";
+  if (profile.service == "warm")
+    return "built-in tools share a jail, per agent; a command has one of its own";
+  return "a jail is made ahead, and is for one call";
+}
+
+}  // namespace
 
 Result<std::string> explain(const agents::Profile& profile) {
   const seccomp::Tier tier = TRY(tier_of(profile));
@@ -156,7 +203,15 @@ Result<std::string> explain(const agents::Profile& profile) {
   for (const std::string& path : profile.write_paths) line("writes    " + path);
   line("scratch   a /tmp of its own, at most " + std::to_string(profile.scratch_bytes) +
        " bytes, gone with the call; nothing in it can be executed");
-  line("network   none");
+  if (tier != seccomp::Tier::net) {
+    line("network   none");
+  } else if (profile.egress.empty()) {
+    line("network   none: no origin is named");
+  }
+  for (const agents::EgressRule& rule : profile.egress) line("network   " + words_of(rule));
+  if (profile.asks)
+    line("asks      to open a regular file that it does not have; a person or a policy decides");
+  line("service   " + service_of(profile));
   line(tier == seccomp::Tier::compute ? "processes one, with threads"
                                       : "processes at most " + std::to_string(profile.processes));
   line("limits    wall " + std::to_string(profile.wall_ms) + " ms, cpu " +

@@ -4,8 +4,8 @@
 //   compute    runs a program of the system on its input; no paths, no further processes
 //   fs-read    reads the paths given; may start processes
 //   fs-write   changes the write paths given
-//   net        through the egress proxy only (not offered yet: refused with a message)
-// Every profile has a private /tmp and nothing of the network.
+//   net        reaches the origins given, through the runtime's proxy only
+// Every profile has a private /tmp; nothing but net has anything of a network.
 
 #include "agents/ports.h"
 #include "async/result.h"
@@ -25,6 +25,10 @@ Result<seccomp::Tier> tier_of(const agents::Profile& profile);
 // jail may ever see: the runtime's keys and its journal; a path that holds or lies in one is
 // refused.
 Result<void> validate(const agents::Profile& profile, std::span<const std::string> forbidden = {});
+
+// Whether a jail could be given this path: its form, its place, and that no link leads to it.
+Result<void> check_path(const std::string& path, bool writes,
+                        std::span<const std::string> forbidden);
 
 // What it allows, in plain words, then the system calls.
 Result<std::string> explain(const agents::Profile& profile);

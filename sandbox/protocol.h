@@ -27,6 +27,8 @@ inline constexpr std::size_t instructions_max = 4096;
 inline constexpr std::size_t calls_max = 256;  // jails at once in one zygote
 inline constexpr std::size_t secrets_max = 8;  // descriptors of a call besides its stdio
 inline constexpr std::size_t descriptors_max = 3 + secrets_max;
+inline constexpr std::size_t input_bytes_max = 64 << 10;    // of a built-in tool's call
+inline constexpr std::size_t output_bytes_max = 256 << 10;  // of its answer
 
 // Where things are in a jail's descriptor table until its command runs. The three of the call's
 // stdio are free when the call arrives, so that it lands where it belongs; its secrets follow.
@@ -34,8 +36,27 @@ inline constexpr int jail_socket = 3;
 inline constexpr int jail_reports = 4;
 inline constexpr int jail_listener = 5;
 inline constexpr int first_secret = 6;
+// Out of the way of what a call brings: the door to the supervisor, and where connections knock.
+inline constexpr int jail_door = 40;
+inline constexpr int jail_gate = 41;
 
-enum class Kind : std::uint32_t { spec = 1, jail, call, stop, kill, ready, failed, ended, gone };
+enum class Kind : std::uint32_t {
+  spec = 1,
+  jail,
+  call,
+  stop,
+  kill,
+  ready,
+  failed,
+  ended,
+  gone,
+  knock,    // something waits at the jail's door
+  connect,  // at the door, with a connection of the jail's
+  open,     // at the door: a path that the command wants to open
+  opened,   // the answer, with the file if it is granted
+  work,     // a call of a built-in tool
+  done,     // its answer
+};
 
 // Where making a jail stopped; outcome.cpp has the words.
 enum class Stage : std::uint32_t {
@@ -66,6 +87,7 @@ enum class Stage : std::uint32_t {
   last_filter,
   descriptors,
   call,
+  gate,
   execute,
 };
 
@@ -118,18 +140,25 @@ struct Spec {
   std::uint32_t flags = 0;
   static constexpr std::uint32_t with_proc = 1;
   static constexpr std::uint32_t late_filter = 2;  // the last filter allows no recvmsg and no chdir
+  static constexpr std::uint32_t with_net = 4;     // a loopback, on which each jail has one port
+  static constexpr std::uint32_t asks = 8;  // what the command cannot open is asked for at the door
   Limits limits;
   std::array<Path, paths_max> paths;
   std::size_t path_count = 0;
   std::span<const sock_filter> filter;  // for the zygote and all that it clones
   std::span<const sock_filter>
       last_filter;  // for the command: closes set-up, notifies of trip-wires
+  std::span<const sock_filter> worker_filter;  // for built-in tools, instead of the last one
 };
 
-// One jail, made before its call is known. Descriptors travel beside it: its socket, then the
-// cgroup.procs files to join.
+// One jail, made before its call is known. Descriptors travel beside it: its socket, its door if it
+// has one, then the cgroup.procs files to join.
 struct Jail {
+  static constexpr std::uint32_t worker = 1;    // for built-in tools: executes nothing
+  static constexpr std::uint32_t has_door = 2;  // the second descriptor
   std::uint32_t id = 0;
+  std::uint32_t flags = 0;
+  std::uint32_t port = 0;        // of its gate on the loopback; 0: none
   std::uint64_t work_inode = 0;  // what the supervisor takes the work folder to be
   std::string_view work;         // below the work path, without a leading slash; empty: none
 };
@@ -141,6 +170,43 @@ struct Call {
   std::array<char*, strings_max + 1> environment;  // "NAME=value"
   std::size_t argument_count = 0;
   std::size_t environment_count = 0;
+};
+
+// What a command wants to open, as init has read it from the command's memory.
+struct Open {
+  std::uint64_t cookie = 0;
+  std::uint32_t flags = 0;
+  std::string_view path;  // absolute
+};
+
+// The answer; a file travels beside it if `error` is 0.
+struct Opened {
+  std::uint64_t cookie = 0;
+  std::int32_t error = 0;
+};
+
+// One call of a built-in tool. Frames to and from a worker are preceded by their length.
+struct Work {
+  std::uint32_t id = 0;
+  std::uint32_t output_bytes = 0;
+  std::string_view directory;
+  std::string_view input;
+  std::array<char*, strings_max + 1> arguments;  // NULL-terminated, into the frame
+  std::size_t argument_count = 0;
+};
+
+// Before the answer's output and errors.
+struct Done {
+  static constexpr std::uint32_t truncated = 1;
+  std::uint32_t magic_number = magic;
+  Kind kind = Kind::done;
+  std::uint32_t id = 0;
+  std::int32_t status = 0;
+  std::uint32_t flags = 0;
+  std::uint32_t output_bytes = 0;
+  std::uint32_t error_bytes = 0;
+  std::uint32_t cpu_us = 0;
+  friend bool operator==(const Done&, const Done&) = default;
 };
 
 // Reads a frame from front to back; once something is out of bounds everything after it is refused.
@@ -162,6 +228,18 @@ class Reader {
     char* from = bad_ ? nullptr : take(std::size_t{length} + 1);
     if (from == nullptr) return {};
     if (from[length] != '\0' || std::memchr(from, 0, length) != nullptr) {
+      bad_ = true;
+      return {};
+    }
+    return {from, length};
+  }
+  // Length, bytes, one NUL; whatever bytes.
+  std::string_view blob(std::size_t bytes_max) {
+    const auto length = number<std::uint32_t>();
+    if (length > bytes_max) bad_ = true;
+    char* from = bad_ ? nullptr : take(std::size_t{length} + 1);
+    if (from == nullptr) return {};
+    if (from[length] != '\0') {
       bad_ = true;
       return {};
     }
@@ -217,6 +295,7 @@ inline bool parse_spec(std::span<char> frame, Spec& spec) {
   spec.path_count = paths;
   spec.filter = reader.program();
   spec.last_filter = reader.program();
+  spec.worker_filter = reader.program();
   return reader.complete();
 }
 
@@ -241,6 +320,9 @@ inline bool parse_jail(std::span<char> frame, Jail& jail) {
   if (reader.number<std::uint32_t>() != magic) return false;
   if (reader.number<std::uint32_t>() != static_cast<std::uint32_t>(Kind::jail)) return false;
   jail.id = reader.number<std::uint32_t>();
+  jail.flags = reader.number<std::uint32_t>();
+  jail.port = reader.number<std::uint32_t>();
+  if (jail.port > 65535) return false;
   jail.work_inode = reader.number<std::uint64_t>();
   jail.work = reader.string();
   return reader.complete();
@@ -254,6 +336,38 @@ inline bool parse_call(std::span<char> frame, Call& call) {
   if (!detail::parse_strings(reader, call.arguments, call.argument_count)) return false;
   if (!detail::parse_strings(reader, call.environment, call.environment_count)) return false;
   return reader.complete() && call.argument_count > 0 && !call.directory.empty();
+}
+
+inline bool parse_work(std::span<char> frame, Work& work) {
+  Reader reader(frame);
+  if (reader.number<std::uint32_t>() != magic) return false;
+  if (reader.number<std::uint32_t>() != static_cast<std::uint32_t>(Kind::work)) return false;
+  work.id = reader.number<std::uint32_t>();
+  work.output_bytes = reader.number<std::uint32_t>();
+  work.directory = reader.string();
+  work.input = reader.blob(input_bytes_max);
+  if (!detail::parse_strings(reader, work.arguments, work.argument_count)) return false;
+  return reader.complete() && work.argument_count > 0 && !work.directory.empty() &&
+         work.output_bytes <= output_bytes_max;
+}
+
+inline bool parse_open(std::span<char> frame, Open& open) {
+  Reader reader(frame);
+  if (reader.number<std::uint32_t>() != magic) return false;
+  if (reader.number<std::uint32_t>() != static_cast<std::uint32_t>(Kind::open)) return false;
+  open.cookie = reader.number<std::uint64_t>();
+  open.flags = reader.number<std::uint32_t>();
+  open.path = reader.string();
+  return reader.complete() && open.path.size() > 1 && open.path[0] == '/';
+}
+
+inline bool parse_opened(std::span<char> frame, Opened& opened) {
+  Reader reader(frame);
+  if (reader.number<std::uint32_t>() != magic) return false;
+  if (reader.number<std::uint32_t>() != static_cast<std::uint32_t>(Kind::opened)) return false;
+  opened.cookie = reader.number<std::uint64_t>();
+  opened.error = reader.number<std::int32_t>();
+  return reader.complete();
 }
 
 // "stop" (wind up and say why) and "kill" (at once).

@@ -2,7 +2,7 @@
 
 #include "async/race.h"
 #include "async/scope.h"
-#include "sandbox/outcome.h"
+#include "sandbox/ending.h"
 #include "sandbox/profile.h"
 
 #include <algorithm>
@@ -25,8 +25,6 @@ using namespace std::chrono_literals;
 constexpr std::size_t servers_max = 256;
 constexpr int tries_max = 3;
 constexpr Duration wind_up = 50ms;  // between "stop" and "kill"
-constexpr Duration last_resort =
-    2s;  // a killed jail that is not reported gone by then takes its zygote along
 constexpr std::size_t read_bytes = 64 << 10;
 
 // What a call has said so far; stdout and stderr share one allowance.
@@ -89,47 +87,6 @@ Task<void> see_to_the_end(ZygoteCall& call, Said& said, std::int64_t wall_ms,
   co_await race(call.wait(), delay_task(last_resort));
 }
 
-JailOutcome outcome_of(const ZygoteCall& call, const Profile& profile, const Circumstances& known) {
-  if (!call.ended()) {
-    JailOutcome outcome;
-    outcome.kind = agents::OutcomeKind::crashed;
-    outcome.detail = "the jail could not be ended in time and was given up with its helper";
-    return outcome;
-  }
-  const Result<protocol::Report>& report = *call.ended();
-  if (report) return classify(*report, profile, known);
-  if (!call.zygote().was_ready()) return refused(report.error().message);
-  JailOutcome outcome;
-  outcome.kind = agents::OutcomeKind::crashed;
-  outcome.detail = report.error().message + ", and the call with it";
-  return outcome;
-}
-
-bool ended_well(const ZygoteCall& call) {
-  if (!call.ended() || !*call.ended()) return false;
-  const protocol::Report& report = **call.ended();
-  return (report.flags & protocol::Report::has_status) != 0 && report.wait_status == 0;
-}
-
-// What the groups of a call say about its end; the peak, 0 without groups.
-std::int64_t ask_groups(const ZygoteCall& call, Circumstances& known,
-                        const CgroupPool::Lease* lease) {
-  if (lease == nullptr) return 0;
-  known.memory_is_counted = true;
-  // No limit has ended what ended well.
-  if (ended_well(call)) return lease->memory_peak_bytes();
-  const CgroupPool::Usage usage = lease->usage();
-  known.memory_killed = usage.memory_killed;
-  known.processes_refused = usage.processes_refused;
-  return usage.memory_peak_bytes;
-}
-
-// It never got the call, and not because this jail cannot be made: another one may take it.
-bool may_try_again(const ZygoteCall& call) {
-  if (!call.ended() || !call.zygote().was_ready()) return false;
-  return !*call.ended() || (**call.ended()).stage == protocol::Stage::none;
-}
-
 // Whoever is woken and then cancelled passes the turn on.
 class PassOn {
  public:
@@ -169,7 +126,8 @@ ZygoteRunner::ZygoteRunner(io::World& world, RunnerOptions options, ZygoteImage 
     : world_(world),
       options_(std::move(options)),
       nothing_(std::move(nothing)),
-      pool_(world, options_, std::move(image)) {}
+      pool_(world, options_, std::move(image)),
+      workers_(world, pool_) {}
 
 ZygoteRunner::~ZygoteRunner() = default;
 
@@ -185,6 +143,16 @@ Result<void> ZygoteRunner::check(const JailCall& call) const {
         Code::unsupported,
         "the number of processes cannot be bounded: root needs the pids and memory control groups "
         "here; run as a plain user instead, whose jails rlimits bound");
+  if (call.profile.level == "net" &&
+      (options_.gate == nullptr || options_.egress.client == nullptr))
+    return Err(Code::unsupported,
+               "level 'net' reaches the network through a proxy, and this runner was given none");
+  if (call.profile.asks && options_.gate == nullptr)
+    return Err(Code::unsupported, "there is nobody whom the jail could ask for paths");
+  if (is_builtin(call)) {
+    if (!call.secrets.empty()) return Err(Code::invalid, "a built-in tool has no use for secrets");
+    return {};
+  }
   if (call.secrets.size() > protocol::secrets_max)
     return Err(Code::exhausted,
                "more than " + std::to_string(protocol::secrets_max) + " secrets for one call");
@@ -208,13 +176,41 @@ Task<JailOutcome> ZygoteRunner::run(JailCall call) {
     }
   };
   const Leave leave{*this};
+  if (is_builtin(call)) {
+    JailOutcome answered = co_await workers_.run(call);
+    co_return answered;
+  }
   JailOutcome outcome = co_await run_in_turn(call);
   co_return outcome;
+}
+
+// The way to the proxy stands in the environment, as programs look for it there, and so do the
+// placeholders of what the proxy fills in.
+Result<void> ZygoteRunner::open_door(JailPool::Jail& jail, JailCall& call) {
+  const int door = jail.call->take_door();
+  if (door < 0) return {};
+  Descriptor owned(door);
+  egress::Secrets secrets;
+  if (call.profile.level == "net") {
+    secrets = TRY(EgressProxy::make_secrets(world_, options_.egress, call.profile));
+    const std::string proxy = "http://127.0.0.1:" + std::to_string(jail.call->port());
+    for (const char* name : {"http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"})
+      call.environment.emplace_back(name, proxy);
+    for (const egress::Secrets::Secret& secret : secrets.all())
+      call.environment.emplace_back(secret.name, secret.placeholder);
+  }
+  jail.keeper = std::make_unique<Doorkeeper>(
+      DoorOptions{world_, *options_.gate, options_.egress, options_.forbidden}, call,
+      std::move(secrets), owned.release());
+  jail.call->on_knock([keeper = jail.keeper.get()] { keeper->knocked(); });
+  return {};
 }
 
 // Secrets leave `call` for their descriptors.
 Result<void> ZygoteRunner::send(JailPool::Jail& jail, JailCall& call) {
   Pipes& pipes = jail.pipes;
+  const std::size_t variables = call.environment.size();
+  TRY(open_door(jail, call));
   if (!call.input.empty()) TRY(pipes.add_input(world_.network));
   int number = protocol::first_secret;
   for (const auto& [name, value] : call.secrets) {
@@ -222,7 +218,7 @@ Result<void> ZygoteRunner::send(JailPool::Jail& jail, JailCall& call) {
     call.environment.emplace_back(name + "_FD", std::to_string(number++));
   }
   const Result<void> begun = jail.call->begin(call, pipes.to_send(nothing_.get()));
-  call.environment.resize(call.environment.size() - call.secrets.size());
+  call.environment.resize(variables);
   pipes.sent();
   return begun;
 }
@@ -262,6 +258,7 @@ Task<JailOutcome> ZygoteRunner::run_in_turn(JailCall& call) {
   // All writers are dead, so the end of both pipes is there to be read.
   if (!said.cut) co_await race(wait_for_rest(said), delay_task(last_resort));
   known.output_cut = said.cut;
+  if (jail->keeper) co_await jail->keeper->finish();
 
   const std::int64_t peak_bytes = ask_groups(running, known, jail->lease.get());
   JailOutcome outcome = outcome_of(running, call.profile, known);
@@ -308,6 +305,7 @@ class ZygoteRunner::Server final : public JailedProcess {
 
 Result<std::unique_ptr<JailedProcess>> ZygoteRunner::start(JailCall call) {
   TRY(check(call));
+  if (is_builtin(call)) return Err(Code::invalid, "a built-in tool is no server");
   if (servers_ >= servers_max)
     return Err(Code::exhausted, "more than " + std::to_string(servers_max) + " jailed servers");
   std::unique_ptr<JailPool::Jail> jail = TRY(pool_.make_server(call.profile));

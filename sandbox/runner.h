@@ -8,6 +8,7 @@
 #include "async/waiters.h"
 #include "io/world.h"
 #include "sandbox/pool.h"
+#include "sandbox/tool_workers.h"
 
 #include <cstddef>
 #include <memory>
@@ -43,6 +44,8 @@ class ZygoteRunner final : public agents::Runner {
   [[nodiscard]] std::size_t zygotes() const { return pool_.zygotes(); }
   // Jails that wait for a call.
   [[nodiscard]] std::size_t spares() const { return pool_.spares(); }
+  // Jails of built-in tools that wait for the next call of their agent.
+  [[nodiscard]] std::size_t warm() const { return workers_.idle(); }
   // What bounds memory and processes here: "cgroup v1", "cgroup v2" or "rlimits".
   [[nodiscard]] std::string limits_by() const;
 
@@ -53,6 +56,7 @@ class ZygoteRunner final : public agents::Runner {
   Result<void> check(const agents::JailCall& call) const;
   Task<void> take_turn();
   Result<void> send(JailPool::Jail& jail, agents::JailCall& call);
+  Result<void> open_door(JailPool::Jail& jail, agents::JailCall& call);
   Task<Result<std::unique_ptr<JailPool::Jail>>> begin(agents::JailCall& call);
   Task<agents::JailOutcome> run_in_turn(agents::JailCall& call);
 
@@ -63,6 +67,7 @@ class ZygoteRunner final : public agents::Runner {
   std::size_t servers_ = 0;
   Waiters turn_;
   JailPool pool_;
+  ToolWorkers workers_;
 };
 
 }  // namespace ambit::sandbox

@@ -11,10 +11,13 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <fcntl.h>
 #include <memory>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <set>
 #include <termios.h>
@@ -27,7 +30,9 @@ namespace {
 // one.
 constexpr std::uint64_t high_half = 0xffffffff00000000ULL;
 constexpr std::uint64_t set_id_bits = 06000;
-constexpr std::uint64_t notify_receive = 0xc0502100;  // SECCOMP_IOCTL_NOTIF_RECV, for a jail's init
+// SECCOMP_IOCTL_NOTIF_RECV, _SEND, _ID_VALID and _ADDFD, for a jail's init.
+constexpr std::uint64_t notify_receive = 0xc0502100;
+constexpr std::array<std::uint64_t, 3> notify_answer = {0xc0182101, 0x40082102, 0x40182103};
 constexpr std::uint64_t foreign_clone_flags = high_half | CLONE_NEWCGROUP | CLONE_NEWUTS |
                                               CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWNET |
                                               CLONE_PTRACE | CLONE_UNTRACED;
@@ -116,7 +121,24 @@ std::vector<policy::Name> names_of(Tier tier) {
     names.insert(names.end(), policy::fs_read.begin(), policy::fs_read.end());
   if (tier >= Tier::fs_write)
     names.insert(names.end(), policy::fs_write.begin(), policy::fs_write.end());
+  if (tier >= Tier::net) names.insert(names.end(), policy::net.begin(), policy::net.end());
   return names;
+}
+
+// TCP over IPv4: what reaches a proxy on the loopback, and nothing else.
+void add_sockets(Builder& builder) {
+  const std::uint32_t allow = SCMP_ACT_ALLOW;
+  constexpr std::uint64_t kind = ~std::uint64_t{SOCK_CLOEXEC | SOCK_NONBLOCK};
+  for (const std::uint64_t protocol : {std::uint64_t{0}, std::uint64_t{IPPROTO_TCP}})
+    builder.add(allow, "socket",
+                {equal(0, AF_INET), masked(1, kind, SOCK_STREAM), equal(2, protocol)});
+  for (const int option : {SO_KEEPALIVE, SO_REUSEADDR, SO_RCVTIMEO, SO_SNDTIMEO, SO_LINGER,
+                           SO_RCVBUF, SO_SNDBUF, SO_ERROR})
+    builder.add(allow, "setsockopt",
+                {equal(1, SOL_SOCKET), equal(2, static_cast<std::uint64_t>(option))});
+  for (const int option : {TCP_NODELAY, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_USER_TIMEOUT})
+    builder.add(allow, "setsockopt",
+                {equal(1, IPPROTO_TCP), equal(2, static_cast<std::uint64_t>(option))});
 }
 
 // Those allowed with certain arguments only.
@@ -147,7 +169,13 @@ void add_conditional(Builder& builder, Tier tier) {
   builder.add(allow, "madvise", {{2, SCMP_CMP_LT, 26, 0}});
   builder.add(allow, "personality", {equal(0, 0)});
   builder.add(allow, "personality", {equal(0, 0xffffffff)});
-  if (tier >= Tier::fs_read) builder.add(allow, "socketpair", {equal(0, AF_UNIX)});
+  if (tier >= Tier::fs_read) {
+    builder.add(allow, "socketpair", {equal(0, AF_UNIX)});
+    // Sending may not connect: Landlock is asked by connect alone.
+    builder.add(allow, "sendto", {masked(3, MSG_FASTOPEN, 0)});
+    builder.add(allow, "sendmsg", {masked(2, MSG_FASTOPEN, 0)});
+  }
+  if (tier >= Tier::net) add_sockets(builder);
   if (tier >= Tier::fs_write) {
     builder.add(allow, "chmod", {masked(1, set_id_bits, 0)});
     builder.add(allow, "fchmod", {masked(1, set_id_bits, 0)});
@@ -179,11 +207,18 @@ std::vector<sock_filter> prologue(Architecture architecture) {
   };
 }
 
-Result<std::vector<sock_filter>> build_first(Tier tier, Architecture architecture) {
+Result<std::vector<sock_filter>> build_first(Tier tier, Architecture architecture, bool asks) {
   Builder builder(SCMP_ACT_ERRNO(EPERM), architecture);
   for (const policy::Name name : policy::absent) builder.add(SCMP_ACT_ERRNO(ENOSYS), name);
   for (const policy::Name name : names_of(tier)) builder.add(SCMP_ACT_ALLOW, name);
   for (const policy::Name name : policy::set_up) builder.add(SCMP_ACT_ALLOW, name);
+  if (tier >= Tier::net)
+    for (const policy::Name name : policy::set_up_net) builder.add(SCMP_ACT_ALLOW, name);
+  if (asks) {
+    for (const policy::Name name : policy::set_up_asks) builder.add(SCMP_ACT_ALLOW, name);
+    for (const std::uint64_t command : notify_answer)
+      builder.add(SCMP_ACT_ALLOW, "ioctl", {equal(1, command)});
+  }
   // The last filter's notice must be able to win: the strictest verdict of both counts.
   for (const policy::Name name : policy::trip_wires) builder.add(SCMP_ACT_ALLOW, name);
   add_conditional(builder, tier);
@@ -193,7 +228,7 @@ Result<std::vector<sock_filter>> build_first(Tier tier, Architecture architectur
   return program;
 }
 
-Result<std::vector<sock_filter>> build_last(Tier tier, Architecture architecture) {
+Result<std::vector<sock_filter>> build_last(Tier tier, Architecture architecture, bool asks) {
   const std::uint32_t refuse = SCMP_ACT_ERRNO(EPERM);
   Builder builder(SCMP_ACT_ALLOW, architecture);
   for (const policy::Name name : policy::trip_wires) builder.add(SCMP_ACT_NOTIFY, name);
@@ -202,12 +237,27 @@ Result<std::vector<sock_filter>> build_last(Tier tier, Architecture architecture
     const bool kept = std::find(own.begin(), own.end(), name) != own.end();
     if (!kept && name != "prlimit64") builder.add(refuse, name);
   }
+  if (tier >= Tier::net)
+    for (const policy::Name name : policy::set_up_net) builder.add(refuse, name);
+  if (asks) {
+    for (const policy::Name name : policy::set_up_asks) builder.add(refuse, name);
+    for (const char* name : {"openat", "open"}) builder.add(SCMP_ACT_NOTIFY, name);
+  }
   // Only reading one's own limits.
   builder.add(refuse, "prlimit64", {{0, SCMP_CMP_NE, 0, 0}});
   builder.add(refuse, "prlimit64", {{2, SCMP_CMP_NE, 0, 0}});
   builder.add(refuse, "clone", {masked(0, CLONE_NEWPID, CLONE_NEWPID)});
   builder.add(refuse, "clone", {masked(0, CLONE_NEWNS, CLONE_NEWNS)});
   if (tier == Tier::compute) builder.add(refuse, "clone", {masked(0, CLONE_THREAD, 0)});
+  return builder.finish();
+}
+
+// Our own tools are known to need no more: whatever else they call is not them any longer.
+Result<std::vector<sock_filter>> build_worker(Architecture architecture) {
+  Builder builder(SCMP_ACT_KILL_PROCESS, architecture);
+  for (const policy::Name name : policy::worker)
+    if (name != "openat") builder.add(SCMP_ACT_ALLOW, name);
+  builder.add(SCMP_ACT_ALLOW, "openat", {masked(3, set_id_bits, 0)});
   return builder.finish();
 }
 
@@ -239,10 +289,11 @@ std::string name_of(int number, std::uint32_t audit) {
   return name ? std::string(name.get()) : "system call " + std::to_string(number);
 }
 
-Result<Filters> build(Tier tier, Architecture architecture) {
+Result<Filters> build(Tier tier, Architecture architecture, bool asks) {
   Filters filters;
-  filters.first = TRY(build_first(tier, architecture));
-  filters.last = TRY(build_last(tier, architecture));
+  filters.first = TRY(build_first(tier, architecture, asks));
+  filters.last = TRY(build_last(tier, architecture, asks));
+  filters.worker = TRY(build_worker(architecture));
   return filters;
 }
 
@@ -252,7 +303,8 @@ std::vector<std::string> allowed(Tier tier) {
   for (const char* name : {"clone", "ioctl", "prctl", "fcntl", "mmap", "openat", "open", "madvise",
                            "personality", "prlimit64"})
     names.emplace(name);
-  if (tier >= Tier::fs_read) names.emplace("socketpair");
+  if (tier >= Tier::fs_read) names.insert({"socketpair", "sendto", "sendmsg"});
+  if (tier >= Tier::net) names.insert({"socket", "setsockopt"});
   if (tier >= Tier::fs_write) names.insert({"chmod", "fchmod", "fchmodat"});
   return {names.begin(), names.end()};
 }

@@ -17,15 +17,17 @@
 
 namespace ambit::sandbox::seccomp {
 
-enum class Tier { compute, fs_read, fs_write };
+enum class Tier { compute, fs_read, fs_write, net };
 enum class Architecture { x86_64, aarch64 };
 Architecture native();
 
 struct Filters {
   std::vector<sock_filter> first;
   std::vector<sock_filter> last;
+  std::vector<sock_filter> worker;  // for built-in tools, instead of the last one
 };
-Result<Filters> build(Tier tier, Architecture architecture);
+// `asks`: opening files is told to the jail's init, which may ask for what the jail does not have.
+Result<Filters> build(Tier tier, Architecture architecture, bool asks = false);
 
 // Names of what a tier may call, sorted.
 std::vector<std::string> allowed(Tier tier);

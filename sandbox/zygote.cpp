@@ -37,6 +37,7 @@ constexpr std::uint32_t requests_event = ~0U;
 struct Live {
   std::uint32_t id = 0;
   int pidfd = -1;  // -1: free
+  bool is_worker = false;
 };
 
 // The whole state of the zygote. One of it, in static memory, so that a clone touches few pages.
@@ -147,6 +148,8 @@ void isolate(Cell& cell) {
   require(Stage::id_maps, namespaces::write_id_maps(uid, gid));
   require(Stage::namespaces, namespaces::enter_others());
   require(Stage::host_name, namespaces::set_host_name());
+  if ((cell.spec.flags & protocol::Spec::with_net) != 0)
+    require(Stage::namespaces, namespaces::raise_loopback());
   require_place(mounts::enter_root(cell.spec));
   require(Stage::descriptors, close_the_rest());
   require_place(mounts::open_places(cell.spec, cell.places));
@@ -192,7 +195,7 @@ void begin_jail(const Received& received) {
   if (child == 0)
     contain(zygote.cell, jail, {received.descriptors, received.descriptor_count}, report);
   if (child < 0) return refuse(jail.id, Stage::clone, errno);
-  zygote.live[slot] = {jail.id, pidfd};
+  zygote.live[slot] = {jail.id, pidfd, (jail.flags & protocol::Jail::worker) != 0};
   epoll_event event{};
   event.events = EPOLLIN;
   event.data.u32 = slot;
@@ -221,6 +224,12 @@ void end_jail(std::uint32_t slot) {
                     used.ru_utime.tv_usec + used.ru_stime.tv_usec;
     report.memory_peak_bytes = used.ru_maxrss * 1024;
   }
+  if (live.is_worker) {
+    // Init is the tool itself.
+    const bool exited = info.si_code == CLD_EXITED;
+    report.wait_status = exited ? info.si_status << 8 : info.si_status;
+    report.flags |= Report::has_status;
+  }
   send_report(report);
 }
 
@@ -230,6 +239,11 @@ void signal_jail(Kind kind, std::uint32_t id) {
     const int number = kind == Kind::stop ? SIGTERM : SIGKILL;
     (void)syscall(SYS_pidfd_send_signal, live.pidfd, number, nullptr, 0);
   }
+}
+
+// Those of a jail before its cgroups.
+std::size_t own_descriptors(const protocol::Jail& jail) {
+  return (jail.flags & protocol::Jail::has_door) != 0 ? 2 : 1;
 }
 
 // False: the supervisor is gone, or speaks what we do not understand.
@@ -242,8 +256,8 @@ bool serve_request() {
   bool understood = !received.cut;
   if (understood && protocol::parse_signal(frame, kind, id)) {
     signal_jail(kind, id);
-  } else if (understood && received.descriptor_count >= 1 &&
-             protocol::parse_jail(frame, zygote.jail)) {
+  } else if (understood && protocol::parse_jail(frame, zygote.jail) &&
+             received.descriptor_count >= own_descriptors(zygote.jail)) {
     begin_jail(received);
   } else {
     understood = false;

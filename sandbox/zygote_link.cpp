@@ -89,7 +89,9 @@ Result<std::string> encode_spec(const Profile& profile, const seccomp::Filters& 
   writer.header(Kind::spec);
   const bool late = TRY(tier_of(profile)) == seccomp::Tier::compute;
   writer.number((options.with_proc ? protocol::Spec::with_proc : 0U) |
-                (late ? protocol::Spec::late_filter : 0U));
+                (late ? protocol::Spec::late_filter : 0U) |
+                (profile.level == "net" ? protocol::Spec::with_net : 0U) |
+                (profile.asks ? protocol::Spec::asks : 0U));
   const auto unsigned_of = [](std::int64_t value) { return static_cast<std::uint64_t>(value); };
   writer.number(unsigned_of(profile.cpu_ms));
   writer.number(std::uint64_t{0});
@@ -106,16 +108,50 @@ Result<std::string> encode_spec(const Profile& profile, const seccomp::Filters& 
   }
   writer.program(filters.first);
   writer.program(filters.last);
+  writer.program(filters.worker);
   return writer.finish("the profile");
 }
 
-Result<std::string> encode_jail(std::uint32_t id, const WorkFolderSeen& work) {
+Result<std::string> encode_jail(const JailSeen& jail) {
   Writer writer;
   writer.header(Kind::jail);
-  writer.number(id);
-  writer.number(work.inode);
-  writer.string(work.below);
+  writer.number(jail.id);
+  writer.number((jail.use == JailUse::worker ? protocol::Jail::worker : 0U) |
+                (jail.has_door ? protocol::Jail::has_door : 0U));
+  writer.number(std::uint32_t{jail.port});
+  writer.number(jail.work.inode);
+  writer.string(jail.work.below);
   return writer.finish("the work folder");
+}
+
+Result<std::string> encode_work(const JailCall& call, std::uint32_t id) {
+  TRY(check_call(call));
+  if (call.input.size() > protocol::input_bytes_max)
+    return Err(Code::exhausted, "a built-in tool takes at most " +
+                                    std::to_string(protocol::input_bytes_max) +
+                                    " bytes of input; give it in parts");
+  Writer writer;
+  writer.number(std::uint32_t{0});
+  writer.header(Kind::work);
+  writer.number(id);
+  writer.number(static_cast<std::uint32_t>(
+      std::min<std::int64_t>(call.profile.output_bytes, std::int64_t{protocol::output_bytes_max})));
+  writer.string(call.directory.empty() ? "/tmp" : call.directory);
+  writer.string(call.input);
+  writer.number(static_cast<std::uint32_t>(call.command.size()));
+  for (const std::string& word : call.command) writer.string(word);
+  std::string frame = TRY(writer.finish("the call"));
+  const auto bytes = static_cast<std::uint32_t>(frame.size() - sizeof(std::uint32_t));
+  std::memcpy(frame.data(), &bytes, sizeof bytes);
+  return frame;
+}
+
+std::string encode_opened(std::uint64_t cookie, std::int32_t error) {
+  Writer writer;
+  writer.header(Kind::opened);
+  writer.number(cookie);
+  writer.number(error);
+  return *writer.finish("the answer");
 }
 
 Result<std::string> encode_call(const JailCall& call) {
@@ -167,7 +203,7 @@ Result<protocol::Report> decode_report(std::string_view bytes) {
   std::memcpy(static_cast<void*>(&report), bytes.data(), sizeof report);
   const auto kind = static_cast<std::uint32_t>(report.kind);
   const bool known = kind >= static_cast<std::uint32_t>(Kind::ready) &&
-                     kind <= static_cast<std::uint32_t>(Kind::gone);
+                     kind <= static_cast<std::uint32_t>(Kind::knock);
   if (report.magic_number != protocol::magic || !known ||
       static_cast<std::uint32_t>(report.stage) >
           static_cast<std::uint32_t>(protocol::Stage::execute))

@@ -37,8 +37,20 @@ struct WorkFolderSeen {
   std::string below;  // the work root; empty: none
   std::uint64_t inode = 0;
 };
-Result<std::string> encode_jail(std::uint32_t id, const WorkFolderSeen& work);
+// What a jail is made for: a command, or calls of built-in tools.
+enum class JailUse { command, worker };
+struct JailSeen {
+  std::uint32_t id = 0;
+  JailUse use = JailUse::command;
+  bool has_door = false;
+  std::uint16_t port = 0;  // of its way to the proxy; 0: none
+  WorkFolderSeen work{};
+};
+Result<std::string> encode_jail(const JailSeen& jail);
 Result<std::string> encode_call(const agents::JailCall& call);
+// A call of a built-in tool, preceded by its length.
+Result<std::string> encode_work(const agents::JailCall& call, std::uint32_t id);
+std::string encode_opened(std::uint64_t cookie, std::int32_t error);
 std::string encode_signal(protocol::Kind kind, std::uint32_t id);
 
 // Sends one frame at once; unavailable: the socket is full, closed: the zygote is gone.

@@ -2,6 +2,7 @@
 
 #include "async/check.h"
 #include "sandbox/outcome.h"
+#include "sandbox/pipes.h"
 #include "sandbox/zygote_link.h"
 
 #include <sys/socket.h>
@@ -53,23 +54,36 @@ ZygoteProcess::~ZygoteProcess() {
   process_->signal(SIGKILL);
 }
 
-Result<std::unique_ptr<ZygoteCall>> ZygoteProcess::prepare(const WorkFolderSeen& work,
+Result<std::unique_ptr<ZygoteCall>> ZygoteProcess::prepare(JailSeen jail,
                                                            std::span<const int> groups,
                                                            std::shared_ptr<void> held) {
   if (dead_) return Err(Code::closed, *dead_);
-  const std::uint32_t id = next_id_;
-  const std::string frame = TRY(encode_jail(id, work));
-  int ends[2];
-  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+  jail.id = next_id_;
+  // Below the ports that the kernel chooses by itself; no two jails that live have the same.
+  constexpr std::uint32_t port_first = 10'000;
+  constexpr std::uint32_t ports = 20'000;
+  if (jail.has_door && profile_.level == "net")
+    jail.port = static_cast<std::uint16_t>(port_first + jail.id % ports);
+  const std::string frame = TRY(encode_jail(jail));
+  // A worker is spoken to in a stream, whose other end the loop can read.
+  const int kind = (jail.use == JailUse::worker ? SOCK_STREAM : SOCK_SEQPACKET) | SOCK_CLOEXEC;
+  int ends[2] = {-1, -1};
+  int door[2] = {-1, -1};
+  if (::socketpair(AF_UNIX, kind, 0, ends) != 0)
     return Err(Code::unavailable, std::string("make a socket for a jail: ") + ::strerror(errno));
-  auto made = std::make_unique<ZygoteCall>(shared_from_this(), id, ends[0]);
+  const Descriptor theirs(ends[1]);
+  if (jail.has_door && ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, door) != 0) {
+    ::close(ends[0]);
+    return Err(Code::unavailable, std::string("make a door for a jail: ") + ::strerror(errno));
+  }
+  const Descriptor their_door(door[1]);
+  auto made = std::make_unique<ZygoteCall>(shared_from_this(), jail, ends[0], door[0]);
   std::vector<int> descriptors = {ends[1]};
+  if (jail.has_door) descriptors.push_back(door[1]);
   descriptors.insert(descriptors.end(), groups.begin(), groups.end());
-  const Result<void> sent = send_frame(requests_, frame, descriptors);
-  ::close(ends[1]);
-  if (!sent) return Err(sent.error());
+  TRY(send_frame(requests_, frame, descriptors));
   ++next_id_;
-  calls_[id] = Running{made.get(), std::move(held)};
+  calls_[jail.id] = Running{made.get(), std::move(held)};
   return made;
 }
 
@@ -120,6 +134,11 @@ void ZygoteProcess::take(const Report& report) {
   } else {
     const auto found = calls_.find(report.call);
     if (found == calls_.end()) return;
+    if (report.kind == Kind::knock) {
+      if (found->second.call != nullptr && found->second.call->knocked_)
+        found->second.call->knocked_();
+      return;
+    }
     ZygoteCall* call = std::exchange(found->second.call, nullptr);
     if (report.kind == Kind::gone) calls_.erase(found);
     if (call != nullptr) call->end(report);
@@ -136,7 +155,7 @@ void ZygoteProcess::die(std::string why) {
 }
 
 ZygoteCall::~ZygoteCall() {
-  close_socket();
+  close_sockets();
   if (ended_) return;
   const auto found = zygote_->calls_.find(id_);
   if (found == zygote_->calls_.end()) return;
@@ -145,15 +164,16 @@ ZygoteCall::~ZygoteCall() {
   kill();
 }
 
-void ZygoteCall::close_socket() {
+void ZygoteCall::close_sockets() {
   if (socket_ >= 0) ::close(std::exchange(socket_, -1));
+  if (door_ >= 0) ::close(std::exchange(door_, -1));
 }
 
 Result<void> ZygoteCall::begin(const agents::JailCall& call, std::span<const int> descriptors) {
   CHECK(socket_ >= 0);
   const std::string frame = TRY(encode_call(call));
   TRY(send_frame(socket_, frame, descriptors));
-  close_socket();
+  ::close(std::exchange(socket_, -1));
   return {};
 }
 

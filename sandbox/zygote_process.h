@@ -12,11 +12,13 @@
 #include "sandbox/zygote_link.h"
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 
 namespace ambit::sandbox {
 
@@ -34,12 +36,11 @@ class ZygoteProcess final : public std::enable_shared_from_this<ZygoteProcess> {
   ZygoteProcess& operator=(const ZygoteProcess&) = delete;
   ~ZygoteProcess();
 
-  // Has a jail made for a call that may come later. `work`: the work folder that it shows, below
-  // the work root; `groups`: cgroups to join, still owned by the caller. `held` is let go when the
-  // zygote says that nothing of the jail is left (the lease of its cgroups). Code::closed: the
-  // zygote is gone.
-  Result<std::unique_ptr<ZygoteCall>> prepare(const WorkFolderSeen& work,
-                                              std::span<const int> groups,
+  // Has a jail made for a call that may come later; its id is given here, and its port if it has a
+  // door and the profile a network. `groups`: cgroups to join, still owned by the caller. `held` is
+  // let go when the zygote says that nothing of the jail is left (the lease of its cgroups).
+  // Code::closed: the zygote is gone.
+  Result<std::unique_ptr<ZygoteCall>> prepare(JailSeen jail, std::span<const int> groups,
                                               std::shared_ptr<void> held);
 
   // Kills it, and so its jails, now.
@@ -81,9 +82,9 @@ class ZygoteProcess final : public std::enable_shared_from_this<ZygoteProcess> {
 
 class ZygoteCall final {
  public:
-  // Owns `socket`, the way to the jail.
-  ZygoteCall(std::shared_ptr<ZygoteProcess> zygote, std::uint32_t id, int socket)
-      : zygote_(std::move(zygote)), id_(id), socket_(socket) {}
+  // Owns `socket`, the way to the jail, and its door (-1: none).
+  ZygoteCall(std::shared_ptr<ZygoteProcess> zygote, const JailSeen& jail, int socket, int door)
+      : zygote_(std::move(zygote)), id_(jail.id), port_(jail.port), socket_(socket), door_(door) {}
   ZygoteCall(const ZygoteCall&) = delete;
   ZygoteCall& operator=(const ZygoteCall&) = delete;
   ~ZygoteCall();
@@ -98,15 +99,24 @@ class ZygoteCall final {
   void stop();
   void kill();
   [[nodiscard]] ZygoteProcess& zygote() const { return *zygote_; }
+  // Gives the way to a worker, or the door, away for good.
+  int take_socket() { return std::exchange(socket_, -1); }
+  int take_door() { return std::exchange(door_, -1); }
+  [[nodiscard]] std::uint16_t port() const { return port_; }
+  // Hears that something waits at the door; nullptr: nobody does any more.
+  void on_knock(std::function<void()> knocked) { knocked_ = std::move(knocked); }
 
  private:
   friend class ZygoteProcess;
   void end(Result<protocol::Report> how);
-  void close_socket();
+  void close_sockets();
 
   std::shared_ptr<ZygoteProcess> zygote_;
   std::uint32_t id_;
+  std::uint16_t port_;
   int socket_;
+  int door_;
+  std::function<void()> knocked_;
   std::optional<Result<protocol::Report>> ended_;
   Waiters waiters_;
 };

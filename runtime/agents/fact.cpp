@@ -22,6 +22,7 @@ constexpr OutcomeKind outcome_kinds[] = {
     OutcomeKind::memory_limit, OutcomeKind::process_limit,    OutcomeKind::file_size_limit,
     OutcomeKind::output_limit, OutcomeKind::policy_violation, OutcomeKind::crashed,
     OutcomeKind::refused,      OutcomeKind::protocol_error,   OutcomeKind::bad_arguments};
+constexpr Trust trusts[] = {Trust::user, Trust::trusted, Trust::unknown, Trust::untrusted};
 constexpr Verdict verdicts[] = {Verdict::allow, Verdict::deny, Verdict::escalate};
 constexpr SessionEnd session_ends[] = {SessionEnd::running,   SessionEnd::completed,
                                        SessionEnd::escalated, SessionEnd::denied,
@@ -78,6 +79,18 @@ void write(JsonWriter& out, const std::vector<std::string>& texts) {
   out.end_array();
 }
 
+void write(JsonWriter& out, const std::vector<ArgumentOrigin>& origins) {
+  out.begin_array();
+  for (const ArgumentOrigin& origin : origins) {
+    out.begin_object().key("argument").text(origin.argument);
+    write(out.key("sources"), origin.sources);
+    out.key("trust").text(to_string(origin.trust));
+    if (origin.weak) out.key("weak").boolean(true);
+    out.end_object();
+  }
+  out.end_array();
+}
+
 // ---- facts to events; the members stand in the order that canonical JSON asks for
 // ---------------
 
@@ -105,8 +118,12 @@ void write_body(Event& event, const ActionDecided& fact) {
   JsonWriter out(event.body);
   out.begin_object().key("action").text(action.id);
   if (!fact.approval.empty()) out.key("approval").text(fact.approval);
+  if (action.autonomy_level > 0) out.key("autonomyLevel").integer(action.autonomy_level);
   if (!fact.bound.empty()) out.key("bound").text(fact.bound);
   if (!fact.call.empty()) out.key("call").text(fact.call);
+  if (!action.chain.empty()) write(out.key("chain"), action.chain);
+  const bool tool = action.kind == ActionKind::tool_call;
+  if (tool) out.key("destructive").boolean(action.destructive);
   if (!decision.errors.empty()) write(out.key("errors"), decision.errors);
   out.key("kind").text(to_string(action.kind));
   out.key("left").begin_object().key("tokens").integer(action.left.tokens);
@@ -120,15 +137,22 @@ void write_body(Event& event, const ActionDecided& fact) {
     out.end_object();
   }
   out.key("onBehalfOf").text(action.on_behalf_of);
+  if (!action.origins.empty()) write(out.key("origins"), action.origins);
   write(out.key("policies"), decision.policies);
-  out.key("policySet").text(decision.policy_set).key("reason").text(decision.reason);
-  out.key("step").integer(step_of(action.id));
+  out.key("policySet").text(decision.policy_set);
+  if (tool) out.key("readOnly").boolean(action.read_only);
+  out.key("reason").text(decision.reason).key("step").integer(step_of(action.id));
   if (!fact.supersedes.empty()) out.key("supersedes").text(fact.supersedes);
   out.key("tainted").boolean(action.tainted);
   out.key("tool").text(action.tool);
   if (!action.tool_digest.empty()) out.key("toolDigest").text(action.tool_digest);
-  out.key("verdict").text(to_string(decision.verdict)).end_object();
+  out.key("verdict").text(to_string(decision.verdict));
+  if (!decision.would.empty()) {
+    out.key("would").text(decision.would).key("wouldReason").text(decision.would_reason);
+  }
+  out.end_object();
   if (!action.arguments.empty()) event.payloads.push_back({"arguments", action.arguments});
+  if (!decision.arguments.empty()) event.payloads.push_back({"enforced", decision.arguments});
 }
 
 void write_body(Event& event, const TurnCompleted& fact) {
@@ -232,6 +256,16 @@ Usage usage_of(const json& body) {
   return usage;
 }
 
+std::vector<ArgumentOrigin> origins_of(const json& body) {
+  std::vector<ArgumentOrigin> origins;
+  for (const json& one : body.value("origins", json::array())) {
+    origins.push_back({text(one, "argument"),
+                       from_name(text(one, "trust"), trusts, Trust::untrusted),
+                       one.value("weak", false), texts(one, "sources")});
+  }
+  return origins;
+}
+
 ActionDecided decided_of(const Event& event, const json& body) {
   ActionDecided fact;
   Action& action = fact.action;
@@ -245,6 +279,11 @@ ActionDecided decided_of(const Event& event, const json& body) {
   action.arguments = payload(event, "arguments");
   action.tainted = body.value("tainted", false);
   action.tool_digest = text(body, "toolDigest");
+  action.destructive = body.value("destructive", true);
+  action.read_only = body.value("readOnly", false);
+  action.autonomy_level = number(body, "autonomyLevel");
+  action.origins = origins_of(body);
+  action.chain = texts(body, "chain");
   const json left = body.value("left", json::object());
   action.left = {number(left, "turns"), number(left, "toolCalls"), number(left, "tokens"),
                  number(left, "wallMs")};
@@ -258,6 +297,9 @@ ActionDecided decided_of(const Event& event, const json& body) {
     decision.obligations.emplace_back(name, value.get<std::string>());
   }
   decision.policy_set = text(body, "policySet");
+  decision.arguments = payload(event, "enforced");
+  decision.would = text(body, "would");
+  decision.would_reason = text(body, "wouldReason");
   fact.call = text(body, "call");
   fact.supersedes = text(body, "supersedes");
   fact.approval = text(body, "approval");
@@ -356,6 +398,7 @@ void settle_texts(Fact& fact) {
     for (Message& message : started->earlier) mend(message);
   } else if (auto* decided = std::get_if<ActionDecided>(&fact)) {
     mend(decided->decision.reason);
+    mend(decided->decision.would_reason);
     mend(decided->action.arguments);
   } else if (auto* completed = std::get_if<TurnCompleted>(&fact)) {
     mend(completed->turn.message);

@@ -83,6 +83,10 @@ struct TurnRequest {
   int priority = 0;           // higher goes first
   std::vector<std::string> stop{};  // the text ends before the first of these
   int logprobs = -1;  // of each token and of so many likeliest beside it; -1: none are wanted
+  // Other bounds of a text answer, at most one of the three: a regular expression that the whole
+  // answer matches, a grammar in GBNF.
+  std::string output_pattern{};
+  std::string output_grammar{};
   // A text to go on with as it stands, without a chat template; then there are no messages.
   std::string text{};
   // Called on the loop's thread with the answer's content while it is decoded: whole characters, in
@@ -189,6 +193,16 @@ class Toolbox {
   virtual Task<Outcome> call(std::string session, ToolCall call) = 0;
 };
 
+// One origin that a jail of level "net" may reach, through the runtime's proxy alone.
+struct EgressRule {
+  std::string origin;                // "https://api.example.com", "https://*.example.com:8443"
+  std::vector<std::string> methods;  // empty: GET and HEAD
+  std::vector<std::string> secrets;  // names of those that the proxy fills in for this origin
+  bool tunnel = false;      // end-to-end TLS by CONNECT: the proxy sees the host, and no method
+  bool is_private = false;  // the name may stand for an address that is not public
+  friend bool operator==(const EgressRule&, const EgressRule&) = default;
+};
+
 // What a jailed call may do, in words; sandbox/profile.h has the presets and the checks.
 struct Profile {
   std::string name = "compute";          // as in the fleet file
@@ -203,6 +217,11 @@ struct Profile {
   std::int64_t scratch_bytes = 16 << 20;  // the private /tmp
   std::int64_t output_bytes = 64 << 10;
   std::int64_t open_files = 64;
+  std::vector<EgressRule> egress{};  // level net: what it may reach; nothing else
+  // Where a call's jail comes from. "call": made for it. "pooled": made ahead, used once. "warm":
+  // for built-in tools alone, used again by the same agent.
+  std::string service = "pooled";
+  bool asks = false;  // opening a path that it does not have asks for it at run time
   friend bool operator==(const Profile&, const Profile&) = default;
 };
 
@@ -215,6 +234,10 @@ struct JailCall {
   // Name and value. Never in the arguments or the environment: the command reads the value from the
   // descriptor that the variable NAME_FD gives the number of. At most 8, each at most 64 KiB.
   std::vector<std::pair<std::string, std::string>> secrets{};
+  // Who makes the call: an agent and its session. Jails of class "warm" are not shared between
+  // agents, and what a call asks for at run time is decided and recorded under these names.
+  std::string agent{};
+  std::string session{};
 };
 
 struct JailOutcome {
@@ -252,6 +275,28 @@ struct Budget {
   friend bool operator==(const Budget&, const Budget&) = default;
 };
 
+// How far a value can be believed, by where it was read; the later the less.
+enum class Trust {
+  user,       // a person said it in this session
+  trusted,    // instructions, and records that the operator vouches for
+  unknown,    // found nowhere: the model made it up, or worked it out
+  untrusted,  // read in what nobody vouches for
+};
+std::string_view to_string(Trust trust);
+
+// Who a text comes from that a session reads.
+enum class Speaker { user, instructions, tool, agent };
+
+// Where one argument of an action comes from. An argument with several values counts as its least
+// trusted one.
+struct ArgumentOrigin {
+  std::string argument;  // a member of the arguments
+  Trust trust = Trust::unknown;
+  bool weak = false;                 // short enough to be found by chance
+  std::vector<std::string> sources;  // "user", "tool:read_file", ...: where it, or a part, was read
+  friend bool operator==(const ArgumentOrigin&, const ArgumentOrigin&) = default;
+};
+
 // One effect that an agent wants to have. What the Guard decides on, the Journal keeps and people
 // approve.
 struct Action {
@@ -267,7 +312,10 @@ struct Action {
   bool destructive = true;
   bool tainted = false;  // said after reading something that nobody vouches for
   std::string tool_digest;
-  Budget left;  // before this action
+  Budget left;                            // before this action
+  std::vector<ArgumentOrigin> origins{};  // what Guard::trace found
+  std::int64_t autonomy_level = 0;        // of the agent, by Guard::trace; 0: not said
+  std::vector<std::string> chain{};       // agents that delegated to this one, the first one first
 };
 
 enum class Verdict { allow, deny, escalate };
@@ -280,14 +328,44 @@ struct Decision {
   std::vector<std::string> errors;    // policies that failed while they were evaluated
   std::vector<std::pair<std::string, std::string>> obligations;
   std::string policy_set;  // SHA-256 hex of the whole set
+  // Obligations changed the arguments: the action is done with these, and approved with these.
+  // Empty: as they were said.
+  std::string arguments{};
+  // Policies that only watch (evaluate-only): the verdict with them, where it is another one.
+  std::string would{};
+  std::string would_reason{};
   friend bool operator==(const Decision&, const Decision&) = default;
+};
+
+// What the guard has to say after an action, for the journal: a type of event and its body (JSON).
+struct Notice {
+  std::string type;
+  std::string body;
+  friend bool operator==(const Notice&, const Notice&) = default;
 };
 
 class Guard {
  public:
   virtual ~Guard() = default;
-  // Pure and fast; never throws. Without a policy that permits: deny.
+  // Fast; never throws. Without a policy that permits: deny.
   virtual Decision decide(const Action& action) = 0;
+
+  // A session has read a text: a prompt, a tool's result, an agent's message. `name` is the tool or
+  // the agent. To be called for every message of a session, and again for those of one that is
+  // taken up after a crash.
+  virtual void heard(const std::string& /*session*/, Speaker /*speaker*/,
+                     const std::string& /*name*/, const std::string& /*text*/) {}
+  // Fills action.origins by what its session has read, and the agent's autonomy level. To be called
+  // before decide().
+  virtual void trace(Action& /*action*/) const {}
+  // An action has ended, or was refused (its outcome says so). Lowers autonomy where that is due;
+  // what comes back belongs into the journal.
+  virtual std::vector<Notice> done(const Action& /*action*/, const Decision& /*decision*/,
+                                   const Outcome& /*outcome*/) {
+    return {};
+  }
+  // The session has ended.
+  virtual void forget(const std::string& /*session*/) {}
 };
 
 // ---- Approvals

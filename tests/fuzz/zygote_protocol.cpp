@@ -25,6 +25,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
     }
     inside(reinterpret_cast<const char*>(&spec->filter.back()) + sizeof(sock_filter) - 1);
     inside(reinterpret_cast<const char*>(&spec->last_filter.back()) + sizeof(sock_filter) - 1);
+    inside(reinterpret_cast<const char*>(&spec->worker_filter.back()) + sizeof(sock_filter) - 1);
   }
   static const auto call = std::make_unique<Call>();
   if (parse_call({frame, size}, *call)) {
@@ -32,6 +33,19 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
     for (std::size_t i = 0; i < call->environment_count; ++i) inside(call->environment[i]);
     if (call->arguments[call->argument_count] != nullptr) std::abort();
   }
+  static const auto work = std::make_unique<Work>();
+  if (parse_work({frame, size}, *work)) {
+    for (std::size_t i = 0; i < work->argument_count; ++i) inside(work->arguments[i]);
+    if (work->arguments[work->argument_count] != nullptr) std::abort();
+    inside(work->directory.data() + work->directory.size());
+    inside(work->input.data() + work->input.size());
+  }
+  Open open;
+  if (parse_open({frame, size}, open)) inside(open.path.data() + open.path.size());
+  Opened opened;
+  (void)parse_opened({frame, size}, opened);
+  Jail jail;
+  if (parse_jail({frame, size}, jail) && !jail.work.empty()) inside(jail.work.data());
   Kind kind{};
   std::uint32_t id = 0;
   (void)parse_signal({frame, size}, kind, id);

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -97,7 +98,7 @@ TEST_CASE("the filter of every level and table is the one on record", "[sandbox]
     Tier tier;
   };
   for (const Level level : {Level{"compute", Tier::compute}, Level{"fs-read", Tier::fs_read},
-                            Level{"fs-write", Tier::fs_write}}) {
+                            Level{"fs-write", Tier::fs_write}, Level{"net", Tier::net}}) {
     std::string text;
     const Filters here = built(level.tier, Architecture::x86_64);
     const Filters there = built(level.tier, Architecture::aarch64);
@@ -118,7 +119,7 @@ TEST_CASE("the filter of every level and table is the one on record", "[sandbox]
 }
 
 TEST_CASE("a level allows what the one below allows", "[sandbox]") {
-  const std::array tiers = {Tier::compute, Tier::fs_read, Tier::fs_write};
+  const std::array tiers = {Tier::compute, Tier::fs_read, Tier::fs_write, Tier::net};
   for (const Architecture architecture : {Architecture::x86_64, Architecture::aarch64})
     for (std::size_t i = 1; i < tiers.size(); ++i) {
       const Filters below = built(tiers[i - 1], architecture);
@@ -133,7 +134,7 @@ TEST_CASE("a level allows what the one below allows", "[sandbox]") {
 }
 
 TEST_CASE("a call gets the same answer on both architectures", "[sandbox]") {
-  for (const Tier tier : {Tier::compute, Tier::fs_read, Tier::fs_write}) {
+  for (const Tier tier : {Tier::compute, Tier::fs_read, Tier::fs_write, Tier::net}) {
     const Filters here = built(tier, Architecture::x86_64);
     const Filters there = built(tier, Architecture::aarch64);
     for (int number = 0; number < 512; ++number) {
@@ -211,7 +212,7 @@ TEST_CASE("foreign tables die and unknown numbers do not exist", "[sandbox]") {
 }
 
 TEST_CASE("trip-wires are noticed and set-up calls are gone", "[sandbox]") {
-  for (const Tier tier : {Tier::compute, Tier::fs_read, Tier::fs_write}) {
+  for (const Tier tier : {Tier::compute, Tier::fs_read, Tier::fs_write, Tier::net}) {
     const Filters filters = built(tier, Architecture::x86_64);
     for (const std::string& wire : seccomp::trip_wires()) {
       if (seccomp::number_of(wire, Architecture::x86_64) < 0) continue;
@@ -222,6 +223,66 @@ TEST_CASE("trip-wires are noticed and set-up calls are gone", "[sandbox]") {
                              "setrlimit", "landlock_restrict_self", "pidfd_send_signal"}) {
       INFO(name);
       CHECK(call(filters, name) == errno_of(EPERM));
+    }
+  }
+}
+
+TEST_CASE("level net makes TCP sockets over IPv4 and no other", "[sandbox]") {
+  const Filters filters = built(Tier::net, Architecture::x86_64);
+  CHECK(call(filters, "socket", {AF_INET, SOCK_STREAM}) == SECCOMP_RET_ALLOW);
+  CHECK(call(filters, "socket", {AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 6}) ==
+        SECCOMP_RET_ALLOW);
+  const std::uint64_t high = 1ULL << 32;
+  for (const std::array<std::uint64_t, 6> other :
+       std::initializer_list<std::array<std::uint64_t, 6>>{{AF_INET, SOCK_DGRAM},
+                                                           {AF_INET, SOCK_RAW, 1},
+                                                           {AF_INET, SOCK_STREAM, 132},
+                                                           {AF_INET, SOCK_STREAM, 262},
+                                                           {AF_INET6, SOCK_STREAM},
+                                                           {AF_UNIX, SOCK_STREAM},
+                                                           {AF_NETLINK, SOCK_RAW},
+                                                           {AF_VSOCK, SOCK_STREAM},
+                                                           {high | AF_INET, SOCK_STREAM},
+                                                           {AF_INET, high | SOCK_STREAM}}) {
+    INFO(other[0] << " " << other[1] << " " << other[2]);
+    CHECK(call(filters, "socket", other) == errno_of(EPERM));
+  }
+  CHECK(call(filters, "connect") == SECCOMP_RET_ALLOW);
+  for (const char* name : {"bind", "listen", "accept4", "accept", "sendmmsg"}) {
+    INFO(name);
+    CHECK(call(filters, name) == errno_of(EPERM));
+  }
+  // Sending with this flag would connect past Landlock.
+  CHECK(call(filters, "sendto", {0, 0, 0, MSG_FASTOPEN}) == errno_of(EPERM));
+  CHECK(call(filters, "sendmsg", {0, 0, MSG_FASTOPEN}) == errno_of(EPERM));
+  CHECK(call(filters, "sendto", {0, 0, 0, MSG_NOSIGNAL}) == SECCOMP_RET_ALLOW);
+  CHECK(call(filters, "setsockopt", {0, 6, 1}) == SECCOMP_RET_ALLOW);
+  CHECK(call(filters, "setsockopt", {0, 6, 30}) == errno_of(EPERM));
+  CHECK(call(built(Tier::fs_write, Architecture::x86_64), "socket", {AF_INET, SOCK_STREAM}) ==
+        errno_of(EPERM));
+}
+
+TEST_CASE("a jail that may ask tells of each file that is opened", "[sandbox]") {
+  auto asks = seccomp::build(Tier::fs_read, Architecture::x86_64, true);
+  REQUIRE(asks);
+  CHECK(call(*asks, "openat", {0, 0, 0, 0}) == SECCOMP_RET_USER_NOTIF);
+  CHECK(call(*asks, "openat", {0, 0, 0101, 04755}) == errno_of(EPERM));
+  CHECK(call(*asks, "process_vm_readv") == errno_of(EPERM));
+  CHECK(call(built(Tier::fs_read, Architecture::x86_64), "openat") == SECCOMP_RET_ALLOW);
+}
+
+TEST_CASE("a worker dies at whatever its tools do not call", "[sandbox]") {
+  for (const Architecture architecture : {Architecture::x86_64, Architecture::aarch64}) {
+    const Filters filters = built(Tier::fs_write, architecture);
+    const std::uint32_t table = seccomp::audit_architecture(architecture);
+    for (int number = 0; number < 1024; ++number) {
+      const auto seen = bpf::evaluate(filters.worker, asking(table, number));
+      REQUIRE(seen);
+      const std::string name = seccomp::name_of(number, table);
+      const bool known =
+          std::find(policy::worker.begin(), policy::worker.end(), name) != policy::worker.end();
+      INFO(name);
+      CHECK(*seen == (known ? SECCOMP_RET_ALLOW : SECCOMP_RET_KILL_PROCESS));
     }
   }
 }

@@ -41,7 +41,7 @@ TEST_CASE("the presets are valid and explained", "[sandbox]") {
     CHECK(words->find("network   none") != std::string::npos);
     CHECK(words->find("openat") != std::string::npos);
   }
-  CHECK(!preset("net"));
+  CHECK(preset("net"));
   CHECK(!preset("everything"));
 }
 
@@ -73,7 +73,19 @@ TEST_CASE("a profile's mistakes are told one by one", "[sandbox]") {
        "belongs to the runtime");
   says(fault(with("fs-read", folder.file("file"), false), {folder.path()}),
        "belongs to the runtime");
-  says(fault(profile_of("net")), "egress proxy");
+  Profile net = profile_of("fs-write");
+  net.egress = {{"https://api.example.com", {}, {}, false, false}};
+  says(fault(net), "has no network");
+  net.level = "net";
+  CHECK(fault(net).empty());
+  net.egress[0].origin = "https://api.example.com/path";
+  says(fault(net), "no origin");
+  Profile service = profile_of("fs-read");
+  service.service = "hot";
+  says(fault(service), "no service class 'hot'");
+  Profile asks = profile_of("compute");
+  asks.asks = true;
+  says(fault(asks), "cannot ask");
   says(fault(profile_of("root")), "no profile level 'root'");
   Profile small = profile_of("compute");
   small.memory_bytes = 1;
@@ -183,12 +195,14 @@ TEST_CASE("a frame that is cut or changed anywhere is refused or harmless", "[sa
 
 TEST_CASE("a damaged request for a jail is refused or understood, never read beyond its end",
           "[sandbox]") {
-  const auto frame = encode_jail(7, {"run/agent.1", 42});
+  const auto frame = encode_jail({7, JailUse::command, true, 8080, {"run/agent.1", 42}});
   REQUIRE(frame);
   protocol::Jail parsed;
   std::string whole = *frame;
   REQUIRE(protocol::parse_jail({whole.data(), whole.size()}, parsed));
   CHECK(parsed.id == 7);
+  CHECK(parsed.flags == protocol::Jail::has_door);
+  CHECK(parsed.port == 8080);
   CHECK(parsed.work == "run/agent.1");
   CHECK(parsed.work_inode == 42);
   for (std::size_t length = 0; length < frame->size(); ++length) {
