@@ -229,6 +229,9 @@ Task<Result<void>> AgentRunner::tell(const SessionState& state, RunEvents& event
     case SessionEnd::limit:
       message = words("stopped at a limit: " + state.error);
       break;
+    case SessionEnd::stopped:
+      message = words(state.error);
+      break;
     case SessionEnd::failed:
     case SessionEnd::running:
       message = words(state.error.empty() ? "the agent failed" : state.error);

@@ -12,10 +12,10 @@ using agents::Verdict;
 using rpc::Json;
 
 // A server lives as long as its client wants; only the number of calls is bounded.
-agents::Limits limits_of(const agents::AgentSpec& agent) {
+agents::Limits limits_of(const FleetToolsOptions& options) {
   agents::Limits limits;
   limits.turns = limits.tokens = limits.wall_ms = -1;
-  limits.tool_calls = agent.limits.tool_calls;
+  limits.tool_calls = options.is_shared ? -1 : options.agent.limits.tool_calls;
   return limits;
 }
 
@@ -48,7 +48,7 @@ FleetTools::FleetTools(Server& server, std::vector<agents::Toolbox*> boxes, agen
       boxes_(std::move(boxes)),
       ports_(std::move(ports)),
       options_(std::move(options)),
-      ledger_("MCP client " + options_.session, limits_of(options_.agent), Loop::current().now(),
+      ledger_("MCP client " + options_.session, limits_of(options_), Loop::current().now(),
               nullptr),
       gate_(ports_, ledger_) {}
 
@@ -151,14 +151,15 @@ Task<Result<Outcome>> FleetTools::carry_out(Offered offered, agents::Action acti
   agents::Hold hold = std::move(passage.hold);
   if (verdict == Verdict::escalate) {
     agents::Gate::Clearance clearance = co_await ok(gate_.clear(
-        recorder, action, cost, call_id, agents::Asked(), std::move(passage.decision)));
+        recorder, passage.action, cost, call_id, agents::Asked(), passage.decision));
     if (clearance.kind != agents::Gate::Clearance::Kind::go) co_return clearance.outcome;
     hold = std::move(clearance.hold);
-    action = std::move(clearance.action);
+    passage.action = std::move(clearance.action);
   }
   Outcome outcome =
-      co_await perform(std::move(offered), std::move(action.arguments), std::move(call_id));
+      co_await perform(std::move(offered), passage.action.arguments, std::move(call_id));
   hold.settle(cost, outcome.is_error());
+  co_await ok(gate_.conclude(std::move(passage.action), std::move(passage.decision), outcome));
   co_return outcome;
 }
 

@@ -23,6 +23,7 @@ struct FleetToolsOptions {
   std::string run;      // id in the record
   std::string session;  // of this client
   agents::AgentSpec agent;
+  bool is_shared = false;  // many clients for a long time: quotas bound them, and no count of calls
 };
 
 class FleetTools {

@@ -26,7 +26,8 @@ class PatternReader {
     const std::string pattern = reader_.text("pattern", "single");
     reader_.known("pattern", pattern, patterns, "pattern");
     fleet_.workflow.pattern = pattern;
-    if (pattern == "single") single();
+    const bool is_known = std::find(patterns.begin(), patterns.end(), pattern) != patterns.end();
+    if (pattern == "single" || !is_known) single();
     if (pattern == "sequential") sequential();
     if (pattern == "parallel") parallel();
     if (pattern == "handoff") handoff();

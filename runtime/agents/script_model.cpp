@@ -95,6 +95,7 @@ Task<Result<Turn>> ScriptModel::generate(TurnRequest request) {
   said.message.content = replaced(rule->say, "${last}", last);
   said.message.tool_calls = rule->calls;
   said.finish = rule->calls.empty() ? FinishReason::stop : FinishReason::tool_calls;
+  if (request.on_text) request.on_text(said.message.content);
   said.usage.input_tokens = input;
   said.usage.output_tokens = std::max<std::int64_t>(1, words_in(said.message.content));
   co_return said;

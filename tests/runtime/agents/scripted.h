@@ -178,19 +178,24 @@ class CallQuota final : public Quotas {
       return Err(Code::exhausted, "the quota of " + action.tool + " is used up");
     }
     held_ += most.calls;
-    return ++last_;
+    holds_[++last_] = most.calls;
+    return last_;
   }
-  void settle(std::uint64_t /*id*/, const Spending& now, bool /*failed*/) override {
-    held_ -= 1;
+  void settle(std::uint64_t id, const Spending& now, bool /*failed*/) override {
+    cancel(id);
     spent += now.calls;
   }
-  void cancel(std::uint64_t /*id*/) override { held_ -= 1; }
+  void cancel(std::uint64_t id) override {
+    held_ -= holds_.at(id);
+    holds_.erase(id);
+  }
   std::int64_t spent = 0;
 
  private:
   std::int64_t most_;
   std::int64_t held_ = 0;
   std::uint64_t last_ = 0;
+  std::map<std::uint64_t, std::int64_t> holds_;
 };
 
 inline ToolSpec tool(std::string name, bool idempotent) {
