@@ -230,7 +230,8 @@ Task<Result<void>> AgentRunner::tell(const SessionState& state, RunEvents& event
       message = words("stopped at a limit: " + state.error);
       break;
     case SessionEnd::stopped:
-      message = words(state.error);
+      end = TaskState::canceled;
+      message = words(state.error.empty() ? "stopped" : state.error);
       break;
     case SessionEnd::failed:
     case SessionEnd::running:

@@ -6,12 +6,12 @@
 #include "io/file.h"
 
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <unistd.h>
 
 namespace ambit::app {
 namespace {
@@ -84,7 +84,18 @@ Result<void> Assembly::open_guard() {
   }
   governance::GuardOptions options;
   options.fleet = fleet_.name;
+  const std::string levels = options_.state + "/autonomy.json";
+  options.keep_levels = [levels](const std::string& text) {
+    // What cannot be kept still holds until the end of this process; the journal has it.
+    (void)io::write_file(levels, text + "\n", 0600);
+  };
   guard_ = TRY(governance::PolicyGuard::create(sources, options));
+  if (::access(levels.c_str(), F_OK) == 0) {
+    const std::string text = TRY(io::read_file(levels, policy_bytes_max));
+    auto kept = governance::AutonomyLevels::from_json(text);
+    if (!kept) return Err(std::move(kept).error().context(levels));
+    guard_->take_levels(*kept);
+  }
   return {};
 }
 
@@ -92,8 +103,8 @@ Result<void> Assembly::open_guard() {
 Result<void> Assembly::open_bounds() {
   const std::string approvers = options_.state + "/approvers";
   if (::access(approvers.c_str(), F_OK) == 0) {
-    approvals_ = TRY(FolderApprovals::open(world_.world(), options_.state + "/approvals",
-                                           approvers, fleet_.approval_ms));
+    approvals_ = TRY(FolderApprovals::open(world_.world(), options_.state + "/approvals", approvers,
+                                           fleet_.approval_ms));
   }
   if (!fleet_.quotas.empty() || fleet_.guards != agents::Guards{}) {
     quotas_ = TRY(LimitQuotas::create(world_.world().clock, fleet_));
@@ -218,8 +229,8 @@ agents::FleetRun& Assembly::start(agents::RunOptions options) {
 }
 
 agents::Ports Assembly::ports() {
-  return {*guard_,       *journal_,   make_argument_check(), approvals_.get(),
-          quotas_.get(), check_tool_, &roster_};
+  return {*guard_,     *journal_, make_argument_check(), approvals_.get(), quotas_.get(),
+          check_tool_, &roster_};
 }
 
 void Assembly::stop() {

@@ -81,6 +81,8 @@ Command pending_command();
 Command approve_command();
 Command deny_command();
 Command approver_new_command();
+Command autonomy_ask_command();
+Command autonomy_raise_command();
 
 // One line on stderr: "ambit: message".
 int fail(const Error& error);

@@ -49,6 +49,8 @@ std::vector<Command> all_commands() {
                               approve_command(),
                               deny_command(),
                               approver_new_command(),
+                              autonomy_ask_command(),
+                              autonomy_raise_command(),
                               model_inspect_command(),
                               model_eval_command(),
                               model_synth_command(),

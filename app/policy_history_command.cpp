@@ -21,8 +21,6 @@ namespace {
 using json = nlohmann::ordered_json;
 using governance::PastDecision;
 
-constexpr std::size_t open_sessions_max = 1'000'000;
-
 std::string dumped(const json& value) {
   return value.dump(-1, ' ', false, json::error_handler_t::replace);
 }
@@ -32,64 +30,38 @@ struct Skipped {
   std::size_t erased = 0;   // its arguments are gone
 };
 
-Result<PastDecision> past_of(const log::LogReader& reader, std::uint64_t index, bool& erased) {
-  log::ProvenRecord record = TRY(reader.get(index));
-  erased = !record.erased.empty();
+Result<agents::ActionDecided> decided_in(log::ProvenRecord record) {
   const agents::Event event{record.leaf.type,  record.leaf.run,  record.leaf.session,
                             record.leaf.agent, record.leaf.body, std::move(record.payloads)};
   agents::Fact fact = TRY(agents::fact_of(event));
   auto* decided = std::get_if<agents::ActionDecided>(&fact);
   if (decided == nullptr) return Err(Code::internal, "the record is no decision");
-  return PastDecision{index, std::move(decided->action), std::move(decided->decision)};
-}
-
-// Whether the record right after a decision says that a budget ended the session with it.
-bool ended_by_limit(const log::Leaf& leaf) {
-  if (leaf.type != "session.ended") return false;
-  const json body = json::parse(leaf.body, nullptr, false);
-  return body.is_object() && body.value("state", "") == "limit";
+  return std::move(*decided);
 }
 
 Result<void> each_decision(const std::string& journal, log::Filter filter, Skipped& skipped,
-                           const std::function<bool(const PastDecision&)>& visit) {
+                           const std::function<void(const PastDecision&)>& visit) {
   const auto reader = TRY(log::LogReader::open(journal));
-  // A decision waits for the next record of its session: that one tells a limit's denial.
-  std::map<std::pair<std::string, std::string>, std::uint64_t> waiting;
+  filter.type = "action.decided";
   Result<void> done;
-  const auto take = [&](std::uint64_t index) {
-    bool erased = false;
-    auto past = past_of(*reader, index, erased);
-    if (!past) {
-      done = Err(std::move(past).error().context("record " + std::to_string(index)));
+  TRY(reader->for_each(filter, [&](const log::Leaf& leaf) {
+    auto record = reader->get(leaf.index);
+    const bool erased = record && !record->erased.empty();
+    auto decided = record ? decided_in(std::move(*record))
+                          : Result<agents::ActionDecided>(Err(std::move(record).error()));
+    if (!decided) {
+      done = Err(std::move(decided).error().context("record " + std::to_string(leaf.index)));
       return false;
     }
-    if (erased || governance::is_by_limit(past->decision)) {
-      ++(erased ? skipped.erased : skipped.limited);
-      return true;
+    if (erased) {
+      ++skipped.erased;
+    } else if (!decided->bound.empty() || governance::is_by_limit(decided->decision)) {
+      ++skipped.limited;
+    } else {
+      visit({leaf.index, std::move(decided->action), std::move(decided->decision)});
     }
-    return visit(*past);
-  };
-  bool going = true;
-  TRY(reader->for_each(filter, [&](const log::Leaf& leaf) {
-    const auto at = waiting.find({leaf.run, leaf.session});
-    if (at != waiting.end()) {
-      const std::uint64_t index = at->second;
-      waiting.erase(at);
-      if (ended_by_limit(leaf)) {
-        ++skipped.limited;
-      } else {
-        going = take(index);
-      }
-    }
-    if (going && leaf.type == "action.decided") {
-      if (waiting.size() >= open_sessions_max) going = take(leaf.index);
-      waiting[{leaf.run, leaf.session}] = leaf.index;
-    }
-    return going;
+    return true;
   }));
-  for (const auto& [session, index] : waiting) {
-    if (going) going = take(index);
-  }
   return done;
 }
 
@@ -126,7 +98,7 @@ Result<void> replay_history(const Options& options, const Context& context,
     const std::string change = change_of(past.decision, now);
     if (change.empty()) {
       ++same;
-      return true;
+      return;
     }
     ++changes[std::string(to_string(past.decision.verdict)) + " -> " +
               std::string(to_string(now.verdict))];
@@ -141,7 +113,6 @@ Result<void> replay_history(const Options& options, const Context& context,
             " " + std::string(to_string(past.action.kind)) + " " + past.action.tool + " " +
             past.action.arguments + "\n  " + now.reason + "\n");
     }
-    return true;
   }));
   differs = !changes.empty();
   if (options.flag("json")) return {};
@@ -178,10 +149,8 @@ Result<void> learn_from(const Options& options, const Context& context, const st
   governance::Lessons lessons(*guard);
   std::size_t left_out = 0;
   Skipped skipped;
-  TRY(each_decision(journal, std::move(filter), skipped, [&](const PastDecision& past) {
-    left_out += lessons.add(past) ? 0 : 1;
-    return true;
-  }));
+  TRY(each_decision(journal, std::move(filter), skipped,
+                    [&](const PastDecision& past) { left_out += lessons.add(past) ? 0 : 1; }));
   print("// " + std::to_string(lessons.denials()) + " recorded denials, " +
         std::to_string(lessons.grants()) +
         " grants. Read each before you take it: it allows what was refused.\n");

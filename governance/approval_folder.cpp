@@ -124,8 +124,8 @@ Result<ApprovalFolder> ApprovalFolder::open(const std::string& folder, const std
   fs::create_directories(folder, failed);
   if (failed) return Err(Code::denied, "cannot make " + folder + ": " + failed.message());
   ::chmod(folder.c_str(), 0700);
-  auto keys = TRY(read_approvers(approvers));
-  ApprovalFolder made(folder, TRY(ApprovalDesk::create(std::move(keys), options)));
+  const auto keys = TRY(read_approvers(approvers));
+  ApprovalFolder made(folder, keys, TRY(ApprovalDesk::create(keys, options)));
   TRY(made.load_requests());
   TRY(made.refresh(now_ms));
   return made;
@@ -194,12 +194,13 @@ Result<ApprovalState> ApprovalFolder::take_answer(std::string_view note, std::in
     note_refusal("answer", id, state.error());
     return state;
   }
-  json body = {{"approval", id},
-               {"approvals", desk_.approvals(id)},
-               {"hash", said->hash},
-               {"reason", said->reason},
-               {"state", to_string(*state)},
-               {"who", parsed->signatures.front().name}};
+  // The one whose signature is good: a note can carry other lines that claim anything.
+  std::string who;
+  for (const log::VerifierKey& key : keys_) {
+    if (who.empty() && log::open_note(note, key)) who = key.name;
+  }
+  json body = {{"approval", id},         {"approvals", desk_.approvals(id)}, {"hash", said->hash},
+               {"reason", said->reason}, {"state", to_string(*state)},       {"who", who}};
   if (const auto next = desk_.successor(id)) body["successor"] = *next;
   notices_.push_back({"approval.answered", dumped(body)});
   return state;

@@ -37,6 +37,7 @@ class ApprovalFolder {
                    std::int64_t needed_least = 1);
 
   [[nodiscard]] const ApprovalDesk& desk() const { return desk_; }
+  [[nodiscard]] const std::vector<log::VerifierKey>& approvers() const { return keys_; }
   // Answers that did not count, and why.
   [[nodiscard]] const std::vector<Refused>& refused() const { return refused_; }
   // What has happened since the last call, for the journal: approval.asked, approval.answered,
@@ -44,14 +45,15 @@ class ApprovalFolder {
   std::vector<agents::Notice> take_notices();
 
  private:
-  ApprovalFolder(std::string folder, ApprovalDesk desk)
-      : folder_(std::move(folder)), desk_(std::move(desk)) {}
+  ApprovalFolder(std::string folder, std::vector<log::VerifierKey> keys, ApprovalDesk desk)
+      : folder_(std::move(folder)), keys_(std::move(keys)), desk_(std::move(desk)) {}
   Result<void> load_requests();
   Result<ApprovalState> take_answer(std::string_view note, std::int64_t now_ms);
   Result<void> mark_used(const std::string& id) const;
   void note_refusal(const std::string& what, const std::string& approval, const Error& why);
 
   std::string folder_;
+  std::vector<log::VerifierKey> keys_;
   ApprovalDesk desk_;
   std::vector<std::string> known_;  // file names that were taken in
   std::vector<Refused> refused_;

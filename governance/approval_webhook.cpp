@@ -65,11 +65,11 @@ Result<WebhookMessage> webhook_of(const ApprovalDesk& desk, const std::string& i
   // One id for one thing to tell: who sends it again sends the same one.
   const std::string name = "msg_" + id + "_" + state + "_" + std::to_string(level);
   const std::string time = std::to_string(now_ms / 1000);
-  message.headers = {
-      {"content-type", "application/json"},
-      {"webhook-id", name},
-      {"webhook-timestamp", time},
-      {"webhook-signature", TRY(signature_of(secret, name + "." + time + "." + message.body))}};
+  std::string signature = TRY(signature_of(secret, name + "." + time + "." + message.body));
+  message.headers = {{"content-type", "application/json"},
+                     {"webhook-id", name},
+                     {"webhook-timestamp", time},
+                     {"webhook-signature", std::move(signature)}};
   return message;
 }
 

@@ -141,8 +141,15 @@ Result<ApprovalRequest> ApprovalDesk::ask(const Action& action, std::string reas
     return Err(Code::exhausted, "more than " + std::to_string(options_.requests_max) +
                                     " approvals are kept; answer or forget some");
   }
-  ApprovalRequest request{std::move(id), action, TRY(action_hash(action)),      std::move(reason),
-                          needed,        now_ms, now_ms + options_.lifetime_ms, std::move(levels)};
+  std::string hash = TRY(action_hash(action));
+  ApprovalRequest request{std::move(id),
+                          action,
+                          std::move(hash),
+                          std::move(reason),
+                          needed,
+                          now_ms,
+                          now_ms + options_.lifetime_ms,
+                          std::move(levels)};
   TRY(check_levels(request));
   const auto able = std::count_if(approvers_.begin(), approvers_.end(), [&](const auto& key) {
     return key.name != action.on_behalf_of && key.name != action.agent &&
@@ -228,6 +235,10 @@ Result<ApprovalState> ApprovalDesk::answer(std::string_view note, std::int64_t n
   }
   if (contains(kept.answered, who)) {
     return Err(Code::conflict, who + " has answered this already");
+  }
+  if (said.reason.find_first_not_of(" \t\n") == std::string::npos) {
+    return Err(Code::invalid,
+               "the answer of " + who + " has no reason; without one it is a reflex");
   }
   if (said.reason.size() > reason_bytes_max) {
     return Err(Code::invalid,

@@ -160,6 +160,11 @@ Result<Notice> AutonomyLevels::raise(std::string_view text,
                                            {"to", level}})};
 }
 
+void AutonomyLevels::take(const AutonomyLevels& other) {
+  for (const auto& [agent, level] : other.levels_) levels_[agent] = level;
+  certificates_.insert(other.certificates_.begin(), other.certificates_.end());
+}
+
 std::string AutonomyLevels::to_json() const {
   return dumped({{"levels", levels_}, {"certificates", certificates_}});
 }

@@ -45,6 +45,9 @@ class AutonomyLevels {
   Result<agents::Notice> raise(std::string_view certificate,
                                const std::vector<log::VerifierKey>& approvers);
 
+  // Those of `other`, and its certificates as used.
+  void take(const AutonomyLevels& other);
+
   // {"levels": {...}, "certificates": [...]}: for the state folder.
   [[nodiscard]] std::string to_json() const;
   static Result<AutonomyLevels> from_json(std::string_view text);

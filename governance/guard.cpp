@@ -342,8 +342,8 @@ Result<PolicyGuard::Compiled> PolicyGuard::compile(const std::vector<PolicySourc
     watched = watched || rules.back().watches;
   }
   std::string hash = log::to_hex(log::bytes_of(log::sha256(texts)));
-  return Compiled{TRY(cedar::PolicySet::create(std::move(all))), std::move(rules), std::move(hash),
-                  watched};
+  cedar::PolicySet set = TRY(cedar::PolicySet::create(std::move(all)));
+  return Compiled{std::move(set), std::move(rules), std::move(hash), watched};
 }
 
 Result<std::unique_ptr<PolicyGuard>> PolicyGuard::create(const std::vector<PolicySource>& sources,
@@ -351,8 +351,9 @@ Result<std::unique_ptr<PolicyGuard>> PolicyGuard::create(const std::vector<Polic
   std::map<std::string, std::int64_t> levels;
   for (const auto& [name, facts] : options.agents) levels[name] = facts.autonomy_level;
   Compiled compiled = TRY(compile(sources));
-  return std::unique_ptr<PolicyGuard>(new PolicyGuard(
-      std::move(compiled), TRY(AutonomyLevels::create(std::move(levels))), std::move(options)));
+  AutonomyLevels begin = TRY(AutonomyLevels::create(std::move(levels)));
+  return std::unique_ptr<PolicyGuard>(
+      new PolicyGuard(std::move(compiled), std::move(begin), std::move(options)));
 }
 
 Result<agents::Notice> PolicyGuard::reload(const std::vector<PolicySource>& sources) {
@@ -546,6 +547,7 @@ std::vector<agents::Notice> PolicyGuard::done(const Action& action, const Decisi
           std::to_string(refusals) + " actions in a row were refused");
     refusals = 0;
   }
+  if (!notices.empty() && options_.keep_levels) options_.keep_levels(levels_.to_json());
   return notices;
 }
 

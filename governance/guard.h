@@ -14,6 +14,7 @@
 #include "governance/provenance.h"
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -53,6 +54,8 @@ struct GuardOptions {
   // So many refusals of one agent in a row lower its level by one; 0: never.
   std::int64_t refusals_max = 5;
   std::size_t heard_bytes_max = 256U << 20;  // of all sessions
+  // Called with the levels (AutonomyLevels::to_json) whenever one has fallen.
+  std::function<void(const std::string&)> keep_levels{};
   std::size_t argument_bytes_max = 1U << 20;
   std::size_t argument_depth_max = 64;
 };
@@ -77,6 +80,8 @@ class PolicyGuard final : public agents::Guard {
   Result<agents::Notice> reload(const std::vector<PolicySource>& sources);
 
   [[nodiscard]] AutonomyLevels& autonomy() { return levels_; }
+  // Levels that were kept, or raised, since: those of agents that they do not name stay.
+  void take_levels(const AutonomyLevels& levels) { levels_.take(levels); }
 
   // The decision with what each policy did for it. An action that is denied before any policy is
   // asked has no explanations.

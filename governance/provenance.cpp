@@ -374,7 +374,10 @@ class Provenance::Tracer {
       const auto [at, depth] = open.back();
       open.pop_back();
       if (at->is_structured()) {
-        if (depth >= depth_max) out.trust = Trust::untrusted;
+        if (depth >= depth_max) {
+          out.trust = Trust::untrusted;
+          any = true;
+        }
         for (const json& inner : *at) {
           if (depth < depth_max) open.emplace_back(&inner, depth + 1);
         }

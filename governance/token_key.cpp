@@ -256,15 +256,13 @@ Result<std::string> number_in(EVP_PKEY* key, const char* name, int size) {
 Result<json> bare_jwk(std::string_view pem) {
   const Own<EVP_PKEY> key = read_either(pem);
   if (!key) return Err(Code::invalid, "this is no key in PEM");
-  if (EVP_PKEY_get_base_id(key.get()) == EVP_PKEY_RSA) {
-    return json{{"kty", "RSA"},
-                {"n", TRY(number_in(key.get(), OSSL_PKEY_PARAM_RSA_N, 0))},
-                {"e", TRY(number_in(key.get(), OSSL_PKEY_PARAM_RSA_E, 0))}};
-  }
-  return json{{"kty", "EC"},
-              {"crv", "P-256"},
-              {"x", TRY(number_in(key.get(), OSSL_PKEY_PARAM_EC_PUB_X, 32))},
-              {"y", TRY(number_in(key.get(), OSSL_PKEY_PARAM_EC_PUB_Y, 32))}};
+  const bool rsa = EVP_PKEY_get_base_id(key.get()) == EVP_PKEY_RSA;
+  const char* first_name = rsa ? OSSL_PKEY_PARAM_RSA_N : OSSL_PKEY_PARAM_EC_PUB_X;
+  const char* second_name = rsa ? OSSL_PKEY_PARAM_RSA_E : OSSL_PKEY_PARAM_EC_PUB_Y;
+  const std::string first = TRY(number_in(key.get(), first_name, rsa ? 0 : 32));
+  const std::string second = TRY(number_in(key.get(), second_name, rsa ? 0 : 32));
+  if (rsa) return json{{"kty", "RSA"}, {"n", first}, {"e", second}};
+  return json{{"kty", "EC"}, {"crv", "P-256"}, {"x", first}, {"y", second}};
 }
 
 }  // namespace

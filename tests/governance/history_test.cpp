@@ -2,6 +2,8 @@
 
 #include "governance/history.h"
 
+#include "governance/difference.h"
+
 #include <catch2/catch.hpp>
 
 using namespace ambit;
@@ -80,4 +82,27 @@ TEST_CASE("what a policy forbids, what is allowed by now and what a limit denied
   CHECK(lessons.cedar().empty());
   CHECK(lessons.denials() == 2);
   CHECK(lessons.forbidden() == std::map<std::string, std::size_t>{{"never", 1}});
+}
+
+TEST_CASE("a set that drops a condition on provenance or autonomy is found out", "[difference]") {
+  const std::string pay = "permit(principal, action, resource == Tool::\"pay\");";
+  const auto differs = [](const std::string& before, const std::string& after) {
+    auto old_guard = PolicyGuard::create({{"old.cedar", before}}, {});
+    auto new_guard = PolicyGuard::create({{"new.cedar", after}}, {});
+    REQUIRE(old_guard);
+    REQUIRE(new_guard);
+    return compare(**old_guard, **new_guard).wider.size();
+  };
+  for (const char* condition :
+       {"forbid(principal, action, resource) when { context.unvouched.contains(\"to\") };",
+        "forbid(principal, action, resource) when { context.untrusted.containsAny([\"to\", "
+        "\"cc\"]) };",
+        "forbid(principal, action, resource) unless { context.provenance has to && "
+        "context.provenance.to.trust == \"user\" };",
+        "forbid(principal, action, resource) when { principal.autonomyLevel < 3 };"}) {
+    INFO(condition);
+    CHECK(differs(pay + condition, pay) > 0);
+    CHECK(differs(pay, pay + condition) == 0);
+    CHECK(differs(pay + condition, pay + condition) == 0);
+  }
 }

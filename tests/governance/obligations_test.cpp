@@ -230,8 +230,12 @@ TEST_CASE("policies see reversibility, risk, the autonomy level and who delegate
 }
 
 TEST_CASE("a level falls by policy, by refusals in a row and by a jail's end", "[autonomy]") {
+  std::vector<std::string> kept;
+  GuardOptions options;
+  options.keep_levels = [&kept](const std::string& levels) { kept.push_back(levels); };
   const auto guard = guard_of(allow_all + R"(@autonomy("1") @reason("Never.")
-      forbid(principal, action, resource) when { context.arguments has never };)");
+      forbid(principal, action, resource) when { context.arguments has never };)",
+                              options);
   const auto ended = [](OutcomeKind kind) {
     Outcome outcome;
     outcome.kind = kind;
@@ -255,6 +259,10 @@ TEST_CASE("a level falls by policy, by refusals in a row and by a jail's end", "
   CHECK(denied.verdict == Verdict::deny);
   CHECK(guard->done(never, denied, ended(OutcomeKind::denied)).size() == 1);
   CHECK(guard->autonomy().of("clerk") == 1);
+  CHECK(kept.back() == R"({"certificates":[],"levels":{"clerk":1}})");
+  const auto next = guard_of(allow_all);
+  next->take_levels(*AutonomyLevels::from_json(kept.back()));
+  CHECK(next->autonomy().of("clerk") == 1);
   CHECK(guard->done(never, denied, ended(OutcomeKind::denied)).empty());
 }
 
