@@ -80,9 +80,12 @@ int completion(const Options& options, const Context& /*context*/) {
 std::string escaped(const std::string& text) {
   std::string out = text.starts_with('.') || text.starts_with('\'') ? "\\&" : "";
   for (const char c : text) {
-    if (c == '\\') out += "\\e";
-    else if (c == '-') out += "\\-";
-    else out += c;
+    if (c == '\\')
+      out += "\\e";
+    else if (c == '-')
+      out += "\\-";
+    else
+      out += c;
   }
   return out;
 }
@@ -109,8 +112,12 @@ int man(const Options& /*options*/, const Context& /*context*/) {
 }  // namespace
 
 Command completion_command() {
-  return {"completion", "SHELL", "print the completion for bash or zsh: source <(ambit completion bash)",
-          {},           1,       1,
+  return {"completion",
+          "SHELL",
+          "print the completion for bash or zsh: source <(ambit completion bash)",
+          {},
+          1,
+          1,
           completion};
 }
 

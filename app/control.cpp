@@ -81,8 +81,8 @@ std::string ControlDesk::sessions(std::size_t limit) const {
     ++states[state_of(entry)];
     if (all.size() < limit) all.push_back(session_json(entry));
   });
-  const json out = {{"run", info_.run},         {"fleet", info_.fleet}, {"kind", info_.kind},
-                    {"pid", ::getpid()},        {"live", roster_.size()}, {"states", states},
+  const json out = {{"run", info_.run},          {"fleet", info_.fleet},   {"kind", info_.kind},
+                    {"pid", ::getpid()},         {"live", roster_.size()}, {"states", states},
                     {"sessions", std::move(all)}};
   return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
@@ -111,8 +111,12 @@ Task<std::string> ControlDesk::handle(std::string order, std::string by) {
   } else {
     co_return failure("there is no order \"" + what + "\"; there are: ps, stop, pause, resume");
   }
-  agents::Event event{"control." + what, which.run.empty() ? info_.run : which.run, which.session,
-                      which.agent, "{}", {}};
+  agents::Event event{"control." + what,
+                      which.run.empty() ? info_.run : which.run,
+                      which.session,
+                      which.agent,
+                      "{}",
+                      {}};
   // Of the session's own story it is no part.
   event.session.clear();
   event.body = json({{"agent", which.agent},
@@ -148,8 +152,8 @@ Result<std::unique_ptr<ControlSocket>> ControlSocket::open(io::World& world, Con
                                                            const std::string& run) {
   std::string stop_file = state + "/stop";
   if (::access(stop_file.c_str(), F_OK) == 0) {
-    return Err(Code::denied, "the file " + stop_file +
-                                 " is there, so nothing is started; remove it to go on");
+    return Err(Code::denied,
+               "the file " + stop_file + " is there, so nothing is started; remove it to go on");
   }
   const std::string folder = control_folder(state);
   if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) {
@@ -157,13 +161,14 @@ Result<std::unique_ptr<ControlSocket>> ControlSocket::open(io::World& world, Con
   }
   std::string path = folder + "/" + run + ".sock";
   if (path.size() >= sizeof(sockaddr_un::sun_path)) {
-    return Err(Code::invalid, "the path " + path + " is too long for a socket; choose a shorter --state");
+    return Err(Code::invalid,
+               "the path " + path + " is too long for a socket; choose a shorter --state");
   }
   ::unlink(path.c_str());
   auto listener = TRY(world.network.listen("unix:" + path));
   ::chmod(path.c_str(), 0600);
-  return std::unique_ptr<ControlSocket>(new ControlSocket(
-      world, desk, std::move(path), std::move(stop_file), std::move(listener)));
+  return std::unique_ptr<ControlSocket>(
+      new ControlSocket(world, desk, std::move(path), std::move(stop_file), std::move(listener)));
 }
 
 Task<void> ControlSocket::accept() {

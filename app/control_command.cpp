@@ -88,7 +88,8 @@ std::string dollars(std::int64_t micros) {
 std::string age(std::int64_t ms) {
   const std::int64_t seconds = ms / 1000;
   if (seconds < 60) return std::to_string(seconds) + "s";
-  if (seconds < 3600) return std::to_string(seconds / 60) + "m" + std::to_string(seconds % 60) + "s";
+  if (seconds < 3600)
+    return std::to_string(seconds / 60) + "m" + std::to_string(seconds % 60) + "s";
   return std::to_string(seconds / 3600) + "h" + std::to_string(seconds / 60 % 60) + "m";
 }
 
@@ -97,7 +98,8 @@ bool matches(const Options& options, const json& session) {
     const std::string wanted = options.text(key);
     return wanted.empty() || session.value(key, "") == wanted;
   };
-  return is("run") && is("agent") && (options.text("in").empty() || session["state"] == options.text("in"));
+  return is("run") && is("agent") &&
+         (options.text("in").empty() || session["state"] == options.text("in"));
 }
 
 std::string table(const std::vector<json>& answers, const Options& options, std::size_t rows_max) {
@@ -170,14 +172,17 @@ int top(const Options& options, const Context& context) {
       }
     }
     if (options.flag("json")) {
-      print(json({{"processes", answers.size()}, {"live", live}, {"states", states},
-                  {"tokens", tokens}, {"costMicros", cost}})
+      print(json({{"processes", answers.size()},
+                  {"live", live},
+                  {"states", states},
+                  {"tokens", tokens},
+                  {"costMicros", cost}})
                 .dump() +
             "\n");
       return 0;
     }
-    std::string head = std::to_string(answers.size()) + " processes, " + std::to_string(live) +
-                       " sessions live";
+    std::string head =
+        std::to_string(answers.size()) + " processes, " + std::to_string(live) + " sessions live";
     for (const auto& [name, count] : states) head += ", " + std::to_string(count) + " " + name;
     head += ", " + std::to_string(tokens) + " tokens, $" + dollars(cost);
     print((again ? "\x1b[H\x1b[J" : "") + head + "\n\n" +
@@ -221,46 +226,38 @@ int order(const Options& options, const Context& context, const std::string& wha
 }
 
 std::vector<OptionSpec> selection(std::vector<OptionSpec> more) {
-  std::vector<OptionSpec> all = {state_option(),
-                                 {"run", "RUN", "only this run"},
-                                 {"agent", "NAME", "only this agent"}};
+  std::vector<OptionSpec> all = {
+      state_option(), {"run", "RUN", "only this run"}, {"agent", "NAME", "only this agent"}};
   all.insert(all.end(), more.begin(), more.end());
   all.push_back({"json", "", "as JSON"});
   return all;
 }
 
 Command order_command(const std::string& name, const std::string& summary) {
-  return {name,
-          "[SESSION]",
-          summary,
-          selection({{"all", "", "every session"}, {"reason", "TEXT", "why; goes into the record"}}),
-          0,
-          1,
-          [name](const Options& options, const Context& context) {
-            return order(options, context, name);
-          }};
+  return {
+      name,
+      "[SESSION]",
+      summary,
+      selection({{"all", "", "every session"}, {"reason", "TEXT", "why; goes into the record"}}),
+      0,
+      1,
+      [name](const Options& options, const Context& context) {
+        return order(options, context, name);
+      }};
 }
 
 }  // namespace
 
 std::vector<Command> control_commands() {
-  return {{"ps",
-           "",
-           "the sessions that live now, of every process on this state folder",
+  return {{"ps", "", "the sessions that live now, of every process on this state folder",
            selection({{"in", "STATE", "only in this state: model, tool, waiting, paused"},
                       {"limit", "N", "at most N rows (default 1000)"}}),
-           0,
-           0,
-           ps},
-          {"top",
-           "",
-           "the same as a live view",
+           0, 0, ps},
+          {"top", "", "the same as a live view",
            selection({{"in", "STATE", "only in this state"},
                       {"every", "MS", "how often (default 1000)"},
                       {"rows", "N", "at most N rows (default 30)"}}),
-           0,
-           0,
-           top},
+           0, 0, top},
           order_command("stop", "end sessions now: one, those of a run or an agent, or all"),
           order_command("pause", "let sessions go no further than their next step"),
           order_command("resume", "let paused sessions go on")};

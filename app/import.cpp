@@ -13,7 +13,8 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-constexpr const char* policies_text = R"(// Read and think freely; a person is asked before anything else.
+constexpr const char* policies_text =
+    R"(// Read and think freely; a person is asked before anything else.
 
 @id("may-think")
 permit (principal, action == Action::"model_call", resource);
@@ -179,7 +180,8 @@ class Importer {
   Result<void> claude_agent(const std::string& text) {
     made_.kind = "Claude agent";
     const std::size_t end = text.find("\n---", 3);
-    if (end == std::string::npos) return Err(Code::invalid, "the front matter is not closed by ---");
+    if (end == std::string::npos)
+      return Err(Code::invalid, "the front matter is not closed by ---");
     const json head = TRY(parse_yaml(std::string_view(text).substr(4, end - 3)));
     std::size_t body = text.find('\n', end + 1);
     body = body == std::string::npos ? text.size() : body + 1;
@@ -300,23 +302,28 @@ class Importer {
       for (const json& pair : source.value("relationships", json::array())) {
         for (const json& one : pair) {
           const std::string name = spec_agent(one);
-          if (std::find(names.begin(), names.end(), json(name)) == names.end()) names.push_back(name);
+          if (std::find(names.begin(), names.end(), json(name)) == names.end())
+            names.push_back(name);
         }
       }
       fleet_["workflow"] = {{"pattern", "handoff"}, {"agents", names}, {"prompt", options_.prompt}};
     } else if (type == "ManagerWorkers") {
       const json& manager = source.contains("group_manager") ? source["group_manager"] : json();
       json workers = json::array();
-      for (const json& one : source.value("workers", json::array())) workers.push_back(spec_agent(one));
+      for (const json& one : source.value("workers", json::array()))
+        workers.push_back(spec_agent(one));
       std::string name = spec_agent(manager);
       if (text_of(resolved(manager), "component_type") != "Agent") {
         // The manager is a bare model.
         name = "manager";
         fleet_["agents"].erase("agent");
-        fleet_["agents"][name] = {{"model", spec_model(manager)},
-                                  {"instructions", "Give each part of the task to the right agent."}};
+        fleet_["agents"][name] = {
+            {"model", spec_model(manager)},
+            {"instructions", "Give each part of the task to the right agent."}};
       }
-      fleet_["workflow"] = {{"pattern", "supervisor"}, {"agent", name}, {"workers", workers},
+      fleet_["workflow"] = {{"pattern", "supervisor"},
+                            {"agent", name},
+                            {"workers", workers},
                             {"prompt", options_.prompt}};
     } else if (type == "Flow") {
       flow(source);
@@ -358,8 +365,8 @@ class Importer {
         edges.push_back({{"from", name("from_node")}, {"to", name("to_node")}});
       }
     }
-    fleet_["workflow"] = {{"pattern", "graph"}, {"nodes", nodes}, {"edges", edges},
-                          {"prompt", options_.prompt}};
+    fleet_["workflow"] = {
+        {"pattern", "graph"}, {"nodes", nodes}, {"edges", edges}, {"prompt", options_.prompt}};
   }
 
   void docker_agent(const json& source) {
@@ -395,9 +402,11 @@ class Importer {
         }
       }
       if (!tools.empty()) agent["tools"] = tools;
-      for (const auto& [key, ours] : {std::pair("sub_agents", "subAgents"), std::pair("handoffs", "handoffs")}) {
+      for (const auto& [key, ours] :
+           {std::pair("sub_agents", "subAgents"), std::pair("handoffs", "handoffs")}) {
         json names = json::array();
-        for (const std::string& other : words_of(value, key)) names.push_back(name_of(other, "agent"));
+        for (const std::string& other : words_of(value, key))
+          names.push_back(name_of(other, "agent"));
         if (!names.empty()) agent[ours] = names;
       }
       if (value.contains("max_iterations") && value["max_iterations"].is_number_integer() &&

@@ -11,15 +11,15 @@
 namespace ambit::app {
 
 struct ImportOptions {
-  std::string name;      // of the source file, for its kind and for names
-  std::string model;     // the model of agents whose own cannot be used here: a .gguf or a script
+  std::string name;   // of the source file, for its kind and for names
+  std::string model;  // the model of agents whose own cannot be used here: a .gguf or a script
   std::string prompt = "${text}";
 };
 
 struct Imported {
-  std::string kind;                 // "mcpServers", "Claude agent", "Open Agent Spec", "Docker Agent"
-  std::string fleet;                // the fleet file, JSON
-  std::string policies;             // a Cedar file for it: read freely, ask before anything else
+  std::string kind;      // "mcpServers", "Claude agent", "Open Agent Spec", "Docker Agent"
+  std::string fleet;     // the fleet file, JSON
+  std::string policies;  // a Cedar file for it: read freely, ask before anything else
   std::vector<std::string> left_out;  // what was not taken over, and why
 };
 

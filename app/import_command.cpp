@@ -190,18 +190,20 @@ Command init_command() {
 }
 
 Command import_command() {
-  return {"import",
-          "FILE",
-          "make a fleet of another host's file: mcpServers, a Claude agent, Open Agent Spec, Docker Agent",
-          {{"out", "FOLDER", "write fleet.json and fleet.cedar there (default: the fleet to stdout)"},
-           {"model", "FILE", "what decodes: a .gguf file, or a script (.json)"},
-           {"prompt", "TEXT", "what the first agent is told"},
-           {"json", "", "as JSON"}},
-          1,
-          1,
-          [](const Options& options, const Context& context) {
-            return code_of(import(options, context));
-          }};
+  return {
+      "import",
+      "FILE",
+      "make a fleet of another host's file: mcpServers, a Claude agent, Open Agent Spec, Docker "
+      "Agent",
+      {{"out", "FOLDER", "write fleet.json and fleet.cedar there (default: the fleet to stdout)"},
+       {"model", "FILE", "what decodes: a .gguf file, or a script (.json)"},
+       {"prompt", "TEXT", "what the first agent is told"},
+       {"json", "", "as JSON"}},
+      1,
+      1,
+      [](const Options& options, const Context& context) {
+        return code_of(import(options, context));
+      }};
 }
 
 Command tools_pin_command() {

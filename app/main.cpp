@@ -16,9 +16,7 @@
 #include <vector>
 
 namespace ambit::app {
-namespace {
-
-}  // namespace
+namespace {}  // namespace
 
 std::vector<Command> all_commands() {
   std::vector<Command> all = {run_command(),

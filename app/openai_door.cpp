@@ -37,7 +37,10 @@ Task<void> wait_for(Waiters& waiters) {
 class OpenaiDoor::Session final : public agents::Recorder {
  public:
   Session(OpenaiDoor& door, std::string id, std::string caller)
-      : door_(door), id_(std::move(id)), caller_(std::move(caller)), gate_(door.ports_, door.ledger_) {}
+      : door_(door),
+        id_(std::move(id)),
+        caller_(std::move(caller)),
+        gate_(door.ports_, door.ledger_) {}
 
   Task<Result<void>> record(agents::Fact fact) override {
     agents::settle_texts(fact);
@@ -132,7 +135,8 @@ OpenaiDoor::OpenaiDoor(io::World& world, Assembly& assembly, std::string run)
 }
 
 Task<void> OpenaiDoor::refuse(http::Exchange& exchange) {
-  ApiError error{401, "Incorrect API key provided. Give one of the server's tokens as a bearer token.",
+  ApiError error{401,
+                 "Incorrect API key provided. Give one of the server's tokens as a bearer token.",
                  "", "invalid_api_key"};
   co_await say(exchange, std::move(error));
 }

@@ -48,16 +48,19 @@ class Parameters {
   std::string text(const std::string& key, bool is_required) {
     const json* value = get(key);
     if (value == nullptr) {
-      if (is_required) fail(key, "you must provide a " + key + " parameter", "missing_required_parameter");
+      if (is_required)
+        fail(key, "you must provide a " + key + " parameter", "missing_required_parameter");
       return "";
     }
-    if (!value->is_string()) fail(key, "Invalid type for '" + key + "': expected a string.", "invalid_type");
+    if (!value->is_string())
+      fail(key, "Invalid type for '" + key + "': expected a string.", "invalid_type");
     return value->is_string() ? value->get<std::string>() : "";
   }
   bool flag(const std::string& key) {
     const json* value = get(key);
     if (value == nullptr) return false;
-    if (!value->is_boolean()) fail(key, "Invalid type for '" + key + "': expected a boolean.", "invalid_type");
+    if (!value->is_boolean())
+      fail(key, "Invalid type for '" + key + "': expected a boolean.", "invalid_type");
     return value->is_boolean() && value->get<bool>();
   }
   double number(const std::string& key, double fallback, double least, double most) {
@@ -69,7 +72,8 @@ class Parameters {
     }
     const double found = value->get<double>();
     if (!(found >= least && found <= most)) {
-      fail(key, "Invalid '" + key + "': it must lie between " + dumped(least) + " and " + dumped(most) + ".");
+      fail(key, "Invalid '" + key + "': it must lie between " + dumped(least) + " and " +
+                    dumped(most) + ".");
       return fallback;
     }
     return found;
@@ -89,7 +93,9 @@ class Parameters {
     return fallback;
   }
   // What changes nothing of the answer here.
-  void ignore(std::initializer_list<const char*> keys) { known_.insert(known_.end(), keys.begin(), keys.end()); }
+  void ignore(std::initializer_list<const char*> keys) {
+    known_.insert(known_.end(), keys.begin(), keys.end());
+  }
   void done() {
     for (const auto& [key, value] : body_.items()) {
       if (std::find(known_.begin(), known_.end(), key) == known_.end()) {
@@ -115,14 +121,16 @@ std::string content_of(Parameters& from, const json& message, const std::string&
       const bool is_text = part.is_object() && part.value("type", "") == "text" &&
                            part.contains("text") && part["text"].is_string();
       if (!is_text) {
-        from.fail(at + ".content", "These models read text: every part must be {\"type\": \"text\"}.");
+        from.fail(at + ".content",
+                  "These models read text: every part must be {\"type\": \"text\"}.");
         return text;
       }
       text += part["text"].get<std::string>();
     }
     return text;
   }
-  from.fail(at + ".content", "Invalid type for '" + at + ".content': expected a string or parts.", "invalid_type");
+  from.fail(at + ".content", "Invalid type for '" + at + ".content': expected a string or parts.",
+            "invalid_type");
   return text;
 }
 
@@ -140,8 +148,9 @@ void read_calls(Parameters& from, const json& calls, const std::string& at, agen
       return;
     }
     const json arguments = function.value("arguments", json("{}"));
-    made.tool_calls.push_back({call["id"].get<std::string>(), function["name"].get<std::string>(),
-                               arguments.is_string() ? arguments.get<std::string>() : dumped(arguments)});
+    made.tool_calls.push_back(
+        {call["id"].get<std::string>(), function["name"].get<std::string>(),
+         arguments.is_string() ? arguments.get<std::string>() : dumped(arguments)});
   }
 }
 
@@ -173,11 +182,13 @@ void read_messages(Parameters& from, agents::TurnRequest& turn, std::string& tex
       made.tool_call_id = item.value("tool_call_id", "");
       made.tool_name = tools.contains(made.tool_call_id) ? tools[made.tool_call_id] : "";
       if (made.tool_name.empty()) {
-        from.fail(at + ".tool_call_id", "No call before this message has the id '" + made.tool_call_id + "'.");
+        from.fail(at + ".tool_call_id",
+                  "No call before this message has the id '" + made.tool_call_id + "'.");
       }
     } else {
-      from.fail(at + ".role", "Invalid value: '" + role +
-                                  "'. Supported values are: 'system', 'developer', 'user', 'assistant', 'tool'.",
+      from.fail(at + ".role",
+                "Invalid value: '" + role +
+                    "'. Supported values are: 'system', 'developer', 'user', 'assistant', 'tool'.",
                 "invalid_value");
       return;
     }
@@ -197,16 +208,19 @@ void read_tools(Parameters& from, agents::TurnRequest& turn) {
     const std::string at = "tools[" + std::to_string(i) + "]";
     const json& tool = tools->is_array() ? (*tools)[i] : *tools;
     const json function = tool.is_object() ? tool.value("function", json()) : json();
-    const bool good = tools->is_array() && tool.is_object() && tool.value("type", "") == "function" &&
-                      function.is_object() && function.contains("name") && function["name"].is_string();
+    const bool good = tools->is_array() && tool.is_object() &&
+                      tool.value("type", "") == "function" && function.is_object() &&
+                      function.contains("name") && function["name"].is_string();
     if (!good) {
-      from.fail(at, "Invalid '" + at + "': expected {\"type\": \"function\", \"function\": {\"name\", ...}}.");
+      from.fail(at, "Invalid '" + at +
+                        "': expected {\"type\": \"function\", \"function\": {\"name\", ...}}.");
       return;
     }
     agents::ToolSpec spec;
     spec.name = function["name"].get<std::string>();
     spec.description = function.value("description", "");
-    spec.input_schema = dumped(function.value("parameters", json({{"type", "object"}, {"properties", json::object()}})));
+    spec.input_schema = dumped(
+        function.value("parameters", json({{"type", "object"}, {"properties", json::object()}})));
     specs->push_back(std::move(spec));
   }
   turn.tool_choice = specs->empty() ? agents::ToolChoice::none : agents::ToolChoice::automatic;
@@ -219,10 +233,12 @@ void read_tools(Parameters& from, agents::TurnRequest& turn) {
     } else if (choice->is_object()) {
       const std::string name = choice->value("function", json::object()).value("name", "");
       std::erase_if(*specs, [&](const agents::ToolSpec& spec) { return spec.name != name; });
-      if (specs->empty()) from.fail("tool_choice", "Invalid 'tool_choice': there is no tool '" + name + "'.");
+      if (specs->empty())
+        from.fail("tool_choice", "Invalid 'tool_choice': there is no tool '" + name + "'.");
       turn.tool_choice = agents::ToolChoice::required;
     } else if (word != "auto") {
-      from.fail("tool_choice", "Invalid 'tool_choice': expected 'none', 'auto', 'required' or a function.");
+      from.fail("tool_choice",
+                "Invalid 'tool_choice': expected 'none', 'auto', 'required' or a function.");
     }
     if (turn.tool_choice == agents::ToolChoice::required && specs->empty()) {
       from.fail("tool_choice", "Invalid 'tool_choice': there are no tools.");
@@ -240,14 +256,16 @@ void read_format(Parameters& from, agents::TurnRequest& turn) {
   } else if (type == "json_schema") {
     const json wrapped = format->value("json_schema", json());
     if (!wrapped.is_object() || !wrapped.contains("schema") || !wrapped["schema"].is_object()) {
-      from.fail("response_format.json_schema", "Missing required parameter: 'response_format.json_schema.schema'.",
+      from.fail("response_format.json_schema",
+                "Missing required parameter: 'response_format.json_schema.schema'.",
                 "missing_required_parameter");
       return;
     }
     turn.output_schema = dumped(wrapped["schema"]);
   } else if (type != "text") {
-    from.fail("response_format.type", "Invalid value: '" + type +
-                                          "'. Supported values are: 'text', 'json_object', 'json_schema'.",
+    from.fail("response_format.type",
+              "Invalid value: '" + type +
+                  "'. Supported values are: 'text', 'json_object', 'json_schema'.",
               "invalid_value");
   }
 }
@@ -276,7 +294,8 @@ void read_sampling(Parameters& from, agents::TurnRequest& turn) {
   sampling.frequency_penalty = from.number("frequency_penalty", 0, -2, 2);
   sampling.seed = static_cast<std::uint64_t>(from.integer("seed", 0, INT64_MIN, INT64_MAX));
   if (const json* bias = from.get("logit_bias")) {
-    if (!bias->is_object()) from.fail("logit_bias", "Invalid 'logit_bias': expected an object.", "invalid_type");
+    if (!bias->is_object())
+      from.fail("logit_bias", "Invalid 'logit_bias': expected an object.", "invalid_type");
     for (const auto& [token, amount] : bias->items()) {
       const bool digits = !token.empty() && token.size() < 10 &&
                           token.find_first_not_of("0123456789") == std::string::npos;
@@ -293,12 +312,15 @@ void read_stream(Parameters& from, ChatRequest& made) {
   made.stream = from.flag("stream");
   const json* options = from.get("stream_options");
   if (options == nullptr) return;
-  if (!made.stream) from.fail("stream_options", "The 'stream_options' parameter is only allowed when 'stream' is enabled.");
+  if (!made.stream)
+    from.fail("stream_options",
+              "The 'stream_options' parameter is only allowed when 'stream' is enabled.");
   made.stream_usage = options->is_object() && options->value("include_usage", false);
 }
 
 void one_choice(Parameters& from) {
-  if (from.integer("n", 1, 1, 128) != 1) from.fail("n", "Only one choice is made here: leave out 'n'.");
+  if (from.integer("n", 1, 1, 128) != 1)
+    from.fail("n", "Only one choice is made here: leave out 'n'.");
 }
 
 json usage_json(const agents::Usage& usage) {
@@ -322,13 +344,17 @@ json logprobs_json(const agents::Turn& turn, bool is_chat) {
       for (const auto& [text, logprob] : token.likeliest) {
         top.push_back({{"token", text}, {"logprob", logprob}, {"bytes", bytes_json(text)}});
       }
-      content.push_back({{"token", token.text}, {"logprob", token.logprob},
-                         {"bytes", bytes_json(token.text)}, {"top_logprobs", std::move(top)}});
+      content.push_back({{"token", token.text},
+                         {"logprob", token.logprob},
+                         {"bytes", bytes_json(token.text)},
+                         {"top_logprobs", std::move(top)}});
     }
     return {{"content", std::move(content)}, {"refusal", nullptr}};
   }
-  json out = {{"tokens", json::array()}, {"token_logprobs", json::array()},
-              {"top_logprobs", json::array()}, {"text_offset", json::array()}};
+  json out = {{"tokens", json::array()},
+              {"token_logprobs", json::array()},
+              {"top_logprobs", json::array()},
+              {"text_offset", json::array()}};
   std::size_t offset = 0;
   for (const agents::TokenLogprob& token : turn.logprobs) {
     out["tokens"].push_back(token.text);
@@ -349,8 +375,10 @@ std::string finish_of(const agents::Turn& turn) {
 
 json call_json(const Answer& answer, const agents::ToolCall& call, std::size_t index) {
   // Ids of calls must be unique over the conversation, and ours are not given by the model.
-  const std::string id = "call_" + answer.id.substr(answer.id.rfind('-') + 1) + "_" + std::to_string(index);
-  return {{"id", id}, {"type", "function"},
+  const std::string id =
+      "call_" + answer.id.substr(answer.id.rfind('-') + 1) + "_" + std::to_string(index);
+  return {{"id", id},
+          {"type", "function"},
           {"function", {{"name", call.name}, {"arguments", call.arguments}}}};
 }
 
@@ -378,7 +406,8 @@ json choice_of(const Answer& answer, json delta, const json& finish) {
 
 std::string base64_of(const std::vector<float>& values) {
   static_assert(std::endian::native == std::endian::little);
-  constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  constexpr std::string_view digits =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string bytes(values.size() * sizeof(float), '\0');
   std::memcpy(bytes.data(), values.data(), bytes.size());
   std::string out;
@@ -398,7 +427,9 @@ std::string base64_of(const std::vector<float>& values) {
 }  // namespace
 
 std::string to_json(const ApiError& error) {
-  const auto or_null = [](const std::string& text) { return text.empty() ? json(nullptr) : json(text); };
+  const auto or_null = [](const std::string& text) {
+    return text.empty() ? json(nullptr) : json(text);
+  };
   return dumped({{"error",
                   {{"message", error.message},
                    {"type", error.type},
@@ -444,9 +475,11 @@ Parsed<ChatRequest> parse_chat(const std::string& body) {
   const bool logprobs = from.flag("logprobs");
   const std::int64_t top = from.integer("top_logprobs", 0, 0, top_logprobs_max);
   if (logprobs) made.turn.logprobs = static_cast<int>(top);
-  if (!logprobs && top > 0) from.fail("top_logprobs", "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled.");
-  from.ignore({"user", "store", "metadata", "parallel_tool_calls", "service_tier", "safety_identifier",
-               "prompt_cache_key", "reasoning_effort", "verbosity"});
+  if (!logprobs && top > 0)
+    from.fail("top_logprobs",
+              "The 'top_logprobs' parameter is only allowed when 'logprobs' is enabled.");
+  from.ignore({"user", "store", "metadata", "parallel_tool_calls", "service_tier",
+               "safety_identifier", "prompt_cache_key", "reasoning_effort", "verbosity"});
   from.done();
   if (from.error()) return tl::unexpected(*from.error());
   return made;
@@ -458,12 +491,14 @@ Parsed<ChatRequest> parse_completion(const std::string& body) {
   made.is_chat = false;
   made.model = from.text("model", true);
   const json* prompt = from.get("prompt");
-  if (prompt != nullptr && prompt->is_array() && prompt->size() == 1 && prompt->front().is_string()) {
+  if (prompt != nullptr && prompt->is_array() && prompt->size() == 1 &&
+      prompt->front().is_string()) {
     made.turn.text = prompt->front().get<std::string>();
   } else if (prompt != nullptr && prompt->is_string()) {
     made.turn.text = prompt->get<std::string>();
   } else {
-    from.fail("prompt", "Give one prompt, as a string.", prompt == nullptr ? "missing_required_parameter" : "invalid_type");
+    from.fail("prompt", "Give one prompt, as a string.",
+              prompt == nullptr ? "missing_required_parameter" : "invalid_type");
   }
   made.text = made.turn.text;
   made.turn.tools = std::make_shared<std::vector<agents::ToolSpec>>();
@@ -476,7 +511,8 @@ Parsed<ChatRequest> parse_completion(const std::string& body) {
   made.turn.logprobs = static_cast<int>(from.integer("logprobs", -1, 0, top_logprobs_max));
   if (from.flag("echo")) from.fail("echo", "The prompt is not said again here: leave out 'echo'.");
   if (from.get("suffix") != nullptr) from.fail("suffix", "A suffix is not supported.");
-  if (from.integer("best_of", 1, 1, 20) != 1) from.fail("best_of", "Only one choice is made here: leave out 'best_of'.");
+  if (from.integer("best_of", 1, 1, 20) != 1)
+    from.fail("best_of", "Only one choice is made here: leave out 'best_of'.");
   from.ignore({"user"});
   from.done();
   if (from.error()) return tl::unexpected(*from.error());
@@ -490,20 +526,24 @@ Parsed<EmbeddingsRequest> parse_embeddings(const std::string& body) {
   const json* input = from.get("input");
   if (input != nullptr && input->is_string()) {
     made.inputs.push_back(input->get<std::string>());
-  } else if (input != nullptr && input->is_array() && !input->empty() && input->size() <= inputs_max) {
+  } else if (input != nullptr && input->is_array() && !input->empty() &&
+             input->size() <= inputs_max) {
     for (const json& one : *input) {
       if (one.is_string()) made.inputs.push_back(one.get<std::string>());
     }
-    if (made.inputs.size() != input->size()) from.fail("input", "Invalid 'input': expected texts.", "invalid_type");
+    if (made.inputs.size() != input->size())
+      from.fail("input", "Invalid 'input': expected texts.", "invalid_type");
   } else {
     from.fail("input", "Invalid 'input': expected a text, or 1 to 2048 of them.");
   }
   const std::string format = from.text("encoding_format", false);
   made.base64 = format == "base64";
   if (!format.empty() && format != "float" && format != "base64") {
-    from.fail("encoding_format", "Invalid value: '" + format + "'. Supported values are: 'float', 'base64'.");
+    from.fail("encoding_format",
+              "Invalid value: '" + format + "'. Supported values are: 'float', 'base64'.");
   }
-  if (from.get("dimensions") != nullptr) from.fail("dimensions", "This model's embeddings have one size only.");
+  if (from.get("dimensions") != nullptr)
+    from.fail("dimensions", "This model's embeddings have one size only.");
   from.ignore({"user"});
   from.done();
   if (from.error()) return tl::unexpected(*from.error());
@@ -517,7 +557,8 @@ std::string to_json(const Answer& answer, const agents::Turn& turn, bool with_lo
     for (std::size_t i = 0; i < turn.message.tool_calls.size(); ++i) {
       message["tool_calls"].push_back(call_json(answer, turn.message.tool_calls[i], i));
     }
-    if (message.contains("tool_calls") && turn.message.content.empty()) message["content"] = nullptr;
+    if (message.contains("tool_calls") && turn.message.content.empty())
+      message["content"] = nullptr;
     choice["message"] = std::move(message);
   } else {
     choice["text"] = turn.message.content;
@@ -533,7 +574,8 @@ std::string to_json(const Answer& answer, const agents::Turn& turn, bool with_lo
 }
 
 std::string first_chunk(const Answer& answer) {
-  return dumped(chunk(answer, choice_of(answer, {{"role", "assistant"}, {"content", ""}}, nullptr)));
+  return dumped(
+      chunk(answer, choice_of(answer, {{"role", "assistant"}, {"content", ""}}, nullptr)));
 }
 
 std::string text_chunk(const Answer& answer, const std::string& text) {
@@ -547,7 +589,8 @@ std::vector<std::string> last_chunks(const Answer& answer, const agents::Turn& t
   for (std::size_t i = 0; i < turn.message.tool_calls.size(); ++i) {
     json call = call_json(answer, turn.message.tool_calls[i], i);
     call["index"] = i;
-    chunks.push_back(dumped(chunk(answer, choice_of(answer, {{"tool_calls", json::array({call})}}, nullptr))));
+    chunks.push_back(
+        dumped(chunk(answer, choice_of(answer, {{"tool_calls", json::array({call})}}, nullptr))));
   }
   json last = choice_of(answer, answer.is_chat ? json::object() : json(""), finish_of(turn));
   if (with_logprobs) last["logprobs"] = logprobs_json(turn, answer.is_chat);
@@ -567,10 +610,14 @@ std::string to_json(const std::string& model, const std::vector<agents::Embeddin
   std::int64_t tokens = 0;
   for (std::size_t i = 0; i < embeddings.size(); ++i) {
     tokens += embeddings[i].tokens;
-    data.push_back({{"object", "embedding"}, {"index", i},
-                    {"embedding", base64 ? json(base64_of(embeddings[i].values)) : json(embeddings[i].values)}});
+    data.push_back({{"object", "embedding"},
+                    {"index", i},
+                    {"embedding",
+                     base64 ? json(base64_of(embeddings[i].values)) : json(embeddings[i].values)}});
   }
-  return dumped({{"object", "list"}, {"data", std::move(data)}, {"model", model},
+  return dumped({{"object", "list"},
+                 {"data", std::move(data)},
+                 {"model", model},
                  {"usage", {{"prompt_tokens", tokens}, {"total_tokens", tokens}}}});
 }
 

@@ -195,8 +195,8 @@ void print_json(const agents::FleetRun& run, const Session& session, Assembly& a
         ",\"outputTokens\":" + std::to_string(sum.output_tokens) +
         ",\"outputTokensPerSecond\":" + rate(sum.output_tokens) +
         ",\"tokensPerSecond\":" + rate(sum.output_tokens + sum.input_tokens - sum.cached_tokens) +
-        ",\"costMicros\":" + std::to_string(sum.cost_micros) +
-        ",\"waiting\":" + std::to_string(sum.waiting) + ",\"memoryPeakBytes\":" + std::to_string(totals.memory_peak) +
+        ",\"costMicros\":" + std::to_string(sum.cost_micros) + ",\"waiting\":" +
+        std::to_string(sum.waiting) + ",\"memoryPeakBytes\":" + std::to_string(totals.memory_peak) +
         ",\"memoryPerAgentBytes\":" + std::to_string(totals.memory_per_agent) +
         "},\"record\":{\"path\":" + json_text(assembly.journal_path()) +
         ",\"size\":" + std::to_string(records_of(assembly)) +
@@ -232,7 +232,8 @@ void print_tables(const agents::FleetRun& run) {
     print("... and " + count(static_cast<std::int64_t>(row - rows_max)) + " more (see --json)\n");
   for (const auto& flow : run.flows()) {
     if (flow->only != nullptr) break;
-    if (flow == run.flows().front()) print("\n" + padded("INPUT", 14) + padded("STATE", 11) + "ANSWER\n");
+    if (flow == run.flows().front())
+      print("\n" + padded("INPUT", 14) + padded("STATE", 11) + "ANSWER\n");
     const agents::FlowAnswer& answer = flow->answer;
     print(padded(flow->id, 14) +
           padded(std::string(flow->ended ? to_string(answer.end) : "running"), 11) +
@@ -306,8 +307,8 @@ Result<int> run_fleet(Session session, agents::Fleet fleet) {
   auto signals = TRY(world.signals({SIGINT, SIGTERM, SIGQUIT}));
   ControlDesk desk(assembly->roster(), assembly->journal(),
                    {session.options.run, assembly->fleet().name, "run"});
-  const auto control = TRY(
-      ControlSocket::open(world.world(), desk, session.assembly.state, session.options.run));
+  const auto control =
+      TRY(ControlSocket::open(world.world(), desk, session.assembly.state, session.options.run));
   session.options.sources = assembly->sources();
   agents::FleetRun& run = assembly->start(session.options);
   if (!session.resume.empty()) TRY(run.restore(assembly->journal()));
@@ -337,9 +338,10 @@ Result<int> run_fleet(Session session, agents::Fleet fleet) {
   }
   if (session.parked) {
     const agents::RunProgress now = run.progress();
-    print("\n" + count(now.waiting) + " sessions wait for people (see: ambit pending). Then go on " +
-          "with: ambit run " + session.fleet_file + " --state " + session.assembly.state +
-          " --resume " + session.options.run + "\n");
+    print("\n" + count(now.waiting) +
+          " sessions wait for people (see: ambit pending). Then go on " + "with: ambit run " +
+          session.fleet_file + " --state " + session.assembly.state + " --resume " +
+          session.options.run + "\n");
     return exit_waits;
   }
   if (session.signal != 0) {

@@ -128,7 +128,8 @@ class Serving {
       if (notice) {
         agents::Event event{notice->type, options_.assembly.run, "", "", notice->body, {}};
         for (const governance::PolicySource& source : sources) {
-          event.payloads.push_back({"policy " + source.name.substr(source.name.rfind('/') + 1), source.text});
+          event.payloads.push_back(
+              {"policy " + source.name.substr(source.name.rfind('/') + 1), source.text});
         }
         auto recorded = co_await assembly_.journal().append(std::move(event));
         std::fprintf(stderr, "ambit: policies read again: %s\n",
@@ -393,8 +394,8 @@ Result<void> serve_fleet(const ServeOptions& options, agents::Fleet fleet) {
   Result<void> result;
   {
     Serving serving(world, *assembly, all);
-    const auto control = TRY(
-        ControlSocket::open(world.world(), serving.control(), all.assembly.state, all.assembly.run));
+    const auto control = TRY(ControlSocket::open(world.world(), serving.control(),
+                                                 all.assembly.state, all.assembly.run));
     Scope scope;
     scope.spawn(serve_until_signal(serving, *signals, result));
     world.loop().run_until([&] { return scope.size() == 0; });

@@ -36,7 +36,8 @@ std::string dollars(std::int64_t micros) {
 
 Result<void> cost(const Options& options, const Context& context) {
   const std::string by = options.text("by", "agent");
-  const bool known = by == "agent" || by == "run" || by == "model" || by == "session" || by == "person";
+  const bool known =
+      by == "agent" || by == "run" || by == "model" || by == "session" || by == "person";
   if (!known) {
     return Err(Code::invalid, "--by is one of: agent, run, model, session, person");
   }
@@ -80,9 +81,13 @@ Result<void> cost(const Options& options, const Context& context) {
   }
   const auto show = [&](const std::string& name, const Sum& sum) {
     if (as_json) {
-      print(json({{by, name}, {"sessions", sum.sessions}, {"turns", sum.turns},
-                  {"inputTokens", sum.input}, {"cachedTokens", sum.cached},
-                  {"outputTokens", sum.output}, {"costMicros", sum.micros}})
+      print(json({{by, name},
+                  {"sessions", sum.sessions},
+                  {"turns", sum.turns},
+                  {"inputTokens", sum.input},
+                  {"cachedTokens", sum.cached},
+                  {"outputTokens", sum.output},
+                  {"costMicros", sum.micros}})
                 .dump() +
             "\n");
       return;
@@ -114,9 +119,13 @@ Result<void> logs(const Options& options, const Context& context) {
   const auto reader = TRY(log::LogReader::open(folder));
   const auto line_of = [&](const log::Leaf& leaf) {
     if (as_json) {
-      return json({{"index", leaf.index}, {"time", log::time_text(leaf.unix_ns)},
-                   {"type", leaf.type}, {"run", leaf.run}, {"session", leaf.session},
-                   {"agent", leaf.agent}, {"body", json::parse(leaf.body, nullptr, false)}})
+      return json({{"index", leaf.index},
+                   {"time", log::time_text(leaf.unix_ns)},
+                   {"type", leaf.type},
+                   {"run", leaf.run},
+                   {"session", leaf.session},
+                   {"agent", leaf.agent},
+                   {"body", json::parse(leaf.body, nullptr, false)}})
                  .dump() +
              "\n";
     }
@@ -134,8 +143,9 @@ Result<void> logs(const Options& options, const Context& context) {
     }
     return true;
   }));
-  const std::size_t from =
-      lines.size() > static_cast<std::size_t>(last) ? lines.size() - static_cast<std::size_t>(last) : 0;
+  const std::size_t from = lines.size() > static_cast<std::size_t>(last)
+                               ? lines.size() - static_cast<std::size_t>(last)
+                               : 0;
   for (std::size_t i = from; i < lines.size(); ++i) print(lines[i]);
   while (options.flag("follow")) {
     std::fflush(stdout);
@@ -175,8 +185,7 @@ Result<std::string> run_of(const log::LogReader& reader, const std::string& sess
 Result<void> describe(const Options& options, const Context& context) {
   const auto reader = TRY(log::LogReader::open(TRY(journal_of(options, context))));
   const std::string& session = options.positional()[0];
-  const std::string run =
-      options.flag("run") ? options.text("run") : TRY(run_of(*reader, session));
+  const std::string run = options.flag("run") ? options.text("run") : TRY(run_of(*reader, session));
   agents::SessionState state;
   Result<void> good;
   std::string policy_set;
@@ -234,27 +243,21 @@ std::vector<Command> story_commands() {
       return read_apart([&] { return work(options, context); });
     };
   };
-  return {{"cost",
-           "",
-           "what was spent, by agent, run, model, session or person",
+  return {{"cost", "", "what was spent, by agent, run, model, session or person",
            filter_options({{"by", "WHAT", "agent (default), run, model, session, person"},
                            {"json", "", "one JSON object a line"}}),
-           0,
-           0,
-           apart(cost)},
-          {"logs",
-           "",
-           "what happens, one line an event",
+           0, 0, apart(cost)},
+          {"logs", "", "what happens, one line an event",
            filter_options({{"last", "N", "the last N events (default 100)"},
                            {"follow", "", "go on as events come, until Ctrl-C"},
                            {"json", "", "one JSON object a line"}}),
-           0,
-           0,
-           apart(logs)},
+           0, 0, apart(logs)},
           {"describe",
            "SESSION",
            "one session: where it stands, what it did, what it cost",
-           {state_option(), {"run", "RUN", "of this run (default: the newest)"}, {"json", "", "as JSON"}},
+           {state_option(),
+            {"run", "RUN", "of this run (default: the newest)"},
+            {"json", "", "as JSON"}},
            1,
            1,
            apart(describe)}};

@@ -28,8 +28,10 @@ std::string_view without_comment(std::string_view line) {
   for (std::size_t i = 0; i < line.size(); ++i) {
     const char c = line[i];
     if (quote != 0) {
-      if (c == '\\' && quote == '"') ++i;
-      else if (c == quote) quote = 0;
+      if (c == '\\' && quote == '"')
+        ++i;
+      else if (c == quote)
+        quote = 0;
     } else if ((c == '"' || c == '\'') && (i == 0 || line[i - 1] == ' ' || line[i - 1] == '[' ||
                                            line[i - 1] == '{' || line[i - 1] == ',')) {
       quote = c;
@@ -92,8 +94,8 @@ class FlowReader {
     if (c == '[' || c == '{') return collection(c, depth);
     const std::size_t from = at_;
     const bool inside = depth > 0;
-    while (at_ < text_.size() && !(inside && (text_[at_] == ',' || text_[at_] == ']' ||
-                                              text_[at_] == '}'))) {
+    while (at_ < text_.size() &&
+           !(inside && (text_[at_] == ',' || text_[at_] == ']' || text_[at_] == '}'))) {
       ++at_;
     }
     return plain_scalar(trimmed(text_.substr(from, at_ - from)));

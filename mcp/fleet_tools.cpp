@@ -59,8 +59,7 @@ Task<Result<void>> FleetTools::refresh() {
     const std::vector<agents::ToolSpec> listed = co_await ok(box->list());
     for (const agents::ToolSpec& spec : listed) {
       // Delegating needs a session of ours; a tool that changed since it was pinned is withheld.
-      const bool withheld =
-          !spec.agent.empty() || (ports_.check_tool && !ports_.check_tool(spec));
+      const bool withheld = !spec.agent.empty() || (ports_.check_tool && !ports_.check_tool(spec));
       if (options_.agent.offers(spec.name) && !withheld) {
         fresh.emplace(spec.name, Offered{box, spec});
       }
@@ -150,8 +149,8 @@ Task<Result<Outcome>> FleetTools::carry_out(Offered offered, agents::Action acti
   if (verdict == Verdict::deny) co_return agents::refusal(verdict, passage.decision.reason);
   agents::Hold hold = std::move(passage.hold);
   if (verdict == Verdict::escalate) {
-    agents::Gate::Clearance clearance = co_await ok(gate_.clear(
-        recorder, passage.action, cost, call_id, agents::Asked(), passage.decision));
+    agents::Gate::Clearance clearance = co_await ok(
+        gate_.clear(recorder, passage.action, cost, call_id, agents::Asked(), passage.decision));
     if (clearance.kind != agents::Gate::Clearance::Kind::go) co_return clearance.outcome;
     hold = std::move(clearance.hold);
     passage.action = std::move(clearance.action);

@@ -2,8 +2,8 @@
 
 // FleetTools: the tools of one agent of a fleet, offered by a Server to clients outside. A call
 // goes through the same gate as an agent's own (agents/gate.h); one that people must approve waits
-// for them. What is denied is answered as an error of the tool that says why. A toolbox that cannot be listed
-// makes every list an error: an outage must not look like an empty catalogue.
+// for them. What is denied is answered as an error of the tool that says why. A toolbox that cannot
+// be listed makes every list an error: an outage must not look like an empty catalogue.
 
 #include "agents/budget.h"
 #include "agents/fact.h"

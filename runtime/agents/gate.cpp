@@ -186,10 +186,11 @@ Task<Result<Gate::Clearance>> Gate::clear(Recorder& recorder, Action action, Cos
   made.action = action;
   const ApprovalEnd end = asked.answer ? asked.answer->end : ApprovalEnd::denied;
   if (end != ApprovalEnd::approved) {
-    const std::string who = asked.answer ? "refused by " + asked.answer->by : std::string("nobody (too many changes)");
-    made.outcome = refusal(Verdict::deny, end == ApprovalEnd::expired
-                                              ? "nobody approved it in time: " + reason
-                                              : who + ": " + reason);
+    const std::string who =
+        asked.answer ? "refused by " + asked.answer->by : std::string("nobody (too many changes)");
+    made.outcome =
+        refusal(Verdict::deny, end == ApprovalEnd::expired ? "nobody approved it in time: " + reason
+                                                           : who + ": " + reason);
     co_return made;
   }
   auto hold = reserve(action, cost);

@@ -118,9 +118,9 @@ Result<void> step(SessionState& /*state*/, const SessionStarted& /*fact*/) {
 }
 
 std::string_view type_of(const Fact& fact) {
-  constexpr std::string_view types[] = {
-      "session.started", "action.decided",     "turn.completed",   "action.outcome",
-      "session.ended",   "approval.requested", "approval.answered"};
+  constexpr std::string_view types[] = {"session.started",  "action.decided", "turn.completed",
+                                        "action.outcome",   "session.ended",  "approval.requested",
+                                        "approval.answered"};
   return types[fact.index()];
 }
 
@@ -172,8 +172,8 @@ SessionEnd earned_end(const SessionState& state) {
   bool denied = false;
   for (const CallRecord& record : state.calls) {
     const bool asks = record.verdict == Verdict::escalate && !record.outcome;
-    escalated = escalated || record.outcome == OutcomeKind::escalated ||
-                (asks && !record.asked.answer);
+    escalated =
+        escalated || record.outcome == OutcomeKind::escalated || (asks && !record.asked.answer);
     denied = denied || record.verdict == Verdict::deny || record.outcome == OutcomeKind::denied;
   }
   if (escalated) return SessionEnd::escalated;
@@ -191,9 +191,8 @@ Result<void> apply(SessionState& state, Fact fact, const Origin& origin) {
 
 Result<void> apply(SessionState& state, const Event& event) {
   constexpr std::string_view families[] = {"session.", "turn.", "action.", "approval."};
-  const bool is_told = std::any_of(std::begin(families), std::end(families), [&](auto family) {
-    return event.type.starts_with(family);
-  });
+  const bool is_told = std::any_of(std::begin(families), std::end(families),
+                                   [&](auto family) { return event.type.starts_with(family); });
   if (!is_told) return {};
   auto fact = fact_of(event);
   if (!fact) return Err(std::move(fact).error());

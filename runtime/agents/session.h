@@ -45,8 +45,8 @@ struct SessionState {
   std::int64_t cost_micros = 0;
   std::int64_t turns = 0;
   FinishReason finish = FinishReason::stop;  // of the last turn
-  std::int64_t actions = 0;  // numbers the action ids
-  bool tainted = false;      // a tool result was read, or was before in its conversation
+  std::int64_t actions = 0;                  // numbers the action ids
+  bool tainted = false;  // a tool result was read, or was before in its conversation
   SessionEnd end = SessionEnd::running;
   std::string answer;
   std::string error;

@@ -1,7 +1,7 @@
 #include "agents/turn_loop.h"
 
-#include "async/interrupt.h"
 #include "agents/json_writer.h"
+#include "async/interrupt.h"
 #include "async/loop.h"
 #include "async/race.h"
 
@@ -74,12 +74,11 @@ Task<Result<Catalogue>> list_tools(const AgentSpec& agent, std::vector<Toolbox*>
   }
   for (const std::string& name : agent.tools) {
     const auto& withheld = catalogue.quarantined;
-    const bool there =
-        name.ends_with('*') ||
-        std::any_of(specs->begin(), specs->end(),
-                    [&](const ToolSpec& spec) { return spec.name == name; }) ||
-        std::any_of(withheld.begin(), withheld.end(),
-                    [&](const auto& one) { return one.first == name; });
+    const bool there = name.ends_with('*') ||
+                       std::any_of(specs->begin(), specs->end(),
+                                   [&](const ToolSpec& spec) { return spec.name == name; }) ||
+                       std::any_of(withheld.begin(), withheld.end(),
+                                   [&](const auto& one) { return one.first == name; });
     if (!there)
       co_return Err(Code::not_found,
                     "agent " + agent.name + ": no server offers the tool \"" + name + "\"");
@@ -93,7 +92,13 @@ std::vector<Event> quarantine_events(const Catalogue& catalogue, const std::stri
   std::vector<Event> events;
   for (const auto& [tool, why] : catalogue.quarantined) {
     Event event{"tool.quarantined", run, "", agent, "", {}};
-    JsonWriter(event.body).begin_object().key("reason").text(why).key("tool").text(tool).end_object();
+    JsonWriter(event.body)
+        .begin_object()
+        .key("reason")
+        .text(why)
+        .key("tool")
+        .text(tool)
+        .end_object();
     events.push_back(std::move(event));
   }
   return events;
@@ -475,8 +480,7 @@ Task<Outcome> TurnLoop::perform_in_doubt(SessionState& state, std::size_t tool, 
   }
   Outcome outcome;
   outcome.kind = OutcomeKind::escalated;
-  outcome.content =
-      "error: escalated, in doubt: the run was cut off while this call was under way";
+  outcome.content = "error: escalated, in doubt: the run was cut off while this call was under way";
   outcome.detail =
       "in doubt: decided before the crash, no outcome recorded, not declared idempotent";
   co_return outcome;

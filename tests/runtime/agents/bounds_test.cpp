@@ -1,5 +1,4 @@
 #include "agents/gate.h"
-
 #include "agents/sub_agents.h"
 #include "scripted.h"
 
@@ -203,7 +202,8 @@ TEST_CASE("64 calls side by side against a quota for 10 run exactly 10", "[agent
     CHECK(desk.fleet_run->sessions().size() == 64);
     CHECK(desk.tools.ran.size() == 10);
     if (!by_budget) CHECK(desk.quota->spent == 10);
-    CHECK(desk.recorded("action.decided", by_budget ? R"("bound":"budget")" : R"("bound":"quota")"));
+    CHECK(
+        desk.recorded("action.decided", by_budget ? R"("bound":"budget")" : R"("bound":"quota")"));
   }
 }
 

@@ -16,7 +16,8 @@ using Say = std::function<Message(const std::string& agent, const std::string& p
 
 // A fleet of the named agents, each with its name for instructions, and a workflow as in a file.
 Fleet fleet_of(const std::vector<std::string>& agents, const std::string& workflow) {
-  std::string text = R"({"models": {"m": {"model": "m.gguf"}}, "policies": ["p.cedar"], "agents": {)";
+  std::string text =
+      R"({"models": {"m": {"model": "m.gguf"}}, "policies": ["p.cedar"], "agents": {)";
   for (std::size_t i = 0; i < agents.size(); ++i) {
     text += (i > 0 ? ", " : "") + json_quoted(agents[i]) + R"(: {"model": "m", "instructions": )" +
             json_quoted(agents[i]) + "}";
@@ -156,14 +157,14 @@ TEST_CASE("one session an item, and their answers as an array", "[flow]") {
 }
 
 TEST_CASE("an agent hands the conversation over, and the next one hears it", "[flow]") {
-  House house({"triage", "billing", "tech"},
-              R"({"pattern": "handoff", "prompt": "${text}", "agents": ["triage", "billing", "tech"]})",
-              [](const std::string& agent, const std::string& /*prompt*/,
-                 const TurnRequest& request) {
-                if (agent == "triage") return calls("handoff__billing", R"({"message":"an invoice"})");
-                return says(agent + " heard " + request.messages.at(1).content + ", then " +
-                            request.messages.at(2).content);
-              });
+  House house(
+      {"triage", "billing", "tech"},
+      R"({"pattern": "handoff", "prompt": "${text}", "agents": ["triage", "billing", "tech"]})",
+      [](const std::string& agent, const std::string& /*prompt*/, const TurnRequest& request) {
+        if (agent == "triage") return calls("handoff__billing", R"({"message":"an invoice"})");
+        return says(agent + " heard " + request.messages.at(1).content + ", then " +
+                    request.messages.at(2).content);
+      });
   house.run();
   CHECK(house.answer().answer == "billing heard go, then triage: an invoice");
   CHECK(house.sessions() == std::vector<std::string>{"x.billing", "x.triage"});
@@ -174,23 +175,25 @@ TEST_CASE("an agent hands the conversation over, and the next one hears it", "[f
 }
 
 TEST_CASE("agents that hand over in circles are bounded", "[flow]") {
-  House house({"a", "b"},
-              R"({"pattern": "handoff", "prompt": "${text}", "agents": ["a", "b"], "maxHandoffs": 3})",
-              [](const std::string& agent, const std::string&, const TurnRequest&) {
-                return calls(agent == "a" ? "handoff__b" : "handoff__a", "{}");
-              });
+  House house(
+      {"a", "b"},
+      R"({"pattern": "handoff", "prompt": "${text}", "agents": ["a", "b"], "maxHandoffs": 3})",
+      [](const std::string& agent, const std::string&, const TurnRequest&) {
+        return calls(agent == "a" ? "handoff__b" : "handoff__a", "{}");
+      });
   house.run();
   CHECK(house.sessions().size() == 7);
 }
 
 TEST_CASE("a supervisor gives tasks to workers and hears their answers", "[flow]") {
-  House house({"boss", "worker"},
-              R"({"pattern": "supervisor", "prompt": "${text}", "agent": "boss", "workers": ["worker"]})",
-              [](const std::string& agent, const std::string& prompt, const TurnRequest& request) {
-                const bool begins = request.messages.back().role == Role::user;
-                if (agent == "boss" && begins) return calls("agent__worker", R"({"task":"dig"})");
-                return echo(agent, prompt, request);
-              });
+  House house(
+      {"boss", "worker"},
+      R"({"pattern": "supervisor", "prompt": "${text}", "agent": "boss", "workers": ["worker"]})",
+      [](const std::string& agent, const std::string& prompt, const TurnRequest& request) {
+        const bool begins = request.messages.back().role == Role::user;
+        if (agent == "boss" && begins) return calls("agent__worker", R"({"task":"dig"})");
+        return echo(agent, prompt, request);
+      });
   house.run();
   CHECK(house.fleet_run->sessions()[0]->state.answer == "boss(worker(dig))");
   const auto child = std::find_if(
@@ -259,9 +262,9 @@ TEST_CASE("a reviewer sends work back as often as the edge allows", "[flow]") {
               });
   house.run();
   CHECK(house.answer().answer == "editor(good)");
-  CHECK(house.sessions() ==
-        std::vector<std::string>{"x.editor", "x.reviewer", "x.reviewer~2", "x.reviewer~3",
-                                 "x.writer", "x.writer~2", "x.writer~3"});
+  CHECK(house.sessions() == std::vector<std::string>{"x.editor", "x.reviewer", "x.reviewer~2",
+                                                     "x.reviewer~3", "x.writer", "x.writer~2",
+                                                     "x.writer~3"});
 }
 
 TEST_CASE("a planner's plan is checked, carried out, and planned anew after a failure", "[flow]") {
@@ -285,9 +288,8 @@ TEST_CASE("a planner's plan is checked, carried out, and planned anew after a fa
   house.run();
   CHECK(plans == 3);
   CHECK(house.answer().answer == "hand(c)");
-  CHECK(house.sessions() ==
-        std::vector<std::string>{"x.plan", "x.plan~2", "x.plan~2.do.1", "x.plan~2.do.2",
-                                 "x.plan~3", "x.plan~3.do"});
+  CHECK(house.sessions() == std::vector<std::string>{"x.plan", "x.plan~2", "x.plan~2.do.1",
+                                                     "x.plan~2.do.2", "x.plan~3", "x.plan~3.do"});
 }
 
 TEST_CASE("plans that cannot be carried out are refused with the reason", "[flow]") {
@@ -313,9 +315,9 @@ TEST_CASE("what a model writes in a plan or an answer is never a placeholder", "
               });
   house.run();
   CHECK(house.answer().answer == "b(${secret})");
-  const auto steps = parse_plan(
-      R"({"steps":[{"id":"1","agent":"hand","task":"${input} ${x}","after":[]}]})",
-      PlanSpec{{"hand"}, 0, 5});
+  const auto steps =
+      parse_plan(R"({"steps":[{"id":"1","agent":"hand","task":"${input} ${x}","after":[]}]})",
+                 PlanSpec{{"hand"}, 0, 5});
   REQUIRE(steps);
   CHECK(graph_of(*steps, {}).nodes[0].prompt == "$${input} $${x}");
 }
@@ -345,8 +347,9 @@ TEST_CASE("a flow that was cut off anywhere goes on and comes to the same answer
     house.run();
     INFO("cut after " << cut << " events, the last of them " << events[cut - 1].type);
     CHECK(house.answer().answer == wanted.answer);
-    const auto before = std::count_if(events.begin(), events.begin() + static_cast<std::ptrdiff_t>(cut),
-                                      [](const Event& e) { return e.type == "turn.completed"; });
+    const auto before =
+        std::count_if(events.begin(), events.begin() + static_cast<std::ptrdiff_t>(cut),
+                      [](const Event& e) { return e.type == "turn.completed"; });
     CHECK(house.model.prompts.size() == turns - static_cast<std::size_t>(before));
   }
 }
