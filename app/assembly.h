@@ -56,6 +56,7 @@ class Assembly {
     return engines_;
   }
   [[nodiscard]] agents::Guard& guard() const { return *guard_; }
+  [[nodiscard]] governance::PolicyGuard& policy_guard() { return *guard_; }
   // By name in the fleet file: engines of this process and endpoints elsewhere.
   [[nodiscard]] std::map<std::string, agents::Model*> models() const;
   // Of the fleet, and opened.

@@ -57,6 +57,17 @@ Command model_synth_command();
 Command model_quantize_command();
 Command model_bench_command();
 Command doctor_command();
+// ps, top, stop, pause, resume
+std::vector<Command> control_commands();
+// cost, logs, describe
+std::vector<Command> story_commands();
+// init, import, tools pin, completion, man
+Command init_command();
+Command import_command();
+Command tools_pin_command();
+Command completion_command();
+Command man_command();
+std::vector<Command> all_commands();
 // mcp list, call, read, prompt, inspect, ping
 std::vector<Command> mcp_commands();
 Command mcp_serve_command();

@@ -1,5 +1,6 @@
-// ambit serve FLEET: the agents of a fleet that are exposed, behind one port, until a signal comes.
-// Then no new request is taken, those under way are given time, and the record is sealed.
+// ambit serve FLEET: the agents of a fleet that are exposed, over A2A and MCP, and its models, as
+// OpenAI's API, behind one port, until a signal comes. Then no new request is taken, those under
+// way are given time, and the record is sealed. SIGHUP reads the policies again.
 
 #include "a2a/agent_runner.h"
 #include "a2a/door.h"
@@ -8,7 +9,9 @@
 #include "app/assembly.h"
 #include "app/command.h"
 #include "app/console_people.h"
+#include "app/control.h"
 #include "app/load_fleet.h"
+#include "app/openai_door.h"
 #include "app/version.h"
 #include "async/race.h"
 #include "console/door.h"
@@ -17,6 +20,8 @@
 #include "io/file.h"
 #include "io/signals.h"
 #include "io/uuid.h"
+#include "mcp/fleet_tools.h"
+#include "mcp/http_endpoint.h"
 
 #include <algorithm>
 #include <csignal>
@@ -31,6 +36,7 @@ namespace {
 using http::Headers;
 
 constexpr std::size_t tokens_bytes_max = 1 << 20;
+constexpr std::size_t policy_bytes_max = 4 << 20;
 
 // For what webhooks have not taken yet when the program ends.
 constexpr Duration push_patience = std::chrono::seconds(5);
@@ -61,6 +67,10 @@ struct Exposed {
   a2a::MemoryTaskStore store;
   std::unique_ptr<a2a::Service> service;
   std::unique_ptr<a2a::Door> door;
+  // Its tools, for MCP clients at BASE/mcp.
+  std::unique_ptr<mcp::Server> mcp_server;
+  std::unique_ptr<mcp::FleetTools> mcp_tools;
+  std::unique_ptr<mcp::HttpEndpoint> mcp_endpoint;
 };
 
 class Serving {
@@ -71,6 +81,9 @@ class Serving {
         options_(options),
         authenticate_(a2a::bearer_tokens(options.callers)),
         http_(world.watcher(), public_alone()),
+        openai_(world.world(), assembly, options.assembly.run),
+        control_(assembly.roster(), assembly.journal(),
+                 {options.assembly.run, assembly.fleet().name, "serve"}),
         log_(Log::Level::warn, [](std::string_view line) {
           std::fwrite(line.data(), 1, line.size(), stderr);
           std::fputc('\n', stderr);
@@ -91,6 +104,7 @@ class Serving {
       if (agent.a2a) co_await ok(expose(agent));
     }
     if (!options_.console.empty()) co_await ok(open_console());
+    root_mcp_ = endpoint_of(*exposed_[root_], "/mcp");
     co_return Result<void>();
   }
 
@@ -106,6 +120,34 @@ class Serving {
   }
 
   [[nodiscard]] const std::string& url() const { return url_; }
+  ControlDesk& control() { return control_; }
+  // Other policies from the next decision on; the old ones stay where these cannot be read.
+  Task<void> reload() {
+    std::vector<governance::PolicySource> sources;
+    Result<void> good;
+    for (const std::string& path : assembly_.fleet().policies) {
+      auto text = io::read_file(path, policy_bytes_max);
+      if (!text && good) good = Err(std::move(text).error());
+      if (text) sources.push_back({path, std::move(*text)});
+    }
+    if (good) {
+      auto notice = assembly_.policy_guard().reload(sources);
+      if (notice) {
+        agents::Event event{notice->type, options_.assembly.run, "", "", notice->body, {}};
+        for (const governance::PolicySource& source : sources) {
+          event.payloads.push_back(
+              {"policy " + source.name.substr(source.name.rfind('/') + 1), source.text});
+        }
+        auto recorded = co_await assembly_.journal().append(std::move(event));
+        std::fprintf(stderr, "ambit: policies read again: %s\n",
+                     recorded ? notice->body.c_str() : recorded.error().message.c_str());
+        co_return;
+      }
+      good = Err(std::move(notice).error());
+    }
+    std::fprintf(stderr, "ambit: the policies stay as they were: %s\n",
+                 good.error().message.c_str());
+  }
   [[nodiscard]] const std::vector<std::unique_ptr<Exposed>>& exposed() const { return exposed_; }
 
  private:
@@ -160,15 +202,65 @@ class Serving {
     made->door =
         std::make_unique<a2a::Door>(*made->service, world_.world().clock.unix_ns() / 1'000'000'000,
                                     std::move(door), authenticate_);
+    co_await ok(offer_tools(agent, *made));
     // The workflow's agent, or else the first, is also the one at the root.
     if (exposed_.empty() || agent.name == assembly_.fleet().workflow.agent) root_ = exposed_.size();
     exposed_.push_back(std::move(made));
     co_return Result<void>();
   }
 
+  Task<Result<void>> offer_tools(const agents::AgentSpec& agent, Exposed& made) {
+    mcp::ServerOptions server;
+    server.info = {"ambit-" + assembly_.fleet().name, std::string(version)};
+    server.instructions = agent.description;
+    Exposed* kept = &made;
+    server.before_list = [kept]() { return kept->mcp_tools->refresh(); };
+    made.mcp_server = std::make_unique<mcp::Server>(world_.world().clock, world_.world().entropy,
+                                                    std::move(server));
+    mcp::FleetToolsOptions tools;
+    tools.run = options_.assembly.run;
+    tools.session = "mcp-" + agent.name;
+    tools.agent = agent;
+    tools.is_shared = true;
+    made.mcp_tools = std::make_unique<mcp::FleetTools>(*made.mcp_server, assembly_.toolboxes(),
+                                                       assembly_.ports(), std::move(tools));
+    co_await ok(made.mcp_tools->refresh());
+    made.mcp_endpoint = endpoint_of(made, made.base + "/mcp");
+    co_return Result<void>();
+  }
+
+  std::unique_ptr<mcp::HttpEndpoint> endpoint_of(Exposed& agent, std::string path) {
+    mcp::HttpEndpointOptions endpoint;
+    endpoint.path = std::move(path);
+    endpoint.authenticate = [this](const http::RequestHead& head) -> Result<std::string> {
+      auto caller = authenticate_(head);
+      if (caller) return *caller;
+      return Err(Code::denied, "a bearer token is needed");
+    };
+    return std::make_unique<mcp::HttpEndpoint>(*agent.mcp_server, world_.world().entropy,
+                                               std::move(endpoint));
+  }
+
   Task<void> handle(http::Exchange& exchange) {
     ++requests_;
     const std::string& path = exchange.request().path;
+    if (path.starts_with("/v1/")) {
+      const auto caller = authenticate_(exchange.request());
+      if (caller) {
+        co_await openai_.handle(exchange, *caller);
+      } else {
+        co_await OpenaiDoor::refuse(exchange);
+      }
+      co_return;
+    }
+    if (path == "/control") {
+      co_await control(exchange);
+      co_return;
+    }
+    if (mcp::HttpEndpoint* endpoint = mcp_at(path); endpoint != nullptr) {
+      co_await endpoint->handle(exchange);
+      co_return;
+    }
     if (path == "/healthz") {
       co_await plain(exchange, "ok\n");
     } else if (path == "/metrics" || path == "/agents") {
@@ -199,6 +291,34 @@ class Serving {
     co_await exchange.respond(is_read ? 200 : 405, headers, std::move(text));
   }
 
+  // An order of ControlDesk, for those who may call; what they may order, the record says.
+  Task<void> control(http::Exchange& exchange) {
+    const auto caller = authenticate_(exchange.request());
+    if (!caller) {
+      const Headers headers({{"WWW-Authenticate", "Bearer"}});
+      co_await exchange.respond(401, headers, "");
+      co_return;
+    }
+    if (exchange.request().method != "POST") {
+      co_await exchange.respond(405, Headers(), "");
+      co_return;
+    }
+    auto order = co_await exchange.read_all();
+    if (!order) co_return;
+    std::string answer = co_await control_.handle(std::move(*order), *caller);
+    const Headers headers({{"Content-Type", "application/json"}});
+    const int status = answer.starts_with("{\"error\"") ? 400 : 200;
+    co_await exchange.respond(status, headers, answer + "\n");
+  }
+
+  mcp::HttpEndpoint* mcp_at(const std::string& path) const {
+    if (path == "/mcp") return root_mcp_.get();
+    for (const auto& agent : exposed_) {
+      if (path == agent->base + "/mcp") return agent->mcp_endpoint.get();
+    }
+    return nullptr;
+  }
+
   Exposed* agent_at(const std::string& path) const {
     for (const auto& agent : exposed_) {
       if (path == agent->base || path.starts_with(agent->base + "/")) return agent.get();
@@ -227,6 +347,29 @@ class Serving {
     for (const auto& agent : exposed_) {
       text << "ambit_tasks{agent=\"" << agent->name << "\"} " << agent->store.size() << "\n";
     }
+    std::map<std::string, std::int64_t> live;
+    std::map<std::string, std::int64_t> waiting;
+    assembly_.roster().for_each([&](const agents::Roster::Entry& entry) {
+      ++live[entry.agent.name];
+      if (entry.state.waits() != nullptr) ++waiting[entry.agent.name];
+    });
+    text << "# TYPE ambit_sessions gauge\n";
+    for (const auto& [agent, count] : live) {
+      text << "ambit_sessions{agent=\"" << agent << "\"} " << count << "\n";
+    }
+    text << "# TYPE ambit_sessions_waiting gauge\n";
+    for (const auto& [agent, count] : waiting) {
+      text << "ambit_sessions_waiting{agent=\"" << agent << "\"} " << count << "\n";
+    }
+    text << "# TYPE ambit_engine_tokens_total counter\n";
+    for (const auto& [name, engine] : assembly_.engines()) {
+      const auto stats = engine->stats();
+      text << "ambit_engine_tokens_total{model=\"" << name << "\",kind=\"output\"} "
+           << stats.scheduler.output_tokens << "\nambit_engine_tokens_total{model=\"" << name
+           << "\",kind=\"prompt\"} " << stats.scheduler.prompt_tokens
+           << "\nambit_engine_tokens_total{model=\"" << name << "\",kind=\"cached\"} "
+           << stats.scheduler.cached_tokens << "\n";
+    }
     text << "# TYPE ambit_tasks_at_work gauge\n";
     for (const auto& agent : exposed_) {
       text << "ambit_tasks_at_work{agent=\"" << agent->name << "\"} "
@@ -240,6 +383,8 @@ class Serving {
   const ServeOptions& options_;
   a2a::Authenticate authenticate_;
   http::CurlClient http_;  // for webhooks, whose URLs come from callers
+  OpenaiDoor openai_;
+  ControlDesk control_;
   Log log_;
   std::string url_;
   a2a::PushSender push_{http_, {}, log_};
@@ -247,6 +392,7 @@ class Serving {
   std::size_t root_ = 0;
   std::vector<std::unique_ptr<Exposed>> exposed_;
   std::unique_ptr<console::Door> console_;
+  std::unique_ptr<mcp::HttpEndpoint> root_mcp_;  // of the agent at the root, at /mcp
   std::unique_ptr<http::Server> server_;
 };
 
@@ -258,7 +404,16 @@ Task<void> serve_until_signal(Serving& serving, io::Signals& signals, Result<voi
                  agent->base.c_str());
   }
   std::fprintf(stderr, "ambit: serving; stop with Ctrl-C\n");
-  co_await signals.next();
+  while (true) {
+    const int signal = co_await signals.next();
+    if (signal == SIGINT || signal == SIGTERM) break;
+    if (signal == SIGHUP) {
+      co_await serving.reload();
+      continue;
+    }
+    const std::string order = R"({"do":"stop","reason":"SIGQUIT"})";
+    co_await serving.control().handle(order, "the operator");
+  }
   std::fprintf(stderr, "ambit: draining\n");
   co_await serving.close();
 }
@@ -268,10 +423,12 @@ Result<void> serve_fleet(const ServeOptions& options, agents::Fleet fleet) {
   ServeOptions all = options;
   all.assembly.run = io::uuid_v7(world.world().clock, world.world().entropy);
   auto assembly = TRY(Assembly::open(world, std::move(fleet), all.assembly));
-  auto signals = TRY(world.signals({SIGINT, SIGTERM}));
+  auto signals = TRY(world.signals({SIGINT, SIGTERM, SIGHUP, SIGQUIT}));
   Result<void> result;
   {
     Serving serving(world, *assembly, all);
+    const auto control = TRY(ControlSocket::open(world.world(), serving.control(),
+                                                 all.assembly.state, all.assembly.run));
     Scope scope;
     scope.spawn(serve_until_signal(serving, *signals, result));
     world.loop().run_until([&] { return scope.size() == 0; });
@@ -371,7 +528,7 @@ int run(const Options& options, const Context& context) {
 Command serve_command() {
   return {"serve",
           "FLEET",
-          "offer the exposed agents of a fleet to other agents, over A2A",
+          "offer a fleet's exposed agents over A2A and MCP, and its models as OpenAI's API",
           {{"listen", "ADDRESS", "where to listen (default 127.0.0.1:8080; port 0: any)"},
            {"hosts", "NAMES", "the names it answers to, with commas; needed beyond loopback"},
            {"url", "URL", "how others reach it, for the cards (default: the address)"},

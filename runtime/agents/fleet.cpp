@@ -499,11 +499,9 @@ class FleetParser {
     fallback.tool_calls = reader.integer("maxToolCalls", fallback.tool_calls, 0, 1'000'000'000);
     fallback.tokens = reader.integer("maxTokens", fallback.tokens, 1, 1'000'000'000'000);
     fallback.wall_ms = reader.quantity("maxWallTime", fallback.wall_ms, true, 86'400'000LL * 365);
-    fallback.descendants =
-        reader.integer("maxDescendants", fallback.descendants, 0, 1'000'000'000);
+    fallback.descendants = reader.integer("maxDescendants", fallback.descendants, 0, 1'000'000'000);
     if (reader.get("maxCostUsd") != nullptr) {
-      fallback.money_micros =
-          static_cast<std::int64_t>(reader.real("maxCostUsd", 0, 0, 1e9) * 1e6);
+      fallback.money_micros = static_cast<std::int64_t>(reader.real("maxCostUsd", 0, 0, 1e9) * 1e6);
     }
     reader.done();
     return fallback;

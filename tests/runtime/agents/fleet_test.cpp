@@ -110,6 +110,44 @@ TEST_CASE("every mistake in a fleet file gives its clear message", "[agents]") {
   }
 }
 
+TEST_CASE("mistakes in workflows, quotas and models are found with their places", "[agents]") {
+  const auto messages = [](const std::string& more, const std::string& workflow) {
+    const FleetFile file = parse(R"({"models": {"m": {"model": "m.gguf"},
+      "far": {"provider": "openai", "model": "x", "baseUrl": "https://api.example.com/v1"}},
+      "policies": ["p.cedar"], "agents": {"a": {"model": "m"}, "b": {"model": "m")" +
+                                 more + R"(}}, "workflow": )" + workflow + "}");
+    std::string all;
+    for (const Problem& problem : file.problems)
+      all += problem.path + ": " + problem.message + "\n";
+    return all;
+  };
+  const std::string single = R"({"agent": "a", "prompt": "x"})";
+  CHECK(messages("", single).empty());
+  CHECK(messages("", R"({"pattern": "sequential", "steps": ["a", "c"], "prompt": "x"})") ==
+        "workflow.steps[1]: there is no agent \"c\"; there are: a, b\n");
+  CHECK(messages("",
+                 R"({"pattern": "parallel", "branches": ["a"], "join": "race", "prompt": "x"})") ==
+        "workflow.join: needs \"then\", the agent that goes on\n");
+  CHECK(messages("", R"({"pattern": "graph", "nodes": {"x": "a", "y": "b"}, "prompt": "x",
+                         "edges": [{"from": "x", "to": "y"}, {"from": "y", "to": "x"}]})") ==
+        "workflow: the edges form a circle through \"x\"; give the one that goes back a bound: "
+        "\"times\": 3\n");
+  CHECK(messages("", R"({"pattern": "graph", "nodes": {"x": "a"}, "prompt": "x",
+                         "edges": [{"from": "x", "to": "z", "when": "maybe"}]})")
+            .find("workflow.edges[0].to: there is no node \"z\"; there are: x\n") !=
+        std::string::npos);
+  CHECK(messages(R"(, "subAgents": ["c"])", single) ==
+        "agents.b.subAgents[0]: there is no agent \"c\"; there are: a, b\n");
+  const FleetFile far = parse(R"({"models": {"far": {"provider": "openai", "model": "x",
+      "baseUrl": "https://api.example.com/v1"}}, "policies": ["p.cedar"],
+      "agents": {"a": {"model": "far", "dataResidency": "local"}},
+      "quotas": [{"name": "q", "per": "week", "most": 1}], "workflow": )" +
+                              single + "}");
+  REQUIRE(far.problems.size() == 2);
+  CHECK(far.problems[0].message.find("must not leave this machine") != std::string::npos);
+  CHECK(far.problems[1].path == "quotas[0].per");
+}
+
 TEST_CASE("placeholders are replaced once and unknown ones are errors", "[agents]") {
   auto value = [](std::string_view name) -> std::optional<std::string> {
     return name == "a" ? std::optional<std::string>("${b}") : std::nullopt;
