@@ -54,6 +54,8 @@ Command model_synth_command();
 Command model_quantize_command();
 Command model_bench_command();
 Command doctor_command();
+// sandbox run, explain
+std::vector<Command> sandbox_commands();
 // mcp list, call, read, prompt, inspect, ping
 std::vector<Command> mcp_commands();
 Command mcp_serve_command();

@@ -52,6 +52,7 @@ std::vector<Command> commands() {
                               mcp_serve_command()};
   for (Command& command : mcp_commands()) all.push_back(std::move(command));
   for (Command& command : a2a_commands()) all.push_back(std::move(command));
+  for (Command& command : sandbox_commands()) all.push_back(std::move(command));
   all.push_back(doctor_command());
   return all;
 }
