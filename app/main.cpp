@@ -59,6 +59,7 @@ std::vector<Command> all_commands() {
   for (Command& command : audit_retention_commands()) all.push_back(std::move(command));
   for (Command& command : mcp_commands()) all.push_back(std::move(command));
   for (Command& command : a2a_commands()) all.push_back(std::move(command));
+  for (Command& command : sandbox_commands()) all.push_back(std::move(command));
   for (Command& command : control_commands()) all.push_back(std::move(command));
   for (Command& command : story_commands()) all.push_back(std::move(command));
   for (Command command : {init_command(), import_command(), tools_pin_command(), doctor_command(),
