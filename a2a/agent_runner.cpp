@@ -229,6 +229,10 @@ Task<Result<void>> AgentRunner::tell(const SessionState& state, RunEvents& event
     case SessionEnd::limit:
       message = words("stopped at a limit: " + state.error);
       break;
+    case SessionEnd::stopped:
+      end = TaskState::canceled;
+      message = words(state.error.empty() ? "stopped" : state.error);
+      break;
     case SessionEnd::failed:
     case SessionEnd::running:
       message = words(state.error.empty() ? "the agent failed" : state.error);

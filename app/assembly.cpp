@@ -12,11 +12,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <unistd.h>
 
 namespace ambit::app {
 namespace {
 
 constexpr std::size_t policy_bytes_max = 4 << 20;
+constexpr std::size_t script_bytes_max = 16 << 20;
 
 // mkdir -p for our own state; 0700, since the record is nobody else's.
 Result<void> make_directories(const std::string& path) {
@@ -65,28 +67,75 @@ Result<std::unique_ptr<Assembly>> Assembly::open(io::UvWorld& world, agents::Fle
   made->journal_ = TRY(log::LogJournal::open(world.world(), journal));
   made->book_ = std::make_unique<SessionBook>(*made->journal_);
   TRY(made->open_guard());
+  TRY(made->open_bounds());
   if (made->options_.models) TRY(made->open_models());
   TRY(made->open_tools());
+  std::vector<agents::Toolbox*> others{made->command_tools_.get()};
+  for (const auto& server : made->servers_) others.push_back(server.get());
+  made->sub_agents_ = std::make_unique<agents::SubAgents>(made->fleet_, made->models(),
+                                                          made->ports(), std::move(others));
   return made;
 }
 
 Result<void> Assembly::open_guard() {
   std::vector<governance::PolicySource> sources;
+  if (!fleet_.source.empty()) sources_.push_back({"fleet", fleet_.source});
   for (const std::string& path : fleet_.policies) {
     sources.push_back({path, TRY(io::read_file(path, policy_bytes_max))});
+    sources_.push_back({"policy " + path.substr(path.rfind('/') + 1), sources.back().text});
   }
   governance::GuardOptions options;
   options.fleet = fleet_.name;
+  const std::string levels = options_.state + "/autonomy.json";
+  options.keep_levels = [levels](const std::string& text) {
+    // What cannot be kept still holds until the end of this process; the journal has it.
+    (void)io::write_file(levels, text + "\n", 0600);
+  };
   guard_ = TRY(governance::PolicyGuard::create(sources, options));
+  if (::access(levels.c_str(), F_OK) == 0) {
+    const std::string text = TRY(io::read_file(levels, policy_bytes_max));
+    auto kept = governance::AutonomyLevels::from_json(text);
+    if (!kept) return Err(std::move(kept).error().context(levels));
+    guard_->take_levels(*kept);
+  }
+  return {};
+}
+
+// People are asked where a file names them; else an escalation is a refusal.
+Result<void> Assembly::open_bounds() {
+  const std::string approvers = options_.state + "/approvers";
+  if (::access(approvers.c_str(), F_OK) == 0) {
+    approvals_ = TRY(FolderApprovals::open(world_.world(), options_.state + "/approvals", approvers,
+                                           fleet_.approval_ms));
+  }
+  if (!fleet_.quotas.empty() || fleet_.guards != agents::Guards{}) {
+    quotas_ = TRY(LimitQuotas::create(world_.world().clock, fleet_));
+  }
+  check_tool_ = TRY(pinned_tools(fleet_.tool_pins));
+  return {};
+}
+
+Result<void> Assembly::open_script(const agents::ModelSpec& spec) {
+  auto script =
+      agents::ScriptModel::parse(spec.name, TRY(io::read_file(spec.script, script_bytes_max)));
+  if (!script) return Err(std::move(script).error().context(spec.script));
+  scripts_.emplace(spec.name, std::move(*script));
   return {};
 }
 
 Result<void> Assembly::open_models() {
   for (const agents::ModelSpec& spec : fleet_.models) {
-    if (spec.base_url.empty()) {
+    if (!spec.script.empty()) {
+      TRY(open_script(spec));
+    } else if (spec.base_url.empty()) {
       TRY(open_engine(spec));
     } else {
       open_endpoint(spec);
+    }
+    if (spec.at_once_max > 0) {
+      throttled_.emplace(spec.name,
+                         std::make_unique<agents::ThrottledModel>(
+                             model(spec.name), static_cast<std::size_t>(spec.at_once_max)));
     }
   }
   return {};
@@ -178,20 +227,26 @@ Task<Result<mcp::Connection>> Assembly::connect(const agents::McpServerSpec& ser
 
 std::map<std::string, agents::Model*> Assembly::models() const {
   std::map<std::string, agents::Model*> models;
-  for (const auto& [name, engine] : engines_) models.emplace(name, engine.get());
-  for (const auto& [name, endpoint] : endpoints_) models.emplace(name, endpoint.get());
+  for (const agents::ModelSpec& spec : fleet_.models) {
+    if (options_.models) models.emplace(spec.name, &model(spec.name));
+  }
   return models;
 }
 
 agents::Model& Assembly::model(const std::string& name) const {
+  const auto throttled = throttled_.find(name);
+  if (throttled != throttled_.end()) return *throttled->second;
   const auto engine = engines_.find(name);
   if (engine != engines_.end()) return *engine->second;
+  const auto script = scripts_.find(name);
+  if (script != scripts_.end()) return *script->second;
   return *endpoints_.at(name);
 }
 
 std::vector<agents::Toolbox*> Assembly::toolboxes() const {
   std::vector<agents::Toolbox*> toolboxes{command_tools_.get()};
   for (const auto& server : servers_) toolboxes.push_back(server.get());
+  toolboxes.push_back(sub_agents_.get());
   return toolboxes;
 }
 
@@ -201,18 +256,22 @@ agents::FleetRun& Assembly::start(agents::RunOptions options) {
   return *run_;
 }
 
-agents::Ports Assembly::ports() const {
-  return {*guard_, *book_, make_argument_check()};
+agents::Ports Assembly::ports() {
+  return {*guard_,     *book_, make_argument_check(), approvals_.get(), quotas_.get(),
+          check_tool_, &roster_};
 }
 
 void Assembly::stop() {
   run_.reset();
+  sub_agents_.reset();
   servers_.clear();
   http_.reset();
   command_tools_.reset();
   runner_.reset();
   egress_private_.reset();
   egress_.reset();
+  throttled_.clear();
+  scripts_.clear();
   endpoints_.clear();
   client_.reset();
   engines_.clear();

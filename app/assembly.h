@@ -6,6 +6,11 @@
 #include "agents/command_tools.h"
 #include "agents/fleet.h"
 #include "agents/fleet_run.h"
+#include "agents/roster.h"
+#include "agents/script_model.h"
+#include "agents/sub_agents.h"
+#include "agents/throttled_model.h"
+#include "app/bounds.h"
 #include "app/command.h"
 #include "app/jail_gate.h"
 #include "governance/guard.h"
@@ -57,14 +62,20 @@ class Assembly {
   // Of the fleet, and opened.
   [[nodiscard]] agents::Model& model(const std::string& name) const;
   [[nodiscard]] std::vector<agents::Toolbox*> toolboxes() const;
+  // The sessions that live, and orders for them.
+  [[nodiscard]] agents::Roster& roster() { return roster_; }
+  // What a run is of: the fleet file and the policies, as they were read.
+  [[nodiscard]] const std::vector<agents::Payload>& sources() const { return sources_; }
   // For whoever runs sessions of its own; all of it lives until stop().
-  [[nodiscard]] agents::Ports ports() const;
+  [[nodiscard]] agents::Ports ports();
   [[nodiscard]] std::string journal_path() const { return options_.state + "/journal"; }
   [[nodiscard]] std::string work_path() const { return options_.state + "/work/" + options_.run; }
 
  private:
   Assembly(io::UvWorld& world, agents::Fleet fleet, AssemblyOptions options);
   Result<void> open_models();
+  Result<void> open_script(const agents::ModelSpec& spec);
+  Result<void> open_bounds();
   Result<void> open_engine(const agents::ModelSpec& spec);
   void open_endpoint(const agents::ModelSpec& spec);
   Result<void> open_guard();
@@ -79,9 +90,16 @@ class Assembly {
   AssemblyOptions options_;
   std::unique_ptr<log::LogJournal> journal_;
   std::unique_ptr<governance::PolicyGuard> guard_;
+  std::unique_ptr<FolderApprovals> approvals_;  // null: no person can be asked
+  std::unique_ptr<LimitQuotas> quotas_;         // null: the fleet has none
+  agents::ToolCheck check_tool_;
+  agents::Roster roster_;
+  std::vector<agents::Payload> sources_;
   std::map<std::string, std::unique_ptr<inference::Engine>> engines_;
   std::unique_ptr<http::CurlClient> client_;  // made when the first endpoint needs it
   std::map<std::string, std::unique_ptr<remote::ChatModel>> endpoints_;
+  std::map<std::string, std::unique_ptr<agents::ScriptModel>> scripts_;
+  std::map<std::string, std::unique_ptr<agents::ThrottledModel>> throttled_;
   std::unique_ptr<SessionBook> book_;  // before the journal: whose session is whose
   std::unique_ptr<JailGate> gate_;
   std::unique_ptr<http::CurlClient> egress_;          // of jails, to public addresses alone
@@ -90,6 +108,7 @@ class Assembly {
   std::unique_ptr<agents::CommandTools> command_tools_;
   std::unique_ptr<http::CurlClient> http_;
   std::vector<std::unique_ptr<agents::Toolbox>> servers_;
+  std::unique_ptr<agents::SubAgents> sub_agents_;
   std::unique_ptr<agents::FleetRun> run_;
 };
 

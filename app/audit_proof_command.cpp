@@ -2,8 +2,11 @@
 // programs that are not ours.
 
 #include "app/audit_options.h"
+#include "app/export_push.h"
+#include "async/scope.h"
 #include "evidence/bundle.h"
 #include "evidence/formats.h"
+#include "http/curl_client.h"
 #include "io/file.h"
 #include "io/uv_world.h"
 #include "log/witness.h"
@@ -48,12 +51,64 @@ Result<void> tiles(const Options& options, const Context& context) {
   return {};
 }
 
+// Sends exported lines as they come, a batch at a time.
+class Pusher {
+ public:
+  Pusher(const PushOptions& options, const Context& context)
+      : options_(options), client_(world_.watcher()) {
+    const auto token = context.environment.find("AMBIT_EXPORT_TOKEN");
+    if (token != context.environment.end()) {
+      options_.headers.emplace_back("Authorization", "Bearer " + token->second);
+    }
+  }
+  Result<void> add(const std::string& line) {
+    lines_.push_back(line);
+    bytes_ += line.size();
+    return lines_.size() >= options_.lines_max || bytes_ >= options_.bytes_max ? send()
+                                                                               : Result<void>();
+  }
+  Result<void> finish() {
+    if (!lines_.empty()) TRY(send());
+    if (!options_.url.empty()) print(std::to_string(sent_) + " records sent\n");
+    return {};
+  }
+
+ private:
+  Result<void> send() {
+    Result<void> result = Err(Code::internal, "the batch was not sent");
+    const std::size_t count = lines_.size();
+    Scope scope;
+    scope.spawn([](http::Client& client, const PushOptions& options, std::vector<std::string> lines,
+                   Result<void>& out) -> Task<void> {
+      out = co_await push_batch(client, options, std::move(lines));
+    }(client_, options_, std::exchange(lines_, {}), result));
+    world_.loop().run_until([&] { return scope.size() == 0; });
+    bytes_ = 0;
+    if (result) sent_ += count;
+    if (!result && sent_ > 0) {
+      return Err(std::move(result).error().context(std::to_string(sent_) + " records were sent"));
+    }
+    return result;
+  }
+
+  PushOptions options_;
+  io::UvWorld world_;
+  http::CurlClient client_;
+  std::vector<std::string> lines_;
+  std::size_t bytes_ = 0;
+  std::size_t sent_ = 0;
+};
+
 Result<void> export_records(const Options& options, const Context& context) {
   const std::string folder = TRY(journal_of(options, context));
   const auto reader = TRY(log::LogReader::open(folder));
   const log::Filter filter = TRY(filter_of(options));
   const log::VerifierKey key = TRY(key_of_log(folder));
-  evidence::Exporter exporter(TRY(evidence::format_named(options.text("format", "jsonl"))));
+  PushOptions push;
+  push.format = TRY(evidence::format_named(options.text("format", "jsonl")));
+  push.url = options.text("to");
+  evidence::Exporter exporter(push.format);
+  Pusher pusher(push, context);
   Result<void> problem;
   TRY(reader->for_each(filter, [&](const log::Leaf& leaf) {
     const auto bytes = log::to_bytes(leaf);
@@ -62,10 +117,16 @@ Result<void> export_records(const Options& options, const Context& context) {
       return false;
     }
     const std::string line = exporter.line(leaf, {key.name, log::to_hex(log::leaf_hash(*bytes))});
-    if (!line.empty()) print(line + "\n");
-    return true;
+    if (line.empty()) return true;
+    if (push.url.empty()) {
+      print(line + "\n");
+      return true;
+    }
+    problem = pusher.add(line);
+    return problem.has_value();
   }));
-  return problem;
+  TRY(problem);
+  return pusher.finish();
 }
 
 Result<void> bundle(const Options& options, const Context& context) {
@@ -147,7 +208,10 @@ Command audit_tiles_command() {
 
 Command audit_export_command() {
   return apart("audit export", "", "print records in the words of another system",
-               filter_options({{"format", "NAME", "jsonl (default), ocsf, otel or cloudevents"}}),
+               filter_options({{"format", "NAME", "jsonl (default), ocsf, otel or cloudevents"},
+                               {"to", "URL",
+                                "send them there, as http://localhost:4318/v1/traces "
+                                "($AMBIT_EXPORT_TOKEN: bearer token)"}}),
                0, export_records);
 }
 

@@ -76,6 +76,8 @@ Result<void> tree(const Options& options, const Context& context) {
   std::map<std::string, Nodes> runs;
   std::map<std::string, std::string> people;
   TRY(reader->for_each(filter, [&](const log::Leaf& leaf) {
+    // Policies, reviews and erasures belong to no run.
+    if (leaf.run.empty() || leaf.type.starts_with("review.")) return true;
     const Facts facts = evidence::facts_of(leaf);
     if (leaf.session.empty()) {
       runs[leaf.run];

@@ -47,6 +47,9 @@ Command audit_tiles_command();
 Command audit_export_command();
 Command audit_bundle_command();
 Command audit_erase_command();
+Command audit_console_command();
+// audit retention, retain, hold, release
+std::vector<Command> audit_retention_commands();
 Command replay_command();
 Command model_inspect_command();
 Command model_eval_command();
@@ -65,10 +68,15 @@ Command policy_check_command();
 Command policy_explain_command();
 Command policy_test_command();
 Command policy_diff_command();
+Command policy_replay_command();
+Command policy_learn_command();
+Command policy_schema_command();
 Command pending_command();
 Command approve_command();
 Command deny_command();
 Command approver_new_command();
+Command autonomy_ask_command();
+Command autonomy_raise_command();
 
 // One line on stderr: "ambit: message".
 int fail(const Error& error);

@@ -43,7 +43,9 @@ Result<agents::FleetFile> load_fleet(const Context& context, const std::string& 
     const auto at = context.environment.find(name);
     return at != context.environment.end() ? std::optional(at->second) : std::nullopt;
   };
-  return agents::parse_fleet(text, files);
+  auto file = agents::parse_fleet(text, files);
+  file.fleet.source = text;
+  return file;
 }
 
 std::string problem_line(const std::string& path, const agents::Problem& problem) {

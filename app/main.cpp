@@ -35,21 +35,28 @@ std::vector<Command> commands() {
                               audit_export_command(),
                               audit_bundle_command(),
                               audit_erase_command(),
+                              audit_console_command(),
                               replay_command(),
                               policy_check_command(),
                               policy_explain_command(),
                               policy_test_command(),
                               policy_diff_command(),
+                              policy_replay_command(),
+                              policy_learn_command(),
+                              policy_schema_command(),
                               pending_command(),
                               approve_command(),
                               deny_command(),
                               approver_new_command(),
+                              autonomy_ask_command(),
+                              autonomy_raise_command(),
                               model_inspect_command(),
                               model_eval_command(),
                               model_synth_command(),
                               model_quantize_command(),
                               model_bench_command(),
                               mcp_serve_command()};
+  for (Command& command : audit_retention_commands()) all.push_back(std::move(command));
   for (Command& command : mcp_commands()) all.push_back(std::move(command));
   for (Command& command : a2a_commands()) all.push_back(std::move(command));
   for (Command& command : sandbox_commands()) all.push_back(std::move(command));

@@ -2,6 +2,7 @@
 
 #include "app/command.h"
 #include "app/load_fleet.h"
+#include "app/policy_guard.h"
 #include "cedar/validate.h"
 #include "governance/action_json.h"
 #include "governance/difference.h"
@@ -25,27 +26,6 @@ constexpr std::size_t far_policies_shown = 5;  // of those whose scope does not 
 
 std::string dumped(const json& value, int indent = -1) {
   return value.dump(indent, ' ', false, json::error_handler_t::replace);
-}
-
-// The guard of a fleet file, or of one policy file (.cedar, or .json in Cedar's JSON form).
-Result<std::unique_ptr<PolicyGuard>> open_guard(const Options& options, const Context& context,
-                                                const std::string& path) {
-  governance::GuardOptions guard;
-  guard.fleet = options.text("fleet");
-  std::vector<std::string> files = {absolute(context, path)};
-  if (!path.ends_with(".cedar") && !path.ends_with(".cedar.json")) {
-    const agents::FleetFile file = TRY(load_fleet(context, path));
-    if (!file.problems.empty()) {
-      return Err(Code::invalid, problem_line(path, file.problems.front()));
-    }
-    if (guard.fleet.empty()) guard.fleet = file.fleet.name;
-    files = file.fleet.policies;
-  }
-  std::vector<governance::PolicySource> sources;
-  for (const std::string& file : files) {
-    sources.push_back({file, TRY(io::read_file(file, policy_bytes_max))});
-  }
-  return PolicyGuard::create(sources, guard);
 }
 
 // A file's content, or the argument itself where it is JSON already.
@@ -302,6 +282,26 @@ std::function<int(const Options&, const Context&)> command(F run) {
 }
 
 }  // namespace
+
+Result<std::unique_ptr<PolicyGuard>> open_guard(const Options& options, const Context& context,
+                                                const std::string& path) {
+  governance::GuardOptions guard;
+  guard.fleet = options.text("fleet");
+  std::vector<std::string> files = {absolute(context, path)};
+  if (!path.ends_with(".cedar") && !path.ends_with(".cedar.json")) {
+    const agents::FleetFile file = TRY(load_fleet(context, path));
+    if (!file.problems.empty()) {
+      return Err(Code::invalid, problem_line(path, file.problems.front()));
+    }
+    if (guard.fleet.empty()) guard.fleet = file.fleet.name;
+    files = file.fleet.policies;
+  }
+  std::vector<governance::PolicySource> sources;
+  for (const std::string& file : files) {
+    sources.push_back({file, TRY(io::read_file(file, policy_bytes_max))});
+  }
+  return PolicyGuard::create(sources, guard);
+}
 
 Command policy_check_command() {
   return {

@@ -242,7 +242,8 @@ void print_summary(const agents::FleetRun& run, const Session& session, Assembly
         assembly.journal_path() + "\nWork:   " + assembly.work_path() +
         "\n\nNext: ambit audit verify --state " + session.assembly.state +
         "\n      ambit audit list --state " + session.assembly.state + " --run " +
-        session.options.run + "\n");
+        session.options.run + "\n      ambit audit console --state " + session.assembly.state +
+        "\n");
 }
 
 Result<void> write_transcripts(const agents::FleetRun& run, const std::string& path) {
@@ -270,6 +271,7 @@ Result<int> run_fleet(Session session, agents::Fleet fleet) {
   session.assembly.run = session.options.run;
   auto assembly = TRY(Assembly::open(world, std::move(fleet), session.assembly));
   auto signals = TRY(world.signals({SIGINT, SIGTERM}));
+  session.options.sources = assembly->sources();
   agents::FleetRun& run = assembly->start(session.options);
   if (!session.resume.empty()) TRY(run.restore(assembly->journal()));
   session.memory_before = memory_of_process("VmRSS");

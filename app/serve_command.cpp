@@ -7,9 +7,11 @@
 #include "app/argument_check.h"
 #include "app/assembly.h"
 #include "app/command.h"
+#include "app/console_people.h"
 #include "app/load_fleet.h"
 #include "app/version.h"
 #include "async/race.h"
+#include "console/door.h"
 #include "http/curl_client.h"
 #include "http/server.h"
 #include "io/file.h"
@@ -19,6 +21,8 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
+#include <span>
 #include <sstream>
 
 namespace ambit::app {
@@ -45,6 +49,7 @@ struct ServeOptions {
   bool speaks_0_3 = true;
   std::int64_t drain_seconds = 10;
   std::uint64_t seed = 0;
+  std::string console;  // file of the people who may use the console; empty: there is none
   AssemblyOptions assembly;
 };
 
@@ -85,6 +90,7 @@ class Serving {
     for (const agents::AgentSpec& agent : assembly_.fleet().agents) {
       if (agent.a2a) co_await ok(expose(agent));
     }
+    if (!options_.console.empty()) co_await ok(open_console());
     co_return Result<void>();
   }
 
@@ -96,12 +102,36 @@ class Serving {
       co_await agent->runner->settle();
     }
     co_await race(push_.settle(), delay_task(push_patience));
+    console_.reset();
   }
 
   [[nodiscard]] const std::string& url() const { return url_; }
   [[nodiscard]] const std::vector<std::unique_ptr<Exposed>>& exposed() const { return exposed_; }
 
  private:
+  Task<Result<void>> open_console() {
+    console::Access access;
+    co_await ok(read_console_tokens(options_.console, access));
+    console::DeskOptions desk;
+    desk.folder = assembly_.journal_path();
+    const std::string state = options_.assembly.state;
+    std::error_code unreadable;
+    if (std::filesystem::exists(state + "/approvers", unreadable)) {
+      desk.approvals = state + "/approvals";
+      desk.approvers = state + "/approvers";
+    }
+    desk.policies = assembly_.fleet().policies;
+    desk.reader = [this] { return assembly_.journal().reader(); };
+    desk.unix_ns = [this] { return world_.world().clock.unix_ns(); };
+    desk.random = [this](std::span<std::uint8_t> bytes) { world_.world().entropy.fill(bytes); };
+    auto opened = console::Desk::open(std::move(desk));
+    if (!opened) co_return Err(std::move(opened).error());
+    console_ = std::make_unique<console::Door>(world_.world(), std::move(*opened),
+                                               std::move(access), &assembly_.journal());
+    std::fprintf(stderr, "ambit: console at %s/console/\n", url_.c_str());
+    co_return Result<void>();
+  }
+
   Task<Result<void>> expose(const agents::AgentSpec& agent) {
     auto made = std::make_unique<Exposed>();
     made->name = agent.name;
@@ -150,6 +180,8 @@ class Serving {
         const Headers headers({{"WWW-Authenticate", "Bearer"}});
         co_await exchange.respond(401, headers, "");
       }
+    } else if (console_ && (path == "/console" || path.starts_with("/console/"))) {
+      co_await console_->handle(exchange);
     } else if (Exposed* agent = agent_at(path); agent != nullptr) {
       co_await agent->door->handle(exchange);
     } else {
@@ -214,6 +246,7 @@ class Serving {
   std::uint64_t requests_ = 0;
   std::size_t root_ = 0;
   std::vector<std::unique_ptr<Exposed>> exposed_;
+  std::unique_ptr<console::Door> console_;
   std::unique_ptr<http::Server> server_;
 };
 
@@ -290,6 +323,7 @@ int run(const Options& options, const Context& context) {
   serve.url = options.text("url");
   serve.hosts = split_commas(options.text("hosts"));
   serve.speaks_0_3 = !options.flag("no-0.3");
+  if (options.flag("console")) serve.console = absolute(context, options.text("console"));
   serve.assembly.state = absolute(context, options.text("state", ".ambit"));
   serve.assembly.environment = context.environment;
   const auto drain = options.integer("drain", 10, 0, 3600);
@@ -343,6 +377,7 @@ Command serve_command() {
            {"url", "URL", "how others reach it, for the cards (default: the address)"},
            {"tokens", "FILE", "who may call: a line is \"TOKEN NAME\" (default: $AMBIT_TOKEN)"},
            {"no-0.3", "", "speak A2A 1.0 alone"},
+           {"console", "FILE", "offer the review page at /console; a line is \"TOKEN NAME ROLE\""},
            {"drain", "SECONDS", "how long to wait for what is under way at the end (default 10)"},
            {"seed", "N", "seed of the sampling (default 0)"},
            {"max-batch", "N", "at most N sessions in one forward pass (default 64)"},

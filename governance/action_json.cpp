@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <array>
 #include <optional>
 
@@ -73,6 +74,46 @@ Result<void> read_budget(const json& value, agents::Budget& budget) {
   return {};
 }
 
+constexpr std::array<agents::Trust, 4> trusts = {agents::Trust::user, agents::Trust::trusted,
+                                                 agents::Trust::unknown, agents::Trust::untrusted};
+
+Result<std::vector<std::string>> texts_of(const json& value, const char* name) {
+  const bool texts =
+      value.is_array() &&
+      std::all_of(value.begin(), value.end(), [](const json& one) { return one.is_string(); });
+  if (!texts) return Err(Code::invalid, std::string("\"") + name + "\" is a list of strings");
+  return value.get<std::vector<std::string>>();
+}
+
+// {"recipient": "untrusted"}, or with more: {"recipient": {"trust", "weak", "sources"}}.
+Result<void> read_origins(const json& value, Action& action) {
+  const auto bad = [] {
+    return Err(
+        Code::invalid,
+        "\"origins\" names arguments, each user, trusted, unknown or untrusted, or an object "
+        "of trust, weak and sources");
+  };
+  if (!value.is_object()) return bad();
+  for (const auto& [name, part] : value.items()) {
+    agents::ArgumentOrigin origin;
+    origin.argument = name;
+    const json word = part.is_object() ? part.value("trust", json()) : part;
+    const auto* at = std::find_if(trusts.begin(), trusts.end(), [&](agents::Trust one) {
+      return word.is_string() && word == std::string(to_string(one));
+    });
+    if (at == trusts.end()) return bad();
+    origin.trust = *at;
+    if (part.is_object()) {
+      const json weak = part.value("weak", json(false));
+      if (!weak.is_boolean()) return bad();
+      origin.weak = weak.get<bool>();
+      origin.sources = TRY(texts_of(part.value("sources", json::array()), "sources"));
+    }
+    action.origins.push_back(std::move(origin));
+  }
+  return {};
+}
+
 Result<void> read_member(const std::string& name, const json& value, Action& action) {
   for (const TextMember& member : text_keys) {
     if (name != member.name) continue;
@@ -102,10 +143,21 @@ Result<void> read_member(const std::string& name, const json& value, Action& act
     return {};
   }
   if (name == "budgetLeft") return read_budget(value, action.left);
+  if (name == "origins") return read_origins(value, action);
+  if (name == "autonomyLevel") {
+    const bool level = value.is_number_integer() && value >= 1 && value <= 5;
+    if (!level) return Err(Code::invalid, "\"autonomyLevel\" is 1 to 5");
+    action.autonomy_level = value.get<std::int64_t>();
+    return {};
+  }
+  if (name == "chain") {
+    action.chain = TRY(texts_of(value, "chain"));
+    return {};
+  }
   return Err(Code::invalid, "an action has no member " + json(name).dump() +
                                 "; it has agent, kind, tool, arguments, id, session, run, "
-                                "onBehalfOf, toolDigest, readOnly, destructive, tainted and "
-                                "budgetLeft");
+                                "onBehalfOf, toolDigest, readOnly, destructive, tainted, "
+                                "budgetLeft, autonomyLevel, origins and chain");
 }
 
 }  // namespace
@@ -130,6 +182,12 @@ json to_json(const Action& action) {
     const std::int64_t amount = action.left.*member.member;
     if (amount >= 0) out["budgetLeft"][member.name] = amount;
   }
+  for (const agents::ArgumentOrigin& origin : action.origins) {
+    out["origins"][origin.argument] = {
+        {"trust", to_string(origin.trust)}, {"weak", origin.weak}, {"sources", origin.sources}};
+  }
+  if (action.autonomy_level > 0) out["autonomyLevel"] = action.autonomy_level;
+  if (!action.chain.empty()) out["chain"] = action.chain;
   return out;
 }
 
@@ -143,7 +201,7 @@ Result<std::string> canonical_text(const json& value) {
   return log::canonical_json(text);
 }
 
-Result<std::string> action_hash(const Action& action) {
+Result<std::string> action_text(const Action& action) {
   // The arguments as text: canonical JSON would refuse numbers beyond 2^53, and two texts of one
   // value must have one hash only where they are canonical.
   const std::string_view said = action.arguments;
@@ -151,7 +209,11 @@ Result<std::string> action_hash(const Action& action) {
   if (!arguments) return Err(std::move(arguments).error().context("arguments"));
   json out = {{"kind", to_string(action.kind)}, {"arguments", *arguments}};
   for (const TextMember& member : text_keys) out[member.name] = action.*member.member;
-  return log::to_hex(log::sha256(TRY(canonical_text(out))));
+  return canonical_text(out);
+}
+
+Result<std::string> action_hash(const Action& action) {
+  return log::to_hex(log::sha256(TRY(action_text(action))));
 }
 
 }  // namespace ambit::governance

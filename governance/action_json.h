@@ -22,9 +22,11 @@ nlohmann::json to_json(const agents::Action& action);
 // other readers would round.
 Result<std::string> canonical_text(const nlohmann::json& value);
 
-// SHA-256 hex over the canonical JSON (RFC 8785) of what the action would do and for whom: kind,
-// agent, session, run, who answers for it, tool, its definition's digest, arguments, and the id.
-// Not the budget left or the taint, which change while people think.
+// What the action would do and for whom, as canonical JSON (RFC 8785): kind, agent, session, run,
+// who answers for it, tool, its definition's digest, arguments, and the id. Not the budget left or
+// the taint, which change while people think.
+Result<std::string> action_text(const agents::Action& action);
+// SHA-256 hex over action_text(action): what approvals are bound to.
 Result<std::string> action_hash(const agents::Action& action);
 
 }  // namespace ambit::governance

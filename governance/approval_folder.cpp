@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <filesystem>
 #include <unistd.h>
+#include <utility>
 
 namespace ambit::governance {
 namespace {
@@ -42,6 +43,10 @@ Result<std::vector<log::VerifierKey>> read_approvers(const std::string& path) {
   return keys;
 }
 
+std::string dumped(const json& value) {
+  return value.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
 json to_json(const ApprovalRequest& request) {
   json out = {{"id", request.id},
               {"hash", request.hash},
@@ -52,6 +57,9 @@ json to_json(const ApprovalRequest& request) {
               {"action", governance::to_json(request.action)}};
   // As it was said: what is hashed must not go through a parser's numbers.
   out["arguments"] = request.action.arguments;
+  for (const ApprovalLevel& level : request.levels) {
+    out["levels"].push_back({{"people", level.people}, {"afterMs", level.after_ms}});
+  }
   return out;
 }
 
@@ -66,9 +74,22 @@ Result<ApprovalRequest> request_from(const std::string& text) {
     if (!value.contains(name) || !value[name].is_number_integer()) return bad();
   }
   if (!value.contains("action")) return bad();
+  std::vector<ApprovalLevel> levels;
+  for (const json& level : value.value("levels", json::array())) {
+    const bool sound = level.is_object() && level.contains("people") &&
+                       level["people"].is_array() && level.contains("afterMs") &&
+                       level["afterMs"].is_number_integer();
+    if (!sound) return bad();
+    levels.push_back({{}, level["afterMs"].get<std::int64_t>()});
+    for (const json& who : level["people"]) {
+      if (!who.is_string()) return bad();
+      levels.back().people.push_back(who.get<std::string>());
+    }
+  }
   ApprovalRequest request;
   request.action = TRY(action_from_json(value["action"]));
   request.action.arguments = value["arguments"].get<std::string>();
+  request.levels = std::move(levels);
   request.id = value["id"].get<std::string>();
   request.hash = value["hash"].get<std::string>();
   request.reason = value["reason"].get<std::string>();
@@ -103,8 +124,8 @@ Result<ApprovalFolder> ApprovalFolder::open(const std::string& folder, const std
   fs::create_directories(folder, failed);
   if (failed) return Err(Code::denied, "cannot make " + folder + ": " + failed.message());
   ::chmod(folder.c_str(), 0700);
-  auto keys = TRY(read_approvers(approvers));
-  ApprovalFolder made(folder, TRY(ApprovalDesk::create(std::move(keys), options)));
+  const auto keys = TRY(read_approvers(approvers));
+  ApprovalFolder made(folder, keys, TRY(ApprovalDesk::create(keys, options)));
   TRY(made.load_requests());
   TRY(made.refresh(now_ms));
   return made;
@@ -132,19 +153,61 @@ Result<void> ApprovalFolder::load_requests() {
 
 Result<ApprovalRequest> ApprovalFolder::ask(const agents::Action& action, std::string reason,
                                             std::int64_t needed, std::string id,
-                                            std::int64_t now_ms) {
+                                            std::int64_t now_ms,
+                                            std::vector<ApprovalLevel> levels) {
   ApprovalRequest request =
-      TRY(desk_.ask(action, std::move(reason), needed, std::move(id), now_ms));
+      TRY(desk_.ask(action, std::move(reason), needed, std::move(id), now_ms, std::move(levels)));
   const std::string name = request.id + ".request.json";
   TRY(io::write_file(folder_ + "/" + name,
                      to_json(request).dump(2, ' ', false, json::error_handler_t::replace) + "\n",
                      0600));
   known_.insert(std::upper_bound(known_.begin(), known_.end(), name), name);
+  notices_.push_back({"approval.asked", dumped({{"action", request.action.id},
+                                                {"approval", request.id},
+                                                {"expiresMs", request.expires_ms},
+                                                {"hash", request.hash},
+                                                {"needed", request.needed},
+                                                {"reason", request.reason}})});
   return request;
 }
 
+void ApprovalFolder::note_refusal(const std::string& what, const std::string& approval,
+                                  const Error& why) {
+  // A folder full of bad answers must not fill the memory.
+  if (notices_.size() >= files_max) return;
+  notices_.push_back({"approval.refused",
+                      dumped({{"approval", approval}, {"reason", why.message}, {"what", what}})});
+}
+
+std::vector<agents::Notice> ApprovalFolder::take_notices() {
+  return std::exchange(notices_, {});
+}
+
+// Gives a note to the desk, and says what became of it.
+Result<ApprovalState> ApprovalFolder::take_answer(std::string_view note, std::int64_t now_ms) {
+  const auto parsed = log::Note::parse(note);
+  const auto said =
+      parsed ? parse_answer(parsed->text) : Result<ApprovalAnswer>(Err(parsed.error()));
+  const std::string id = said ? said->request : "";
+  auto state = desk_.answer(note, now_ms);
+  if (!state) {
+    note_refusal("answer", id, state.error());
+    return state;
+  }
+  // The one whose signature is good: a note can carry other lines that claim anything.
+  std::string who;
+  for (const log::VerifierKey& key : keys_) {
+    if (who.empty() && log::open_note(note, key)) who = key.name;
+  }
+  json body = {{"approval", id},         {"approvals", desk_.approvals(id)}, {"hash", said->hash},
+               {"reason", said->reason}, {"state", to_string(*state)},       {"who", who}};
+  if (const auto next = desk_.successor(id)) body["successor"] = *next;
+  notices_.push_back({"approval.answered", dumped(body)});
+  return state;
+}
+
 Result<ApprovalState> ApprovalFolder::answer(std::string_view note, std::int64_t now_ms) {
-  ApprovalState state = TRY(desk_.answer(note, now_ms));
+  ApprovalState state = TRY(take_answer(note, now_ms));
   const std::string digest = log::to_hex(log::sha256(note)).substr(0, 16);
   const auto parsed = log::Note::parse(note);
   const auto said = parsed ? parse_answer(parsed->text) : Result<ApprovalAnswer>();
@@ -168,8 +231,9 @@ Result<void> ApprovalFolder::refresh(std::int64_t now_ms) {
     const auto parsed = note ? log::Note::parse(*note) : Result<log::Note>(Err(note.error()));
     const auto said =
         parsed ? parse_answer(parsed->text) : Result<ApprovalAnswer>(Err(parsed.error()));
-    const auto state = said ? desk_.answer(*note, std::min(now_ms, said->at_ms))
+    const auto state = said ? take_answer(*note, std::min(now_ms, said->at_ms))
                             : Result<ApprovalState>(Err(said.error()));
+    if (!said) note_refusal("answer", "", said.error());
     if (!state) refused_.push_back({name, state.error().message});
   }
   for (const std::string& name : TRY(list(folder_, ".used"))) {
@@ -179,9 +243,19 @@ Result<void> ApprovalFolder::refresh(std::int64_t now_ms) {
 }
 
 Result<void> ApprovalFolder::use(const std::string& id, const agents::Action& action,
-                                 std::int64_t now_ms) {
+                                 std::int64_t now_ms, std::int64_t needed_least) {
   TRY(refresh(now_ms));
-  TRY(desk_.use(id, action, now_ms));
+  auto used = desk_.use(id, action, now_ms, needed_least);
+  if (used) used = mark_used(id);
+  if (used) {
+    notices_.push_back({"approval.used", dumped({{"action", action.id}, {"approval", id}})});
+  } else {
+    note_refusal("use", id, used.error());
+  }
+  return used;
+}
+
+Result<void> ApprovalFolder::mark_used(const std::string& id) const {
   // The file can be made once, whoever tries; it is on disk before anything is done.
   const std::string path = folder_ + "/" + id + ".used";
   const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);

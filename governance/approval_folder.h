@@ -26,27 +26,38 @@ class ApprovalFolder {
 
   // The request is durable when this returns.
   Result<ApprovalRequest> ask(const agents::Action& action, std::string reason, std::int64_t needed,
-                              std::string id, std::int64_t now_ms);
+                              std::string id, std::int64_t now_ms,
+                              std::vector<ApprovalLevel> levels = {});
   // Writes the answer beside the request, after it was checked.
   Result<ApprovalState> answer(std::string_view note, std::int64_t now_ms);
   // Takes in answers that other processes have written since.
   Result<void> refresh(std::int64_t now_ms);
   // Once, over all processes: the mark that it was used is durable before this returns.
-  Result<void> use(const std::string& id, const agents::Action& action, std::int64_t now_ms);
+  Result<void> use(const std::string& id, const agents::Action& action, std::int64_t now_ms,
+                   std::int64_t needed_least = 1);
 
   [[nodiscard]] const ApprovalDesk& desk() const { return desk_; }
+  [[nodiscard]] const std::vector<log::VerifierKey>& approvers() const { return keys_; }
   // Answers that did not count, and why.
   [[nodiscard]] const std::vector<Refused>& refused() const { return refused_; }
+  // What has happened since the last call, for the journal: approval.asked, approval.answered,
+  // approval.refused (an answer, or a use, that did not count, and why), approval.used.
+  std::vector<agents::Notice> take_notices();
 
  private:
-  ApprovalFolder(std::string folder, ApprovalDesk desk)
-      : folder_(std::move(folder)), desk_(std::move(desk)) {}
+  ApprovalFolder(std::string folder, std::vector<log::VerifierKey> keys, ApprovalDesk desk)
+      : folder_(std::move(folder)), keys_(std::move(keys)), desk_(std::move(desk)) {}
   Result<void> load_requests();
+  Result<ApprovalState> take_answer(std::string_view note, std::int64_t now_ms);
+  Result<void> mark_used(const std::string& id) const;
+  void note_refusal(const std::string& what, const std::string& approval, const Error& why);
 
   std::string folder_;
+  std::vector<log::VerifierKey> keys_;
   ApprovalDesk desk_;
   std::vector<std::string> known_;  // file names that were taken in
   std::vector<Refused> refused_;
+  std::vector<agents::Notice> notices_;
 };
 
 }  // namespace ambit::governance

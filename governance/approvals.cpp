@@ -133,26 +133,72 @@ Result<ApprovalDesk> ApprovalDesk::create(std::vector<log::VerifierKey> approver
 }
 
 Result<ApprovalRequest> ApprovalDesk::ask(const Action& action, std::string reason,
-                                          std::int64_t needed, std::string id,
-                                          std::int64_t now_ms) {
+                                          std::int64_t needed, std::string id, std::int64_t now_ms,
+                                          std::vector<ApprovalLevel> levels) {
   if (!is_id(id)) return Err(Code::invalid, "an approval's id is 32 hex digits");
   if (requests_.contains(id)) return Err(Code::conflict, "the approval " + id + " exists already");
   if (requests_.size() >= options_.requests_max) {
     return Err(Code::exhausted, "more than " + std::to_string(options_.requests_max) +
                                     " approvals are kept; answer or forget some");
   }
+  std::string hash = TRY(action_hash(action));
+  ApprovalRequest request{std::move(id),
+                          action,
+                          std::move(hash),
+                          std::move(reason),
+                          needed,
+                          now_ms,
+                          now_ms + options_.lifetime_ms,
+                          std::move(levels)};
+  TRY(check_levels(request));
   const auto able = std::count_if(approvers_.begin(), approvers_.end(), [&](const auto& key) {
-    return key.name != action.on_behalf_of && key.name != action.agent;
+    return key.name != action.on_behalf_of && key.name != action.agent &&
+           may_answer(request, key.name, request.expires_ms);
   });
   if (needed < 1 || needed > able) {
     return Err(Code::invalid, "this needs " + std::to_string(needed) + " approvers, and " +
                                   std::to_string(able) +
                                   " could answer (the requester cannot); name more of them");
   }
-  ApprovalRequest request{std::move(id), action, TRY(action_hash(action)),     std::move(reason),
-                          needed,        now_ms, now_ms + options_.lifetime_ms};
   requests_[request.id].request = request;
   return request;
+}
+
+Result<void> ApprovalDesk::check_levels(const ApprovalRequest& request) const {
+  std::int64_t before_ms = 0;
+  for (const ApprovalLevel& level : request.levels) {
+    for (const std::string& who : level.people) {
+      const bool known = std::any_of(approvers_.begin(), approvers_.end(),
+                                     [&](const auto& key) { return key.name == who; });
+      if (!known) return Err(Code::invalid, who + " is asked, and has no key among the approvers");
+    }
+    if (level.people.empty() || level.after_ms < before_ms ||
+        level.after_ms >= request.expires_ms - request.asked_ms) {
+      return Err(Code::invalid,
+                 "each level needs people and a time, in order, before the request expires");
+    }
+    before_ms = level.after_ms;
+  }
+  return {};
+}
+
+bool ApprovalDesk::may_answer(const ApprovalRequest& request, const std::string& who,
+                              std::int64_t now_ms) const {
+  if (request.levels.empty()) return true;
+  return std::any_of(request.levels.begin(), request.levels.end(), [&](const auto& level) {
+    return now_ms >= request.asked_ms + level.after_ms && contains(level.people, who);
+  });
+}
+
+std::size_t ApprovalDesk::level(const std::string& id, std::int64_t now_ms) const {
+  const auto found = requests_.find(id);
+  if (found == requests_.end()) return 0;
+  const ApprovalRequest& request = found->second.request;
+  std::size_t reached = 0;
+  for (std::size_t i = 0; i < request.levels.size(); ++i) {
+    if (now_ms >= request.asked_ms + request.levels[i].after_ms) reached = i;
+  }
+  return reached;
 }
 
 // The name of the approver whose signature the note carries, and its text.
@@ -184,8 +230,15 @@ Result<ApprovalState> ApprovalDesk::answer(std::string_view note, std::int64_t n
   if (who == kept.request.action.on_behalf_of || who == kept.request.action.agent) {
     return Err(Code::denied, who + " asked for this and cannot answer it too");
   }
+  if (!may_answer(kept.request, who, now_ms)) {
+    return Err(Code::denied, "this is not, or not yet, up to " + who);
+  }
   if (contains(kept.answered, who)) {
     return Err(Code::conflict, who + " has answered this already");
+  }
+  if (said.reason.find_first_not_of(" \t\n") == std::string::npos) {
+    return Err(Code::invalid,
+               "the answer of " + who + " has no reason; without one it is a reflex");
   }
   if (said.reason.size() > reason_bytes_max) {
     return Err(Code::invalid,
@@ -239,7 +292,8 @@ Result<ApprovalState> ApprovalDesk::modify(Kept& kept, const ApprovalAnswer& sai
   return ApprovalState::superseded;
 }
 
-Result<void> ApprovalDesk::use(const std::string& id, const Action& action, std::int64_t now_ms) {
+Result<void> ApprovalDesk::use(const std::string& id, const Action& action, std::int64_t now_ms,
+                               std::int64_t needed_least) {
   const auto now = state(id, now_ms);
   if (!now) return Err(Code::not_found, "there is no approval " + id.substr(0, 64));
   if (*now != ApprovalState::approved) {
@@ -250,6 +304,11 @@ Result<void> ApprovalDesk::use(const std::string& id, const Action& action, std:
   if (TRY(action_hash(action)) != kept.request.hash) {
     return Err(Code::denied,
                "approval_action_mismatch: the action is another one than was approved");
+  }
+  if (static_cast<std::int64_t>(kept.yes.size()) < needed_least) {
+    return Err(Code::denied, "the approval " + id + " is of " + std::to_string(kept.yes.size()) +
+                                 " people, and " + std::to_string(needed_least) +
+                                 " are needed, so the action is not done");
   }
   kept.state = ApprovalState::used;
   return {};
@@ -290,10 +349,16 @@ std::int64_t ApprovalDesk::approvals(const std::string& id) const {
   return found == requests_.end() ? 0 : static_cast<std::int64_t>(found->second.yes.size());
 }
 
+std::vector<std::string> ApprovalDesk::answered(const std::string& id) const {
+  const auto found = requests_.find(id);
+  return found == requests_.end() ? std::vector<std::string>() : found->second.answered;
+}
+
 Result<void> ApprovalDesk::restore(const ApprovalRequest& request) {
   if (!is_id(request.id) || request.needed < 1) {
     return Err(Code::invalid, "the request's id or its number of approvers is wrong");
   }
+  TRY(check_levels(request));
   if (TRY(action_hash(request.action)) != request.hash) {
     return Err(Code::denied, "the request's hash is not that of its action");
   }

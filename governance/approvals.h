@@ -28,6 +28,13 @@ enum class ApprovalState : std::uint8_t {
 };
 std::string_view to_string(ApprovalState state);
 
+// Who may answer, and from when on. A request without levels is for every approver.
+struct ApprovalLevel {
+  std::vector<std::string> people;  // names of approvers
+  std::int64_t after_ms = 0;        // since it was asked
+  friend bool operator==(const ApprovalLevel&, const ApprovalLevel&) = default;
+};
+
 struct ApprovalRequest {
   std::string id;  // 32 hex digits, at random: the nonce
   agents::Action action;
@@ -36,6 +43,7 @@ struct ApprovalRequest {
   std::int64_t needed = 1;
   std::int64_t asked_ms = 0;
   std::int64_t expires_ms = 0;
+  std::vector<ApprovalLevel> levels{};  // the owner first; each in order of time
 };
 
 enum class Answer : std::uint8_t { approve, deny, modify };
@@ -66,14 +74,18 @@ class ApprovalDesk {
 
   // `id` is 32 hex digits from the world's entropy. Errors: an id that was used, more people
   // needed than there are without the requester, too many requests.
+  // With levels: people who are no approvers, levels out of order, and one that begins too late.
   Result<ApprovalRequest> ask(const agents::Action& action, std::string reason, std::int64_t needed,
-                              std::string id, std::int64_t now_ms);
+                              std::string id, std::int64_t now_ms,
+                              std::vector<ApprovalLevel> levels = {});
   // A signed answer. Errors: a signature of nobody we know, another action than was asked about,
   // the requester's own, a second answer of one person, too late, already decided.
   Result<ApprovalState> answer(std::string_view note, std::int64_t now_ms);
   // To be called with the action as it is about to be done: its hash is worked out again. Exactly
-  // one call succeeds per approval. Errors say why it may not be done.
-  Result<void> use(const std::string& id, const agents::Action& action, std::int64_t now_ms);
+  // one call succeeds per approval. Errors say why it may not be done. `needed_least`: what the
+  // policies ask for now; an approval of fewer people, as from an altered file, does not count.
+  Result<void> use(const std::string& id, const agents::Action& action, std::int64_t now_ms,
+                   std::int64_t needed_least = 1);
 
   [[nodiscard]] std::optional<ApprovalState> state(const std::string& id,
                                                    std::int64_t now_ms) const;
@@ -81,8 +93,12 @@ class ApprovalDesk {
   // The action to do after an answer with a modified one: a new request, approved by that answer.
   [[nodiscard]] std::optional<std::string> successor(const std::string& id) const;
   [[nodiscard]] std::vector<ApprovalRequest> pending(std::int64_t now_ms) const;
+  // The level that the request has come to, from 0; with every rise the next people are told.
+  [[nodiscard]] std::size_t level(const std::string& id, std::int64_t now_ms) const;
   // How many have said yes so far.
   [[nodiscard]] std::int64_t approvals(const std::string& id) const;
+  // Who has answered, whatever they said.
+  [[nodiscard]] std::vector<std::string> answered(const std::string& id) const;
   // A request from before a restart, as it was asked. Errors: its hash is not that of its action.
   Result<void> restore(const ApprovalRequest& request);
   void mark_used(const std::string& id);
@@ -100,6 +116,9 @@ class ApprovalDesk {
   ApprovalDesk(std::vector<log::VerifierKey> approvers, Options options)
       : approvers_(std::move(approvers)), options_(options) {}
   Result<std::pair<std::string, std::string>> open(std::string_view note) const;
+  Result<void> check_levels(const ApprovalRequest& request) const;
+  [[nodiscard]] bool may_answer(const ApprovalRequest& request, const std::string& who,
+                                std::int64_t now_ms) const;
   Result<ApprovalState> modify(Kept& kept, const ApprovalAnswer& answer, const std::string& who,
                                std::int64_t now_ms);
 

@@ -165,6 +165,43 @@ std::int64_t* budget_of(Action& action, const std::string& name) {
   return nullptr;
 }
 
+agents::ArgumentOrigin& origin_of(Action& action, json& arguments, const std::string& name) {
+  if (!arguments.contains(name)) arguments[name] = "something";
+  for (agents::ArgumentOrigin& origin : action.origins) {
+    if (origin.argument == name) return origin;
+  }
+  action.origins.push_back({name, agents::Trust::user, false, {}});
+  return action.origins.back();
+}
+
+// {"context", "unvouched"}: ["recipient"], and {"context", "provenance", "recipient", "trust"}.
+void put_origin(Action& action, json& arguments, const Path& path, const json& value) {
+  using agents::Trust;
+  if (path.size() == 2 && value.is_array()) {
+    for (const json& name : value) {
+      if (!name.is_string()) continue;
+      auto& origin = origin_of(action, arguments, name.get<std::string>());
+      const bool untrusted = path[1] == "untrusted";
+      origin.trust = std::max(origin.trust, untrusted ? Trust::untrusted : Trust::unknown);
+    }
+  } else if (path.size() == 4 && path[3] == "trust" && value.is_string()) {
+    auto& origin = origin_of(action, arguments, path[2]);
+    origin.trust = Trust::unknown;
+    for (const Trust trust : {Trust::user, Trust::trusted, Trust::untrusted}) {
+      if (value == std::string(to_string(trust))) origin.trust = trust;
+    }
+  } else if (path.size() == 4 && path[3] == "weak" && value.is_boolean()) {
+    origin_of(action, arguments, path[2]).weak = value.get<bool>();
+  }
+}
+
+// What nothing is said of comes from the user, so that both sides of a condition on it are asked.
+void vouch_for_the_rest(Action& action, json& arguments) {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : arguments.items()) names.push_back(name);
+  for (const std::string& name : names) (void)origin_of(action, arguments, name);
+}
+
 // Puts a value where the policies would find it; what an action cannot say is left as it is.
 void put(Action& action, json& arguments, const Path& path, const json& value) {
   const std::string& name = path[1];
@@ -173,6 +210,11 @@ void put(Action& action, json& arguments, const Path& path, const json& value) {
   } else if (path[0] == "context" && name == "budgetLeft" && path.size() == 3) {
     std::int64_t* amount = budget_of(action, path[2]);
     if (amount != nullptr && value.is_number_integer()) *amount = value.get<std::int64_t>();
+  } else if (path[0] == "context" &&
+             (name == "unvouched" || name == "untrusted" || name == "provenance")) {
+    put_origin(action, arguments, path, value);
+  } else if (name == "autonomyLevel" && value.is_number_integer() && value >= 1 && value <= 5) {
+    action.autonomy_level = value.get<std::int64_t>();
   } else if (name == "tainted" && value.is_boolean()) {
     action.tainted = value.get<bool>();
   } else if (name == "readOnly" && value.is_boolean()) {
@@ -299,6 +341,7 @@ class Comparison {
         const json& value = *std::next(some.begin(), static_cast<std::ptrdiff_t>(choice));
         if (!value.is_null()) put(asked, arguments, path, value);
       }
+      vouch_for_the_rest(asked, arguments);
       asked.arguments = arguments.dump(-1, ' ', false, json::error_handler_t::replace);
       ask(asked);
     }

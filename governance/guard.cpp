@@ -17,7 +17,6 @@ using agents::Action;
 using agents::ActionKind;
 using agents::Decision;
 using agents::Verdict;
-using cedar::Answer;
 using cedar::Entity;
 using cedar::Policy;
 using cedar::Record;
@@ -134,31 +133,89 @@ std::string server_of(const std::string& tool) {
   return end == std::string::npos ? std::string() : tool.substr(prefix.size(), end - prefix.size());
 }
 
-Entity principal_entity(const Action& action, const GuardOptions& options) {
+Entity agent_entity(const std::string& name, const Action& action, const GuardOptions& options,
+                    const AutonomyLevels* levels) {
   Entity agent;
-  agent.uid = {"Agent", action.agent};
-  const auto facts = options.agents.find(action.agent);
+  agent.uid = {"Agent", name};
+  const auto facts = options.agents.find(name);
   const AgentFacts known = facts == options.agents.end() ? AgentFacts{} : facts->second;
-  agent.attributes.set("name", Value(action.agent));
-  agent.attributes.set("autonomyLevel", Value(known.autonomy_level));
+  agent.attributes.set("name", Value(name));
+  // What the action says is what held when it was proposed: a replay of it decides by that.
+  const bool said = name == action.agent && action.autonomy_level > 0;
+  const std::int64_t held = levels != nullptr ? levels->of(name) : known.autonomy_level;
+  agent.attributes.set("autonomyLevel", Value(said ? action.autonomy_level : held));
   agent.attributes.set("onBehalfOf", Value(action.on_behalf_of));
   agent.parents.push_back({"Fleet", options.fleet});
   return agent;
 }
 
-Entity resource_entity(const Action& action) {
+std::string reversibility_of(const Action& action, const ToolFacts& facts) {
+  if (!facts.reversibility.empty()) return facts.reversibility;
+  if (action.read_only) return "none";
+  return action.destructive ? "irreversible" : "reversible";
+}
+
+Entity resource_entity(const Action& action, const GuardOptions& options,
+                       const AutonomyLevels* levels) {
+  const std::string type(resource_type(action.kind));
+  if (type == "Agent") return agent_entity(action.tool, action, options, levels);
   Entity resource;
-  resource.uid = {std::string(resource_type(action.kind)), action.tool};
+  resource.uid = {type, action.tool};
   resource.attributes.set("name", Value(action.tool));
   if (action.kind != ActionKind::tool_call) return resource;
+  const auto found = options.tools.find(action.tool);
+  const ToolFacts facts = found == options.tools.end() ? ToolFacts{} : found->second;
   resource.attributes.set("readOnly", Value(action.read_only));
   resource.attributes.set("destructive", Value(action.destructive));
+  resource.attributes.set("reversibility", Value(reversibility_of(action, facts)));
+  resource.attributes.set("risk", Value(facts.risk));
   if (!action.tool_digest.empty()) resource.attributes.set("digest", Value(action.tool_digest));
   const std::string server = server_of(action.tool);
   if (server.empty()) return resource;
   resource.attributes.set("server", Value(server));
   resource.parents.push_back({"Toolbox", server});
   return resource;
+}
+
+Value text_set(const std::vector<std::string>& texts) {
+  std::vector<Value> values;
+  for (const std::string& text : texts) values.emplace_back(text);
+  return Value(cedar::make_set(std::move(values)));
+}
+
+// Nothing that could carry a value: it needs no origin.
+bool is_empty(const Value& value) {
+  const auto* text = value.as<std::string>();
+  const auto* set = value.as<cedar::Set>();
+  const auto* record = value.as<Record>();
+  return (text != nullptr && text->empty()) || (set != nullptr && set->elements.empty()) ||
+         (record != nullptr && record->fields.empty());
+}
+
+// `provenance`, and the names of the arguments that nobody vouches for. An argument without an
+// origin was never looked up, so it counts among them.
+void add_provenance(const Action& action, const Record& arguments, Record& context) {
+  Record provenance;
+  std::vector<std::string> unvouched;
+  std::vector<std::string> untrusted;
+  for (const auto& [name, value] : arguments.fields) {
+    const auto at = std::find_if(action.origins.begin(), action.origins.end(),
+                                 [&](const auto& one) { return one.argument == name; });
+    if (at == action.origins.end()) {
+      if (!is_empty(value)) unvouched.push_back(name);
+      continue;
+    }
+    Record origin;
+    origin.set("trust", Value(std::string(to_string(at->trust))));
+    origin.set("weak", Value(at->weak));
+    origin.set("sources", text_set(at->sources));
+    provenance.set(name, Value(std::move(origin)));
+    if (at->trust > agents::Trust::trusted) unvouched.push_back(name);
+    if (at->trust == agents::Trust::untrusted) untrusted.push_back(name);
+  }
+  context.set("provenance", Value(std::move(provenance)));
+  context.set("unvouched", text_set(unvouched));
+  context.set("untrusted", text_set(untrusted));
 }
 
 // What may still be spent. A budget without limit (-1) has no field, so that no policy takes it for
@@ -175,11 +232,6 @@ Value budget_value(const agents::Budget& left) {
   return Value(std::move(record));
 }
 
-bool advises_escalation(const Policy* policy) {
-  const std::string* advice = policy->annotation("advice");
-  return advice != nullptr && *advice == "escalate";
-}
-
 std::string names_of(const std::vector<const Policy*>& policies) {
   std::string names = policies.size() == 1 ? "policy " : "policies ";
   for (std::size_t i = 0; i < policies.size(); ++i) {
@@ -189,26 +241,11 @@ std::string names_of(const std::vector<const Policy*>& policies) {
   return names;
 }
 
-// The @reason of the first policy that has one, else `verb` and the names.
-std::string reason_of(const std::vector<const Policy*>& policies, const std::string& verb) {
-  for (const Policy* policy : policies) {
-    const std::string* reason = policy->annotation("reason");
-    if (reason != nullptr && !reason->empty()) return *reason;
-  }
-  return verb + names_of(policies);
+int rank(Verdict verdict) {
+  return verdict == Verdict::deny ? 0 : verdict == Verdict::escalate ? 1 : 2;
 }
 
-Verdict verdict_of(const Answer& answer) {
-  const auto& forbids = answer.forbids;
-  const auto& permits = answer.permits;
-  if (permits.empty()) return Verdict::deny;
-  if (!std::all_of(forbids.begin(), forbids.end(), advises_escalation)) return Verdict::deny;
-  if (!forbids.empty()) return Verdict::escalate;
-  return std::all_of(permits.begin(), permits.end(), advises_escalation) ? Verdict::escalate
-                                                                         : Verdict::allow;
-}
-
-std::string nothing_permits(const Action& action, const Answer& answer) {
+std::string nothing_permits(const Action& action, const cedar::Answer& answer) {
   std::string reason = "no policy permits the agent " + action.agent + " this " +
                        std::string(to_string(action.kind)) + " of " + action.tool;
   if (!answer.errors.empty()) {
@@ -218,36 +255,37 @@ std::string nothing_permits(const Action& action, const Answer& answer) {
   return reason;
 }
 
-std::string sentence(const Action& action, const Answer& answer, Verdict verdict) {
-  if (!answer.forbids.empty()) {
-    std::vector<const Policy*> plain;
-    for (const Policy* policy : answer.forbids) {
-      if (!advises_escalation(policy)) plain.push_back(policy);
-    }
-    if (!plain.empty()) return reason_of(plain, "forbidden by ");
-    if (verdict == Verdict::escalate) return reason_of(answer.forbids, "a person must approve: ");
-    return nothing_permits(action, answer);
-  }
-  if (answer.permits.empty()) return nothing_permits(action, answer);
-  return reason_of(answer.permits,
-                   verdict == Verdict::escalate ? "a person must approve: " : "permitted by ");
+// What the whole decision rests on.
+template <class Reading>
+std::vector<const Policy*> determining(const Reading& reading) {
+  std::vector<const Policy*> all = reading.denies;
+  all.insert(all.end(), reading.asks.begin(), reading.asks.end());
+  if (!all.empty()) return all;
+  all = reading.permits;
+  all.insert(all.end(), reading.obliges.begin(), reading.obliges.end());
+  return all;
 }
 
 }  // namespace
 
-Result<CedarCall> to_cedar(const Action& action, const GuardOptions& options) {
+Result<CedarCall> to_cedar(const Action& action, const GuardOptions& options,
+                           const AutonomyLevels* levels) {
   CedarCall call;
-  Entity principal = principal_entity(action, options);
-  Entity resource = resource_entity(action);
+  Entity principal = agent_entity(action.agent, action, options, levels);
+  Entity resource = resource_entity(action, options, levels);
   Entity effect;
   effect.uid = {"Action", std::string(to_string(action.kind))};
   effect.parents.push_back({"Action", "effect"});
   Record context;
-  context.set("arguments", TRY(arguments_value(action, options)));
+  Value arguments = TRY(arguments_value(action, options));
+  add_provenance(action, *arguments.as<Record>(), context);
+  context.set("arguments", std::move(arguments));
   context.set("tainted", Value(action.tainted));
   context.set("budgetLeft", budget_value(action.left));
   context.set("onBehalfOf", Value(action.on_behalf_of));
   context.set("session", Value(action.session));
+  context.set("chain", text_set(action.chain));
+  context.set("depth", Value(static_cast<std::int64_t>(action.chain.size())));
   call.request = cedar::Request::make(principal.uid, effect.uid, resource.uid, std::move(context));
   std::vector<Entity> entities;
   // An agent that acts on itself is one entity, not two.
@@ -259,11 +297,15 @@ Result<CedarCall> to_cedar(const Action& action, const GuardOptions& options) {
   return call;
 }
 
-PolicyGuard::PolicyGuard(cedar::PolicySet set, std::string hash, GuardOptions options)
-    : set_(std::move(set)), hash_(std::move(hash)), options_(std::move(options)) {}
+PolicyGuard::PolicyGuard(Compiled compiled, AutonomyLevels levels, GuardOptions options)
+    : set_(std::move(compiled.set)),
+      rules_(std::move(compiled.rules)),
+      hash_(std::move(compiled.hash)),
+      watched_(compiled.watched),
+      levels_(std::move(levels)),
+      options_(std::move(options)) {}
 
-Result<std::unique_ptr<PolicyGuard>> PolicyGuard::create(const std::vector<PolicySource>& sources,
-                                                         GuardOptions options) {
+Result<PolicyGuard::Compiled> PolicyGuard::compile(const std::vector<PolicySource>& sources) {
   std::vector<Policy> all;
   std::string texts;
   for (const PolicySource& source : sources) {
@@ -293,34 +335,233 @@ Result<std::unique_ptr<PolicyGuard>> PolicyGuard::create(const std::vector<Polic
     return Err(Code::invalid,
                "there is no policy, so everything would be denied; write at least one permit");
   }
-  cedar::PolicySet set = TRY(cedar::PolicySet::create(std::move(all)));
+  std::vector<Annotations> rules;
+  bool watched = false;
+  for (const Policy& policy : all) {
+    rules.push_back(TRY(annotations_of(policy)));
+    watched = watched || rules.back().watches;
+  }
   std::string hash = log::to_hex(log::bytes_of(log::sha256(texts)));
-  return std::unique_ptr<PolicyGuard>(
-      new PolicyGuard(std::move(set), std::move(hash), std::move(options)));
+  cedar::PolicySet set = TRY(cedar::PolicySet::create(std::move(all)));
+  return Compiled{std::move(set), std::move(rules), std::move(hash), watched};
 }
 
-Decision PolicyGuard::decide(const Action& action) {
+Result<std::unique_ptr<PolicyGuard>> PolicyGuard::create(const std::vector<PolicySource>& sources,
+                                                         GuardOptions options) {
+  std::map<std::string, std::int64_t> levels;
+  for (const auto& [name, facts] : options.agents) levels[name] = facts.autonomy_level;
+  Compiled compiled = TRY(compile(sources));
+  AutonomyLevels begin = TRY(AutonomyLevels::create(std::move(levels)));
+  return std::unique_ptr<PolicyGuard>(
+      new PolicyGuard(std::move(compiled), std::move(begin), std::move(options)));
+}
+
+Result<agents::Notice> PolicyGuard::reload(const std::vector<PolicySource>& sources) {
+  Compiled compiled = TRY(compile(sources));
+  agents::Notice notice{"policy.loaded", json({{"before", hash_},
+                                               {"policies", compiled.set.policies().size()},
+                                               {"policySet", compiled.hash}})
+                                             .dump()};
+  set_ = std::move(compiled.set);
+  rules_ = std::move(compiled.rules);
+  hash_ = std::move(compiled.hash);
+  watched_ = compiled.watched;
+  return notice;
+}
+
+const Annotations& PolicyGuard::rule(const Policy* policy) const {
+  return rules_[static_cast<std::size_t>(policy - set_.policies().data())];
+}
+
+PolicyGuard::Reading PolicyGuard::read(const cedar::Answer& answer, bool with_watching) const {
+  Reading reading;
+  for (const Policy* policy : answer.permits) {
+    if (with_watching || !rule(policy).watches) reading.permits.push_back(policy);
+  }
+  for (const Policy* policy : answer.forbids) {
+    const Annotations& known = rule(policy);
+    if (known.watches && !with_watching) continue;
+    auto& list = known.advice == Advice::none       ? reading.denies
+                 : known.advice == Advice::escalate ? reading.asks
+                                                    : reading.obliges;
+    list.push_back(policy);
+  }
+  if (reading.permits.empty() || !reading.denies.empty()) return reading;
+  const bool all_ask =
+      std::all_of(reading.permits.begin(), reading.permits.end(),
+                  [this](const Policy* one) { return rule(one).advice == Advice::escalate; });
+  reading.verdict = all_ask || !reading.asks.empty() ? Verdict::escalate : Verdict::allow;
+  return reading;
+}
+
+// The @reason of the first policy that has one, else `verb` and the names.
+std::string PolicyGuard::reason_of(const std::vector<const Policy*>& policies,
+                                   const std::string& verb) const {
+  for (const Policy* policy : policies) {
+    const std::string& reason = rule(policy).reason;
+    if (!reason.empty()) return reason;
+  }
+  return verb + names_of(policies);
+}
+
+std::string PolicyGuard::sentence(const Action& action, const cedar::Answer& answer,
+                                  const Reading& reading) const {
+  const std::string ask = "a person must approve: ";
+  if (!reading.denies.empty()) return reason_of(reading.denies, "forbidden by ");
+  if (reading.permits.empty()) return nothing_permits(action, answer);
+  if (!reading.asks.empty()) return reason_of(reading.asks, ask);
+  return reason_of(reading.permits, reading.verdict == Verdict::escalate ? ask : "permitted by ");
+}
+
+Decision PolicyGuard::judge(const Action& action, Obligations& asked) const {
   Decision decision;
   decision.policy_set = hash_;
-  const auto call = to_cedar(action, options_);
+  const auto call = to_cedar(action, options_, &levels_);
   if (!call) {
     decision.reason = call.error().message;
     return decision;
   }
-  const Answer answer = set_.decide(call->request, call->entities);
-  decision.verdict = verdict_of(answer);
-  decision.reason = sentence(action, answer, decision.verdict);
-  for (const Policy* policy : answer.determining()) decision.policies.push_back(policy->id);
+  const cedar::Answer answer = set_.decide(call->request, call->entities);
+  const Reading reading = read(answer, false);
+  decision.verdict = reading.verdict;
+  decision.reason = sentence(action, answer, reading);
+  for (const Policy* policy : determining(reading)) decision.policies.push_back(policy->id);
   for (const auto& error : answer.errors) {
     decision.errors.push_back(error.policy->id + ": " + error.message);
   }
+  for (const auto* list : {&reading.denies, &reading.asks, &reading.obliges, &reading.permits}) {
+    for (const Policy* policy : *list) add(asked, rule(policy).obligations);
+  }
+  if (options_.evaluate_only && reading.verdict != Verdict::allow) {
+    decision.would = to_string(reading.verdict);
+    decision.would_reason = std::move(decision.reason);
+    decision.verdict = Verdict::allow;
+    decision.reason = "evaluate-only: nothing is enforced";
+  } else if (watched_) {
+    const Reading whole = read(answer, true);
+    if (whole.verdict != reading.verdict) {
+      decision.would = to_string(whole.verdict);
+      decision.would_reason = sentence(action, answer, whole);
+    }
+  }
   return decision;
+}
+
+// Changed arguments are another action, so they are decided on again; the stricter verdict holds.
+void PolicyGuard::oblige(const Action& action, const Obligations& asked, Decision& decision) const {
+  Obligations in_force = asked;
+  const bool denied = decision.verdict == Verdict::deny;
+  if (denied) {
+    in_force = Obligations{};
+    in_force.autonomy = asked.autonomy;
+  }
+  if (decision.verdict != Verdict::escalate) in_force.approvers.reset();
+  decision.obligations = to_pairs(in_force);
+  if (options_.evaluate_only || !in_force.changes_arguments()) return;
+  auto changed = apply_obligations(in_force, action.arguments);
+  if (!changed) {
+    decision.verdict = Verdict::deny;
+    decision.reason = changed.error().message;
+    return;
+  }
+  if (*changed == action.arguments) return;
+  Action second = action;
+  second.arguments = *changed;
+  Obligations ignored;
+  Decision again = judge(second, ignored);
+  decision.arguments = std::move(*changed);
+  if (rank(again.verdict) >= rank(decision.verdict)) return;
+  decision.verdict = again.verdict;
+  decision.reason = "with its arguments changed: " + again.reason;
+  decision.policies = std::move(again.policies);
+  if (decision.verdict == Verdict::deny) decision.arguments.clear();
+}
+
+Decision PolicyGuard::decide(const Action& action) {
+  Obligations asked;
+  Decision decision = judge(action, asked);
+  oblige(action, asked, decision);
+  return decision;
+}
+
+void PolicyGuard::heard(const std::string& session, agents::Speaker speaker,
+                        const std::string& name, const std::string& text) {
+  SourceLabel label;
+  if (speaker == agents::Speaker::user) {
+    label = {"user", agents::Trust::user};
+  } else if (speaker == agents::Speaker::instructions) {
+    label = {"instructions", agents::Trust::trusted};
+  } else if (speaker == agents::Speaker::agent) {
+    label = {"agent:" + name, agents::Trust::untrusted};
+  } else {
+    label = {"tool:" + name, agents::Trust::untrusted};
+    const auto facts = options_.tools.find(name);
+    if (facts != options_.tools.end()) {
+      if (facts->second.trusted) label.trust = agents::Trust::trusted;
+      label.trusted_fields = facts->second.trusted_fields;
+    }
+  }
+  const auto at = heard_.try_emplace(session).first;
+  const std::size_t before = at->second.bytes();
+  // Beyond the bound it is told of a text that it cannot keep, so that it fails closed.
+  const bool room = heard_bytes_ + text.size() <= options_.heard_bytes_max;
+  if (room) {
+    at->second.add(label, text);
+  } else {
+    at->second.miss();
+  }
+  heard_bytes_ += at->second.bytes() - before;
+}
+
+void PolicyGuard::trace(Action& action) const {
+  action.autonomy_level = levels_.of(action.agent);
+  const auto at = heard_.find(action.session);
+  if (at == heard_.end() || action.arguments.size() > options_.argument_bytes_max) return;
+  if (nesting(action.arguments) > options_.argument_depth_max) return;
+  action.origins = at->second.trace(action.arguments);
+}
+
+std::vector<agents::Notice> PolicyGuard::done(const Action& action, const Decision& decision,
+                                              const agents::Outcome& outcome) {
+  std::vector<agents::Notice> notices;
+  const auto lower = [&](std::int64_t to, const std::string& why) {
+    auto notice = levels_.lower(action.agent, to, why);
+    if (notice) notices.push_back(std::move(*notice));
+  };
+  for (const auto& [name, value] : decision.obligations) {
+    std::int64_t to = autonomy_least;
+    if (name != "autonomy" || options_.evaluate_only) continue;
+    std::from_chars(value.data(), value.data() + value.size(), to);
+    lower(to, "policy: " + decision.reason);
+  }
+  using agents::OutcomeKind;
+  if (outcome.kind == OutcomeKind::policy_violation) {
+    lower(levels_.of(action.agent) - 1, "the jail of " + action.tool + " had to end its call");
+  }
+  const bool refused =
+      outcome.kind == OutcomeKind::denied || outcome.kind == OutcomeKind::escalated;
+  std::int64_t& refusals = refusals_[action.agent];
+  refusals = refused ? refusals + 1 : 0;
+  if (options_.refusals_max > 0 && refusals >= options_.refusals_max) {
+    lower(levels_.of(action.agent) - 1,
+          std::to_string(refusals) + " actions in a row were refused");
+    refusals = 0;
+  }
+  if (!notices.empty() && options_.keep_levels) options_.keep_levels(levels_.to_json());
+  return notices;
+}
+
+void PolicyGuard::forget(const std::string& session) {
+  const auto at = heard_.find(session);
+  if (at == heard_.end()) return;
+  heard_bytes_ -= at->second.bytes();
+  heard_.erase(at);
 }
 
 PolicyGuard::Explained PolicyGuard::explain(const Action& action) {
   Explained explained;
   explained.decision = decide(action);
-  const auto call = to_cedar(action, options_);
+  const auto call = to_cedar(action, options_, &levels_);
   if (!call) return explained;
   explained.policies = cedar::explain(set_, call->request, call->entities);
   // What applies, then what was close: a condition, a failure, the scope.

@@ -9,11 +9,17 @@
 #include "async/result.h"
 #include "cedar/explain.h"
 #include "cedar/policy_set.h"
+#include "governance/autonomy.h"
+#include "governance/obligations.h"
+#include "governance/provenance.h"
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace ambit::governance {
@@ -27,9 +33,29 @@ struct AgentFacts {
   std::int64_t autonomy_level = 1;  // 1 (a person does it) to 5 (nobody watches)
 };
 
+// What the operator says of a tool.
+struct ToolFacts {
+  bool trusted = false;                       // its results are vouched for
+  std::vector<std::string> trusted_fields{};  // or these members of them (JSON)
+  // Empty: by what the tool says of itself: "none" (it only reads), "reversible", "irreversible".
+  std::string reversibility{};
+  std::string risk = "medium";  // "low", "medium", "high"
+};
+
+// {"TOOL": {"trusted", "trustedFields", "reversibility", "risk"}}. Errors name the JSON path.
+Result<std::map<std::string, ToolFacts>> tool_facts_from_json(std::string_view text);
+
 struct GuardOptions {
   std::string fleet;
   std::map<std::string, AgentFacts> agents;  // by name; one that is not here has the defaults
+  std::map<std::string, ToolFacts> tools{};
+  // Everything is allowed, and the decision says what the policies would have said.
+  bool evaluate_only = false;
+  // So many refusals of one agent in a row lower its level by one; 0: never.
+  std::int64_t refusals_max = 5;
+  std::size_t heard_bytes_max = 256U << 20;  // of all sessions
+  // Called with the levels (AutonomyLevels::to_json) whenever one has fallen.
+  std::function<void(const std::string&)> keep_levels{};
   std::size_t argument_bytes_max = 1U << 20;
   std::size_t argument_depth_max = 64;
 };
@@ -42,6 +68,20 @@ class PolicyGuard final : public agents::Guard {
                                                      GuardOptions options);
 
   agents::Decision decide(const agents::Action& action) override;
+  void heard(const std::string& session, agents::Speaker speaker, const std::string& name,
+             const std::string& text) override;
+  void trace(agents::Action& action) const override;
+  std::vector<agents::Notice> done(const agents::Action& action, const agents::Decision& decision,
+                                   const agents::Outcome& outcome) override;
+  void forget(const std::string& session) override;
+
+  // Other policies from the next decision on; every decision names its set. What comes back belongs
+  // into the journal. After an error the old policies stay.
+  Result<agents::Notice> reload(const std::vector<PolicySource>& sources);
+
+  [[nodiscard]] AutonomyLevels& autonomy() { return levels_; }
+  // Levels that were kept, or raised, since: those of agents that they do not name stay.
+  void take_levels(const AutonomyLevels& levels) { levels_.take(levels); }
 
   // The decision with what each policy did for it. An action that is denied before any policy is
   // asked has no explanations.
@@ -57,10 +97,42 @@ class PolicyGuard final : public agents::Guard {
   [[nodiscard]] const std::string& policy_set() const { return hash_; }
 
  private:
-  PolicyGuard(cedar::PolicySet set, std::string hash, GuardOptions options);
+  // Policies as they decide.
+  struct Compiled {
+    cedar::PolicySet set;
+    std::vector<Annotations> rules;  // one a policy
+    std::string hash;
+    bool watched = false;  // some only watch
+  };
+  // What the policies that apply say together.
+  struct Reading {
+    agents::Verdict verdict = agents::Verdict::deny;
+    std::vector<const cedar::Policy*> permits;
+    std::vector<const cedar::Policy*> denies;   // forbids without advice
+    std::vector<const cedar::Policy*> asks;     // forbids that advise escalation
+    std::vector<const cedar::Policy*> obliges;  // forbids that ask for their obligations alone
+  };
+
+  PolicyGuard(Compiled compiled, AutonomyLevels levels, GuardOptions options);
+  static Result<Compiled> compile(const std::vector<PolicySource>& sources);
+  [[nodiscard]] const Annotations& rule(const cedar::Policy* policy) const;
+  [[nodiscard]] Reading read(const cedar::Answer& answer, bool with_watching) const;
+  [[nodiscard]] std::string reason_of(const std::vector<const cedar::Policy*>& policies,
+                                      const std::string& verb) const;
+  [[nodiscard]] std::string sentence(const agents::Action& action, const cedar::Answer& answer,
+                                     const Reading& reading) const;
+  agents::Decision judge(const agents::Action& action, Obligations& asked) const;
+  void oblige(const agents::Action& action, const Obligations& asked,
+              agents::Decision& decision) const;
 
   cedar::PolicySet set_;
+  std::vector<Annotations> rules_;
   std::string hash_;
+  bool watched_ = false;
+  AutonomyLevels levels_;
+  std::map<std::string, std::int64_t> refusals_;       // of an agent, in a row
+  std::unordered_map<std::string, Provenance> heard_;  // by session
+  std::size_t heard_bytes_ = 0;
   GuardOptions options_;
 };
 
@@ -69,6 +141,8 @@ struct CedarCall {
   cedar::Request request;
   cedar::Entities entities;
 };
-Result<CedarCall> to_cedar(const agents::Action& action, const GuardOptions& options);
+// Without `levels` the autonomy levels are those of the options.
+Result<CedarCall> to_cedar(const agents::Action& action, const GuardOptions& options,
+                           const AutonomyLevels* levels = nullptr);
 
 }  // namespace ambit::governance

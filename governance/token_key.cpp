@@ -1,5 +1,6 @@
 #include "governance/token_key.h"
 
+#include "governance/identity.h"
 #include "governance/token.h"
 #include "log/canonical_json.h"
 #include "log/sha256.h"
@@ -227,6 +228,62 @@ Result<std::string> public_key_of(std::string_view private_pem) {
   const Own<EVP_PKEY> key = read_pem(private_pem, true);
   if (!key) return Err(Code::invalid, "this is no private key in PEM");
   return public_pem(key.get());
+}
+
+namespace {
+
+Own<EVP_PKEY> read_either(std::string_view pem) {
+  Own<EVP_PKEY> key = read_pem(pem, true);
+  return key ? std::move(key) : read_pem(pem, false);
+}
+
+// A number of the key, big-endian, of `size` bytes (0: as many as it takes).
+Result<std::string> number_in(EVP_PKEY* key, const char* name, int size) {
+  BIGNUM* raw = nullptr;
+  if (EVP_PKEY_get_bn_param(key, name, &raw) != 1) {
+    return Err(Code::invalid, "the key lacks a number");
+  }
+  const Own<BIGNUM> number(raw);
+  std::string bytes(static_cast<std::size_t>(size > 0 ? size : BN_num_bytes(raw)), '\0');
+  if (BN_bn2binpad(raw, reinterpret_cast<unsigned char*>(bytes.data()),
+                   static_cast<int>(bytes.size())) < 0) {
+    return Err(Code::invalid, "a number of the key is too long");
+  }
+  return to_base64url(bytes);
+}
+
+// The members that make the key, and no others (RFC 7638).
+Result<json> bare_jwk(std::string_view pem) {
+  const Own<EVP_PKEY> key = read_either(pem);
+  if (!key) return Err(Code::invalid, "this is no key in PEM");
+  const bool rsa = EVP_PKEY_get_base_id(key.get()) == EVP_PKEY_RSA;
+  const char* first_name = rsa ? OSSL_PKEY_PARAM_RSA_N : OSSL_PKEY_PARAM_EC_PUB_X;
+  const char* second_name = rsa ? OSSL_PKEY_PARAM_RSA_E : OSSL_PKEY_PARAM_EC_PUB_Y;
+  const std::string first = TRY(number_in(key.get(), first_name, rsa ? 0 : 32));
+  const std::string second = TRY(number_in(key.get(), second_name, rsa ? 0 : 32));
+  if (rsa) return json{{"kty", "RSA"}, {"n", first}, {"e", second}};
+  return json{{"kty", "EC"}, {"crv", "P-256"}, {"x", first}, {"y", second}};
+}
+
+}  // namespace
+
+Result<std::string> jwks_of(const std::vector<TokenKey>& keys) {
+  json set = {{"keys", json::array()}};
+  for (const TokenKey& key : keys) {
+    TRY(check_key(key, false));
+    json one = TRY(bare_jwk(key.pem));
+    one["kid"] = key.id;
+    one["use"] = "sig";
+    one["alg"] = to_string(key.algorithm);
+    set["keys"].push_back(std::move(one));
+  }
+  return set.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+Result<std::string> thumbprint_of(std::string_view pem) {
+  // Members in the order of their names, without spaces: what the library writes.
+  const std::string text = TRY(bare_jwk(pem)).dump();
+  return to_base64url(log::bytes_of(log::sha256(text)));
 }
 
 }  // namespace ambit::governance

@@ -3,6 +3,7 @@
 #include "async/check.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 namespace ambit::inference {
 
@@ -138,8 +139,94 @@ ExpressionId Automaton::until(std::string_view tag, ExpressionId body, bool may_
   return intern(std::move(node));
 }
 
+ExpressionId Automaton::both(ExpressionId a, ExpressionId b) {
+  if (a == never || b == never) return never;
+  if (a == b) return a;
+  return paired(Kind::both, std::min(a, b), std::max(a, b));
+}
+
+ExpressionId Automaton::except(ExpressionId a, ExpressionId b) {
+  if (a == never || a == b) return never;
+  if (b == never) return a;
+  return paired(Kind::except, a, b);
+}
+
+ExpressionId Automaton::paired(Kind kind, ExpressionId a, ExpressionId b) {
+  Node node;
+  node.kind = kind;
+  node.nullable = nodes_[a].nullable && nodes_[b].nullable == (kind == Kind::both);
+  node.a = a;
+  node.b = b;
+  const ExpressionId made = intern(std::move(node));
+  return !searching_ && is_dead(made) ? never : made;
+}
+
+// Looks for a text from here, the nearest states first. Without an answer in time it is alive.
+bool Automaton::is_dead(ExpressionId state) {
+  if (nodes_[state].nullable) return false;
+  if (const auto known = dead_.find(state); known != dead_.end()) return known->second;
+  searching_ = true;
+  std::vector<ExpressionId> reached = {state};
+  std::unordered_set<ExpressionId> seen = {state};
+  bool dead = true;
+  for (std::size_t next = 0; dead && next < reached.size(); ++next) {
+    for (unsigned byte = 0; dead && byte < 256; ++byte) {
+      const ExpressionId after = derive(reached[next], static_cast<unsigned char>(byte));
+      if (after == never) continue;
+      const auto known = dead_.find(after);
+      if (known != dead_.end() && known->second) continue;
+      const bool alive = nodes_[after].nullable || known != dead_.end();
+      if (alive || reached.size() > search_max) dead = false;
+      if (seen.insert(after).second) reached.push_back(after);
+    }
+  }
+  searching_ = false;
+  if (dead)
+    for (const ExpressionId each : reached) dead_[each] = true;
+  else
+    dead_[state] = false;
+  return dead;
+}
+
+ExpressionId Automaton::declare(bool may_be_empty) {
+  Node node;
+  node.kind = Kind::rule;
+  node.nullable = may_be_empty;
+  node.a = static_cast<std::uint32_t>(rules_.size());
+  rules_.push_back(never);
+  return intern(std::move(node));
+}
+
+void Automaton::define(ExpressionId rule, ExpressionId body) {
+  CHECK(nodes_[rule].kind == Kind::rule && nodes_[rule].nullable == nodes_[body].nullable);
+  rules_[nodes_[rule].a] = body;
+}
+
+// The least fixed point. The parts of an expression are older than itself, so one pass in the order
+// of their ages knows all but what comes by way of a rule that was not known to have a text yet.
+bool Automaton::has_text(ExpressionId language) const {
+  std::vector<bool> has(nodes_.size());
+  for (bool grows = true; grows;) {
+    grows = false;
+    for (std::size_t id = 0; id < nodes_.size(); ++id) {
+      if (has[id]) continue;
+      const Node& node = nodes_[id];
+      bool found = node.nullable || node.kind == Kind::bytes || node.kind == Kind::both ||
+                   node.kind == Kind::except;
+      if (node.kind == Kind::sequence) found = has[node.a] && has[node.b];
+      if (node.kind == Kind::repeat || node.kind == Kind::until) found = found || has[node.a];
+      if (node.kind == Kind::rule) found = found || has[rules_[node.a]];
+      for (const ExpressionId choice : node.choices) found = found || has[choice];
+      has[id] = found;
+      grows = grows || (found && !rules_.empty());
+    }
+  }
+  return has[language];
+}
+
 ExpressionId Automaton::step(ExpressionId state, unsigned char byte) {
   if (state <= nothing) return never;
+  if (searching_) return derive(state, byte);  // what is found there is not to be kept
   auto& row = steps_[state];
   if (row == nullptr) {
     row = std::make_unique<std::array<ExpressionId, 256>>();
@@ -174,6 +261,14 @@ ExpressionId Automaton::derive(ExpressionId state, unsigned char byte) {
       const std::uint32_t most = node.c == unbounded ? unbounded : node.c - 1;
       return sequence(after, repeat(node.a, node.b > 0 ? node.b - 1 : 0, most));
     }
+    case Kind::both:
+    case Kind::except: {
+      const ExpressionId a = derive(node.a, byte);
+      const ExpressionId b = a == never ? never : derive(node.b, byte);
+      return node.kind == Kind::both ? both(a, b) : except(a, b);
+    }
+    case Kind::rule:
+      return step(rules_[node.a], byte);
     case Kind::until: {
       const Tag& tag = tags_[node.b];
       std::uint32_t seen = node.c;

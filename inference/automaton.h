@@ -2,8 +2,8 @@
 
 // Byte languages as hash-consed expressions, turned into a deterministic automaton while it runs:
 // the state is an expression (what may still come), a step by one byte is its derivative. No
-// compilation; only the states that are visited exist, and equal states are one. An automaton of
-// bounded nesting is regular, so this covers JSON Schema without a stack.
+// compilation; only the states that are visited exist, and equal states are one. Rules may refer to
+// each other: what remains of an open rule is part of the expression, so it is its own stack.
 
 #include <array>
 #include <bitset>
@@ -40,6 +40,17 @@ class Automaton {
   // Any bytes up to and including the first `tag`, then `body`. `may_end`: the text may also end
   // before.
   ExpressionId until(std::string_view tag, ExpressionId body, bool may_end);
+  // What is in both; what is in the first and not in the second. States from which no text is left
+  // are found by a search of at most `search_max` states, and are `never` then.
+  ExpressionId both(ExpressionId a, ExpressionId b);
+  ExpressionId except(ExpressionId a, ExpressionId b);
+  static constexpr std::size_t search_max = 2000;
+  // A language that refers to itself: declared, used in expressions, then defined, once. It must
+  // not begin with itself. `may_be_empty`: whether it has the empty string.
+  ExpressionId declare(bool may_be_empty);
+  void define(ExpressionId rule, ExpressionId body);
+  // Whether the language has a text at all, by way of the rules (both and except are taken to).
+  [[nodiscard]] bool has_text(ExpressionId language) const;
 
   // ---- running
   // What may follow after this byte; `never`: the byte is not allowed here.
@@ -52,12 +63,24 @@ class Automaton {
   [[nodiscard]] bool is_full() const { return nodes_.size() > size_max; }
 
  private:
-  enum class Kind : std::uint8_t { never, nothing, bytes, sequence, either, repeat, until };
+  enum class Kind : std::uint8_t {
+    never,
+    nothing,
+    bytes,
+    sequence,
+    either,
+    repeat,
+    until,
+    both,
+    except,
+    rule
+  };
   struct Node {
     Kind kind = Kind::never;
     bool nullable = false;
-    std::uint32_t a = 0;  // bytes: index of the set; sequence: first; repeat: body; until: body
-    std::uint32_t b = 0;  // sequence: second; repeat: least; until: index of the tag
+    // bytes: index of the set; sequence, both, except: first; repeat, until: body; rule: which
+    std::uint32_t a = 0;
+    std::uint32_t b = 0;  // sequence, both, except: second; repeat: least; until: index of the tag
     std::uint32_t c = 0;  // repeat: most; until: bytes of the tag seen
     std::vector<ExpressionId> choices;  // either
     bool operator==(const Node& other) const {
@@ -74,12 +97,17 @@ class Automaton {
   };
   ExpressionId intern(Node node);
   ExpressionId derive(ExpressionId state, unsigned char byte);
+  ExpressionId paired(Kind kind, ExpressionId a, ExpressionId b);
+  [[nodiscard]] bool is_dead(ExpressionId state);
 
   std::vector<Node> nodes_;
   std::unordered_map<Node, ExpressionId, Hash> ids_;
   std::vector<ByteSet> sets_;
   std::unordered_map<ByteSet, std::uint32_t> set_ids_;
   std::vector<Tag> tags_;
+  std::vector<ExpressionId> rules_;              // bodies
+  std::unordered_map<ExpressionId, bool> dead_;  // of both and except, where it is known
+  bool searching_ = false;                       // is_dead() is at work
   static constexpr ExpressionId unknown = ~ExpressionId{0};
   std::unordered_map<ExpressionId, std::unique_ptr<std::array<ExpressionId, 256>>> steps_;
 };

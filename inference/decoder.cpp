@@ -10,6 +10,11 @@ namespace {
 constexpr int logprobs_max = 64;
 constexpr std::size_t stops_max = 64;
 
+TurnShape shape_of(const agents::TurnRequest& request) {
+  return {request.tools.get(), request.tool_choice, request.output_schema, request.output_pattern,
+          request.output_grammar};
+}
+
 // What a text that ends before the first stop has for certain, whatever may follow.
 std::size_t sure_length(std::string_view text, const std::vector<std::string>& stops) {
   std::size_t sure = text.size();
@@ -63,8 +68,9 @@ Decoder::Decoder(std::shared_ptr<const ModelFile> file, EngineOptions options,
 
 // One language for all turns that offer the same; asking again costs a look-up.
 Result<ExpressionId> Decoder::language(const agents::TurnRequest& request) {
-  std::string key =
-      std::to_string(static_cast<int>(request.tool_choice)) + '\0' + request.output_schema;
+  std::string key = std::to_string(static_cast<int>(request.tool_choice)) + '\0' +
+                    request.output_schema + '\0' + request.output_pattern + '\0' +
+                    request.output_grammar;
   if (request.tools)
     for (const agents::ToolSpec& tool : *request.tools)
       key.append(1, '\0').append(tool.name).append(1, '\0').append(tool.input_schema);
@@ -74,9 +80,8 @@ Result<ExpressionId> Decoder::language(const agents::TurnRequest& request) {
     grammar_ = std::make_shared<Grammar>(file_->tokenizer());  // running turns keep the old one
     languages_.clear();
   }
-  const TurnShape shape = {request.tools.get(), request.tool_choice, request.output_schema};
   const ExpressionId made =
-      TRY(turn_language(grammar_->automaton(), file_->chat().dialect(), shape));
+      TRY(turn_language(grammar_->automaton(), file_->chat().dialect(), shape_of(request)));
   languages_.emplace(std::move(key), made);
   return made;
 }
@@ -102,8 +107,7 @@ Result<std::uint64_t> Decoder::submit(const agents::TurnRequest& request, bool s
     return Err(Code::invalid, "at most " + std::to_string(stops_max) + " texts can end a turn");
   generation.logprobs = request.logprobs;
   generation.stop = request.stop;
-  const TurnShape shape = {request.tools.get(), request.tool_choice, request.output_schema};
-  if (options_.grammar && !is_free(shape)) {
+  if (options_.grammar && !is_free(shape_of(request))) {
     generation.start = TRY(language(request));
     generation.grammar = grammar_;
   }

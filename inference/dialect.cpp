@@ -1,7 +1,9 @@
 #include "inference/dialect.h"
 
+#include "inference/gbnf.h"
 #include "inference/json_schema.h"
 #include "inference/json_text.h"
+#include "inference/pattern_language.h"
 
 #include <nlohmann/json.hpp>
 
@@ -107,8 +109,36 @@ Dialect dialect_of(std::string_view chat_template) {
 }
 
 bool is_free(const TurnShape& shape) {
-  return (shape.tools == nullptr || shape.tools->empty()) && shape.output_schema.empty();
+  return (shape.tools == nullptr || shape.tools->empty()) && shape.output_schema.empty() &&
+         shape.output_pattern.empty() && shape.output_grammar.empty();
 }
+
+namespace {
+
+// What a text answer may be; nothing: anything.
+Result<std::optional<ExpressionId>> answer_language(Automaton& a, const TurnShape& shape) {
+  const auto bounds = (shape.output_schema.empty() ? 0 : 1) +
+                      (shape.output_pattern.empty() ? 0 : 1) +
+                      (shape.output_grammar.empty() ? 0 : 1);
+  if (bounds == 0) return std::nullopt;
+  if (bounds > 1)
+    return Err(Code::invalid, "an answer has a schema, a pattern or a grammar, not several");
+  const auto made = [&]() -> Result<ExpressionId> {
+    if (!shape.output_pattern.empty())
+      return pattern_language(a, shape.output_pattern, Match::whole, Spelling::plain);
+    if (!shape.output_grammar.empty()) return gbnf_language(a, shape.output_grammar);
+    const Json schema = parse_json(shape.output_schema);
+    if (schema.is_discarded()) return Err(Code::invalid, "it is not JSON");
+    return json_language(a, schema);
+  }();
+  const char* what = !shape.output_pattern.empty()   ? "output pattern"
+                     : !shape.output_grammar.empty() ? "output grammar"
+                                                     : "output schema";
+  if (!made) return Err(Error(made.error()).context(what));
+  return *made;
+}
+
+}  // namespace
 
 Result<ExpressionId> turn_language(Automaton& a, Dialect dialect, const TurnShape& shape) {
   static const std::vector<agents::ToolSpec> no_tools;
@@ -117,14 +147,7 @@ Result<ExpressionId> turn_language(Automaton& a, Dialect dialect, const TurnShap
   const bool offers = !tools.empty() && shape.choice != agents::ToolChoice::none;
   if (required && tools.empty())
     return Err(Code::invalid, "a tool call is required and no tool is offered");
-  std::optional<ExpressionId> answer;
-  if (!shape.output_schema.empty()) {
-    const Json schema = parse_json(shape.output_schema);
-    if (schema.is_discarded()) return Err(Code::invalid, "the output schema is not JSON");
-    auto compiled = json_language(a, schema);
-    if (!compiled) return Err(std::move(compiled).error().context("output schema"));
-    answer = *compiled;
-  }
+  const std::optional<ExpressionId> answer = TRY(answer_language(a, shape));
   if (dialect == Dialect::llama) {
     const ExpressionId call = offers ? call_object(a, tools, "parameters") : Automaton::never;
     if (required) return call;

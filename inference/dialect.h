@@ -23,7 +23,9 @@ Dialect dialect_of(std::string_view chat_template);
 struct TurnShape {
   const std::vector<agents::ToolSpec>* tools = nullptr;
   agents::ToolChoice choice = agents::ToolChoice::automatic;
-  std::string_view output_schema;  // JSON text; empty: free text
+  std::string_view output_schema{};   // JSON text; empty: free text
+  std::string_view output_pattern{};  // a regular expression of the whole answer
+  std::string_view output_grammar{};  // in GBNF
 };
 
 // True when such a turn is free text only and needs no grammar.

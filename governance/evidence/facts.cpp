@@ -1,68 +1,80 @@
 #include "evidence/facts.h"
 
-#include <nlohmann/json.hpp>
+#include "evidence/members.h"
+
+#include <algorithm>
+#include <iterator>
 
 namespace ambit::evidence {
 namespace {
 
-using nlohmann::json;
+template <class T>
+struct Place {
+  std::string_view name;
+  T Facts::* member;
+};
 
-std::string text(const json& object, const char* name) {
-  const auto at = object.find(name);
-  return at != object.end() && at->is_string() ? at->get<std::string>() : std::string();
-}
+// Sorted by name.
+constexpr Place<std::string> texts[] = {
+    {"action", &Facts::action},     {"by", &Facts::by},
+    {"call", &Facts::call},         {"detail", &Facts::detail},
+    {"device", &Facts::device},     {"error", &Facts::error},
+    {"finish", &Facts::finish},     {"fleet", &Facts::fleet},
+    {"kind", &Facts::kind},         {"model", &Facts::model},
+    {"onBehalfOf", &Facts::person}, {"outcome", &Facts::outcome},
+    {"parent", &Facts::parent},     {"policySet", &Facts::policy_set},
+    {"reason", &Facts::reason},     {"state", &Facts::state},
+    {"tool", &Facts::tool},         {"toolDigest", &Facts::tool_digest},
+    {"verdict", &Facts::verdict}};
 
-std::int64_t number(const json& object, const char* name) {
-  const auto at = object.find(name);
-  return at != object.end() && at->is_number_integer() ? at->get<std::int64_t>() : 0;
-}
+constexpr Place<std::int64_t> usages[] = {{"cachedTokens", &Facts::cached_tokens},
+                                          {"decodeUs", &Facts::decode_us},
+                                          {"draftedTokens", &Facts::drafted_tokens},
+                                          {"energyUj", &Facts::energy_uj},
+                                          {"forcedTokens", &Facts::forced_tokens},
+                                          {"inputTokens", &Facts::input_tokens},
+                                          {"outputTokens", &Facts::output_tokens},
+                                          {"prefillUs", &Facts::prefill_us},
+                                          {"queueUs", &Facts::queue_us}};
 
-std::string first_of(const std::string& a, const std::string& b) {
-  return a.empty() ? b : a;
+template <class T, std::size_t N>
+T Facts::* member_named(std::string_view name, const Place<T> (&places)[N]) {
+  const auto* at =
+      std::lower_bound(std::begin(places), std::end(places), name,
+                       [](const Place<T>& place, std::string_view n) { return place.name < n; });
+  return at != std::end(places) && at->name == name ? at->member : nullptr;
 }
 
 }  // namespace
 
-Facts facts_of(const log::Leaf& leaf) {
+Facts facts_of_body(std::string_view body) {
   Facts facts;
-  const json body = json::parse(leaf.body, nullptr, false);
-  if (!body.is_object()) return facts;
-  facts.action = text(body, "action");
-  facts.kind = text(body, "kind");
-  facts.person = first_of(text(body, "onBehalfOf"), text(body, "principal"));
-  facts.tool = text(body, "tool");
-  facts.tool_digest = text(body, "toolDigest");
-  facts.call = text(body, "call");
-  facts.verdict = text(body, "verdict");
-  facts.reason = text(body, "reason");
-  facts.policy_set = text(body, "policySet");
-  facts.outcome = text(body, "outcome");
-  facts.detail = text(body, "detail");
-  facts.model = text(body, "model");
-  facts.finish = text(body, "finish");
-  facts.state = text(body, "state");
-  facts.error = text(body, "error");
-  facts.parent = text(body, "parent");
-  facts.duration_us = number(body, "durationUs");
-  const auto tainted = body.find("tainted");
-  facts.tainted = tainted != body.end() && tainted->is_boolean() && tainted->get<bool>();
-  const auto policies = body.find("policies");
-  if (policies != body.end() && policies->is_array()) {
-    for (const json& policy : *policies) {
-      if (policy.is_string()) facts.policies.push_back(policy.get<std::string>());
+  for_each_member(body, [&facts](std::string_view name, std::string_view value) {
+    if (const auto member = member_named(name, texts)) {
+      facts.*member = text_of(value);
+    } else if (name == "costMicros") {
+      facts.cost_micros = integer_of(value);
+    } else if (name == "durationUs") {
+      facts.duration_us = integer_of(value);
+    } else if (name == "tainted") {
+      facts.tainted = value == "true";
+    } else if (name == "principal") {
+      if (facts.person.empty()) facts.person = text_of(value);
+    } else if (name == "policies") {
+      for_each_element(value, [&facts](std::string_view each) {
+        if (each.starts_with('"')) facts.policies.push_back(text_of(each));
+      });
+    } else if (name == "usage") {
+      for_each_member(value, [&facts](std::string_view part, std::string_view number) {
+        if (const auto sum = member_named(part, usages)) facts.*sum = integer_of(number);
+      });
     }
-  }
-  const auto usage = body.find("usage");
-  if (usage != body.end() && usage->is_object()) {
-    facts.input_tokens = number(*usage, "inputTokens");
-    facts.cached_tokens = number(*usage, "cachedTokens");
-    facts.output_tokens = number(*usage, "outputTokens");
-    facts.forced_tokens = number(*usage, "forcedTokens");
-    facts.queue_us = number(*usage, "queueUs");
-    facts.prefill_us = number(*usage, "prefillUs");
-    facts.decode_us = number(*usage, "decodeUs");
-  }
+  });
   return facts;
+}
+
+Facts facts_of(const log::Leaf& leaf) {
+  return facts_of_body(leaf.body);
 }
 
 std::string gist(const log::Leaf& leaf, const Facts& facts) {
@@ -85,6 +97,7 @@ std::string gist(const log::Leaf& leaf, const Facts& facts) {
   if (!facts.state.empty()) {
     return facts.state + (facts.error.empty() ? "" : ": " + facts.error);
   }
+  if (!facts.by.empty()) return "by " + facts.by;
   return facts.person.empty() ? "" : "for " + facts.person;
 }
 

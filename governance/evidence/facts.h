@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace ambit::evidence {
@@ -26,21 +27,29 @@ struct Facts {
   std::string outcome;
   std::string detail;
   std::string model;
+  std::string device;  // where a turn was computed
   std::string finish;
   std::string state;  // in which a session ended
   std::string error;
   std::string parent;  // the session that delegated to this one
+  std::string fleet;
+  std::string by;  // who reviewed, erased or held
   std::int64_t input_tokens = 0;
   std::int64_t cached_tokens = 0;
   std::int64_t output_tokens = 0;
   std::int64_t forced_tokens = 0;
+  std::int64_t drafted_tokens = 0;
   std::int64_t queue_us = 0;
   std::int64_t prefill_us = 0;
   std::int64_t decode_us = 0;
   std::int64_t duration_us = 0;
+  std::int64_t energy_uj = 0;
+  std::int64_t cost_micros = 0;  // millionths of the fleet's currency
 };
 
 Facts facts_of(const log::Leaf& leaf);
+// The same from a record's canonical body alone.
+Facts facts_of_body(std::string_view body);
 
 // One line for people: "deny send_mail by no-mail: reason", "ok read_file", "stop, 12 tokens".
 std::string gist(const log::Leaf& leaf, const Facts& facts);

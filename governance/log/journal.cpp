@@ -1,7 +1,5 @@
 #include "log/journal.h"
 
-#include "log/canonical_json.h"
-
 #include <algorithm>
 #include <utility>
 
@@ -27,21 +25,13 @@ Result<std::unique_ptr<LogJournal>> LogJournal::open(io::World& world, JournalOp
 }
 
 Result<LogJournal::Waiting> LogJournal::prepare(agents::Event event) {
-  TRY(check_names(event));
-  auto body = canonical_json(std::string_view(event.body));
-  if (!body) return Err(std::move(body).error().context("the body of the event " + event.type));
-  if (!body->starts_with('{')) {
-    return Err(Code::invalid, "the body of the event " + event.type + " is not a JSON object");
-  }
-  event.body = std::move(*body);
   Waiting waiting;
-  waiting.bytes = event.body.size() + 512;
-  for (const agents::Payload& payload : event.payloads) {
-    waiting.prepared.salts.push_back(take_salt());
+  waiting.prepared =
+      TRY(log::prepare(std::move(event), world_.clock.unix_ns(), [this] { return take_salt(); }));
+  waiting.bytes = waiting.prepared.event.body.size() + 512;
+  for (const agents::Payload& payload : waiting.prepared.event.payloads) {
     waiting.bytes += payload.bytes.size();
   }
-  waiting.prepared.unix_ns = std::max<std::int64_t>(0, world_.clock.unix_ns());
-  waiting.prepared.event = std::move(event);
   return waiting;
 }
 

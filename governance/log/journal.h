@@ -25,7 +25,9 @@ struct JournalOptions {
   WriterOptions writer;
   std::size_t queue_max = 65'536;  // events that wait
   std::size_t queue_bytes_max = std::size_t{256} << 20;
-  std::size_t group_max = 1024;  // events of one transaction
+  // Events of one transaction. Half of a thousand writers: while one half becomes durable on a
+  // worker, the other half is prepared on the loop.
+  std::size_t group_max = 512;
   std::size_t group_bytes_max = std::size_t{32} << 20;
 };
 

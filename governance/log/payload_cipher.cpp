@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 namespace ambit::log {
 namespace {
@@ -38,6 +39,9 @@ struct PayloadCipher::State {
   EVP_CIPHER_CTX* sealing = EVP_CIPHER_CTX_new();
   EVP_CIPHER_CTX* opening = EVP_CIPHER_CTX_new();
   EVP_CIPHER* cipher = EVP_CIPHER_fetch(nullptr, "AES-256-GCM", nullptr);
+  // The keys that the two contexts are set up for: to set one up costs more than a short payload.
+  std::optional<SubjectKey> sealing_key;
+  std::optional<SubjectKey> opening_key;
 };
 
 PayloadCipher::PayloadCipher() : state_(std::make_unique<State>()) {
@@ -66,7 +70,10 @@ std::string PayloadCipher::seal(std::uint64_t subject, const SubjectKey& key, st
   std::memcpy(nonce, derived.data(), nonce_bytes);
   const auto bound = place_bytes(index, place);
   EVP_CIPHER_CTX* context = state_->sealing;
-  CHECK(EVP_EncryptInit_ex(context, nullptr, nullptr, key.data(), raw(nonce)) == 1);
+  const bool is_set_up = state_->sealing_key == key;
+  CHECK(EVP_EncryptInit_ex(context, nullptr, nullptr, is_set_up ? nullptr : key.data(),
+                           raw(nonce)) == 1);
+  state_->sealing_key = key;
   int count = 0;
   CHECK(EVP_EncryptUpdate(context, nullptr, &count, bound.data(), bound.size()) == 1);
   std::uint8_t* at = raw(out.data() + header_bytes);
@@ -107,7 +114,9 @@ Result<void> PayloadCipher::open(std::string_view stored, const SubjectKey& key,
   std::string_view rest = stored.substr(header_bytes);
   opened.resize(rest.size());
   int count = 0;
-  bool good = EVP_DecryptInit_ex(context, nullptr, nullptr, key.data(),
+  const bool is_set_up = state_->opening_key == key;
+  state_->opening_key = key;
+  bool good = EVP_DecryptInit_ex(context, nullptr, nullptr, is_set_up ? nullptr : key.data(),
                                  raw(stored.data() + 1 + number_bytes)) == 1 &&
               EVP_DecryptUpdate(context, nullptr, &count, bound.data(), bound.size()) == 1;
   std::uint8_t* at = raw(opened.data());

@@ -1,5 +1,6 @@
 #include "log/reader.h"
 
+#include "log/canonical_json.h"
 #include "log/merkle.h"
 #include "log/subjects.h"
 
@@ -84,6 +85,16 @@ Result<Contents> payloads_of(const Snapshot& snapshot, const Subjects& subjects,
   return contents;
 }
 
+char small(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
+// `lowered` has no capitals.
+bool holds_text(std::string_view where, std::string_view lowered) {
+  return std::search(where.begin(), where.end(), lowered.begin(), lowered.end(),
+                     [](char a, char b) { return small(a) == b; }) != where.end();
+}
+
 }  // namespace
 
 Result<std::unique_ptr<LogReader>> LogReader::open(const std::string& folder) {
@@ -117,6 +128,70 @@ Result<void> LogReader::for_each(const Filter& filter,
   for (std::uint64_t index = 0; index < size && one(index); ++index) {
   }
   return problem;
+}
+
+Result<void> LogReader::read_range(std::uint64_t begin, std::size_t count,
+                                   const std::function<void(const Leaf&)>& visit) const {
+  if (count == 0) return {};
+  const Snapshot snapshot = TRY(store_->snapshot());
+  Result<void> problem;
+  std::size_t seen = 0;
+  TRY(snapshot.for_each_leaf(begin, [&](std::uint64_t index, std::string_view bytes) {
+    const auto leaf = parse_leaf(bytes);
+    if (!leaf) {
+      problem = Err(Error(leaf.error()).context("record " + std::to_string(index)));
+      return false;
+    }
+    visit(*leaf);
+    return ++seen < count;
+  }));
+  return problem;
+}
+
+Result<void> LogReader::keep_with_text(std::string_view text,
+                                       std::vector<std::uint64_t>& indexes) const {
+  // As it stands in canonical JSON, between its quotes.
+  std::string wanted;
+  if (!append_quoted(text, wanted)) return Err(Code::invalid, "the text to find is not UTF-8");
+  wanted = wanted.substr(1, wanted.size() - 2);
+  std::transform(wanted.begin(), wanted.end(), wanted.begin(), small);
+  const Snapshot snapshot = TRY(store_->snapshot());
+  std::size_t kept = 0;
+  LeafView view;
+  for (const std::uint64_t index : indexes) {
+    const std::string_view bytes = TRY(snapshot.leaf(index));
+    TRY(scan_leaf(bytes, view));
+    if (holds_text(view.body, wanted)) indexes[kept++] = index;
+  }
+  indexes.resize(kept);
+  return {};
+}
+
+Result<LogReader::ProvenRange> LogReader::prove(const std::vector<std::uint64_t>& indexes) const {
+  const Snapshot snapshot = TRY(store_->snapshot());
+  ProvenRange range;
+  range.note = TRY(snapshot.checkpoint());
+  const Note note = TRY(Note::parse(range.note));
+  const Checkpoint checkpoint = TRY(Checkpoint::parse(note.text));
+  const NodeReader node = [&snapshot](unsigned level, std::uint64_t at) {
+    return snapshot.node(level, at);
+  };
+  for (const std::uint64_t index : indexes) {
+    Proven one;
+    one.index = index;
+    one.bytes = std::string(TRY(snapshot.leaf(index)));
+    one.proof = TRY(inclusion_proof(index, checkpoint.size, node));
+    range.records.push_back(std::move(one));
+  }
+  return range;
+}
+
+Result<std::optional<Leaf>> LogReader::last(const std::string& run,
+                                            const std::string& session) const {
+  const Snapshot snapshot = TRY(store_->snapshot());
+  const std::optional<Head> head = TRY(snapshot.head(run, session));
+  if (!head) return std::optional<Leaf>();
+  return std::optional<Leaf>(TRY(leaf_at(snapshot, head->index)));
 }
 
 Result<Leaf> LogReader::leaf(std::uint64_t index) const {

@@ -56,6 +56,25 @@ class LogReader {
   [[nodiscard]] Result<std::uint64_t> size() const;
   // Records in order until `visit` returns false.
   Result<void> for_each(const Filter& filter, const std::function<bool(const Leaf&)>& visit) const;
+  // At most `count` records from `begin` on, all of one moment.
+  Result<void> read_range(std::uint64_t begin, std::size_t count,
+                          const std::function<void(const Leaf&)>& visit) const;
+  // Leaves in `indexes` those whose body holds `text`; capitals of ASCII count as small letters.
+  Result<void> keep_with_text(std::string_view text, std::vector<std::uint64_t>& indexes) const;
+  // Inclusion proofs of several records in the same newest checkpoint.
+  struct Proven {
+    std::uint64_t index = 0;
+    std::string bytes;
+    std::vector<Hash> proof;
+  };
+  struct ProvenRange {
+    std::string note;
+    std::vector<Proven> records;
+  };
+  [[nodiscard]] Result<ProvenRange> prove(const std::vector<std::uint64_t>& indexes) const;
+  // The newest record of a session.
+  [[nodiscard]] Result<std::optional<Leaf>> last(const std::string& run,
+                                                 const std::string& session) const;
   [[nodiscard]] Result<Leaf> leaf(std::uint64_t index) const;
   [[nodiscard]] Result<ProvenRecord> get(std::uint64_t index) const;
   // The proof that the log over `old_size` records is the beginning of the newest one.

@@ -17,6 +17,7 @@ constexpr std::array<const char*, 2> table_names = {"log", "index"};
 constexpr char run_mark = 'r';
 constexpr char head_mark = 's';  // sorts after run_mark
 constexpr std::size_t index_bytes = 8;
+constexpr std::size_t count_bytes = 4;
 constexpr std::size_t hash_bytes = 32;
 
 // Big-endian keys: LMDB's order of bytes is then the order of numbers.
@@ -29,6 +30,19 @@ std::uint64_t index_at(std::string_view bytes) {
     index = (index << 8) | static_cast<unsigned char>(c);
   }
   return index;
+}
+
+// How many records an entry of a run stands for: 4 bytes, or none for one record.
+void append_count(std::string& value, std::uint64_t count) {
+  for (int shift = 24; shift >= 0; shift -= 8) value += static_cast<char>((count >> shift) & 0xFF);
+}
+// 0: no such value.
+std::uint64_t count_of(std::string_view value) {
+  if (value.empty()) return 1;
+  if (value.size() != count_bytes) return 0;
+  std::uint64_t count = 0;
+  for (const char c : value) count = (count << 8) | static_cast<unsigned char>(c);
+  return count > 1 ? count : 0;
 }
 
 std::string row_key(std::uint64_t index, RowKind kind, unsigned place = 0) {
@@ -255,17 +269,25 @@ Result<void> Store::fill_index(MDB_txn* transaction, const Batch& batch) const {
   Cursor cursor(transaction, tables_[index_table]);
   if (cursor.code() != MDB_SUCCESS) return Err(error("write", cursor.code()));
   std::string key;
-  std::string last;
   // Of each session only its last record of the batch counts: each head is written once.
   std::vector<std::pair<std::string, const StoredRecord*>> heads;
-  for (const StoredRecord& record : batch.records) {
-    key = run_prefix(record.run);
-    append_index(key, record.index);
+  heads.reserve(batch.records.size());
+  for (auto at = batch.records.begin(); at != batch.records.end();) {
+    // Records of one run that follow each other are one entry.
+    auto end = at;
+    for (; end != batch.records.end() && end->run == at->run; ++end) {
+      heads.emplace_back(head_key(end->run, end->session), &*end);
+    }
+    const auto count = static_cast<std::uint64_t>(end - at);
+    key = run_prefix(at->run);
+    append_index(key, at->index);
+    std::string value;
+    if (count > 1) append_count(value, count);
     MDB_val k = to_val(key);
-    MDB_val v{0, nullptr};
+    MDB_val v = to_val(value);
     const int code = mdb_cursor_put(cursor.get(), &k, &v, MDB_NOOVERWRITE);
     if (code != MDB_SUCCESS) return Err(error("write", code));
-    heads.emplace_back(head_key(record.run, record.session), &record);
+    at = end;
   }
   std::sort(heads.begin(), heads.end(), [](const auto& a, const auto& b) {
     return a.first != b.first ? a.first < b.first : a.second->index < b.second->index;
@@ -411,10 +433,29 @@ Result<void> Snapshot::for_each_in_run(std::string_view run, const Visit& visit)
   while (code == MDB_SUCCESS && cursor.key().starts_with(prefix)) {
     if (cursor.key().size() != prefix.size() + index_bytes)
       return Err(store_->error("read a run", MDB_CORRUPTED));
-    if (!visit(index_at(cursor.key().substr(prefix.size())))) return {};
+    const std::uint64_t first = index_at(cursor.key().substr(prefix.size()));
+    const std::uint64_t count = count_of(cursor.value());
+    if (count == 0) return Err(store_->error("read a run", MDB_CORRUPTED));
+    for (std::uint64_t at = first; at < first + count; ++at) {
+      if (!visit(at)) return {};
+    }
     code = cursor.move(MDB_NEXT);
   }
   if (code != MDB_SUCCESS && code != MDB_NOTFOUND) return Err(store_->error("read a run", code));
+  return {};
+}
+
+Result<void> Snapshot::for_each_leaf(std::uint64_t begin, const VisitLeaf& visit) const {
+  Cursor cursor(transaction_, store_->tables_[Store::log_table]);
+  LogRow row;
+  int code = cursor.move(MDB_SET_RANGE, row_key(begin, RowKind::leaf));
+  for (; code == MDB_SUCCESS; code = cursor.move(MDB_NEXT)) {
+    if (!parse_row(cursor.key(), cursor.value(), row)) {
+      return Err(store_->error("read its records", MDB_CORRUPTED));
+    }
+    if (row.kind == RowKind::leaf && !visit(row.index, row.value.substr(hash_bytes))) return {};
+  }
+  if (code != MDB_NOTFOUND) return Err(store_->error("read its records", code));
   return {};
 }
 
@@ -439,10 +480,10 @@ Result<void> Snapshot::for_each_index(const IndexVisitor& visitor) const {
     const std::string_view key = cursor.key();
     const std::string_view value = cursor.value();
     const bool in_run = key.size() >= 2 + index_bytes && key.front() == run_mark &&
-                        key[key.size() - index_bytes - 1] == '\0' && value.empty();
+                        key[key.size() - index_bytes - 1] == '\0' && count_of(value) > 0;
     if (in_run) {
       TRY(visitor.in_run(key.substr(1, key.size() - index_bytes - 2),
-                         index_at(key.substr(key.size() - index_bytes))));
+                         index_at(key.substr(key.size() - index_bytes)), count_of(value)));
     } else if (key.size() >= 2 && key.front() == head_mark &&
                value.size() == index_bytes + hash_bytes) {
       TRY(visitor.head(key.substr(1), Head{index_at(value), to_hash(value.substr(index_bytes))}));

@@ -99,13 +99,19 @@ class Snapshot {
   // The indexes of a run's records in order, until `visit` returns false.
   [[nodiscard]] Result<void> for_each_in_run(std::string_view run, const Visit& visit) const;
 
+  // The leaves from `begin` on, in order, until `visit` returns false.
+  using VisitLeaf = std::function<bool(std::uint64_t index, std::string_view leaf)>;
+  [[nodiscard]] Result<void> for_each_leaf(std::uint64_t begin, const VisitLeaf& visit) const;
+
   // All rows in order, until `visit` returns an Error, which is passed on.
   using VisitRow = std::function<Result<void>(const LogRow&)>;
   [[nodiscard]] Result<void> for_each_row(const VisitRow& visit) const;
-  // All entries of the table `index`: a record in its run, then the heads of all sessions.
+  // All entries of the table `index`: a run's records that follow each other, then the heads of all
+  // sessions.
   // `chain`: run, 0x00, session.
   struct IndexVisitor {
-    std::function<Result<void>(std::string_view run, std::uint64_t index)> in_run;
+    std::function<Result<void>(std::string_view run, std::uint64_t index, std::uint64_t count)>
+        in_run;
     std::function<Result<void>(std::string_view chain, const Head& head)> head;
   };
   [[nodiscard]] Result<void> for_each_index(const IndexVisitor& visitor) const;

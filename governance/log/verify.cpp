@@ -2,6 +2,7 @@
 
 #include "io/file.h"
 #include "log/canonical_json.h"
+#include "log/examine.h"
 #include "log/folder_lock.h"
 #include "log/merkle.h"
 #include "log/record.h"
@@ -17,20 +18,27 @@
 #include <charconv>
 #include <csignal>
 #include <cstring>
+#include <deque>
 #include <fcntl.h>
 #include <filesystem>
 #include <map>
 #include <new>
 #include <poll.h>
 #include <set>
+#include <thread>
 #include <unistd.h>
 #include <unordered_map>
+#include <utility>
 
 namespace ambit::log {
 namespace {
 
 constexpr int stall_ms = 60'000;  // a child that gets no further for so long walks in circles
 constexpr std::size_t small_file_max = 4096;
+constexpr std::size_t block_records = 256;
+// Records of one group are stamped before they are put in order.
+constexpr std::int64_t clock_slack_ns = 1'000'000'000;
+constexpr unsigned threads_max = 15;
 
 std::string at_record(std::uint64_t index) {
   return "record " + std::to_string(index) + ": ";
@@ -46,8 +54,8 @@ class Verifier {
       : snapshot_(snapshot), key_(key), subjects_(subjects), report_(report), progress_(progress) {}
 
   // An Error's message is what is wrong with the record that at_fault() names.
-  Result<void> run() {
-    TRY(snapshot_.for_each_row([this](const LogRow& row) { return look_at(row); }));
+  Result<void> run(unsigned threads) {
+    TRY(follow(threads));
     TRY(record_ends());
     if (last_checkpoint_ != tree_.size()) {
       return Err(Code::invalid, "the records from " + std::to_string(last_checkpoint_) +
@@ -66,44 +74,84 @@ class Verifier {
   }
 
  private:
-  Result<void> look_at(const LogRow& row) {
-    if (row.kind == RowKind::leaf) {
-      TRY(record_ends());
-      return leaf(row);
-    }
-    if (!open_ || row.index != view_.index) {
-      return Err(Code::invalid, "there is an entry that belongs to no record");
-    }
-    switch (row.kind) {
-      case RowKind::payload:
-        return payload(row);
-      case RowKind::node:
-        return node(row);
-      default:
-        return checkpoint(row);
-    }
+  // Reads the rows in blocks, has them examined beside each other, and follows them in order.
+  Result<void> follow(unsigned threads) {
+    Examiners examiners(threads, subjects_);
+    std::deque<std::shared_ptr<Block>> blocks;
+    auto filling = std::make_shared<Block>();
+    const auto take_oldest = [&]() -> Result<void> {
+      const std::shared_ptr<Block> block = std::move(blocks.front());
+      blocks.pop_front();
+      examiners.finish(*block);
+      return merge(*block);
+    };
+    std::size_t records = 0;
+    const auto take_row = [&](const LogRow& row) -> Result<void> {
+      if (row.kind == RowKind::leaf && ++records > block_records) {
+        examiners.add(filling);
+        blocks.push_back(std::exchange(filling, std::make_shared<Block>()));
+        records = 1;
+        if (blocks.size() > 2 * std::size_t{threads}) TRY(take_oldest());
+      }
+      filling->rows.push_back(row);
+      return {};
+    };
+    TRY(snapshot_.for_each_row(take_row));
+    examiners.add(filling);
+    blocks.push_back(std::move(filling));
+    while (!blocks.empty()) TRY(take_oldest());
+    return {};
   }
 
-  Result<void> leaf(const LogRow& row) {
-    const std::uint64_t index = tree_.size();
+  Result<void> merge(const Block& block) {
+    auto leaf = block.leaves.begin();
+    auto erased = block.erased.begin();
+    for (std::size_t i = 0; i < block.rows.size(); ++i) {
+      const LogRow& row = block.rows[i];
+      const bool is_bad = block.bad_row == i;
+      if (row.kind == RowKind::leaf) {
+        TRY(record_ends());
+        if (row.index != tree_.size()) return Err(Code::invalid, "it is missing");
+        if (is_bad) return Err(block.wrong);
+        TRY(take_leaf(row, *leaf++));
+        continue;
+      }
+      if (!open_ || row.index + 1 != tree_.size()) {
+        return Err(Code::invalid, "there is an entry that belongs to no record");
+      }
+      if (row.kind == RowKind::payload) {
+        const bool is_erased = erased != block.erased.end() && erased->first == i;
+        if (row.place != next_payload_ || next_payload_ == leaf_.payloads) {
+          return Err(Code::invalid, "there is a payload that it does not name");
+        }
+        if (is_bad) return Err(block.wrong);
+        ++next_payload_;
+        if (is_erased) missing_.emplace((erased++)->second, row.index);
+        ++(is_erased ? report_.erased : report_.payloads);
+      } else if (row.kind == RowKind::node) {
+        TRY(node(row));
+      } else {
+        TRY(checkpoint(row));
+      }
+    }
+    return {};
+  }
+
+  Result<void> take_leaf(const LogRow& row, const Examined& leaf) {
+    const std::uint64_t index = row.index;
     // Not too often: the parent reads it from memory that both share.
     if (progress_ && index % 64 == 0) progress_(index);
-    if (row.index != index) return Err(Code::invalid, "it is missing");
-    const std::string_view bytes = row.value.substr(32);
-    TRY(scan_leaf(bytes, view_));
-    if (view_.index != index) {
-      return Err(Code::invalid,
-                 "it says of itself that it is record " + std::to_string(view_.index));
+    if (leaf.unix_ns + clock_slack_ns < last_ns_ && report_.clock_back++ == 0) {
+      report_.first_clock_back = index;
     }
-    const Hash hash = leaf_hash(bytes);
-    if (bytes_of(hash) != row.value.substr(0, 32)) {
-      return Err(Code::invalid, "its hash is not the stored one");
-    }
-    TRY(chain(hash));
-    if (view_.type == erased_type) TRY(erasure());
+    last_ns_ = leaf.unix_ns;
+    leaf_ = leaf;
+    leaf_row_ = row;
+    TRY(chain(leaf.hash));
+    if (leaf.type == erased_type) TRY(erasure());
     nodes_.clear();
     next_payload_ = 0;
-    tree_.append(hash, [this](unsigned level, std::uint64_t, const Hash& node) {
+    tree_.append(leaf.hash, [this](unsigned level, std::uint64_t, const Hash& node) {
       if (level > 0 && level % tile_height == 0) nodes_.push_back({level, node});
     });
     open_ = true;
@@ -114,39 +162,15 @@ class Verifier {
   // A record is complete when it has had all of its payloads and nodes.
   Result<void> record_ends() {
     if (!open_) return {};
-    if (next_payload_ != view_.payloads.size()) {
-      return Err(Code::invalid, "its payload \"" + std::string(view_.payloads[next_payload_].name) +
+    if (next_payload_ != leaf_.payloads) {
+      LeafView view;
+      TRY(scan_leaf(leaf_row_.value.substr(32), view));
+      return Err(Code::invalid, "its payload \"" + std::string(view.payloads[next_payload_].name) +
                                     "\" is missing");
     }
     if (!nodes_.empty()) return Err(Code::invalid, "a hash of the tree is missing");
     open_ = false;
     report_.records = tree_.size();
-    return {};
-  }
-
-  Result<void> payload(const LogRow& row) {
-    if (row.place != next_payload_ || next_payload_ == view_.payloads.size()) {
-      return Err(Code::invalid, "there is a payload that it does not name");
-    }
-    const LeafView::Payload& wanted = view_.payloads[next_payload_++];
-    const std::uint64_t subject = TRY(PayloadCipher::subject_of(row.value));
-    const SubjectKey* key = subject == last_subject_ ? last_key_ : subjects_.key_of(subject);
-    if (key == nullptr) {
-      missing_.emplace(subject, row.index);
-      ++report_.erased;
-      return {};
-    }
-    last_subject_ = subject;
-    last_key_ = key;
-    const std::string name = "its payload \"" + std::string(wanted.name) + "\"";
-    auto opened = cipher_.open(row.value, *key, row.index, row.place, opened_);
-    if (!opened) return Err(Code::invalid, name + " is not what was stored");
-    hex_.clear();
-    append_hex(bytes_of(sha256(opened_)), hex_);  // salt and bytes, one after the other
-    if (opened_.size() != wanted.bytes + salt_bytes || hex_ != wanted.commitment) {
-      return Err(Code::invalid, name + " is not what was recorded");
-    }
-    ++report_.payloads;
     return {};
   }
 
@@ -162,7 +186,7 @@ class Verifier {
 
   // The run, and the record before this one in its session.
   Result<void> chain(const Hash& hash) {
-    chain_.assign(view_.run);
+    chain_.assign(leaf_.run);
     if (chain_.find('\\') != std::string::npos) chain_ = unescape_canonical(chain_);
     if (last_run_ != chain_ || run_of_record_.empty()) {
       last_run_ = chain_;
@@ -174,27 +198,27 @@ class Verifier {
     }
     run_of_record_.push_back(last_run_number_);
     chain_ += '\0';
-    if (view_.session.find('\\') == std::string_view::npos) {
-      chain_ += view_.session;
+    if (leaf_.session.find('\\') == std::string_view::npos) {
+      chain_ += leaf_.session;
     } else {
-      chain_ += unescape_canonical(view_.session);
+      chain_ += unescape_canonical(leaf_.session);
     }
     const auto [at, first] = chains_.try_emplace(chain_);
     hex_.clear();
     if (!first) append_hex(bytes_of(at->second.hash), hex_);
-    if (view_.previous != hex_) {
+    if (leaf_.previous != hex_) {
       return Err(Code::invalid, "it does not follow from the record before it in its session");
     }
-    at->second = Head{view_.index, hash};
+    at->second = Head{leaf_row_.index, hash};
     return {};
   }
 
   Result<void> erasure() {
     constexpr std::string_view member = "\"subject\":";
-    const std::size_t at = view_.body.rfind(member);
+    const std::size_t at = leaf_.body.rfind(member);
     std::uint64_t number = 0;
     if (at != std::string_view::npos) {
-      const std::string_view digits = view_.body.substr(at + member.size());
+      const std::string_view digits = leaf_.body.substr(at + member.size());
       std::from_chars(digits.data(), digits.data() + digits.size(), number);
     }
     if (number == 0) return Err(Code::invalid, "it erases a subject and does not say which");
@@ -233,18 +257,25 @@ class Verifier {
     std::string run;
     std::optional<std::uint32_t> number;
     Snapshot::IndexVisitor visitor;
-    visitor.in_run = [&](std::string_view name, std::uint64_t index) -> Result<void> {
+    std::uint64_t next = 0;  // in the run
+    visitor.in_run = [&](std::string_view name, std::uint64_t index,
+                         std::uint64_t count) -> Result<void> {
       if (!number || run != name) {
         run = name;
         const auto known = runs_.find(run);
         number.reset();
         if (known != runs_.end()) number = known->second;
+        next = 0;
       }
       at_fault_ = std::min(index, tree_.size());
-      if (!number || index >= run_of_record_.size() || run_of_record_[index] != *number) {
-        return Err(Code::invalid, "the index of a run names it wrongly");
+      // One after another and never twice: then equal numbers mean equal sets.
+      bool fits = number.has_value() && index >= next && count <= run_of_record_.size() - in_run;
+      next = index + count;
+      for (std::uint64_t at = index; fits && at < next; ++at) {
+        fits = at < run_of_record_.size() && run_of_record_[at] == *number;
       }
-      ++in_run;
+      if (!fits) return Err(Code::invalid, "the index of a run names it wrongly");
+      in_run += count;
       return {};
     };
     visitor.head = [&](std::string_view chain, const Head& head) -> Result<void> {
@@ -273,15 +304,13 @@ class Verifier {
   VerifyReport& report_;
   const std::function<void(std::uint64_t)>& progress_;
   Tree tree_;
-  LeafView view_;
-  bool open_ = false;  // the record view_ may get more rows
+  Examined leaf_;
+  LogRow leaf_row_;
+  std::int64_t last_ns_ = 0;
+  bool open_ = false;  // the record leaf_ may get more rows
   std::size_t next_payload_ = 0;
   std::vector<std::pair<unsigned, Hash>> nodes_;  // that the record must still get
-  PayloadCipher cipher_;
-  std::string opened_;
   std::string hex_;
-  std::uint64_t last_subject_ = 0;
-  const SubjectKey* last_key_ = nullptr;
   std::map<std::uint64_t, std::uint64_t> missing_;  // subject without a key -> a record of it
   std::set<std::uint64_t> erased_;
   std::string chain_;
@@ -328,6 +357,11 @@ void summarise(VerifyReport& report) {
       (report.erased > 0 ? std::to_string(report.erased) +
                                " payloads were erased, on record, and are proved to have been\n"
                          : "") +
+      (report.clock_back > 0
+           ? "the clock was set back " + std::to_string(report.clock_back) +
+                 " times, first before record " + std::to_string(report.first_clock_back) +
+                 ": the order is proved, these times are not\n"
+           : "") +
       (report.sealed ? "the file is as it was when the log was closed\n"
                      : "the log was not closed in order (or is in use): bytes that belong to "
                        "no record were not checked\n");
@@ -341,6 +375,8 @@ struct Shared {
   std::uint64_t payloads;
   std::uint64_t erased;
   std::uint64_t checkpoints;
+  std::uint64_t clock_back;
+  std::uint64_t first_clock_back;
   std::uint64_t bad_index;
   bool has_bad_index;
   bool sealed;
@@ -354,6 +390,8 @@ void tell(const VerifyReport& report, Shared& shared) {
   shared.payloads = report.payloads;
   shared.erased = report.erased;
   shared.checkpoints = report.checkpoints;
+  shared.clock_back = report.clock_back;
+  shared.first_clock_back = report.first_clock_back;
   shared.has_bad_index = report.bad_index.has_value();
   shared.bad_index = report.bad_index.value_or(0);
   shared.sealed = report.sealed;
@@ -365,6 +403,7 @@ void tell(const VerifyReport& report, Shared& shared) {
 VerifyReport heard(const Shared& shared, int status) {
   VerifyReport report;
   if (!shared.done) {
+    report.was_cut_off = true;
     report.records = shared.record;
     report.bad_index = shared.record;
     report.what =
@@ -376,6 +415,8 @@ VerifyReport heard(const Shared& shared, int status) {
   report.payloads = shared.payloads;
   report.erased = shared.erased;
   report.checkpoints = shared.checkpoints;
+  report.clock_back = shared.clock_back;
+  report.first_clock_back = shared.first_clock_back;
   if (shared.has_bad_index) report.bad_index = shared.bad_index;
   report.sealed = shared.sealed;
   report.what.assign(shared.what.data(), shared.length);
@@ -384,16 +425,16 @@ VerifyReport heard(const Shared& shared, int status) {
 }
 
 // The child's whole life. Whatever LMDB or a sanitizer prints about a crash is not for the reader.
-[[noreturn]] void child(const std::string& folder, const VerifierKey& key, Shared& shared) {
+[[noreturn]] void child(const std::string& folder, const VerifierKey& key, unsigned threads,
+                        Shared& shared) {
   const int nothing = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
   if (nothing >= 0) ::dup2(nothing, STDERR_FILENO);
   for (const int signal : {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL}) ::signal(signal, SIG_DFL);
-  tell(verify_here(folder, key,
-                   [&shared](std::uint64_t index) {
-                     shared.record = index;
-                     shared.beat = shared.beat + 1;
-                   }),
-       shared);
+  const auto progress = [&shared](std::uint64_t index) {
+    shared.record = index;
+    shared.beat = shared.beat + 1;
+  };
+  tell(verify_here(folder, key, progress, threads), shared);
   ::_exit(0);
 }
 
@@ -422,7 +463,7 @@ int wait_for(pid_t pid, const Shared& shared) {
 }  // namespace
 
 VerifyReport verify_here(const std::string& folder, const VerifierKey& key,
-                         const std::function<void(std::uint64_t)>& progress) {
+                         const std::function<void(std::uint64_t)>& progress, unsigned threads) {
   VerifyReport report;
   const auto bad = [&report](std::uint64_t index, const Error& error) {
     report.bad_index = index;
@@ -438,7 +479,7 @@ VerifyReport verify_here(const std::string& folder, const VerifierKey& key,
   const auto subjects = Subjects::load(folder);
   if (!subjects) return bad(0, subjects.error());
   Verifier verifier(*snapshot, key, **subjects, report, progress);
-  const auto result = verifier.run();
+  const auto result = verifier.run(threads);
   if (!result) return bad(verifier.at_fault(), result.error());
   const auto seal = check_seal(folder, key, report);
   if (!seal) {
@@ -449,14 +490,10 @@ VerifyReport verify_here(const std::string& folder, const VerifierKey& key,
   return report;
 }
 
-Result<VerifyReport> verify_log(const std::string& folder, const std::string& vkey) {
-  const std::string data = folder + "/data.mdb";
-  if (::access(data.c_str(), R_OK) != 0) return Err(file_error("read", data, errno));
-  const std::string text =
-      vkey.empty() ? TRY(io::read_file(folder + "/vkey", small_file_max)) : vkey;
-  auto key = VerifierKey::parse(text);
-  if (!key)
-    return Err(std::move(key).error().context(vkey.empty() ? folder + "/vkey" : "the given key"));
+namespace {
+
+Result<VerifyReport> verify_in_child(const std::string& folder, const VerifierKey& key,
+                                     unsigned threads) {
   void* memory =
       ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return Err(file_error("share memory to verify", folder, errno));
@@ -467,10 +504,33 @@ Result<VerifyReport> verify_log(const std::string& folder, const std::string& vk
     ::munmap(memory, sizeof(Shared));
     return Err(file_error("start a process to verify", folder, failed));
   }
-  if (pid == 0) child(folder, *key, shared);
+  if (pid == 0) child(folder, key, threads, shared);
   const int status = wait_for(pid, shared);
   VerifyReport report = heard(shared, status);
   ::munmap(memory, sizeof(Shared));
+  return report;
+}
+
+}  // namespace
+
+unsigned verify_threads() {
+  const unsigned processors = std::thread::hardware_concurrency();
+  return std::clamp(processors, 1U, threads_max + 1) - 1;
+}
+
+Result<VerifyReport> verify_log(const std::string& folder, const std::string& vkey,
+                                unsigned threads) {
+  const std::string data = folder + "/data.mdb";
+  if (::access(data.c_str(), R_OK) != 0) return Err(file_error("read", data, errno));
+  const std::string text =
+      vkey.empty() ? TRY(io::read_file(folder + "/vkey", small_file_max)) : vkey;
+  auto key = VerifierKey::parse(text);
+  if (!key)
+    return Err(std::move(key).error().context(vkey.empty() ? folder + "/vkey" : "the given key"));
+  // Threads read ahead of the record that is being followed, so where one of them ends the process,
+  // a single one is asked where that was.
+  VerifyReport report = TRY(verify_in_child(folder, *key, threads));
+  if (report.was_cut_off && threads > 0) report = TRY(verify_in_child(folder, *key, 0));
   return report;
 }
 

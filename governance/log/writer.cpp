@@ -3,7 +3,9 @@
 #include "io/file.h"
 #include "log/canonical_json.h"
 #include "log/folder_lock.h"
+#include "log/retention.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cerrno>
@@ -72,11 +74,38 @@ Result<Tree> load_tree(const std::string& folder, const Snapshot& snapshot,
   return tree;
 }
 
-std::string session_key(const std::string& run, const std::string& session) {
-  return run + '\0' + session;
-}
+// Runs what it was given unless it is told that all went well.
+class OnFailure {
+ public:
+  explicit OnFailure(std::function<void()> undo) : undo_(std::move(undo)) {}
+  ~OnFailure() {
+    if (undo_) undo_();
+  }
+  OnFailure(const OnFailure&) = delete;
+  OnFailure& operator=(const OnFailure&) = delete;
+  void disarm() { undo_ = nullptr; }
+
+ private:
+  std::function<void()> undo_;
+};
 
 }  // namespace
+
+Result<Prepared> prepare(agents::Event event, std::int64_t unix_ns, const TakeSalt& salt) {
+  TRY(check_names(event));
+  auto body = canonical_json(std::string_view(event.body));
+  if (!body) return Err(std::move(body).error().context("the body of the event " + event.type));
+  if (!body->starts_with('{')) {
+    return Err(Code::invalid, "the body of the event " + event.type + " is not a JSON object");
+  }
+  event.body = std::move(*body);
+  Prepared prepared;
+  prepared.salts.reserve(event.payloads.size());
+  for (std::size_t i = 0; i < event.payloads.size(); ++i) prepared.salts.push_back(salt());
+  prepared.unix_ns = std::max<std::int64_t>(0, unix_ns);
+  prepared.event = std::move(event);
+  return prepared;
+}
 
 LogWriter::LogWriter(std::string folder, std::unique_ptr<FolderLock> lock,
                      std::shared_ptr<Store> store, SignerKey signer, Tree tree,
@@ -138,22 +167,23 @@ Result<std::vector<Result<std::uint64_t>>> LogWriter::append(const std::vector<P
   Batch batch;
   batch.records.reserve(group.size());
   Tree tree = tree_;
-  std::unordered_map<std::string, Hash> heads;  // those that this group changes
   std::vector<Result<std::uint64_t>> results;
   results.reserve(group.size());
   const Snapshot snapshot = TRY(store_->snapshot());
+  // What is not committed has changed the heads for nothing: then the store is asked again.
+  OnFailure forget([this] { heads_.clear(); });
   for (const Prepared& prepared : group) {
     const agents::Event& event = prepared.event;
     Leaf leaf{tree.size(), prepared.unix_ns, event.type, event.run, event.session,
               event.agent, event.body,       {},         {}};
-    std::string chain = session_key(event.run, event.session);
-    if (const auto here = heads.find(chain); here != heads.end()) {
-      leaf.previous = to_hex(here->second);
-    } else if (const auto known = heads_.find(chain); known != heads_.end()) {
-      leaf.previous = to_hex(known->second);
-    } else if (const auto head = TRY(snapshot.head(event.run, event.session))) {
-      leaf.previous = to_hex(head->hash);
+    chain_.assign(event.run).append(1, '\0').append(event.session);
+    const auto [head, is_unknown] = heads_.try_emplace(chain_);
+    if (is_unknown) {
+      const auto known = snapshot.head(event.run, event.session);
+      if (!known) return Err(known.error());
+      if (*known) head->second = (*known)->hash;
     }
+    if (head->second) append_hex(bytes_of(*head->second), leaf.previous);
     StoredRecord record{tree.size(), event.run, event.session, {}, {}, {}};
     TRY(store_payloads(prepared, leaf, record));
     auto bytes = to_bytes(leaf);
@@ -166,7 +196,7 @@ Result<std::vector<Result<std::uint64_t>>> LogWriter::append(const std::vector<P
     tree.append(record.hash, [&batch](unsigned level, std::uint64_t index, const Hash& node) {
       if (level > 0 && level % tile_height == 0) batch.nodes.push_back({level, index, node});
     });
-    heads[std::move(chain)] = record.hash;
+    head->second = record.hash;
     results.emplace_back(record.index);
     batch.records.push_back(std::move(record));
   }
@@ -183,16 +213,26 @@ Result<std::vector<Result<std::uint64_t>>> LogWriter::append(const std::vector<P
       signer_.sign(Checkpoint{signer_.verifier().name, tree.size(), tree.root()}.text());
   TRY(store_->commit(batch));
   tree_ = std::move(tree);
-  if (heads_.size() + heads.size() > heads_max) heads_.clear();
-  for (auto& [chain, hash] : heads) heads_[chain] = hash;
+  forget.disarm();
+  if (heads_.size() > heads_max) heads_.clear();
   return results;
+}
+
+Result<std::uint64_t> LogWriter::number_of(const std::string& subject) const {
+  const auto number = subjects_->find(subject);
+  if (!number) {
+    return Err(Code::not_found, "there is no subject \"" + subject + "\" in " + folder_);
+  }
+  return *number;
 }
 
 Result<std::uint64_t> LogWriter::erase(const std::string& subject, const std::string& by,
                                        const std::string& reason, std::int64_t unix_ns) {
-  const auto number = subjects_->find(subject);
-  if (!number) {
-    return Err(Code::not_found, "there is no subject \"" + subject + "\" in " + folder_);
+  const std::uint64_t number = TRY(number_of(subject));
+  {
+    const Retention retention = TRY(read_retention(LogReader(store_)));
+    const Snapshot snapshot = TRY(store_->snapshot());
+    TRY(may_erase(retention, snapshot, number, unix_ns));
   }
   // The record comes first: a crash between the two leaves a key too many, never one too few.
   // The name itself is personal, so the record holds the number.
@@ -200,7 +240,7 @@ Result<std::uint64_t> LogWriter::erase(const std::string& subject, const std::st
   bool good = append_quoted(by, body);
   body += ",\"reason\":";
   good = append_quoted(reason, body) && good;
-  body += ",\"subject\":" + std::to_string(*number) + "}";
+  body += ",\"subject\":" + std::to_string(number) + "}";
   if (!good) return Err(Code::invalid, "who erases, and why, must be UTF-8");
   Prepared prepared;
   prepared.unix_ns = unix_ns;
@@ -208,7 +248,7 @@ Result<std::uint64_t> LogWriter::erase(const std::string& subject, const std::st
   prepared.event.body = std::move(body);
   auto appended = TRY(append({prepared}));
   const std::uint64_t index = TRY(std::move(appended.front()));
-  TRY(subjects_->erase(*number));
+  TRY(subjects_->erase(number));
   payloads_number_ = 0;
   return index;
 }

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -34,6 +35,11 @@ struct Prepared {
   std::vector<std::string> salts;  // one a payload
 };
 
+// Checks an event and makes its body canonical. `salt` gives 32 random bytes for each payload.
+// Errors (invalid): the event can never be recorded.
+using TakeSalt = std::function<std::string()>;
+Result<Prepared> prepare(agents::Event event, std::int64_t unix_ns, const TakeSalt& salt);
+
 class FolderLock;
 
 class LogWriter {
@@ -51,9 +57,12 @@ class LogWriter {
   // single record that cannot be (too long) fails alone.
   Result<std::vector<Result<std::uint64_t>>> append(const std::vector<Prepared>& group);
   // Destroys the key of a subject's payloads and records that (subject.erased); gives the record's
-  // index. `by` is who asked for it. Errors: not_found.
+  // index. `by` is who asked for it. Errors: not_found; denied (a hold, or it must still be kept:
+  // log/retention.h).
   Result<std::uint64_t> erase(const std::string& subject, const std::string& by,
                               const std::string& reason, std::int64_t unix_ns);
+  // Of a subject that there is. Error: not_found.
+  [[nodiscard]] Result<std::uint64_t> number_of(const std::string& subject) const;
   // Seals the data file: a signed hash of all of its bytes. Appending breaks the seal.
   Result<void> seal();
 
@@ -75,9 +84,10 @@ class LogWriter {
   FillRandom random_;
   PayloadCipher cipher_;
   bool sealed_ = false;
-  // Hash of the last record of each session, as a shortcut to what the store knows. Emptied when it
-  // is full.
-  std::unordered_map<std::string, Hash> heads_;
+  // Hash of the last record of each session (none: it has no record yet), as a shortcut to what the
+  // store knows. Emptied when it is full, and when a group fails.
+  std::unordered_map<std::string, std::optional<Hash>> heads_;
+  std::string chain_;
   std::string payloads_of_;  // the subject of the last payload, and its number
   std::uint64_t payloads_number_ = 0;
 };

@@ -58,9 +58,11 @@ Action action_of(const agents::Event& event, const json& body,
                  const std::vector<agents::ToolSpec>& tools) {
   Action action;
   action.id = body.value("action", "");
-  action.kind = body.value("kind", "") == to_string(agents::ActionKind::model_call)
-                    ? agents::ActionKind::model_call
-                    : agents::ActionKind::tool_call;
+  action.kind = agents::ActionKind::tool_call;
+  for (const agents::ActionKind each :
+       {agents::ActionKind::model_call, agents::ActionKind::delegation}) {
+    if (body.value("kind", "") == to_string(each)) action.kind = each;
+  }
   action.agent = event.agent;
   action.session = event.session;
   action.run = event.run;
@@ -82,10 +84,13 @@ Action action_of(const agents::Event& event, const json& body,
   return action;
 }
 
-// The verdict of a budget: recorded as a denial, and the session ended with its limit for the same
-// reason.
+// The verdict of a budget or a quota: recorded as a denial that names its bound; in older records a
+// denial after which the session ended with its limit for the same reason.
 bool is_limit(const std::vector<StoredEvent>& events, std::size_t at, const Decision& recorded) {
-  if (recorded.verdict != agents::Verdict::deny || at + 1 >= events.size()) return false;
+  if (recorded.verdict != agents::Verdict::deny) return false;
+  const json decided = json::parse(events[at].event.body, nullptr, false);
+  if (decided.is_object() && decided.contains("bound")) return true;
+  if (at + 1 >= events.size()) return false;
   const agents::Event& next = events[at + 1].event;
   if (next.type != "session.ended") return false;
   const json body = json::parse(next.body, nullptr, false);
@@ -197,7 +202,9 @@ Result<void> Replay::decision(const SessionState& state, const Events& events, s
   const bool offered =
       action.kind == agents::ActionKind::model_call ||
       std::any_of(setting_.tools->begin(), setting_.tools->end(),
-                  [&action](const agents::ToolSpec& tool) { return tool.name == action.tool; });
+                  [&action](const agents::ToolSpec& tool) {
+                    return (tool.agent.empty() ? tool.name : tool.agent) == action.tool;
+                  });
   if (offered) {
     now = setting_.guard.decide(action);
   } else {

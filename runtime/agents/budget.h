@@ -18,6 +18,8 @@ struct Cost {
   std::int64_t turns = 0;
   std::int64_t tool_calls = 0;
   std::int64_t tokens = 0;
+  std::int64_t money_micros = 0;
+  std::int64_t descendants = 0;
   friend bool operator==(const Cost&, const Cost&) = default;
 };
 
@@ -33,6 +35,8 @@ class Ledger {
   void settle(const Cost& reserved, const Cost& spent);
   // Books what was spent before a crash, here alone: the parent books all of its children at once.
   void restore(const Cost& spent);
+  // Time that does not count: a person was waited for. Of this ledger alone.
+  void forgive(Duration waited) { started_ += waited; }
   // What could be reserved now: the least of this ledger and its parents; -1 = without limit.
   [[nodiscard]] Budget left(Instant now) const;
   [[nodiscard]] const Cost& spent() const { return spent_; }

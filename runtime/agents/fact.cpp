@@ -22,10 +22,17 @@ constexpr OutcomeKind outcome_kinds[] = {
     OutcomeKind::memory_limit, OutcomeKind::process_limit,    OutcomeKind::file_size_limit,
     OutcomeKind::output_limit, OutcomeKind::policy_violation, OutcomeKind::crashed,
     OutcomeKind::refused,      OutcomeKind::protocol_error,   OutcomeKind::bad_arguments};
+constexpr Trust trusts[] = {Trust::user, Trust::trusted, Trust::unknown, Trust::untrusted};
 constexpr Verdict verdicts[] = {Verdict::allow, Verdict::deny, Verdict::escalate};
 constexpr SessionEnd session_ends[] = {SessionEnd::running,   SessionEnd::completed,
                                        SessionEnd::escalated, SessionEnd::denied,
-                                       SessionEnd::limit,     SessionEnd::failed};
+                                       SessionEnd::limit,     SessionEnd::failed,
+                                       SessionEnd::stopped};
+constexpr ActionKind action_kinds[] = {
+    ActionKind::model_call,   ActionKind::tool_call, ActionKind::delegation, ActionKind::message,
+    ActionKind::memory_write, ActionKind::spawn,     ActionKind::egress};
+constexpr ApprovalEnd approval_ends[] = {ApprovalEnd::approved, ApprovalEnd::denied,
+                                         ApprovalEnd::expired, ApprovalEnd::modified};
 constexpr std::string_view finish_names[] = {"stop", "tool_calls", "length"};
 
 // An unknown name gets the meaning that fails closed.
@@ -72,13 +79,27 @@ void write(JsonWriter& out, const std::vector<std::string>& texts) {
   out.end_array();
 }
 
+void write(JsonWriter& out, const std::vector<ArgumentOrigin>& origins) {
+  out.begin_array();
+  for (const ArgumentOrigin& origin : origins) {
+    out.begin_object().key("argument").text(origin.argument);
+    write(out.key("sources"), origin.sources);
+    out.key("trust").text(to_string(origin.trust));
+    if (origin.weak) out.key("weak").boolean(true);
+    out.end_object();
+  }
+  out.end_array();
+}
+
 // ---- facts to events; the members stand in the order that canonical JSON asks for
 // ---------------
 
 void write_body(Event& event, const SessionStarted& fact) {
   event.type = "session.started";
   JsonWriter out(event.body);
-  out.begin_object().key("principal").text(fact.principal);
+  out.begin_object();
+  if (!fact.parent.empty()) out.key("parent").text(fact.parent);
+  out.key("principal").text(fact.principal);
   if (fact.tainted) out.key("tainted").boolean(true);
   out.end_object();
   if (!fact.instructions.empty()) event.payloads.push_back({"instructions", fact.instructions});
@@ -96,7 +117,13 @@ void write_body(Event& event, const ActionDecided& fact) {
   const Decision& decision = fact.decision;
   JsonWriter out(event.body);
   out.begin_object().key("action").text(action.id);
+  if (!fact.approval.empty()) out.key("approval").text(fact.approval);
+  if (action.autonomy_level > 0) out.key("autonomyLevel").integer(action.autonomy_level);
+  if (!fact.bound.empty()) out.key("bound").text(fact.bound);
   if (!fact.call.empty()) out.key("call").text(fact.call);
+  if (!action.chain.empty()) write(out.key("chain"), action.chain);
+  const bool tool = action.kind == ActionKind::tool_call;
+  if (tool) out.key("destructive").boolean(action.destructive);
   if (!decision.errors.empty()) write(out.key("errors"), decision.errors);
   out.key("kind").text(to_string(action.kind));
   out.key("left").begin_object().key("tokens").integer(action.left.tokens);
@@ -110,19 +137,29 @@ void write_body(Event& event, const ActionDecided& fact) {
     out.end_object();
   }
   out.key("onBehalfOf").text(action.on_behalf_of);
+  if (!action.origins.empty()) write(out.key("origins"), action.origins);
   write(out.key("policies"), decision.policies);
-  out.key("policySet").text(decision.policy_set).key("reason").text(decision.reason);
-  out.key("step").integer(step_of(action.id)).key("tainted").boolean(action.tainted);
+  out.key("policySet").text(decision.policy_set);
+  if (tool) out.key("readOnly").boolean(action.read_only);
+  out.key("reason").text(decision.reason).key("step").integer(step_of(action.id));
+  if (!fact.supersedes.empty()) out.key("supersedes").text(fact.supersedes);
+  out.key("tainted").boolean(action.tainted);
   out.key("tool").text(action.tool);
   if (!action.tool_digest.empty()) out.key("toolDigest").text(action.tool_digest);
-  out.key("verdict").text(to_string(decision.verdict)).end_object();
+  out.key("verdict").text(to_string(decision.verdict));
+  if (!decision.would.empty()) {
+    out.key("would").text(decision.would).key("wouldReason").text(decision.would_reason);
+  }
+  out.end_object();
   if (!action.arguments.empty()) event.payloads.push_back({"arguments", action.arguments});
+  if (!decision.arguments.empty()) event.payloads.push_back({"enforced", decision.arguments});
 }
 
 void write_body(Event& event, const TurnCompleted& fact) {
   event.type = "turn.completed";
   JsonWriter out(event.body);
   out.begin_object().key("action").text(fact.action);
+  if (fact.cost_micros > 0) out.key("costMicros").integer(fact.cost_micros);
   out.key("finish").text(finish_names[static_cast<std::size_t>(fact.turn.finish)]);
   out.key("model").text(fact.model);
   write(out.key("usage"), fact.turn.usage);
@@ -150,6 +187,27 @@ void write_body(Event& event, const SessionEnded& fact) {
   event.payloads.push_back({"answer", fact.answer});
 }
 
+void write_body(Event& event, const ApprovalRequested& fact) {
+  event.type = "approval.requested";
+  JsonWriter out(event.body);
+  out.begin_object().key("action").text(fact.action);
+  out.key("expiresUnixMs").integer(fact.expires_unix_ms);
+  out.key("request").text(fact.request).end_object();
+}
+
+void write_body(Event& event, const ApprovalAnswered& fact) {
+  event.type = "approval.answered";
+  JsonWriter out(event.body);
+  out.begin_object().key("action").text(fact.action);
+  out.key("answer").text(to_string(fact.answer.end)).key("by").text(fact.answer.by);
+  out.key("request").text(fact.request);
+  if (!fact.answer.successor.empty()) out.key("successor").text(fact.answer.successor);
+  out.end_object();
+  if (!fact.answer.arguments.empty()) {
+    event.payloads.push_back({"arguments", fact.answer.arguments});
+  }
+}
+
 // ---- events to facts
 // ----------------------------------------------------------------------------
 
@@ -174,6 +232,7 @@ Result<SessionStarted> started_of(const Event& event, const json& body) {
   SessionStarted fact{text(body, "principal"), payload(event, "instructions"),
                       payload(event, "prompt")};
   fact.tainted = body.value("tainted", false);
+  fact.parent = text(body, "parent");
   const std::string lines = payload(event, "earlier");
   for (std::size_t at = 0; at < lines.size();) {
     const std::size_t end = std::min(lines.find('\n', at), lines.size());
@@ -197,12 +256,21 @@ Usage usage_of(const json& body) {
   return usage;
 }
 
+std::vector<ArgumentOrigin> origins_of(const json& body) {
+  std::vector<ArgumentOrigin> origins;
+  for (const json& one : body.value("origins", json::array())) {
+    origins.push_back({text(one, "argument"),
+                       from_name(text(one, "trust"), trusts, Trust::untrusted),
+                       one.value("weak", false), texts(one, "sources")});
+  }
+  return origins;
+}
+
 ActionDecided decided_of(const Event& event, const json& body) {
   ActionDecided fact;
   Action& action = fact.action;
   action.id = text(body, "action");
-  action.kind = text(body, "kind") == to_string(ActionKind::model_call) ? ActionKind::model_call
-                                                                        : ActionKind::tool_call;
+  action.kind = from_name(text(body, "kind"), action_kinds, ActionKind::tool_call);
   action.agent = event.agent;
   action.session = event.session;
   action.run = event.run;
@@ -211,6 +279,11 @@ ActionDecided decided_of(const Event& event, const json& body) {
   action.arguments = payload(event, "arguments");
   action.tainted = body.value("tainted", false);
   action.tool_digest = text(body, "toolDigest");
+  action.destructive = body.value("destructive", true);
+  action.read_only = body.value("readOnly", false);
+  action.autonomy_level = number(body, "autonomyLevel");
+  action.origins = origins_of(body);
+  action.chain = texts(body, "chain");
   const json left = body.value("left", json::object());
   action.left = {number(left, "turns"), number(left, "toolCalls"), number(left, "tokens"),
                  number(left, "wallMs")};
@@ -224,7 +297,13 @@ ActionDecided decided_of(const Event& event, const json& body) {
     decision.obligations.emplace_back(name, value.get<std::string>());
   }
   decision.policy_set = text(body, "policySet");
+  decision.arguments = payload(event, "enforced");
+  decision.would = text(body, "would");
+  decision.would_reason = text(body, "wouldReason");
   fact.call = text(body, "call");
+  fact.supersedes = text(body, "supersedes");
+  fact.approval = text(body, "approval");
+  fact.bound = text(body, "bound");
   return fact;
 }
 
@@ -236,6 +315,7 @@ Result<TurnCompleted> turn_of(const Event& event, const json& body) {
   fact.turn.finish = static_cast<FinishReason>(at - std::begin(finish_names));
   fact.turn.usage = usage_of(body);
   fact.turn.message = TRY(message_from_json(payload(event, "message")));
+  fact.cost_micros = number(body, "costMicros");
   return fact;
 }
 
@@ -249,11 +329,25 @@ ActionOutcome outcome_of(const Event& event, const json& body) {
   return fact;
 }
 
+ApprovalAnswered answered_of(const Event& event, const json& body) {
+  ApprovalAnswered fact{text(body, "action"), text(body, "request"), {}};
+  fact.answer.end = from_name(text(body, "answer"), approval_ends, ApprovalEnd::denied);
+  fact.answer.by = text(body, "by");
+  fact.answer.successor = text(body, "successor");
+  fact.answer.arguments = payload(event, "arguments");
+  return fact;
+}
+
 Result<Fact> read_fact(const Event& event, const json& body) {
   if (event.type == "session.started") return TRY(started_of(event, body));
   if (event.type == "action.decided") return decided_of(event, body);
   if (event.type == "turn.completed") return TRY(turn_of(event, body));
   if (event.type == "action.outcome") return outcome_of(event, body);
+  if (event.type == "approval.requested") {
+    return ApprovalRequested{text(body, "action"), text(body, "request"),
+                             number(body, "expiresUnixMs")};
+  }
+  if (event.type == "approval.answered") return answered_of(event, body);
   if (event.type == "session.ended") {
     return SessionEnded{from_name(text(body, "state"), session_ends, SessionEnd::failed),
                         number(body, "turns"),
@@ -286,6 +380,8 @@ std::string_view to_string(SessionEnd end) {
       return "limit";
     case SessionEnd::failed:
       return "failed";
+    case SessionEnd::stopped:
+      return "stopped";
   }
   return "failed";
 }
@@ -302,6 +398,8 @@ void settle_texts(Fact& fact) {
     for (Message& message : started->earlier) mend(message);
   } else if (auto* decided = std::get_if<ActionDecided>(&fact)) {
     mend(decided->decision.reason);
+    mend(decided->decision.would_reason);
+    mend(decided->action.arguments);
   } else if (auto* completed = std::get_if<TurnCompleted>(&fact)) {
     mend(completed->turn.message);
   } else if (auto* outcome = std::get_if<ActionOutcome>(&fact)) {
@@ -315,6 +413,7 @@ void settle_texts(Fact& fact) {
 
 Event to_event(const Fact& fact, const Origin& origin) {
   Event event{"", origin.run, origin.session, origin.agent, "", {}};
+  event.subject = origin.subject;
   event.body.reserve(body_bytes_typical);
   std::visit([&](const auto& one) { write_body(event, one); }, fact);
   return event;

@@ -23,6 +23,7 @@ enum class SessionEnd {
   denied,     // it came to its end, but policy refused an action
   limit,      // a budget was used up
   failed,     // the model or the runtime failed
+  stopped,    // a person, or whoever runs the fleet, stopped it
 };
 std::string_view to_string(SessionEnd end);
 
@@ -33,18 +34,39 @@ struct SessionStarted {
   // What was said in its conversation before: messages of user and assistant, without calls.
   std::vector<Message> earlier{};
   bool tainted = false;  // some of it was said after reading what nobody vouches for
+  std::string parent{};  // the session that delegated to this one; empty: none
 };
 
 struct ActionDecided {
   Action action;
   Decision decision;
   std::string call;  // id of the tool call; empty: the action is a model call
+  // A person answered the action `supersedes` with other arguments: this one is done instead, under
+  // the approval that stands for it.
+  std::string supersedes{};
+  std::string approval{};
+  // Allowed by policy and denied all the same: "budget" (the session's or the run's) or "quota".
+  std::string bound{};
+};
+
+// It waits for people.
+struct ApprovalRequested {
+  std::string action;  // id
+  std::string request;
+  std::int64_t expires_unix_ms = 0;
+};
+
+struct ApprovalAnswered {
+  std::string action;  // id
+  std::string request;
+  ApprovalAnswer answer;
 };
 
 struct TurnCompleted {
   std::string action;  // id
   std::string model;   // identity
   Turn turn;
+  std::int64_t cost_micros = 0;  // by the price in the fleet file
 };
 
 struct ActionOutcome {
@@ -64,13 +86,15 @@ struct SessionEnded {
 };
 
 using Fact =
-    std::variant<SessionStarted, ActionDecided, TurnCompleted, ActionOutcome, SessionEnded>;
+    std::variant<SessionStarted, ActionDecided, TurnCompleted, ActionOutcome, SessionEnded,
+                 ApprovalRequested, ApprovalAnswered>;
 
 // Whose fact it is.
 struct Origin {
   const std::string& run;
   const std::string& session;
   const std::string& agent;
+  std::string_view subject{};  // whose data its payloads are
 };
 
 // "run/session/12" -> 12: actions are numbered in their session. 0: it has no number.

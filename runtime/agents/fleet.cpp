@@ -1,5 +1,8 @@
 #include "agents/fleet.h"
 
+#include "agents/fleet_reader.h"
+#include "agents/fleet_workflow.h"
+
 #include <algorithm>
 #include <charconv>
 #include <set>
@@ -12,160 +15,6 @@ constexpr std::int64_t kib = 1024;
 constexpr std::int64_t never = -1;
 
 const std::vector<std::string> known_arguments_of_tools = {"workdir", "fleetdir", "arguments"};
-
-std::string list_of(const std::vector<std::string>& names) {
-  std::string out;
-  for (const std::string& name : names) out += (out.empty() ? "" : ", ") + name;
-  return out;
-}
-
-// Reads one object: knows its path, remembers which keys were asked for, reports what is left over.
-class Reader {
- public:
-  Reader(std::vector<Problem>& problems, const Node& node, std::string path)
-      : problems_(problems), node_(node), path_(std::move(path)) {
-    if (node.kind != Node::Kind::object) {
-      report(node, path_,
-             "expected an object but found " + std::string(agents::to_string(node.kind)));
-    }
-  }
-
-  void report(const Node& node, const std::string& path, std::string message) {
-    problems_.push_back({path, node.line, node.column, std::move(message)});
-  }
-  [[nodiscard]] std::string at(std::string_view key) const {
-    return path_.empty() ? std::string(key) : path_ + "." + std::string(key);
-  }
-  [[nodiscard]] const Node& node() const { return node_; }
-  [[nodiscard]] const std::string& path() const { return path_; }
-
-  const Node* get(const std::string& key) {
-    if (std::find(known_.begin(), known_.end(), key) == known_.end()) known_.push_back(key);
-    return node_.find(key);
-  }
-  const Node* get(const std::string& key, Node::Kind kind) {
-    const Node* found = get(key);
-    if (found == nullptr || found->kind == kind) return found;
-    report(*found, at(key),
-           "expected " + std::string(agents::to_string(kind)) + " but found " +
-               std::string(agents::to_string(found->kind)));
-    return nullptr;
-  }
-  void require(const std::string& key) {
-    if (node_.kind == Node::Kind::object && node_.find(key) == nullptr) {
-      report(node_, path_.empty() ? "(top)" : path_, "the key \"" + key + "\" is missing");
-    }
-  }
-
-  std::string text(const std::string& key, const std::string& fallback = "") {
-    const Node* found = get(key, Node::Kind::string);
-    return found != nullptr ? found->string : fallback;
-  }
-  bool flag(const std::string& key, bool fallback) {
-    const Node* found = get(key, Node::Kind::boolean);
-    return found != nullptr ? found->boolean : fallback;
-  }
-  std::int64_t integer(const std::string& key, std::int64_t fallback, std::int64_t least,
-                       std::int64_t most) {
-    const Node* found = get(key, Node::Kind::integer);
-    if (found == nullptr) return fallback;
-    if (found->integer < least || found->integer > most) {
-      report(*found, at(key),
-             "must lie between " + std::to_string(least) + " and " + std::to_string(most));
-      return fallback;
-    }
-    return found->integer;
-  }
-  double real(const std::string& key, double fallback, double least, double most) {
-    const Node* found = get(key);
-    if (found == nullptr) return fallback;
-    if (found->kind != Node::Kind::integer && found->kind != Node::Kind::number) {
-      report(*found, at(key),
-             "expected a number but found " + std::string(agents::to_string(found->kind)));
-      return fallback;
-    }
-    if (found->number < least || found->number > most) {
-      char range[64];
-      std::snprintf(range, sizeof range, "must lie between %g and %g", least, most);
-      report(*found, at(key), range);
-      return fallback;
-    }
-    return found->number;
-  }
-  // "200ms", "5s", "2m", "1h", as milliseconds; or "64KiB", "16MiB", "1GiB" (or a plain integer),
-  // as bytes.
-  std::int64_t quantity(const std::string& key, std::int64_t fallback, bool is_time,
-                        std::int64_t most) {
-    const Node* found = get(key);
-    if (found == nullptr) return fallback;
-    std::int64_t value = 0;
-    bool good = false;
-    if (found->kind == Node::Kind::integer && !is_time) {
-      value = found->integer;
-      good = value > 0;
-    } else if (found->kind == Node::Kind::string) {
-      const char* last = found->string.data() + found->string.size();
-      const auto [end, error] = std::from_chars(found->string.data(), last, value);
-      const std::int64_t factor = unit({end, static_cast<std::size_t>(last - end)}, is_time);
-      good = error == std::errc() && value > 0 && factor > 0 && value <= most / factor;
-      value *= good ? factor : 0;
-    }
-    if (good && value <= most) return value;
-    report(*found, at(key),
-           is_time ? R"(expected a time such as "200ms", "5s" or "2m")"
-                   : R"(expected a size such as "64KiB" or "16MiB", or a number of bytes)");
-    return fallback;
-  }
-  std::vector<std::string> texts(const std::string& key) {
-    std::vector<std::string> out;
-    const Node* found = get(key, Node::Kind::array);
-    if (found == nullptr) return out;
-    for (std::size_t i = 0; i < found->items.size(); ++i) {
-      const Node& item = found->items[i];
-      if (item.kind == Node::Kind::string) {
-        out.push_back(item.string);
-      } else {
-        report(item, at(key) + "[" + std::to_string(i) + "]",
-               "expected a string but found " + std::string(agents::to_string(item.kind)));
-      }
-    }
-    return out;
-  }
-  // Must be the last call: what was never asked for is unknown.
-  void done() {
-    for (const Node::Member& member : node_.members) {
-      if (std::find(known_.begin(), known_.end(), member.key) != known_.end()) continue;
-      std::string message = "unknown key";
-      if (const auto near = suggestion(member.key, known_)) {
-        message += "; did you mean \"" + *near + "\"?";
-      } else {
-        message += "; known here: " + list_of(known_);
-      }
-      problems_.push_back({at(member.key), member.line, member.column, std::move(message)});
-    }
-  }
-
- private:
-  static std::int64_t unit(std::string_view name, bool is_time) {
-    if (is_time) {
-      if (name == "ms") return 1;
-      if (name == "s") return 1000;
-      if (name == "m") return 60'000;
-      if (name == "h") return 3'600'000;
-      return 0;
-    }
-    if (name == "B") return 1;
-    if (name == "KiB") return kib;
-    if (name == "MiB") return kib * kib;
-    if (name == "GiB") return kib * kib * kib;
-    return 0;
-  }
-
-  std::vector<Problem>& problems_;
-  const Node& node_;
-  std::string path_;
-  std::vector<std::string> known_;
-};
 
 class FleetParser {
  public:
@@ -188,7 +37,8 @@ class FleetParser {
     each(top, "tools", [this](Reader& reader, const std::string& name) { tool(reader, name); });
     each(top, "agents", [this](Reader& reader, const std::string& name) { agent(reader, name); });
     policies(top);
-    fleet.limits = limits(top, {never, never, never, never});
+    fleet.limits = limits(top, {never, never, never, never, never, never});
+    bounds(top);
     if (const Node* node = top.get("workflow", Node::Kind::object)) {
       Reader reader(file_.problems, *node, "workflow");
       workflow(reader);
@@ -222,11 +72,6 @@ class FleetParser {
     }
   }
 
-  static bool is_name(std::string_view name) {
-    return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
-      return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-';
-    });
-  }
   void check_name(Reader& reader, const std::string& key, const std::string& name) {
     const Node* node = reader.get(key);
     if (node != nullptr && node->kind == Node::Kind::string && !is_name(name)) {
@@ -259,28 +104,6 @@ class FleetParser {
       reader.report(node, reader.at(key), "there is no file \"" + full + "\"");
     }
     return full;
-  }
-
-  // One of `names`, or a problem with a suggestion.
-  void known(Reader& reader, const std::string& key, const std::string& value,
-             const std::vector<std::string>& names, const std::string& what) {
-    const Node* node = reader.get(key);
-    if (node == nullptr || node->kind != Node::Kind::string) return;
-    if (std::find(names.begin(), names.end(), value) != names.end()) return;
-    std::string message = "there is no " + what + " \"" + value + "\"";
-    if (const auto near = suggestion(value, names)) {
-      message += "; did you mean \"" + *near + "\"?";
-    } else {
-      message += names.empty() ? "; none is defined" : "; there are: " + list_of(names);
-    }
-    reader.report(*node, reader.at(key), message);
-  }
-
-  template <class T>
-  static std::vector<std::string> names_of(const std::vector<T>& items) {
-    std::vector<std::string> names;
-    for (const T& item : items) names.push_back(item.name);
-    return names;
   }
 
   // ${VAR} and ${VAR:-default} from the environment.
@@ -350,7 +173,7 @@ class FleetParser {
                     "\"" + name + "\" is the name of a preset; choose another");
     }
     const std::string base = reader.text("extends", "compute");
-    known(reader, "extends", base, names_of(file_.fleet.profiles), "profile");
+    reader.known("extends", base, names_of(file_.fleet.profiles), "profile");
     const Profile* parent = file_.fleet.profile(base);
     Profile made = parent != nullptr ? *parent : Profile{};
     made.name = name;
@@ -391,12 +214,14 @@ class FleetParser {
     ModelSpec spec;
     spec.name = name;
     const std::string provider = reader.text("provider", "embedded");
-    known(reader, "provider", provider, {"embedded", "openai"}, "provider");
+    reader.known("provider", provider, {"embedded", "openai", "scripted"}, "provider");
     reader.require("model");
     if (const Node* node = reader.get("model", Node::Kind::string)) {
       std::string value = environment(reader, *node, reader.at("model"), node->string);
       if (provider == "openai") {
         spec.remote_name = std::move(value);
+      } else if (provider == "scripted") {
+        spec.script = existing(reader, "model", *node, value);
       } else {
         spec.file = existing(reader, "model", *node, value);
       }
@@ -417,9 +242,36 @@ class FleetParser {
     spec.sampling.top_k = static_cast<int>(reader.integer("topK", 0, 0, 1'000'000));
     spec.sampling.repeat_penalty = reader.real("repeatPenalty", 1.0, 0.1, 10.0);
     spec.tokens_max = reader.integer("maxTokens", spec.tokens_max, 1, 1'000'000);
+    spec.at_once_max = reader.integer("maxAtOnce", 0, 1, 1'000'000);
+    if (reader.get("maxAtOnce") == nullptr) spec.at_once_max = 0;
+    fallbacks(reader, spec);
+    if (const Node* node = reader.get("price", Node::Kind::object)) {
+      Reader price(file_.problems, *node, reader.at("price"));
+      spec.price.input = price.real("input", 0, 0, 1e6);
+      spec.price.cached_input = price.real("cachedInput", spec.price.input, 0, 1e6);
+      spec.price.output = price.real("output", 0, 0, 1e6);
+      price.done();
+    }
     spec.context_max = reader.integer("contextLength", spec.context_max, 16, 16'000'000);
     reader.done();
     file_.fleet.models.push_back(std::move(spec));
+  }
+
+  // Models to go to, in order, when this one cannot answer.
+  void fallbacks(Reader& reader, ModelSpec& spec) {
+    std::vector<std::string> names;
+    if (const Node* models = root_.find("models")) {
+      for (const Node::Member& member : models->members) names.push_back(member.key);
+    }
+    spec.fallback = reader.texts("fallback");
+    const Node* node = reader.get("fallback");
+    for (std::size_t i = 0; i < spec.fallback.size() && i < node->items.size(); ++i) {
+      const std::string path = reader.at("fallback") + "[" + std::to_string(i) + "]";
+      reader.known(node->items[i], path, spec.fallback[i], names, "model");
+      if (spec.fallback[i] == spec.name) {
+        reader.report(node->items[i], path, "a model cannot be its own fallback");
+      }
+    }
   }
 
   // Members that are strings, with ${VAR} replaced.
@@ -473,6 +325,7 @@ class FleetParser {
     if (url != nullptr) {
       spec.base_url = environment(reader, *url, reader.at("baseUrl"), url->string);
       while (spec.base_url.ends_with('/')) spec.base_url.pop_back();
+      spec.is_local = spec.base_url.starts_with("http://") && is_loopback(spec.base_url);
       if (!spec.base_url.starts_with("https://") && !spec.base_url.starts_with("http://")) {
         reader.report(*url, reader.at("baseUrl"),
                       R"(expected an http or https URL such as "https://api.example.com/v1")");
@@ -507,7 +360,7 @@ class FleetParser {
     McpServerSpec spec;
     spec.name = name;
     spec.profile = reader.text("profile", "fs-read");
-    known(reader, "profile", spec.profile, names_of(file_.fleet.profiles), "profile");
+    reader.known("profile", spec.profile, names_of(file_.fleet.profiles), "profile");
     if (const Node* url = mcp_transport(reader)) {
       spec.url = environment(reader, *url, reader.at("url"), url->string);
       if (!spec.url.starts_with("http://") && !spec.url.starts_with("https://")) {
@@ -543,6 +396,10 @@ class FleetParser {
       reader.report(reader.node(), reader.path(),
                     "names that begin with mcp__ belong to MCP servers");
     }
+    if (name.starts_with("agent__") || name.starts_with("handoff__")) {
+      reader.report(reader.node(), reader.path(),
+                    "names that begin with agent__ or handoff__ belong to agents");
+    }
     reader.require("description");
     reader.require("command");
     spec.spec.description = reader.text("description");
@@ -553,7 +410,7 @@ class FleetParser {
                     "the command is empty: give the program and its arguments");
     }
     spec.profile = reader.text("profile", "compute");
-    known(reader, "profile", spec.profile, names_of(file_.fleet.profiles), "profile");
+    reader.known("profile", spec.profile, names_of(file_.fleet.profiles), "profile");
     spec.input = reader.text("stdin", "${arguments}");
     std::vector<std::string> arguments = known_arguments_of_tools;
     spec.spec.input_schema = R"({"type":"object","properties":{}})";
@@ -615,11 +472,17 @@ class FleetParser {
     spec.owner = reader.text("owner");
     reader.require("model");
     spec.model = reader.text("model");
-    known(reader, "model", spec.model, names_of(file_.fleet.models), "model");
+    reader.known("model", spec.model, names_of(file_.fleet.models), "model");
     spec.tools = tool_names(reader, "tools");
     spec.disallowed_tools = tool_names(reader, "disallowedTools");
     spec.priority = static_cast<int>(reader.integer("priority", 0, -100, 100));
     spec.limits = limits(reader, Limits{});
+    others(reader, "subAgents", "agent__", spec);
+    others(reader, "handoffs", "handoff__", spec);
+    if (const Node* node = reader.get("outputSchema", Node::Kind::object)) {
+      spec.output_schema = node->to_json();
+    }
+    residency(reader, spec);
     if (const Node* node = reader.get("a2a", Node::Kind::object)) {
       Reader exposure(file_.problems, *node, reader.at("a2a"));
       spec.a2a.emplace();
@@ -630,6 +493,25 @@ class FleetParser {
     }
     reader.done();
     file_.fleet.agents.push_back(std::move(spec));
+  }
+
+  // An agent whose data stays here gets no model that is elsewhere, not even as a last resort.
+  void residency(Reader& reader, AgentSpec& spec) {
+    const std::string where = reader.text("dataResidency", "any");
+    reader.known("dataResidency", where, {"any", "local"}, "residency");
+    spec.local_only = where == "local";
+    if (!spec.local_only) return;
+    std::vector<std::string> models = {spec.model};
+    if (const ModelSpec* model = file_.fleet.model(spec.model)) {
+      models.insert(models.end(), model->fallback.begin(), model->fallback.end());
+    }
+    for (const std::string& name : models) {
+      const ModelSpec* model = file_.fleet.model(name);
+      if (model == nullptr || model->is_local) continue;
+      reader.report(*reader.get("dataResidency"), reader.at("dataResidency"),
+                    "its data must not leave this machine, and the model \"" + name +
+                        "\" is elsewhere: " + model->base_url);
+    }
   }
 
   std::vector<std::string> tool_names(Reader& reader, const std::string& key) {
@@ -668,6 +550,12 @@ class FleetParser {
     fallback.tool_calls = reader.integer("maxToolCalls", fallback.tool_calls, 0, 1'000'000'000);
     fallback.tokens = reader.integer("maxTokens", fallback.tokens, 1, 1'000'000'000'000);
     fallback.wall_ms = reader.quantity("maxWallTime", fallback.wall_ms, true, 86'400'000LL * 365);
+    fallback.descendants =
+        reader.integer("maxDescendants", fallback.descendants, 0, 1'000'000'000);
+    if (reader.get("maxCostUsd") != nullptr) {
+      fallback.money_micros =
+          static_cast<std::int64_t>(reader.real("maxCostUsd", 0, 0, 1e9) * 1e6);
+    }
     reader.done();
     return fallback;
   }
@@ -688,19 +576,88 @@ class FleetParser {
 
   void workflow(Reader& reader) {
     Workflow& flow = file_.fleet.workflow;
-    const std::string pattern = reader.text("pattern", "single");
-    known(reader, "pattern", pattern, {"single"}, "pattern");
-    reader.require("agent");
-    flow.agent = reader.text("agent");
-    known(reader, "agent", flow.agent, names_of(file_.fleet.agents), "agent");
     if (const Node* node = reader.get("inputs", Node::Kind::string)) {
       flow.inputs = existing(reader, "inputs", *node, node->string);
     }
     flow.id = reader.text("id", "id");
     reader.require("prompt");
     flow.prompt = reader.text("prompt");
+    flow.subject = reader.text("subject");
     flow.concurrency = reader.integer("concurrency", flow.concurrency, 1, 1'000'000);
+    read_pattern(reader, file_.fleet);
     reader.done();
+  }
+
+  // What holds for the whole fleet beside its limits.
+  void bounds(Reader& top) {
+    Fleet& fleet = file_.fleet;
+    fleet.depth_max = static_cast<int>(top.integer("maxDepth", fleet.depth_max, 0, 64));
+    if (const Node* node = top.get("quotas", Node::Kind::array)) {
+      for (std::size_t i = 0; i < node->items.size(); ++i) {
+        Reader reader(file_.problems, node->items[i], "quotas[" + std::to_string(i) + "]");
+        quota(reader);
+      }
+    }
+    if (const Node* node = top.get("guards", Node::Kind::object)) {
+      Reader reader(file_.problems, *node, "guards");
+      Guards& guards = fleet.guards;
+      guards.same_calls_max = reader.integer("maxSameCalls", 0, 1, 64);
+      guards.same_cycles_max = reader.integer("maxSameCycles", 0, 1, 8);
+      guards.failures_max = reader.integer("maxToolFailures", 0, 1, 1'000'000);
+      guards.cool_down_ms = reader.quantity("coolDown", guards.cool_down_ms, true, 86'400'000);
+      reader.done();
+    }
+    if (const Node* node = top.get("approvals", Node::Kind::object)) {
+      Reader reader(file_.problems, *node, "approvals");
+      fleet.approval_ms =
+          reader.quantity("expireAfter", fleet.approval_ms, true, 86'400'000LL * 365);
+      reader.done();
+    }
+    if (const Node* node = top.get("toolPins", Node::Kind::string)) {
+      fleet.tool_pins = existing(top, "toolPins", *node, node->string);
+    }
+  }
+
+  void quota(Reader& reader) {
+    QuotaSpec spec;
+    reader.require("name");
+    spec.name = reader.text("name");
+    spec.per = reader.text("per", spec.per);
+    reader.known("per", spec.per, {"session", "agent", "tool", "run", "principal", "fleet"},
+                 "reach");
+    spec.measure = reader.text("measure", spec.measure);
+    reader.known("measure", spec.measure, {"calls", "tokens", "money"}, "measure");
+    reader.require("most");
+    spec.most = spec.measure == "money"
+                    ? static_cast<std::int64_t>(reader.real("most", 0, 0, 1e9) * 1e6)
+                    : reader.integer("most", 0, 0, 1'000'000'000'000);
+    spec.window_ms = reader.quantity("window", 0, true, 86'400'000LL * 366);
+    spec.at_once_most = reader.integer("atOnce", -1, 1, 1'000'000);
+    spec.tool = reader.text("tool");
+    spec.agent = reader.text("agent");
+    if (!spec.agent.empty()) reader.known("agent", spec.agent, agent_names(), "agent");
+    reader.done();
+    file_.fleet.quotas.push_back(std::move(spec));
+  }
+
+  // As they stand in the file, whether they are read already or not.
+  [[nodiscard]] std::vector<std::string> agent_names() const {
+    std::vector<std::string> names;
+    const Node* agents = root_.find("agents");
+    if (agents == nullptr) return names;
+    for (const Node::Member& member : agents->members) names.push_back(member.key);
+    return names;
+  }
+
+  // Agents that this one may call, or hand its session over to.
+  void others(Reader& reader, const std::string& key, const std::string& prefix, AgentSpec& spec) {
+    const std::vector<std::string> names = reader.texts(key);
+    const Node* node = reader.get(key);
+    for (std::size_t i = 0; i < names.size() && i < node->items.size(); ++i) {
+      reader.known(node->items[i], reader.at(key) + "[" + std::to_string(i) + "]", names[i],
+                   agent_names(), "agent");
+      spec.tools.push_back(prefix + names[i]);
+    }
   }
 
   const Node& root_;
@@ -711,6 +668,12 @@ class FleetParser {
 }  // namespace
 
 bool AgentSpec::offers(std::string_view tool) const {
+  // Other agents are never meant by a pattern.
+  if (tool.starts_with("agent__") || tool.starts_with("handoff__")) {
+    const auto is = [tool](const std::string& offered) { return offered == tool; };
+    return std::any_of(tools.begin(), tools.end(), is) &&
+           std::none_of(disallowed_tools.begin(), disallowed_tools.end(), is);
+  }
   auto matches = [tool](const std::string& pattern) {
     if (!pattern.ends_with('*')) return pattern == tool;
     return tool.starts_with(std::string_view(pattern).substr(0, pattern.size() - 1));
@@ -742,59 +705,6 @@ std::vector<Profile> preset_profiles() {
   presets[2].name = presets[2].level = "fs-write";
   presets[3].name = presets[3].level = "net";
   return presets;
-}
-
-std::optional<std::string> suggestion(std::string_view wrong,
-                                      const std::vector<std::string>& known) {
-  std::optional<std::string> best;
-  std::size_t best_distance =
-      std::max<std::size_t>(1, std::min<std::size_t>(3, wrong.size() / 3)) + 1;
-  for (const std::string& candidate : known) {
-    // Levenshtein, upper and lower case alike.
-    std::vector<std::size_t> row(candidate.size() + 1);
-    for (std::size_t j = 0; j < row.size(); ++j) row[j] = j;
-    for (std::size_t i = 1; i <= wrong.size(); ++i) {
-      std::size_t diagonal = row[0];
-      row[0] = i;
-      for (std::size_t j = 1; j < row.size(); ++j) {
-        const bool same = std::tolower(static_cast<unsigned char>(wrong[i - 1])) ==
-                          std::tolower(static_cast<unsigned char>(candidate[j - 1]));
-        const std::size_t replaced = diagonal + (same ? 0 : 1);
-        diagonal = row[j];
-        row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
-      }
-    }
-    if (row.back() < best_distance) {
-      best_distance = row.back();
-      best = candidate;
-    }
-  }
-  return best;
-}
-
-Result<std::string> expand(
-    std::string_view text,
-    const std::function<std::optional<std::string>(std::string_view)>& value) {
-  std::string out;
-  std::size_t at = 0;
-  while (at < text.size()) {
-    if (text.substr(at).starts_with("$${")) {
-      out += "${";
-      at += 3;
-    } else if (text.substr(at).starts_with("${")) {
-      const std::size_t end = text.find('}', at);
-      if (end == std::string_view::npos)
-        return Err(Code::invalid, "\"${\" without \"}\"; write \"$${\" for the text itself");
-      const std::string_view name = text.substr(at + 2, end - at - 2);
-      auto found = value(name);
-      if (!found) return Err(Code::not_found, "nothing is known as ${" + std::string(name) + "}");
-      out += *found;
-      at = end + 1;
-    } else {
-      out += text[at++];
-    }
-  }
-  return out;
 }
 
 FleetFile parse_fleet(std::string_view text, const FleetContext& context) {

@@ -6,6 +6,7 @@
 // known, limits have values. fleet.schema.json beside this file says the same for editors.
 
 #include "agents/document.h"
+#include "agents/graph.h"
 #include "agents/ports.h"
 
 #include <cstdint>
@@ -31,7 +32,20 @@ struct Limits {
   std::int64_t tool_calls = 32;
   std::int64_t tokens = 32'768;  // input not counted twice: new input plus output
   std::int64_t wall_ms = 120'000;
+  std::int64_t money_micros = -1;  // millionths of a dollar
+  std::int64_t descendants = 64;   // sessions that it delegates to, at any depth
   friend bool operator==(const Limits&, const Limits&) = default;
+};
+
+// Dollars for a million tokens, which is millionths of a dollar for one.
+struct Price {
+  double input = 0;
+  double cached_input = 0;
+  double output = 0;
+  [[nodiscard]] bool is_free() const { return input == 0 && cached_input == 0 && output == 0; }
+  // Rounded up.
+  [[nodiscard]] std::int64_t micros_of(const Usage& usage) const;
+  friend bool operator==(const Price&, const Price&) = default;
 };
 
 // Embedded (a GGUF file), or remote (`base_url` is not empty): an OpenAI-compatible endpoint.
@@ -44,6 +58,11 @@ struct ModelSpec {
   std::string base_url;             // "https://api.example.com/v1"
   std::string remote_name;          // what the endpoint calls it
   std::string key_variable;         // the environment variable with its key, which is not kept here
+  Price price{};
+  std::vector<std::string> fallback{};  // models to try, in order, when this one cannot answer
+  std::int64_t at_once_max = 0;         // requests under way; 0: any number
+  std::string script{};                 // absolute; a model that says what this file tells it to
+  bool is_local = true;                 // what it reads does not leave this machine
 };
 
 struct McpServerSpec {
@@ -82,22 +101,50 @@ struct AgentSpec {
   std::string owner;  // who is answerable, and who answers escalations
   Limits limits;
   int priority = 0;
+  std::string output_schema{};  // JSON Schema that its answers are held to; empty: free text
+  bool local_only = false;      // its data never leaves this machine
   std::optional<Exposure> a2a;  // absent: only this fleet can call it
   bool offers(std::string_view tool) const;
 };
 
-// One agent for every record of a JSON Lines file. The one pattern so far: "single".
+// What is done with every record of a JSON Lines file.
 struct Workflow {
-  std::string agent;
+  std::string agent;  // the first one; of the pattern "single" the only one
   std::string
       inputs;  // absolute path of the JSON Lines file; empty: one run with `prompt` as it is
   std::string id = "id";  // the field that names a record
   std::string prompt;     // ${field} is replaced from the record
   std::int64_t concurrency = 256;
+  std::string subject{};  // a template as well: whose data the record is
+  std::string pattern = "single";
+  Graph graph{};
+};
+
+// A bound with a memory, over more than one session.
+struct QuotaSpec {
+  std::string name;
+  std::string per = "run";         // session, agent, tool, run, principal, fleet
+  std::string measure = "calls";   // calls, tokens, money (dollars)
+  std::int64_t most = 0;           // money: millionths
+  std::int64_t window_ms = 0;      // 0: as long as that lives which it is per
+  std::int64_t at_once_most = -1;  // calls under way; -1: any number
+  std::string tool;                // of this tool, or this agent, alone; empty: of all
+  std::string agent;
+  friend bool operator==(const QuotaSpec&, const QuotaSpec&) = default;
+};
+
+// What is done about agents that repeat themselves and tools that keep failing; 0: nothing.
+struct Guards {
+  std::int64_t same_calls_max = 0;
+  std::int64_t same_cycles_max = 0;
+  std::int64_t failures_max = 0;
+  std::int64_t cool_down_ms = 30'000;
+  friend bool operator==(const Guards&, const Guards&) = default;
 };
 
 struct Fleet {
   std::string name;
+  std::string source;     // the text of the file
   std::string directory;  // absolute: where the file lies; relative paths start here
   std::vector<ModelSpec> models;
   std::vector<McpServerSpec> mcp_servers;
@@ -106,6 +153,11 @@ struct Fleet {
   std::vector<AgentSpec> agents;
   std::vector<std::string> policies;  // absolute paths
   Limits limits;                      // of a whole run; -1 = without limit
+  int depth_max = 4;                  // of sessions that delegate to sessions
+  std::vector<QuotaSpec> quotas;
+  Guards guards;
+  std::int64_t approval_ms = 15 * 60'000;  // no answer by then is a no
+  std::string tool_pins;                   // absolute path of the pinned definitions; empty: none
   Workflow workflow;
 
   [[nodiscard]] const ModelSpec* model(std::string_view name) const;
@@ -115,6 +167,8 @@ struct Fleet {
 
 struct FleetContext {
   std::string directory;  // absolute
+  // Text of a file to include. Absent: nothing can be included.
+  std::function<Result<std::string>(const std::string& path)> read_file{};
   // Is there such a file? Absent: not looked.
   std::function<bool(const std::string& path)> file_exists;
   std::function<std::optional<std::string>(const std::string& name)> environment;

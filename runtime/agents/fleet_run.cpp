@@ -1,6 +1,7 @@
 #include "agents/fleet_run.h"
 
 #include "agents/message.h"
+#include "agents/sub_agents.h"
 
 #include <nlohmann/json.hpp>
 
@@ -19,6 +20,13 @@ bool is_id(std::string_view id) {
   return !id.empty() && id.size() <= 128 && std::all_of(id.begin(), id.end(), [](char c) {
     return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-' || c == '.';
   });
+}
+
+// A field of a record as text; nullopt: it has none.
+std::optional<std::string> field_of(const json& record, std::string_view name) {
+  const auto at = record.find(std::string(name));
+  if (at == record.end()) return std::nullopt;
+  return at->is_string() ? at->get<std::string>() : at->dump();
 }
 
 Input read_input(const Workflow& workflow, std::string_view line, std::size_t number) {
@@ -43,11 +51,14 @@ Input read_input(const Workflow& workflow, std::string_view line, std::size_t nu
     }
     input.id = text;
   }
-  auto field = [&](std::string_view name) -> std::optional<std::string> {
-    const auto at = record.find(std::string(name));
-    if (at == record.end()) return std::nullopt;
-    return at->is_string() ? at->get<std::string>() : at->dump();
-  };
+  input.record = line;
+  const auto field = [&](std::string_view name) { return field_of(record, name); };
+  auto subject = expand(workflow.subject, field);
+  if (!subject) {
+    input.error = "line " + std::to_string(number) + ": the subject: " + subject.error().message;
+    return input;
+  }
+  input.subject = std::move(*subject);
   auto prompt = expand(workflow.prompt, field);
   if (prompt) {
     input.prompt = std::move(*prompt);
@@ -56,11 +67,6 @@ Input read_input(const Workflow& workflow, std::string_view line, std::size_t nu
         "line " + std::to_string(number) + ": the prompt needs a field: " + prompt.error().message;
   }
   return input;
-}
-
-Cost spent_by(const SessionState& state) {
-  return {state.turns, static_cast<std::int64_t>(state.calls.size()),
-          state.usage.input_tokens - state.usage.cached_tokens + state.usage.output_tokens};
 }
 
 }  // namespace
@@ -89,6 +95,59 @@ std::vector<Input> read_inputs(const Workflow& workflow, std::string_view json_l
   return inputs;
 }
 
+// What one flow needs of the run: sessions, and its place among those that live.
+class FleetRun::Errand final : public FlowSessions, public Parking {
+ public:
+  Errand(FleetRun& run, FleetFlow& flow) : run_(run), flow_(flow) {}
+
+  Task<void> take_place() { place_.emplace(co_await run_.places_->acquire()); }
+  Task<Result<FlowAnswer>> run(FlowOrder order) override {
+    FleetSession& session =
+        flow_.only != nullptr ? *flow_.only : run_.add_session(order.id, flow_.input);
+    return run_.run_session(session, std::move(order), *this);
+  }
+  void abandon(const std::string& session, const std::string& why) override {
+    abandoned_.emplace_back(session, why);
+    std::vector<std::string> live;
+    run_.roster().for_each([&](const Roster::Entry& entry) {
+      if (belongs(entry.state.id, session)) live.push_back(entry.state.id);
+    });
+    for (const std::string& id : live) {
+      run_.roster().stop(Selector{run_.options_.run, "", id}, why);
+    }
+  }
+  [[nodiscard]] std::string describe(const std::string& agent) const override {
+    return "- " + agent + ": " + run_.fleet_.agent(agent)->description;
+  }
+  // Why a session must not begin; empty: it may.
+  [[nodiscard]] std::string refuses(const std::string& session) const {
+    for (const auto& [id, why] : abandoned_) {
+      if (belongs(session, id)) return why;
+    }
+    return "";
+  }
+  void leave() override {
+    ++run_.parked_;
+    place_.reset();
+  }
+  Task<void> come_back() override {
+    --run_.parked_;
+    if (place_) co_return;
+    auto place = co_await run_.places_->acquire();
+    if (!place_) place_.emplace(std::move(place));
+  }
+
+ private:
+  static bool belongs(std::string_view id, std::string_view to) {
+    return id == to || (id.starts_with(to) && id.substr(to.size()).starts_with('.'));
+  }
+
+  FleetRun& run_;
+  FleetFlow& flow_;
+  std::optional<Semaphore::Permit> place_;
+  std::vector<std::pair<std::string, std::string>> abandoned_;
+};
+
 FleetRun::FleetRun(const Fleet& fleet, RunOptions options, std::map<std::string, Model*> models,
                    std::vector<Toolbox*> toolboxes, Ports ports)
     : fleet_(fleet),
@@ -98,22 +157,26 @@ FleetRun::FleetRun(const Fleet& fleet, RunOptions options, std::map<std::string,
       ports_(std::move(ports)),
       ledger_(std::make_unique<Ledger>("run " + options_.run, fleet.limits, Loop::current().now(),
                                        nullptr)),
-      places_(std::make_unique<Semaphore>(static_cast<std::size_t>(fleet.workflow.concurrency))) {}
+      places_(
+          std::make_unique<Semaphore>(static_cast<std::size_t>(fleet.workflow.concurrency))) {
+  if (ports_.roster == nullptr) ports_.roster = &own_roster_;
+}
 
 Result<void> FleetRun::restore(Journal& journal) {
   Result<void> good;
   bool found = false;
+  auto& restored = ports_.roster->restored;
   auto visit = [&](const StoredEvent& stored) {
+    const Event& event = stored.event;
     found = true;
-    if (stored.event.type == "run.started") {
-      const json body = json::parse(stored.event.body, nullptr, false);
+    if (event.type == "run.started") {
+      const json body = json::parse(event.body, nullptr, false);
       if (body.is_object()) {
         options_.seed = body.value("seed", options_.seed);
         options_.repeat = body.value("repeat", options_.repeat);
       }
     }
-    if (stored.event.type.starts_with("run.")) return true;
-    good = apply(restored_[stored.event.session], stored.event);
+    if (!event.session.empty()) good = apply(restored[event.session], event);
     return good.has_value();
   };
   TRY(journal.read(options_.run, visit));
@@ -123,69 +186,202 @@ Result<void> FleetRun::restore(Journal& journal) {
   return {};
 }
 
-Task<Result<void>> FleetRun::run(std::vector<Input> inputs) {
-  inputs_ = std::move(inputs);
-  catalogue_ = co_await ok(list_tools(*fleet_.agent(fleet_.workflow.agent), toolboxes_));
+// The tools of every agent that the workflow names; those of sub-agents are listed when needed.
+Task<Result<void>> FleetRun::list_all() {
+  std::set<std::string> names{fleet_.workflow.agent};
+  for (const GraphNode& node : fleet_.workflow.graph.nodes) {
+    names.insert(node.agent);
+    if (node.plan) names.insert(node.plan->executors.begin(), node.plan->executors.end());
+  }
+  for (const std::string& name : names) {
+    const AgentSpec& agent = *fleet_.agent(name);
+    catalogues_[name] = co_await ok(list_tools(agent, toolboxes_, ports_.check_tool));
+  }
+  co_return Result<void>();
+}
+
+Event FleetRun::started_event() const {
   Event started{resumed_ ? "run.resumed" : "run.started", options_.run, "", "", "{}", {}};
-  started.body = json{{"fleet", fleet_.name},      {"principal", options_.principal},
-                      {"seed", options_.seed},     {"inputs", inputs_.size()},
-                      {"repeat", options_.repeat}, {"tools", catalogue_.specs->size()}}
-                     .dump();
-  co_await ok(ports_.journal.append(std::move(started)));
-  // Before any session spends more, and also for those that have ended.
-  for (const auto& [id, state] : restored_) ledger_->restore(spent_by(state));
+  std::size_t tools = 0;
+  for (const auto& [agent, catalogue] : catalogues_) tools += catalogue.specs->size();
+  json body = {{"fleet", fleet_.name},
+               {"principal", options_.principal},
+               {"seed", options_.seed},
+               {"inputs", inputs_.size()},
+               {"repeat", options_.repeat},
+               {"tools", tools}};
+  if (fleet_.workflow.pattern != "single") body["pattern"] = fleet_.workflow.pattern;
+  started.body = body.dump();
+  started.payloads = options_.sources;
+  return started;
+}
+
+FleetSession& FleetRun::add_session(const std::string& id, const Input* input) {
+  sessions_.push_back(std::make_unique<FleetSession>(FleetSession{id, input, {}}));
+  auto& restored = ports_.roster->restored;
+  if (const auto at = restored.find(id); at != restored.end()) {
+    sessions_.back()->state = std::move(at->second);
+    restored.erase(at);
+  }
+  return *sessions_.back();
+}
+
+void FleetRun::add_flows() {
+  const auto& nodes = fleet_.workflow.graph.nodes;
+  const bool is_single =
+      nodes.size() <= 1 && (nodes.empty() || (!nodes[0].plan && nodes[0].for_each.empty()));
   for (int k = 0; k < options_.repeat; ++k) {
     for (const Input& input : inputs_) {
       const std::string id = k == 0 ? input.id : input.id + "#" + std::to_string(k + 1);
-      auto session = std::make_unique<FleetSession>(FleetSession{id, &input, {}});
-      if (const auto at = restored_.find(id); at != restored_.end())
-        session->state = std::move(at->second);
-      sessions_.push_back(std::move(session));
-      if (sessions_.back()->state.end == SessionEnd::running)
-        scope_.spawn(admitted(*sessions_.back()));
+      flows_.push_back(std::make_unique<FleetFlow>());
+      flows_.back()->id = id;
+      flows_.back()->input = &input;
+      if (is_single) flows_.back()->only = &add_session(id, &input);
     }
+  }
+}
+
+Task<Result<void>> FleetRun::run(std::vector<Input> inputs) {
+  inputs_ = std::move(inputs);
+  co_await ok(list_all());
+  Event started = started_event();
+  co_await ok(ports_.journal.append(std::move(started)));
+  for (const auto& [agent, catalogue] : catalogues_) {
+    for (Event& event : quarantine_events(catalogue, options_.run, agent)) {
+      co_await ok(ports_.journal.append(std::move(event)));
+    }
+  }
+  // Before any session spends more, and also for those that have ended.
+  for (const auto& [id, state] : ports_.roster->restored) ledger_->restore(spent_by(state));
+  add_flows();
+  for (const auto& flow : flows_) {
+    const bool has_ended = flow->only != nullptr && flow->only->state.end != SessionEnd::running;
+    flow->ended = has_ended;
+    if (!has_ended) scope_.spawn(admitted(*flow));
   }
   co_await scope_.join();
   if (!failure_) co_return Err(std::move(failure_).error());
+  sort_sessions();
+  co_return co_await record_end();
+}
+
+Task<Result<void>> FleetRun::record_end() {
   Event ended{"run.ended", options_.run, "", "", "{}", {}};
   json body = json::object();
-  for (const auto& [end, count] : progress().ends) body[std::string(to_string(end))] = count;
+  const RunProgress now = progress();
+  for (const auto& [end, count] : now.ends) body[std::string(to_string(end))] = count;
+  std::int64_t not_begun = 0;
+  for (const auto& session : sessions_) not_begun += session->state.id.empty() ? 1 : 0;
+  if (not_begun > 0) body["notBegun"] = not_begun;
   ended.body = body.dump();
   co_await ok(ports_.journal.append(std::move(ended)));
   co_return Result<void>();
 }
 
-// Waits for a place, then runs the session; a failure of the journal ends the whole run.
-Task<void> FleetRun::admitted(FleetSession& session) {
-  const auto permit = co_await places_->acquire();
-  if (!failure_) co_return;
-  ++live_;
-  auto result = co_await run_session(session);
-  --live_;
-  if (!result && failure_) failure_ = std::move(result);
+void FleetRun::sort_sessions() {
+  if (flows_.empty() || flows_.front()->only != nullptr) return;
+  std::map<const Input*, std::size_t> order;
+  for (const Input& input : inputs_) order.emplace(&input, order.size());
+  std::sort(sessions_.begin(), sessions_.end(), [&](const auto& a, const auto& b) {
+    const std::size_t left = order.at(a->input);
+    const std::size_t right = order.at(b->input);
+    return left != right ? left < right : a->id < b->id;
+  });
 }
 
-Task<Result<void>> FleetRun::run_session(FleetSession& session) {
-  const AgentSpec& agent = *fleet_.agent(fleet_.workflow.agent);
-  const ModelSpec& model_spec = *fleet_.model(agent.model);
-  Model& model = *models_.at(agent.model);
-  SessionState& state = session.state;
-  Ledger ledger("session " + session.id, agent.limits, Loop::current().now(), ledger_.get());
-  ledger.restore(spent_by(state));
-  TurnLoop loop(options_.run, agent, model_spec, model, catalogue_, ports_, ledger,
-                session_seed(options_.seed, session.id));
-  if (state.id.empty()) {
-    SessionStarted started{options_.principal, agent.instructions, session.input->prompt};
-    co_await ok(loop.start(state, session.id, std::move(started)));
+// Waits for a place, then runs the flow; a failure of the journal ends the whole run.
+Task<void> FleetRun::admitted(FleetFlow& flow) {
+  Errand errand(*this, flow);
+  co_await errand.take_place();
+  if (!failure_) co_return;
+  ++live_;
+  auto result = co_await run_flow(flow, errand);
+  --live_;
+  flow.ended = true;
+  if (result) {
+    flow.answer = std::move(*result);
+  } else if (failure_) {
+    failure_ = Err(std::move(result).error());
   }
-  const std::string& error = session.input->error;
-  if (!error.empty()) co_return co_await loop.end(state, SessionEnd::failed, "", error);
-  co_return co_await loop.run(state);
+}
+
+Task<Result<FlowAnswer>> FleetRun::run_flow(FleetFlow& flow, Errand& errand) {
+  // A flow of one session needs nobody to say what comes next.
+  if (flow.only != nullptr) {
+    FlowOrder order;
+    order.id = flow.id;
+    order.agent = fleet_.workflow.agent;
+    order.prompt = flow.input->prompt;
+    co_return co_await run_session(*flow.only, std::move(order), errand);
+  }
+  if (!flow.input->error.empty()) {
+    FlowAnswer unusable;
+    unusable.error = flow.input->error;
+    co_return unusable;
+  }
+  const json record = json::parse(flow.input->record, nullptr, false);
+  FlowInput input{flow.id, flow.input->prompt,
+                  [&record](std::string_view name) { return field_of(record, name); }};
+  Flow steps(fleet_.workflow.graph, errand, std::move(input));
+  co_return co_await steps.run();
+}
+
+Task<Result<FlowAnswer>> FleetRun::run_session(FleetSession& session, FlowOrder order,
+                                               Parking& parking) {
+  FlowAnswer answer;
+  SessionState& state = session.state;
+  std::string refused = ports_.roster->refuses(options_.run, order.agent, session.id);
+  if (refused.empty()) refused = static_cast<const Errand&>(parking).refuses(session.id);
+  if (state.end == SessionEnd::running && state.id.empty() && !refused.empty()) {
+    answer.end = SessionEnd::stopped;
+    answer.error = std::move(refused);
+    co_return answer;
+  }
+  if (state.end == SessionEnd::running) {
+    AgentSpec held;  // the agent, where this order holds its answer to another form
+    const AgentSpec* agent = fleet_.agent(order.agent);
+    if (!order.output_schema.empty()) {
+      held = *agent;
+      held.output_schema = order.output_schema;
+      agent = &held;
+    }
+    Ledger ledger("session " + session.id, agent->limits, Loop::current().now(), ledger_.get());
+    ledger.restore(spent_in(ports_.roster->restored, state));
+    TurnLoop loop(options_.run, *agent, *fleet_.model(agent->model), *models_.at(agent->model),
+                  catalogues_.at(agent->name), ports_, ledger,
+                  session_seed(options_.seed, session.id));
+    loop.fall_back_to(fallbacks_of(fleet_, *fleet_.model(agent->model), models_));
+    loop.work_on(session.input->subject);
+    loop.park_with(&parking);
+    if (state.id.empty()) {
+      SessionStarted started{options_.principal, agent->instructions, std::move(order.prompt)};
+      started.earlier = std::move(order.earlier);
+      started.tainted = order.tainted;
+      co_await ok(loop.start(state, session.id, std::move(started)));
+    }
+    const std::string& error = session.input->error;
+    if (error.empty()) {
+      co_await ok(loop.run(state));
+    } else {
+      co_await ok(loop.end(state, SessionEnd::failed, "", error));
+    }
+  }
+  answer.end = state.end;
+  answer.answer = state.answer;
+  answer.error = state.error;
+  answer.handoff = handed_over_to(state);
+  if (!answer.handoff.empty() && answer.answer.empty()) answer.answer = handoff_message(state);
+  answer.tainted = state.tainted;
+  co_return answer;
+}
+
+bool FleetRun::only_waits() const {
+  return parked_ > 0 && static_cast<std::size_t>(parked_) == ports_.roster->size();
 }
 
 RunProgress FleetRun::progress() const {
   RunProgress sum;
-  sum.sessions = static_cast<std::int64_t>(inputs_.size()) * options_.repeat;
+  sum.sessions = static_cast<std::int64_t>(std::max(flows_.size(), sessions_.size()));
   sum.live = live_;
   for (const auto& session : sessions_) {
     const SessionState& state = session->state;
@@ -194,6 +390,8 @@ RunProgress FleetRun::progress() const {
     sum.input_tokens += state.usage.input_tokens;
     sum.cached_tokens += state.usage.cached_tokens;
     sum.output_tokens += state.usage.output_tokens;
+    sum.cost_micros += state.cost_micros;
+    if (state.waits() != nullptr) ++sum.waiting;
     if (state.end == SessionEnd::running) continue;
     ++sum.ended;
     ++sum.ends[state.end];

@@ -1,11 +1,13 @@
 #pragma once
 
-// FleetRun: one `ambit run`: every input becomes a session of the workflow's agent; at most
-// `concurrency` live at once, all on one loop, their model turns in one batch. Also the way back
-// after a crash: given the recorded events of a run, it goes on with what had not ended.
+// FleetRun: one `ambit run`: every input becomes a session of the workflow's agent, or a flow of
+// several sessions; at most `concurrency` live at once, all on one loop, their model turns in one
+// batch. Also the way back after a crash: given the recorded events of a run, it goes on with what
+// had not ended.
 
 #include "agents/budget.h"
 #include "agents/fleet.h"
+#include "agents/flow.h"
 #include "agents/ports.h"
 #include "agents/session.h"
 #include "agents/turn_loop.h"
@@ -25,6 +27,8 @@ struct Input {
   std::string id;
   std::string prompt;
   std::string error;  // not empty: this record cannot be used, for this reason
+  std::string record{};   // the JSON object that it came from
+  std::string subject{};  // whose data it is
 };
 
 // One Input per line of a JSON Lines text; a line that is no JSON object, lacks a field that the
@@ -36,6 +40,8 @@ struct RunOptions {
   std::string principal;
   std::uint64_t seed = 0;
   int repeat = 1;  // sessions per input; their ids get "#2", "#3", ...
+  // What the run is of (fleet file, policies), kept with its first record.
+  std::vector<Payload> sources{};
 };
 
 struct RunProgress {
@@ -47,6 +53,8 @@ struct RunProgress {
   std::int64_t input_tokens = 0;
   std::int64_t cached_tokens = 0;
   std::int64_t output_tokens = 0;
+  std::int64_t cost_micros = 0;
+  std::int64_t waiting = 0;  // for people
   std::map<SessionEnd, std::int64_t> ends;
 };
 
@@ -54,6 +62,15 @@ struct FleetSession {
   std::string id;
   const Input* input = nullptr;
   SessionState state;  // empty until it has started
+};
+
+// One input on its way through the workflow.
+struct FleetFlow {
+  std::string id;
+  const Input* input = nullptr;
+  FleetSession* only = nullptr;  // of a workflow of one session
+  bool ended = false;
+  FlowAnswer answer;
 };
 
 class FleetRun {
@@ -70,27 +87,42 @@ class FleetRun {
 
   [[nodiscard]] RunProgress progress() const;
   [[nodiscard]] std::int64_t live() const { return live_; }
-  // In the order of the inputs, repeats last.
+  // Sessions wait for people and nothing else goes on.
+  [[nodiscard]] bool only_waits() const;
+  [[nodiscard]] Roster& roster() { return *ports_.roster; }
+  [[nodiscard]] const std::vector<std::unique_ptr<FleetFlow>>& flows() const { return flows_; }
+  // In the order of the inputs, repeats last; of one input in the order of their names, once run()
+  // has returned.
   [[nodiscard]] const std::vector<std::unique_ptr<FleetSession>>& sessions() const {
     return sessions_;
   }
 
  private:
-  Task<Result<void>> run_session(FleetSession& session);
-  Task<void> admitted(FleetSession& session);
+  class Errand;
+  Task<Result<void>> list_all();
+  Event started_event() const;
+  void add_flows();
+  Task<void> admitted(FleetFlow& flow);
+  Task<Result<FlowAnswer>> run_flow(FleetFlow& flow, Errand& errand);
+  Task<Result<FlowAnswer>> run_session(FleetSession& session, FlowOrder order, Parking& parking);
+  FleetSession& add_session(const std::string& id, const Input* input);
+  Task<Result<void>> record_end();
+  void sort_sessions();
 
   const Fleet& fleet_;
   RunOptions options_;
   std::map<std::string, Model*> models_;
   std::vector<Toolbox*> toolboxes_;
+  Roster own_roster_;  // where the ports have none
   Ports ports_;
-  Catalogue catalogue_;
-  std::map<std::string, SessionState> restored_;
+  std::map<std::string, Catalogue> catalogues_;  // by agent
   std::vector<Input> inputs_;
+  std::vector<std::unique_ptr<FleetFlow>> flows_;
   std::vector<std::unique_ptr<FleetSession>> sessions_;
   std::unique_ptr<Ledger> ledger_;
   bool resumed_ = false;
   std::int64_t live_ = 0;
+  std::int64_t parked_ = 0;
   Result<void> failure_;
   std::unique_ptr<Semaphore> places_;
   Scope scope_;

@@ -58,6 +58,34 @@ std::string_view to_string(ActionKind kind) {
   return "tool_call";
 }
 
+std::string_view to_string(Trust trust) {
+  switch (trust) {
+    case Trust::user:
+      return "user";
+    case Trust::trusted:
+      return "trusted";
+    case Trust::unknown:
+      return "unknown";
+    case Trust::untrusted:
+      return "untrusted";
+  }
+  return "untrusted";
+}
+
+std::string_view to_string(ApprovalEnd end) {
+  switch (end) {
+    case ApprovalEnd::approved:
+      return "approved";
+    case ApprovalEnd::denied:
+      return "denied";
+    case ApprovalEnd::expired:
+      return "expired";
+    case ApprovalEnd::modified:
+      return "modified";
+  }
+  return "denied";
+}
+
 std::string_view to_string(Verdict verdict) {
   switch (verdict) {
     case Verdict::allow:

@@ -48,6 +48,8 @@ struct ToolSpec {
   bool destructive = true;
   bool idempotent = false;
   std::string digest;  // SHA-256 hex of the canonical definition (name, description, schema)
+  std::string agent{};        // a call is a delegation to this agent; empty: a tool
+  bool ends_session = false;  // a call that succeeds is the last thing its session does
   friend bool operator==(const ToolSpec&, const ToolSpec&) = default;
 };
 
@@ -81,6 +83,10 @@ struct TurnRequest {
   int priority = 0;           // higher goes first
   std::vector<std::string> stop{};  // the text ends before the first of these
   int logprobs = -1;  // of each token and of so many likeliest beside it; -1: none are wanted
+  // Other bounds of a text answer, at most one of the three: a regular expression that the whole
+  // answer matches, a grammar in GBNF.
+  std::string output_pattern{};
+  std::string output_grammar{};
   // A text to go on with as it stands, without a chat template; then there are no messages.
   std::string text{};
   // Called on the loop's thread with the answer's content while it is decoded: whole characters, in
@@ -265,7 +271,30 @@ struct Budget {
   std::int64_t tool_calls = 0;
   std::int64_t tokens = 0;
   std::int64_t wall_ms = 0;
+  std::int64_t money_micros = -1;  // millionths of a dollar
   friend bool operator==(const Budget&, const Budget&) = default;
+};
+
+// How far a value can be believed, by where it was read; the later the less.
+enum class Trust {
+  user,       // a person said it in this session
+  trusted,    // instructions, and records that the operator vouches for
+  unknown,    // found nowhere: the model made it up, or worked it out
+  untrusted,  // read in what nobody vouches for
+};
+std::string_view to_string(Trust trust);
+
+// Who a text comes from that a session reads.
+enum class Speaker { user, instructions, tool, agent };
+
+// Where one argument of an action comes from. An argument with several values counts as its least
+// trusted one.
+struct ArgumentOrigin {
+  std::string argument;  // a member of the arguments
+  Trust trust = Trust::unknown;
+  bool weak = false;                 // short enough to be found by chance
+  std::vector<std::string> sources;  // "user", "tool:read_file", ...: where it, or a part, was read
+  friend bool operator==(const ArgumentOrigin&, const ArgumentOrigin&) = default;
 };
 
 // One effect that an agent wants to have. What the Guard decides on, the Journal keeps and people
@@ -283,7 +312,10 @@ struct Action {
   bool destructive = true;
   bool tainted = false;  // said after reading something that nobody vouches for
   std::string tool_digest;
-  Budget left;  // before this action
+  Budget left;                            // before this action
+  std::vector<ArgumentOrigin> origins{};  // what Guard::trace found
+  std::int64_t autonomy_level = 0;        // of the agent, by Guard::trace; 0: not said
+  std::vector<std::string> chain{};       // agents that delegated to this one, the first one first
 };
 
 enum class Verdict { allow, deny, escalate };
@@ -296,14 +328,97 @@ struct Decision {
   std::vector<std::string> errors;    // policies that failed while they were evaluated
   std::vector<std::pair<std::string, std::string>> obligations;
   std::string policy_set;  // SHA-256 hex of the whole set
+  // Obligations changed the arguments: the action is done with these, and approved with these.
+  // Empty: as they were said.
+  std::string arguments{};
+  // Policies that only watch (evaluate-only): the verdict with them, where it is another one.
+  std::string would{};
+  std::string would_reason{};
   friend bool operator==(const Decision&, const Decision&) = default;
+};
+
+// What the guard has to say after an action, for the journal: a type of event and its body (JSON).
+struct Notice {
+  std::string type;
+  std::string body;
+  friend bool operator==(const Notice&, const Notice&) = default;
 };
 
 class Guard {
  public:
   virtual ~Guard() = default;
-  // Pure and fast; never throws. Without a policy that permits: deny.
+  // Fast; never throws. Without a policy that permits: deny.
   virtual Decision decide(const Action& action) = 0;
+
+  // A session has read a text: a prompt, a tool's result, an agent's message. `name` is the tool or
+  // the agent. To be called for every message of a session, and again for those of one that is
+  // taken up after a crash.
+  virtual void heard(const std::string& /*session*/, Speaker /*speaker*/,
+                     const std::string& /*name*/, const std::string& /*text*/) {}
+  // Fills action.origins by what its session has read, and the agent's autonomy level. To be called
+  // before decide().
+  virtual void trace(Action& /*action*/) const {}
+  // An action has ended, or was refused (its outcome says so). Lowers autonomy where that is due;
+  // what comes back belongs into the journal.
+  virtual std::vector<Notice> done(const Action& /*action*/, const Decision& /*decision*/,
+                                   const Outcome& /*outcome*/) {
+    return {};
+  }
+  // The session has ended.
+  virtual void forget(const std::string& /*session*/) {}
+};
+
+// ---- Approvals
+// --------------------------------------------------------------------------------------
+
+enum class ApprovalEnd { approved, denied, expired, modified };
+std::string_view to_string(ApprovalEnd end);
+
+struct ApprovalTicket {
+  std::string id;
+  std::int64_t expires_unix_ms = 0;  // no answer by then is a no
+};
+
+struct ApprovalAnswer {
+  ApprovalEnd end = ApprovalEnd::denied;
+  std::string by;         // who answered, with commas
+  std::string successor;  // modified: the request for the action with other arguments
+  std::string arguments;  // modified: these
+};
+
+// People who answer for actions that the policies escalate. A request outlives the process.
+class Approvals {
+ public:
+  virtual ~Approvals() = default;
+  // Durable when it returns. The same action asked about again, still open, is the same request.
+  virtual Task<Result<ApprovalTicket>> ask(Action action, Decision decision) = 0;
+  // Waits for the answer or the deadline, whichever comes first.
+  virtual Task<Result<ApprovalAnswer>> answered(std::string id) = 0;
+  // Once, just before the action is done. False: it was used before, so nobody knows whether the
+  // action was done. An error: it may not be done.
+  virtual Task<Result<bool>> use(std::string id, Action action) = 0;
+};
+
+// ---- Quotas
+// -----------------------------------------------------------------------------------------
+
+struct Spending {
+  std::int64_t calls = 0;
+  std::int64_t tokens = 0;
+  std::int64_t money_micros = 0;
+};
+
+// Bounds with a memory, over tools, agents, people and spans of time; a session's own budget is
+// budget.h. Pure and fast, like the Guard.
+class Quotas {
+ public:
+  virtual ~Quotas() = default;
+  // Errors: exhausted, denied (the agent repeats itself), unavailable (the tool keeps failing).
+  virtual Result<std::uint64_t> reserve(const Action& action, const Spending& most) = 0;
+  virtual void settle(std::uint64_t id, const Spending& spent, bool failed) = 0;
+  // Nothing was done: gives all of it back.
+  virtual void cancel(std::uint64_t id) = 0;
+  virtual void session_gone(const std::string& /*session*/) {}
 };
 
 // ---- Journal
@@ -316,7 +431,7 @@ struct Payload {
 };
 
 // One event. Types: run.started, session.started, turn.completed, action.decided, action.outcome,
-// approval.answered, session.ended, run.ended, ... `body` holds what the type documents, as JSON
+// approval.requested, approval.answered, session.ended, run.ended, ... `body` holds what the type documents, as JSON
 // text.
 struct Event {
   std::string type;

@@ -24,6 +24,8 @@ Result<void> start(SessionState& state, SessionStarted fact, const Origin& origi
   if (!state.id.empty()) return refuse("it has started already");
   state.id = origin.session;
   state.agent = origin.agent;
+  state.subject = origin.subject;
+  state.parent = std::move(fact.parent);
   if (!fact.instructions.empty()) {
     state.messages.push_back({Role::system, std::move(fact.instructions), {}, "", ""});
   }
@@ -35,7 +37,7 @@ Result<void> start(SessionState& state, SessionStarted fact, const Origin& origi
 
 Result<void> step(SessionState& state, ActionDecided fact) {
   state.actions = std::max(state.actions, step_of(fact.action.id));
-  if (fact.action.kind != ActionKind::tool_call) return {};
+  if (fact.action.kind == ActionKind::model_call) return {};
   const ToolCall* call = state.next_call();
   if (call == nullptr) return refuse("no call is open");
   if (call->id != fact.call) return refuse("another call is open");
@@ -45,7 +47,30 @@ Result<void> step(SessionState& state, ActionDecided fact) {
   record.verdict = fact.decision.verdict;
   record.reason = std::move(fact.decision.reason);
   record.policies = std::move(fact.decision.policies);
+  record.obligations = std::move(fact.decision.obligations);
+  record.asked.request = std::move(fact.approval);
+  record.asked.asked_as = std::move(fact.supersedes);
+  if (!record.asked.asked_as.empty()) record.call.arguments = std::move(fact.action.arguments);
   state.calls.push_back(std::move(record));
+  return {};
+}
+
+Result<CallRecord*> asked_about(SessionState& state, const std::string& action) {
+  const bool open = state.in_doubt() != nullptr && state.calls.back().action == action;
+  if (!open) return Err(Code::internal, "no such action is open");
+  return &state.calls.back();
+}
+
+Result<void> step(SessionState& state, ApprovalRequested fact) {
+  CallRecord* record = TRY(asked_about(state, fact.action));
+  record->asked.request = std::move(fact.request);
+  return {};
+}
+
+Result<void> step(SessionState& state, ApprovalAnswered fact) {
+  CallRecord* record = TRY(asked_about(state, fact.action));
+  if (record->asked.request != fact.request) return refuse("another request is open");
+  record->asked.answer = std::move(fact.answer);
   return {};
 }
 
@@ -53,6 +78,7 @@ Result<void> step(SessionState& state, TurnCompleted fact) {
   if (state.next_call() != nullptr) return refuse("a call is open");
   state.messages.push_back(std::move(fact.turn.message));
   ++state.turns;
+  state.cost_micros += fact.cost_micros;
   add(state.usage, fact.turn.usage);
   return {};
 }
@@ -90,8 +116,9 @@ Result<void> step(SessionState& /*state*/, const SessionStarted& /*fact*/) {
 }
 
 std::string_view type_of(const Fact& fact) {
-  constexpr std::string_view types[] = {"session.started", "action.decided", "turn.completed",
-                                        "action.outcome", "session.ended"};
+  constexpr std::string_view types[] = {
+      "session.started", "action.decided",     "turn.completed",   "action.outcome",
+      "session.ended",   "approval.requested", "approval.answered"};
   return types[fact.index()];
 }
 
@@ -127,13 +154,18 @@ const CallRecord* SessionState::in_doubt() const {
   return last.call.id == call->id && !last.outcome ? &last : nullptr;
 }
 
+const CallRecord* SessionState::waits() const {
+  const CallRecord* record = in_doubt();
+  const bool asked = record != nullptr && !record->asked.request.empty();
+  return asked && !record->asked.answer ? record : nullptr;
+}
+
 SessionEnd earned_end(const SessionState& state) {
   bool escalated = false;
   bool denied = false;
   for (const CallRecord& record : state.calls) {
-    escalated = escalated || record.verdict == Verdict::escalate ||
-                record.outcome == OutcomeKind::escalated;
-    denied = denied || record.verdict == Verdict::deny;
+    escalated = escalated || record.outcome == OutcomeKind::escalated;
+    denied = denied || record.verdict == Verdict::deny || record.outcome == OutcomeKind::denied;
   }
   if (escalated) return SessionEnd::escalated;
   return denied ? SessionEnd::denied : SessionEnd::completed;
@@ -151,7 +183,8 @@ Result<void> apply(SessionState& state, Fact fact, const Origin& origin) {
 Result<void> apply(SessionState& state, const Event& event) {
   auto fact = fact_of(event);
   if (!fact) return Err(std::move(fact).error());
-  return apply(state, std::move(*fact), Origin{event.run, event.session, event.agent});
+  return apply(state, std::move(*fact),
+               Origin{event.run, event.session, event.agent, event.subject});
 }
 
 }  // namespace ambit::agents

@@ -14,23 +14,35 @@
 
 namespace ambit::agents {
 
+// Where an escalated action stands with the people who must approve it.
+struct Asked {
+  std::string request;                   // empty: nobody was asked yet
+  std::string asked_as;                  // the action's id when they were asked; empty: its own
+  std::optional<ApprovalAnswer> answer;  // absent: it waits
+};
+
 // One gated tool call as it stands in the record.
 struct CallRecord {
   std::string action;  // id
-  ToolCall call;
+  ToolCall call;       // with the arguments that count: a person may have changed them
   Verdict verdict = Verdict::deny;
   std::string reason;
   std::vector<std::string> policies;
+  std::vector<std::pair<std::string, std::string>> obligations;
   std::optional<OutcomeKind> outcome;  // absent: decided, not yet done (in doubt after a crash)
   std::string detail;
+  Asked asked;
 };
 
 struct SessionState {
   std::string id;
   std::string agent;
+  std::string subject;  // whose data it works on; empty: nobody's in particular
+  std::string parent;   // the session that delegated to it
   std::vector<Message> messages;
   std::vector<CallRecord> calls;
   Usage usage;
+  std::int64_t cost_micros = 0;
   std::int64_t turns = 0;
   std::int64_t actions = 0;  // numbers the action ids
   bool tainted = false;      // a tool result was read, or was before in its conversation
@@ -42,6 +54,8 @@ struct SessionState {
   [[nodiscard]] const ToolCall* next_call() const;
   // The record of that call, if it is decided but not done.
   [[nodiscard]] const CallRecord* in_doubt() const;
+  // The record of that call, if people were asked and have not answered.
+  [[nodiscard]] const CallRecord* waits() const;
 };
 
 // What SessionEnd a session has earned when its agent gives the final answer.

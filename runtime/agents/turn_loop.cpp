@@ -1,5 +1,7 @@
 #include "agents/turn_loop.h"
 
+#include "async/interrupt.h"
+#include "agents/json_writer.h"
 #include "async/loop.h"
 #include "async/race.h"
 
@@ -25,6 +27,17 @@ std::int64_t new_input_bytes(const SessionState& state) {
   return bytes;
 }
 
+std::int64_t bytes_of(const std::vector<Message>& messages) {
+  std::int64_t bytes = 0;
+  for (const Message& message : messages) {
+    bytes += static_cast<std::int64_t>(message.content.size());
+    for (const ToolCall& call : message.tool_calls) {
+      bytes += static_cast<std::int64_t>(call.name.size() + call.arguments.size());
+    }
+  }
+  return bytes;
+}
+
 // The model reads at most this much of a result, cut at a character's border.
 void bound_result(Outcome& outcome) {
   if (outcome.content.size() <= result_bytes_max) return;
@@ -42,30 +55,31 @@ Task<Result<Outcome>> as_result(Task<Outcome> task) {
 
 }  // namespace
 
-Outcome refusal(Verdict verdict, const std::string& reason) {
-  Outcome outcome;
-  const bool denied = verdict == Verdict::deny;
-  outcome.kind = denied ? OutcomeKind::denied : OutcomeKind::escalated;
-  outcome.content =
-      (denied ? "error: denied by policy: " : "error: escalated, waiting for approval: ") + reason;
-  return outcome;
-}
-
-Task<Result<Catalogue>> list_tools(const AgentSpec& agent, std::vector<Toolbox*> toolboxes) {
+Task<Result<Catalogue>> list_tools(const AgentSpec& agent, std::vector<Toolbox*> toolboxes,
+                                   ToolCheck check) {
   Catalogue catalogue;
   auto specs = std::make_shared<std::vector<ToolSpec>>();
   for (Toolbox* box : toolboxes) {
     const std::vector<ToolSpec> listed = co_await ok(box->list());
     for (const ToolSpec& spec : listed) {
       if (!agent.offers(spec.name)) continue;
+      const auto good = check ? check(spec) : Result<void>();
+      if (!good) {
+        catalogue.quarantined.emplace_back(spec.name, good.error().message);
+        continue;
+      }
       specs->push_back(spec);
       catalogue.boxes.push_back(box);
     }
   }
   for (const std::string& name : agent.tools) {
+    const auto& withheld = catalogue.quarantined;
     const bool there =
-        name.ends_with('*') || std::any_of(specs->begin(), specs->end(),
-                                           [&](const ToolSpec& spec) { return spec.name == name; });
+        name.ends_with('*') ||
+        std::any_of(specs->begin(), specs->end(),
+                    [&](const ToolSpec& spec) { return spec.name == name; }) ||
+        std::any_of(withheld.begin(), withheld.end(),
+                    [&](const auto& one) { return one.first == name; });
     if (!there)
       co_return Err(Code::not_found,
                     "agent " + agent.name + ": no server offers the tool \"" + name + "\"");
@@ -74,31 +88,102 @@ Task<Result<Catalogue>> list_tools(const AgentSpec& agent, std::vector<Toolbox*>
   co_return catalogue;
 }
 
+std::vector<Event> quarantine_events(const Catalogue& catalogue, const std::string& run,
+                                     const std::string& agent) {
+  std::vector<Event> events;
+  for (const auto& [tool, why] : catalogue.quarantined) {
+    Event event{"tool.quarantined", run, "", agent, "", {}};
+    JsonWriter(event.body).begin_object().key("reason").text(why).key("tool").text(tool).end_object();
+    events.push_back(std::move(event));
+  }
+  return events;
+}
+
+std::vector<ModelRoute> fallbacks_of(const Fleet& fleet, const ModelSpec& spec,
+                                     const std::map<std::string, Model*>& models) {
+  std::vector<ModelRoute> routes;
+  for (const std::string& name : spec.fallback) {
+    const auto at = models.find(name);
+    if (at != models.end()) routes.push_back({fleet.model(name), at->second});
+  }
+  return routes;
+}
+
+// What the gate finds out goes into this session.
+class TurnLoop::SessionRecorder final : public Recorder {
+ public:
+  SessionRecorder(TurnLoop& loop, SessionState& state) : loop_(loop), state_(state) {}
+  Task<Result<void>> record(Fact fact) override {
+    return loop_.record(state_, state_.id, std::move(fact));
+  }
+  std::string next_action() override {
+    return loop_.run_ + "/" + state_.id + "/" + std::to_string(state_.actions + 1);
+  }
+  void parked() override {
+    loop_.model_.observe(state_.id, SessionEvent::parked);
+    if (loop_.parking_ != nullptr) loop_.parking_->leave();
+  }
+  Task<void> unparked() override {
+    if (loop_.parking_ != nullptr) co_await loop_.parking_->come_back();
+  }
+
+ private:
+  TurnLoop& loop_;
+  SessionState& state_;
+};
+
 Task<Result<void>> TurnLoop::start(SessionState& state, const std::string& id,
                                    SessionStarted started) {
+  if (parent_ != nullptr) started.parent = parent_->state.id;
   return record(state, id, std::move(started));
 }
 
 Task<Result<void>> TurnLoop::run(SessionState& state) {
-  while (state.end == SessionEnd::running) {
-    Task<Result<void>> step;
-    if (state.in_doubt() != nullptr) {
-      step = resolve_doubt(state);
-    } else if (state.next_call() != nullptr) {
-      step = tool_call(state);
-    } else {
-      step = model_turn(state);
+  if (subject_.empty()) subject_ = state.subject;
+  if (ports_.roster == nullptr) {
+    co_await ok(steps(state));
+  } else if (state.end == SessionEnd::running) {
+    Roster::Entry entry{run_, agent_, state, ledger_};
+    entry.seed = seed_;
+    entry.since = Loop::current().now();
+    entry.parent = parent_;
+    entry.depth = parent_ != nullptr ? parent_->depth + 1 : 0;
+    const Roster::Listing listing(*ports_.roster, entry);
+    entry_ = &entry;
+    auto done = co_await interruptible(steps(state), entry.interrupt);
+    entry_ = nullptr;
+    if (done && !*done) co_return std::move(*done);
+    if (state.end == SessionEnd::running) {
+      co_await ok(end(state, SessionEnd::stopped, "", entry.why));
     }
-    co_await ok(std::move(step));
   }
   model_.observe(state.id, agents::SessionEvent::gone);
+  if (ports_.quotas != nullptr) ports_.quotas->session_gone(state.id);
   co_return Result<void>();
+}
+
+Task<Result<void>> TurnLoop::steps(SessionState& state) {
+  while (state.end == SessionEnd::running) {
+    while (entry_ != nullptr && entry_->paused && !entry_->stopping) {
+      co_await entry_->resumed.wait();
+    }
+    if (entry_ != nullptr && entry_->stopping) co_return Result<void>();
+    co_await ok(step(state));
+  }
+  co_return Result<void>();
+}
+
+Task<Result<void>> TurnLoop::step(SessionState& state) {
+  if (state.in_doubt() != nullptr) return resolve_doubt(state);
+  if (handed_over(state)) return end(state, earned_end(state), "", "");
+  if (state.next_call() != nullptr) return tool_call(state);
+  return model_turn(state);
 }
 
 // `session` names the state, which does not know its name before it has started.
 Task<Result<void>> TurnLoop::record(SessionState& state, const std::string& session, Fact fact) {
   settle_texts(fact);
-  const Origin origin{run_, session, agent_.name};
+  const Origin origin{run_, session, agent_.name, subject_};
   Event event = to_event(fact, origin);
   auto index = co_await ports_.journal.append(std::move(event));
   if (!index)
@@ -120,14 +205,20 @@ Action TurnLoop::propose(const SessionState& state, ActionKind kind, std::string
   return action;
 }
 
-// Takes `cost` for an action that is allowed. False: the budget turns the decision into a denial.
-bool TurnLoop::reserve(Decision& decision, const Cost& cost) {
-  if (decision.verdict != Verdict::allow) return true;
-  const auto reserved = ledger_.reserve(cost, Loop::current().now());
-  if (reserved) return true;
-  decision.verdict = Verdict::deny;
-  decision.reason = reserved.error().message;
-  return false;
+Action TurnLoop::propose_call(const SessionState& state, const ToolCall& call,
+                              std::size_t tool) const {
+  Action action = propose(state, ActionKind::tool_call, call.name);
+  action.arguments = call.arguments;
+  if (tool == catalogue_.specs->size()) return action;
+  const ToolSpec& spec = (*catalogue_.specs)[tool];
+  if (!spec.agent.empty()) {
+    action.kind = ActionKind::delegation;
+    action.tool = spec.agent;
+  }
+  action.read_only = spec.read_only;
+  action.destructive = spec.destructive;
+  action.tool_digest = spec.digest;
+  return action;
 }
 
 // Its place in the catalogue; specs->size() if it is not offered.
@@ -136,6 +227,25 @@ std::size_t TurnLoop::find_tool(const std::string& name) const {
   const auto at = std::find_if(specs.begin(), specs.end(),
                                [&](const ToolSpec& spec) { return spec.name == name; });
   return static_cast<std::size_t>(at - specs.begin());
+}
+
+// Its last call was one that ends its session, and succeeded.
+bool TurnLoop::handed_over(const SessionState& state) const {
+  if (state.calls.empty() || state.messages.back().role != Role::tool) return false;
+  const CallRecord& last = state.calls.back();
+  const std::size_t tool = find_tool(last.call.name);
+  return last.outcome == OutcomeKind::ok && tool < catalogue_.specs->size() &&
+         (*catalogue_.specs)[tool].ends_session;
+}
+
+std::optional<Outcome> TurnLoop::bad_arguments(std::size_t tool, const ToolCall& call) const {
+  const auto good = ports_.check_arguments((*catalogue_.specs)[tool].input_schema, call.arguments);
+  if (good) return std::nullopt;
+  Outcome outcome;
+  outcome.kind = OutcomeKind::bad_arguments;
+  outcome.content = "error: bad arguments: " + good.error().message;
+  outcome.detail = good.error().message;
+  return outcome;
 }
 
 // Cancels the task when the wall-clock budget ends: Code::exhausted, naming the limit.
@@ -151,39 +261,69 @@ Task<Result<T>> TurnLoop::in_wall_time(Task<Result<T>> task) {
   co_return result;
 }
 
-Task<Result<void>> TurnLoop::model_turn(SessionState& state) {
-  Action action = propose(state, ActionKind::model_call, model_.identity());
-  Decision decision = ports_.guard.decide(action);
-  const Cost cost{1, 0, model_spec_.tokens_max + new_input_bytes(state)};
-  const bool in_budget = reserve(decision, cost);
-  const Verdict verdict = decision.verdict;
-  std::string reason = verdict == Verdict::allow ? "" : decision.reason;
-  TurnCompleted completed{action.id, action.tool, {}};
-  Fact decided = ActionDecided{std::move(action), std::move(decision), ""};
-  co_await ok(record(state, state.id, std::move(decided)));
-  if (verdict != Verdict::allow) {
-    const SessionEnd why = in_budget ? SessionEnd::denied : SessionEnd::limit;
-    co_return co_await end(state, why, "", std::move(reason));
-  }
+TurnRequest TurnLoop::request_of(const SessionState& state, const ModelSpec& spec) const {
   TurnRequest request;
   request.session = state.id;
   request.tools = catalogue_.specs;
   request.messages = state.messages;
-  request.sampling = model_spec_.sampling;
+  request.sampling = spec.sampling;
   request.sampling.seed = seed_;
-  request.tokens_max = model_spec_.tokens_max;
+  request.tokens_max = spec.tokens_max;
   request.priority = agent_.priority;
+  request.output_schema = agent_.output_schema;
   if (catalogue_.specs->empty()) request.tool_choice = ToolChoice::none;
-  auto turn = co_await in_wall_time(model_.generate(std::move(request)));
+  return request;
+}
+
+// The most that a turn can cost. A token has at least one byte.
+Cost TurnLoop::cost_of_turn(const SessionState& state, const ModelSpec& spec) {
+  Cost cost{1, 0, spec.tokens_max + new_input_bytes(state)};
+  if (!spec.price.is_free()) {
+    Usage most;
+    most.input_tokens = bytes_of(state.messages);
+    most.output_tokens = spec.tokens_max;
+    cost.money_micros = spec.price.micros_of(most);
+  }
+  return cost;
+}
+
+// The agent's model, then its fallbacks: each is an action of its own.
+Task<Result<void>> TurnLoop::model_turn(SessionState& state) {
+  for (std::size_t route = 0;; ++route) {
+    const bool last = route >= fallbacks_.size();
+    const ModelRoute by = route == 0 ? ModelRoute{&model_spec_, &model_} : fallbacks_[route - 1];
+    const bool again = co_await ok(model_turn_by(state, by, !last));
+    if (!again) co_return Result<void>();
+  }
+}
+
+// True: this model cannot answer now, and another may.
+Task<Result<bool>> TurnLoop::model_turn_by(SessionState& state, ModelRoute by, bool has_other) {
+  Action action = propose(state, ActionKind::model_call, by.model->identity());
+  TurnCompleted completed{action.id, action.tool, {}};
+  SessionRecorder recorder(*this, state);
+  const Cost cost = cost_of_turn(state, *by.spec);
+  Gate::Passage passage = co_await ok(gate_.pass(recorder, std::move(action), cost, ""));
+  if (passage.decision.verdict != Verdict::allow) {
+    if (passage.may_try_another && has_other) co_return true;
+    const SessionEnd why = passage.in_budget ? SessionEnd::denied : SessionEnd::limit;
+    co_await ok(end(state, why, "", std::move(passage.decision.reason)));
+    co_return false;
+  }
+  auto turn = co_await in_wall_time(by.model->generate(request_of(state, *by.spec)));
   if (!turn) {
-    ledger_.settle(cost, Cost{1, 0, 0});
-    const SessionEnd why =
-        turn.error().code == Code::exhausted ? SessionEnd::limit : SessionEnd::failed;
-    co_return co_await end(state, why, "",
-                           "model " + model_spec_.name + ": " + turn.error().message);
+    passage.hold.settle(Cost{1, 0, 0}, true);
+    const Code code = turn.error().code;
+    if (has_other && (code == Code::unavailable || code == Code::timeout)) co_return true;
+    const SessionEnd why = code == Code::exhausted ? SessionEnd::limit : SessionEnd::failed;
+    std::string said = "model " + by.spec->name + ": " + turn.error().message;
+    co_await ok(end(state, why, "", std::move(said)));
+    co_return false;
   }
   const Usage& usage = turn->usage;
-  ledger_.settle(cost, Cost{1, 0, usage.input_tokens - usage.cached_tokens + usage.output_tokens});
+  Cost spent{1, 0, usage.input_tokens - usage.cached_tokens + usage.output_tokens};
+  spent.money_micros = completed.cost_micros = by.spec->price.micros_of(usage);
+  passage.hold.settle(spent, false);
   // Call ids are ours: unique in the session, the same in every replay.
   for (std::size_t i = 0; i < turn->message.tool_calls.size(); ++i) {
     turn->message.tool_calls[i].id =
@@ -194,54 +334,77 @@ Task<Result<void>> TurnLoop::model_turn(SessionState& state) {
   completed.turn = std::move(*turn);
   Fact fact = std::move(completed);
   co_await ok(record(state, state.id, std::move(fact)));
-  if (calls) co_return Result<void>();
+  if (calls) co_return false;
   std::string answer = state.messages.back().content;
-  if (cut) {
-    co_return co_await end(state, SessionEnd::limit, std::move(answer),
-                           "the answer was cut at maxTokens");
-  }
-  co_return co_await end(state, earned_end(state), std::move(answer), "");
+  std::string error = cut ? "the answer was cut at maxTokens" : "";
+  const SessionEnd why = cut ? SessionEnd::limit : earned_end(state);
+  co_await ok(end(state, why, std::move(answer), std::move(error)));
+  co_return false;
 }
 
 Task<Result<void>> TurnLoop::tool_call(SessionState& state) {
   ToolCall call = *state.next_call();
   const std::size_t tool = find_tool(call.name);
-  Action action = propose(state, ActionKind::tool_call, call.name);
-  action.arguments = call.arguments;
-  Decision decision;
+  std::string refused;
   if (tool == catalogue_.specs->size()) {
-    decision.verdict = Verdict::deny;
-    decision.reason = "agent " + agent_.name + " is not offered a tool \"" + call.name + "\"";
-  } else {
-    const ToolSpec& spec = (*catalogue_.specs)[tool];
-    action.read_only = spec.read_only;
-    action.destructive = spec.destructive;
-    action.tool_digest = spec.digest;
-    decision = ports_.guard.decide(action);
+    refused = "agent " + agent_.name + " is not offered a tool \"" + call.name + "\"";
   }
-  const Cost cost{0, 1, 0};
-  const bool in_budget = reserve(decision, cost);
-  const Verdict verdict = decision.verdict;
-  std::string reason = verdict == Verdict::allow ? "" : decision.reason;
+  Action action = propose_call(state, call, tool);
   std::string id = action.id;
-  Fact decided = ActionDecided{std::move(action), std::move(decision), call.id};
-  co_await ok(record(state, state.id, std::move(decided)));
-  if (!in_budget) co_return co_await end(state, SessionEnd::limit, "", std::move(reason));
+  SessionRecorder recorder(*this, state);
+  const Cost cost{0, 1, 0};
+  Gate::Passage passage = co_await ok(gate_.pass(recorder, action, cost, call.id, refused));
+  const std::string reason = passage.decision.reason;
+  if (!passage.in_budget) co_return co_await end(state, SessionEnd::limit, "", reason);
+  if (passage.decision.verdict == Verdict::escalate) {
+    co_return co_await approved_call(state, std::move(action), Asked(),
+                                     std::move(passage.decision), std::move(call));
+  }
   Outcome outcome;
-  if (verdict != Verdict::allow) {
-    outcome = refusal(verdict, reason);
-  } else if (const auto good =
-                 ports_.check_arguments((*catalogue_.specs)[tool].input_schema, call.arguments);
-             !good) {
-    ledger_.settle(cost, Cost{});
-    outcome.kind = OutcomeKind::bad_arguments;
-    outcome.content = "error: bad arguments: " + good.error().message;
-    outcome.detail = good.error().message;
+  if (passage.decision.verdict == Verdict::deny) {
+    outcome = refusal(Verdict::deny, reason);
+  } else if (auto bad = bad_arguments(tool, call)) {
+    passage.hold.cancel();
+    outcome = std::move(*bad);
   } else {
     outcome = co_await perform(state, tool, call);
-    ledger_.settle(cost, cost);
+    passage.hold.settle(cost, outcome.is_error());
   }
   co_return co_await finish_call(state, std::move(id), std::move(call), std::move(outcome));
+}
+
+// The rest of the way of a call that the policies escalate, from wherever it stands.
+Task<Result<void>> TurnLoop::approved_call(SessionState& state, Action action, Asked asked,
+                                           Decision decision, ToolCall call) {
+  const std::size_t tool = find_tool(call.name);
+  const std::string& name = call.name;
+  if (tool == catalogue_.specs->size()) {
+    Outcome gone = refusal(Verdict::deny, "there is no tool \"" + name + "\" any more");
+    co_return co_await finish_call(state, std::move(action.id), std::move(call), std::move(gone));
+  }
+  if (auto bad = bad_arguments(tool, call)) {
+    co_return co_await finish_call(state, std::move(action.id), std::move(call), std::move(*bad));
+  }
+  SessionRecorder recorder(*this, state);
+  const Cost cost{0, 1, 0};
+  Gate::Clearance clearance = co_await ok(gate_.clear(recorder, std::move(action), cost, call.id,
+                                                      std::move(asked), std::move(decision)));
+  call.arguments = clearance.action.arguments;
+  Outcome outcome = std::move(clearance.outcome);
+  if (clearance.kind == Gate::Clearance::Kind::go) {
+    auto bad = bad_arguments(tool, call);
+    if (bad) {
+      outcome = std::move(*bad);
+    } else {
+      outcome = co_await perform(state, tool, call);
+    }
+    clearance.hold.settle(cost, outcome.is_error());
+  } else if (clearance.kind == Gate::Clearance::Kind::in_doubt) {
+    outcome = co_await perform_in_doubt(state, tool, call);
+    clearance.hold.settle(cost, outcome.is_error());
+  }
+  co_return co_await finish_call(state, std::move(clearance.action.id), std::move(call),
+                                 std::move(outcome));
 }
 
 Task<Outcome> TurnLoop::perform(SessionState& state, std::size_t tool, ToolCall call) {
@@ -269,23 +432,41 @@ Task<Result<void>> TurnLoop::finish_call(SessionState& state, std::string action
   co_return co_await record(state, state.id, std::move(fact));
 }
 
-// After a crash: decided, but nobody knows whether it was done. Only what may be done twice is done
-// again.
+// Nobody knows whether it was done. Only what may be done twice is done again.
+Task<Outcome> TurnLoop::perform_in_doubt(SessionState& state, std::size_t tool, ToolCall call) {
+  const auto& specs = *catalogue_.specs;
+  if (tool < specs.size() && (specs[tool].idempotent || specs[tool].read_only)) {
+    co_return co_await perform(state, tool, std::move(call));
+  }
+  Outcome outcome;
+  outcome.kind = OutcomeKind::escalated;
+  outcome.content =
+      "error: escalated, in doubt: the run was cut off while this call was under way";
+  outcome.detail =
+      "in doubt: decided before the crash, no outcome recorded, not declared idempotent";
+  co_return outcome;
+}
+
+// After a crash: decided, and no outcome in the record.
 Task<Result<void>> TurnLoop::resolve_doubt(SessionState& state) {
   CallRecord doubt = *state.in_doubt();
-  const auto& specs = *catalogue_.specs;
   const std::size_t tool = find_tool(doubt.call.name);
+  const bool asks = doubt.verdict == Verdict::escalate || !doubt.asked.request.empty();
+  if (asks && doubt.verdict != Verdict::deny) {
+    Action action = propose_call(state, doubt.call, tool);
+    action.id = doubt.action;
+    Decision decision;
+    decision.verdict = doubt.verdict;
+    decision.reason = doubt.reason;
+    decision.obligations = doubt.obligations;
+    co_return co_await approved_call(state, std::move(action), std::move(doubt.asked),
+                                     std::move(decision), std::move(doubt.call));
+  }
   Outcome outcome;
-  if (doubt.verdict != Verdict::allow) {
+  if (doubt.verdict == Verdict::deny) {
     outcome = refusal(doubt.verdict, doubt.reason);
-  } else if (tool < specs.size() && (specs[tool].idempotent || specs[tool].read_only)) {
-    outcome = co_await perform(state, tool, doubt.call);
   } else {
-    outcome.kind = OutcomeKind::escalated;
-    outcome.content =
-        "error: escalated, in doubt: the run was cut off while this call was under way";
-    outcome.detail =
-        "in doubt: decided before the crash, no outcome recorded, not declared idempotent";
+    outcome = co_await perform_in_doubt(state, tool, doubt.call);
   }
   co_return co_await finish_call(state, std::move(doubt.action), std::move(doubt.call),
                                  std::move(outcome));

@@ -8,37 +8,48 @@
 
 #include "agents/budget.h"
 #include "agents/fleet.h"
+#include "agents/gate.h"
 #include "agents/ports.h"
+#include "agents/roster.h"
 #include "agents/session.h"
 
-#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 namespace ambit::agents {
 
-// Do the arguments (JSON text) fit the schema (JSON text)? The error names the path of the fault.
-using ArgumentCheck =
-    std::function<Result<void>(const std::string& schema, const std::string& arguments)>;
-
-// What the model reads instead of the result of a call that was denied or escalated.
-Outcome refusal(Verdict verdict, const std::string& reason);
-
 // The tools that one agent is offered, and where each is to be had. Toolboxes outlive it.
 struct Catalogue {
   std::shared_ptr<const std::vector<ToolSpec>> specs;
   std::vector<Toolbox*> boxes;  // boxes[i] has specs[i]
+  // Withheld: not as a person has approved it. Name and reason.
+  std::vector<std::pair<std::string, std::string>> quarantined{};
 };
 
 // What the toolboxes offer of the agent's tools. Code::not_found: the agent names one that nobody
 // has.
-Task<Result<Catalogue>> list_tools(const AgentSpec& agent, std::vector<Toolbox*> toolboxes);
+Task<Result<Catalogue>> list_tools(const AgentSpec& agent, std::vector<Toolbox*> toolboxes,
+                                   ToolCheck check = nullptr);
+// tool.quarantined, one a tool that is withheld.
+std::vector<Event> quarantine_events(const Catalogue& catalogue, const std::string& run,
+                                     const std::string& agent);
 
-struct Ports {
-  Guard& guard;
-  Journal& journal;
-  ArgumentCheck check_arguments;
+struct ModelRoute {
+  const ModelSpec* spec = nullptr;
+  Model* model = nullptr;
+};
+// Where the turns of a model go when it cannot answer, in order.
+std::vector<ModelRoute> fallbacks_of(const Fleet& fleet, const ModelSpec& spec,
+                                     const std::map<std::string, Model*>& models);
+
+// Who gives way while a session waits for people, and lets it come back.
+class Parking {
+ public:
+  virtual ~Parking() = default;
+  virtual void leave() = 0;
+  virtual Task<void> come_back() = 0;
 };
 
 class TurnLoop {
@@ -54,27 +65,47 @@ class TurnLoop {
         catalogue_(catalogue),
         ports_(ports),
         ledger_(ledger),
+        gate_(ports, ledger),
         seed_(seed) {}
+
+  // Before the session starts or goes on; each may be left out. `parent` delegated to it, `subject`
+  // is whose data it works on.
+  void descend_from(Roster::Entry* parent) { parent_ = parent; }
+  void work_on(std::string subject) { subject_ = std::move(subject); }
+  void park_with(Parking* parking) { parking_ = parking; }
+  void fall_back_to(std::vector<ModelRoute> routes) { fallbacks_ = std::move(routes); }
 
   // Records that the session `id` has begun; `state` is empty before.
   Task<Result<void>> start(SessionState& state, const std::string& id, SessionStarted started);
-  // Goes on until the session has ended. An error: the journal failed, nothing more may happen.
+  // Goes on until the session has ended or is stopped by way of the roster. An error: the journal
+  // failed, nothing more may happen.
   Task<Result<void>> run(SessionState& state);
   Task<Result<void>> end(SessionState& state, SessionEnd end, std::string answer,
                          std::string error);
 
  private:
+  class SessionRecorder;
   Task<Result<void>> record(SessionState& state, const std::string& session, Fact fact);
+  Task<Result<void>> steps(SessionState& state);
+  Task<Result<void>> step(SessionState& state);
   Task<Result<void>> model_turn(SessionState& state);
+  Task<Result<bool>> model_turn_by(SessionState& state, ModelRoute by, bool has_other);
   Task<Result<void>> tool_call(SessionState& state);
+  Task<Result<void>> approved_call(SessionState& state, Action action, Asked asked,
+                                   Decision decision, ToolCall call);
   Task<Result<void>> resolve_doubt(SessionState& state);
   template <class T>
   Task<Result<T>> in_wall_time(Task<Result<T>> task);
   Task<Outcome> perform(SessionState& state, std::size_t tool, ToolCall call);
+  Task<Outcome> perform_in_doubt(SessionState& state, std::size_t tool, ToolCall call);
   Task<Result<void>> finish_call(SessionState& state, std::string action, ToolCall call,
                                  Outcome outcome);
+  TurnRequest request_of(const SessionState& state, const ModelSpec& spec) const;
+  static Cost cost_of_turn(const SessionState& state, const ModelSpec& spec);
   Action propose(const SessionState& state, ActionKind kind, std::string tool) const;
-  bool reserve(Decision& decision, const Cost& cost);
+  Action propose_call(const SessionState& state, const ToolCall& call, std::size_t tool) const;
+  [[nodiscard]] std::optional<Outcome> bad_arguments(std::size_t tool, const ToolCall& call) const;
+  [[nodiscard]] bool handed_over(const SessionState& state) const;
   [[nodiscard]] std::size_t find_tool(const std::string& name) const;
 
   const std::string& run_;
@@ -84,7 +115,13 @@ class TurnLoop {
   const Catalogue& catalogue_;
   Ports& ports_;
   Ledger& ledger_;
+  Gate gate_;
   std::uint64_t seed_;
+  std::string subject_;
+  std::vector<ModelRoute> fallbacks_;
+  Parking* parking_ = nullptr;
+  Roster::Entry* parent_ = nullptr;
+  Roster::Entry* entry_ = nullptr;  // while it runs
 };
 
 }  // namespace ambit::agents

@@ -1,10 +1,8 @@
 #pragma once
 
 // Pattern: the regular expressions of JSON Schema (`pattern`, `patternProperties`), matched in time
-// linear in the text: a server's schema must not be able to hang us. It is the part of ECMAScript
-// that needs no backtracking: literals, classes, escapes, groups, alternation, counted repeats,
-// anchors, \b. Lookaround, back references and \p{...} beyond a few letters are refused at compile
-// time, by name.
+// linear in the text: a server's schema must not be able to hang us. pattern_tree.h says which
+// expressions there are.
 
 #include "async/result.h"
 

@@ -206,3 +206,17 @@ TEST_CASE("limits have bounds of their own", "[limits]") {
   CHECK(limits.reserve(call("t", "{}", "one more"), one(), 0));
   CHECK_FALSE(limits.reserve(call("t"), one(Measure::calls, -1), 0));
 }
+
+TEST_CASE("rows, bytes and amounts are bounded like calls", "[limits]") {
+  for (const Measure measure : {Measure::rows, Measure::bytes, Measure::amount}) {
+    Limits limits = make({{rule(100, Reach::run, measure)}});
+    const auto first = limits.reserve(call("export"), one(measure, 60), 0);
+    REQUIRE(first);
+    CHECK_FALSE(limits.reserve(call("export"), one(measure, 60), 0));
+    CHECK(limits.reserve(call("export"), one(measure, 40), 0));
+    // More was touched than was said before: that counts too.
+    CHECK(limits.settle(*first, one(measure, 90), false, 0));
+    CHECK(limits.left(0, call("export"), 0) == 0);
+    CHECK_FALSE(limits.reserve(call("export"), one(measure, 1), 0));
+  }
+}

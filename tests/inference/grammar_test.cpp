@@ -1,7 +1,9 @@
 #include "inference/grammar.h"
 
 #include "inference/dialect.h"
+#include "inference/gbnf.h"
 #include "inference/json_schema.h"
+#include "inference/pattern_language.h"
 #include "support.h"
 
 #include <catch2/catch.hpp>
@@ -173,6 +175,181 @@ TEST_CASE("schemas accept what they allow and refuse the rest", "[grammar]") {
   }
 }
 
+TEST_CASE("patterns, formats and bounds are kept by every text", "[grammar]") {
+  const std::vector<SchemaCase> cases = {
+      {R"({"type": "string", "pattern": "^[a-z]{2,3}-\\d+$"})",
+       {R"("ab-1")", R"("abc-0042")"},
+       {R"("a-1")", R"("ab-")", R"("ab-1 ")", R"("\u0061b-1")"}},
+      {R"({"type": "string", "pattern": "b\"c"})", {R"("ab\"c\nd")", R"("b\"c")"}, {R"("bc")"}},
+      {R"({"type": "string", "pattern": "^a|b$"})", {R"("ax")", R"("xb")"}, {R"("xa")", R"("bx")"}},
+      {R"({"type": "string", "pattern": "^é+$"})", {"\"é\"", "\"éé\""}, {"\"e\"", "\"\xC3\""}},
+      {R"({"type": "string", "pattern": "^[ab]*$", "minLength": 2, "maxLength": 3})",
+       {R"("ab")", R"("bbb")"},
+       {R"("a")", R"("abab")", R"("ac")"}},
+      {R"({"type": "string", "format": "date"})",
+       {R"("2026-02-28")", R"("2026-12-31")"},
+       {R"("2026-02-30")", R"("2026-13-01")", R"("26-01-01")"}},
+      {R"({"type": "string", "format": "date-time"})",
+       {R"("2026-11-21T10:00:00Z")", R"("2026-11-21T10:00:00.5+02:00")"},
+       {R"("2026-11-21 10:00:00Z")", R"("2026-11-21T25:00:00Z")"}},
+      {R"({"type": "string", "format": "ipv4"})", {R"("10.0.255.1")"}, {R"("10.0.256.1")"}},
+      {R"({"type": "string", "format": "uuid"})",
+       {R"("01a1fdba-aaed-79e0-8601-2f864e2e47fa")"},
+       {R"("01a1fdba")"}},
+      {R"({"type": "integer", "minimum": 7, "maximum": 1203})",
+       {"7", "10", "999", "1203"},
+       {"6", "1204", "07", "-8", "7.0"}},
+      {R"({"type": "integer", "minimum": -12, "exclusiveMaximum": 3})",
+       {"-12", "-9", "0", "2"},
+       {"-13", "3", "-0"}},
+      {R"({"type": "integer", "minimum": 0, "maximum": 20, "multipleOf": 5})",
+       {"0", "5", "20"},
+       {"3", "25"}},
+      {R"({"type": "number", "minimum": 0, "maximum": 1})",
+       {"0", "1", "0.5", "0.123456789", "1.0"},
+       {"1.1", "-0.1", "1.00001", "1e9", "2"}},
+      {R"({"type": "number", "exclusiveMinimum": -0.5, "maximum": 0.25})",
+       {"-0.49", "0", "0.25", "0.2499999", "-0.1"},
+       {"-0.5", "-0.51", "0.26", "1"}},
+  };
+  for (const SchemaCase& each : cases) {
+    Automaton automaton;
+    INFO(each.schema);
+    const auto language = json_language(automaton, Json::parse(each.schema));
+    REQUIRE(language);
+    for (const char* text : each.accepted) {
+      INFO(text);
+      CHECK(accepts(automaton, *language, text));
+    }
+    for (const char* text : each.refused) {
+      INFO(text);
+      CHECK_FALSE(accepts(automaton, *language, text));
+    }
+  }
+}
+
+TEST_CASE("schemas hold together, refer to themselves and name their keys", "[grammar]") {
+  const std::vector<SchemaCase> cases = {
+      {R"({"allOf": [{"type": "string"}, {"minLength": 1}]})", {R"("x")"}, {R"("")", "1"}},
+      {R"({"allOf": [{"properties": {"a": {"type": "integer"}}, "required": ["a"]},
+                     {"properties": {"b": {"type": "null"}}}]})",
+       {R"({"a":1})", R"({"a":1,"b":null})"},
+       {R"({})", R"({"b":null})", R"({"a":"x"})"}},
+      {R"({"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
+           "anyOf": [{"required": ["a"]}, {"required": ["b"]}]})",
+       {R"({"a":1})", R"({"b":1})", R"({"a":1,"b":2})"},
+       {"{}"}},
+      {R"({"$defs": {"tree": {"type": "object", "properties": {"v": {"type": "integer"},
+           "kids": {"type": "array", "items": {"$ref": "#/$defs/tree"}}}, "required": ["v"]}},
+           "$ref": "#/$defs/tree"})",
+       {R"({"v":1})",
+        R"({"v":1,"kids":[{"v":2,"kids":[{"v":3,"kids":[{"v":4,"kids":[{"v":5,"kids":[]}]}]}]}]})"},
+       {R"({"v":1,"kids":[{"kids":[]}]})", R"({"v":1,"kids":[{"v":2}})"}},
+      {R"({"anyOf": [{"$ref": "#"}, {"type": "null"}]})", {"null"}, {"1"}},
+      {R"({"type": "object", "properties": {"a": {"type": "integer"}},
+           "additionalProperties": {"type": "boolean"}})",
+       {R"({"a":1})", R"({"a":1,"b":true,"c":false})", R"({"x":true})", "{}"},
+       {R"({"a":true})", R"({"b":1})", R"({"b":true,"a":1})", R"({"\u0061":true})"}},
+      {R"({"type": "object", "patternProperties": {"^n_": {"type": "integer"}},
+           "additionalProperties": false})",
+       {"{}", R"({"n_a":1})", R"({"n_a":1, "n_b":2})"},
+       {R"({"m_a":1})", R"({"n_a":"x"})"}},
+      {R"({"type": "object", "propertyNames": {"pattern": "^[a-z]+$"},
+           "additionalProperties": {"type": "integer"}, "minProperties": 1, "maxProperties": 2})",
+       {R"({"a":1})", R"({"a":1,"b":2})"},
+       {"{}", R"({"A":1})", R"({"a":1,"b":2,"c":3})"}},
+      {R"({"type": "string", "enum": ["a", 3]})", {R"("a")"}, {"3"}},
+  };
+  for (const SchemaCase& each : cases) {
+    Automaton automaton;
+    INFO(each.schema);
+    const auto language = json_language(automaton, Json::parse(each.schema));
+    REQUIRE(language);
+    for (const char* text : each.accepted) {
+      INFO(text);
+      CHECK(accepts(automaton, *language, text));
+    }
+    for (const char* text : each.refused) {
+      INFO(text);
+      CHECK_FALSE(accepts(automaton, *language, text));
+    }
+  }
+}
+
+TEST_CASE("a grammar file's rules are followed, also when they refer to themselves", "[grammar]") {
+  Automaton automaton;
+  const auto language = gbnf_language(automaton, R"g(
+# sums of numbers in brackets
+root ::= sum
+sum  ::= term ( " + " term )*   # left to right
+term ::= number | "(" sum ")"
+       | "é" [^0-9\n]{1,2}
+number ::= [1-9] [0-9]* | "0"
+)g");
+  REQUIRE(language);
+  for (const char* text : {"0", "12 + 3", "((1 + (2)) + 0)", "éab + 1", "é\xC3\xA9"}) {
+    INFO(text);
+    CHECK(accepts(automaton, *language, text));
+  }
+  for (const char* text : {"", "01", "1 +", "(1", "é1", "éabc", "é"}) {
+    INFO(text);
+    CHECK_FALSE(accepts(automaton, *language, text));
+  }
+  const auto error = [](const char* grammar) {
+    Automaton a;
+    const auto made = gbnf_language(a, grammar);
+    return made ? std::string() : made.error().message;
+  };
+  CHECK(error("") == "there is no rule named root");
+  CHECK(error("root ::= a\n\nb ::= \"x\"") == "line 1: the rule a is not defined");
+  CHECK(error("root ::= a\na ::= b? a \"x\"\nb ::= \"y\"") ==
+        "line 1: the rule a begins with itself");
+  CHECK(error("root ::= \"x\" root") == "no text fits the grammar");
+  CHECK(error("root ::= \"x") == "line 1: a text is not closed");
+  CHECK(error("root ::= [b-a]") == "line 1: a range in a class is the wrong way round");
+  CHECK(error("root ::= (\"a\"") == "line 1: a group is not closed");
+  CHECK(error("root = \"a\"") == "line 1: \"::=\" must follow the rule's name root");
+  CHECK(error("root ::= \"a\"\nroot ::= \"b\"") == "line 2: the rule root is there twice");
+}
+
+TEST_CASE("an answer is bounded by a schema, a pattern or a grammar, by one of them", "[grammar]") {
+  Automaton automaton;
+  TurnShape shape;
+  shape.output_pattern = "yes|no";
+  auto language = turn_language(automaton, Dialect::hermes, shape);
+  REQUIRE(language);
+  CHECK(accepts(automaton, *language, "yes"));
+  CHECK_FALSE(accepts(automaton, *language, "yes!"));
+  shape.output_pattern = "a(?=b)";
+  CHECK_THAT(turn_language(automaton, Dialect::hermes, shape).error().message,
+             Catch::Contains("output pattern") && Catch::Contains("lookahead"));
+  shape.output_grammar = "root ::= \"x\"";
+  CHECK_THAT(turn_language(automaton, Dialect::hermes, shape).error().message,
+             Catch::Contains("not several"));
+  shape.output_pattern = {};
+  language = turn_language(automaton, Dialect::llama, shape);
+  REQUIRE(language);
+  CHECK(accepts(automaton, *language, "x"));
+}
+
+TEST_CASE("what two languages share, and what one has alone, has no dead ends", "[grammar]") {
+  Automaton a;
+  const auto pattern = [&](const char* expression) {
+    return *pattern_language(a, expression, Match::whole, Spelling::plain);
+  };
+  const ExpressionId both = a.both(pattern("[ab]*c"), pattern("a*[bc]+"));
+  CHECK(accepts(a, both, "aabc"));
+  CHECK(accepts(a, both, "c"));
+  CHECK_FALSE(accepts(a, both, "ba"));
+  CHECK(a.step(a.step(both, 'b'), 'a') == Automaton::never);  // no text of both begins so
+  CHECK(a.both(pattern("a+"), pattern("b+")) == Automaton::never);
+  const ExpressionId except = a.except(pattern("[a-z]+"), a.either({a.text("no"), a.text("n")}));
+  CHECK(accepts(a, except, "yes"));
+  CHECK(accepts(a, except, "non"));
+  CHECK_FALSE(accepts(a, except, "no"));
+  CHECK_FALSE(accepts(a, except, "n"));
+}
+
 TEST_CASE("schemas that mean nothing or go too far are refused", "[grammar]") {
   const auto error = [](const std::string& schema) {
     Automaton automaton;
@@ -188,8 +365,16 @@ TEST_CASE("schemas that mean nothing or go too far are refused", "[grammar]") {
   CHECK_THAT(error(R"({"$ref": "#"})"), Catch::Contains("allows no value"));
   CHECK_THAT(error(R"({"type": "string", "minLength": 1e9})"), Catch::Contains("too big"));
   CHECK_THAT(error(R"({"type": "string", "minLength": "x"})"), Catch::Contains("whole number"));
-  CHECK_THAT(error(R"({"allOf": [{"type": "string"}, {"minLength": 1}]})"),
-             Catch::Contains("allOf"));
+  CHECK_THAT(error(R"({"allOf": 3})"), Catch::Contains("allOf"));
+  CHECK_THAT(error(R"({"allOf": [{"type": "string"}, {"type": "null"}]})"),
+             Catch::Contains("allows no value"));
+  CHECK_THAT(error(R"({"type": "string", "pattern": "("})"), Catch::Contains("not closed"));
+  CHECK_THAT(error(R"({"type": "string", "pattern": "^a$", "minLength": 2})"),
+             Catch::Contains("allows no value"));
+  CHECK_THAT(
+      error(
+          R"({"$defs": {"a": {"properties": {"next": {"$ref": "#/$defs/a"}}, "required": ["next"]}}, "$ref": "#/$defs/a"})"),
+      Catch::Contains("allows no value"));
   std::string deep = R"({"type": "integer"})";
   for (int i = 0; i < 60; ++i) deep = R"({"type": "array", "items": )" + deep + "}";
   CHECK_THAT(error(deep), Catch::Contains("nested too deeply"));

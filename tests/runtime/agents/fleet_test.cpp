@@ -44,7 +44,7 @@ TEST_CASE("a sound fleet file becomes a complete fleet", "[agents]") {
   CHECK(clerk.offers("mcp__registry__lookup"));
   CHECK_FALSE(clerk.offers("delete"));
   CHECK(clerk.limits == Limits{8, 6, 4000, 30'000});
-  CHECK(fleet.limits == Limits{-1, -1, 1'000'000, -1});
+  CHECK(fleet.limits == Limits{-1, -1, 1'000'000, -1, -1, -1});
   CHECK(fleet.policies == std::vector<std::string>{"/fleet/desk.cedar"});
 }
 
