@@ -192,7 +192,7 @@ class FleetParser {
     made.level = parent != nullptr ? parent->level : made.level;
     made.asks = reader.flag("asks", made.asks);
     made.service = reader.text("service", made.service);
-    known(reader, "service", made.service, {"call", "pooled", "warm"}, "service class");
+    reader.known("service", made.service, {"call", "pooled", "warm"}, "service class");
     egress(reader, made);
     if (made.level == "compute" && made.asks) {
       reader.report(reader.node(), reader.path(),
@@ -384,7 +384,7 @@ class FleetParser {
     string_map(reader, "headers", spec.headers);
     spec.directory = absolute(reader.text("cwd", "."));
     spec.jail = reader.text("jail", "shared");
-    known(reader, "jail", spec.jail, {"shared", "agent", "call"}, "way to share a jail");
+    reader.known("jail", spec.jail, {"shared", "agent", "call"}, "way to share a jail");
     reader.done();
     file_.fleet.mcp_servers.push_back(std::move(spec));
   }
@@ -550,11 +550,9 @@ class FleetParser {
     fallback.tool_calls = reader.integer("maxToolCalls", fallback.tool_calls, 0, 1'000'000'000);
     fallback.tokens = reader.integer("maxTokens", fallback.tokens, 1, 1'000'000'000'000);
     fallback.wall_ms = reader.quantity("maxWallTime", fallback.wall_ms, true, 86'400'000LL * 365);
-    fallback.descendants =
-        reader.integer("maxDescendants", fallback.descendants, 0, 1'000'000'000);
+    fallback.descendants = reader.integer("maxDescendants", fallback.descendants, 0, 1'000'000'000);
     if (reader.get("maxCostUsd") != nullptr) {
-      fallback.money_micros =
-          static_cast<std::int64_t>(reader.real("maxCostUsd", 0, 0, 1e9) * 1e6);
+      fallback.money_micros = static_cast<std::int64_t>(reader.real("maxCostUsd", 0, 0, 1e9) * 1e6);
     }
     reader.done();
     return fallback;
