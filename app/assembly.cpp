@@ -257,7 +257,7 @@ agents::FleetRun& Assembly::start(agents::RunOptions options) {
 }
 
 agents::Ports Assembly::ports() {
-  return {*guard_,     *book_,  make_argument_check(), approvals_.get(), quotas_.get(),
+  return {*guard_,     *book_, make_argument_check(), approvals_.get(), quotas_.get(),
           check_tool_, &roster_};
 }
 
@@ -268,10 +268,10 @@ void Assembly::stop() {
   http_.reset();
   command_tools_.reset();
   runner_.reset();
-  throttled_.clear();
-  scripts_.clear();
   egress_private_.reset();
   egress_.reset();
+  throttled_.clear();
+  scripts_.clear();
   endpoints_.clear();
   client_.reset();
   engines_.clear();

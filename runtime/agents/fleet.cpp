@@ -192,7 +192,7 @@ class FleetParser {
     made.level = parent != nullptr ? parent->level : made.level;
     made.asks = reader.flag("asks", made.asks);
     made.service = reader.text("service", made.service);
-    known(reader, "service", made.service, {"call", "pooled", "warm"}, "service class");
+    reader.known("service", made.service, {"call", "pooled", "warm"}, "service class");
     egress(reader, made);
     if (made.level == "compute" && made.asks) {
       reader.report(reader.node(), reader.path(),
@@ -384,7 +384,7 @@ class FleetParser {
     string_map(reader, "headers", spec.headers);
     spec.directory = absolute(reader.text("cwd", "."));
     spec.jail = reader.text("jail", "shared");
-    known(reader, "jail", spec.jail, {"shared", "agent", "call"}, "way to share a jail");
+    reader.known("jail", spec.jail, {"shared", "agent", "call"}, "way to share a jail");
     reader.done();
     file_.fleet.mcp_servers.push_back(std::move(spec));
   }

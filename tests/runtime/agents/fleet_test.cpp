@@ -92,6 +92,45 @@ TEST_CASE("an MCP server over HTTP has a URL and headers, and no jail", "[agents
   CHECK(server.command.empty());
 }
 
+TEST_CASE("a profile names its origins, its service class and whether it asks", "[agents]") {
+  const std::string sound = slurp(TEST_DATA "/agents/sound.json");
+  const auto with = [&](const std::string& profile) {
+    std::string text = sound;
+    const std::string before = "\"profiles\": {";
+    const std::size_t at = text.find(before);
+    REQUIRE(at != std::string::npos);
+    return parse(text.insert(at + before.size(), "\"mine\": " + profile + ", "));
+  };
+  const FleetFile file = with(
+      R"({"extends": "net", "service": "warm", "asks": true, "egress": [
+          {"url": "https://api.example.com", "methods": ["GET"], "private": true},
+          {"url": "https://git.example.com", "tunnel": true}]})");
+  REQUIRE(file.problems.empty());
+  const Profile& made = *file.fleet.profile("mine");
+  CHECK(made.level == "net");
+  CHECK(made.service == "warm");
+  CHECK(made.asks);
+  REQUIRE(made.egress.size() == 2);
+  CHECK(made.egress[0].origin == "https://api.example.com");
+  CHECK(made.egress[0].methods == std::vector<std::string>{"GET"});
+  CHECK(made.egress[0].is_private);
+  CHECK(made.egress[1].tunnel);
+  const auto fault = [&](const std::string& profile) {
+    const FleetFile wrong = with(profile);
+    return wrong.problems.empty() ? std::string() : wrong.problems[0].message;
+  };
+  CHECK(fault(R"({"extends": "fs-read", "egress": []})").find("network") != std::string::npos);
+  CHECK(fault(R"({"extends": "net", "egress": [{"url": "api.example.com"}]})").find("origin") !=
+        std::string::npos);
+  CHECK(fault(R"({"extends": "net", "egress": [{"url": "https://a.b", "tunnel": true,
+                  "methods": ["GET"]}]})")
+            .find("tunnel") != std::string::npos);
+  CHECK(fault(R"({"extends": "net", "egress": [{"url": "https://a.b", "secrets": ["K"]}]})")
+            .find("no variable K") != std::string::npos);
+  CHECK(fault(R"({"service": "hot"})").find("service class") != std::string::npos);
+  CHECK(fault(R"({"asks": true})").find("asks for paths") != std::string::npos);
+}
+
 TEST_CASE("every mistake in a fleet file gives its clear message", "[agents]") {
   std::vector<std::filesystem::path> files;
   for (const auto& entry : std::filesystem::directory_iterator(TEST_DATA "/agents/mistakes")) {
