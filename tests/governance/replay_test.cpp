@@ -87,6 +87,58 @@ TEST_CASE("a record in which a turn was altered diverges there", "[replay]") {
   CHECK(report.differences[0].session == altered.session);
 }
 
+namespace {
+
+// Calls a tool, and then says what the tool gave: another result is another answer.
+class EchoModel final : public Model {
+ public:
+  Task<Result<Turn>> generate(TurnRequest request) override {
+    co_await delay(std::chrono::milliseconds(1));
+    const Message& last = request.messages.back();
+    Turn turn;
+    turn.message = last.role == Role::tool ? says("it gave " + last.content) : calls("ls", "{}");
+    turn.finish = turn.message.tool_calls.empty() ? FinishReason::stop : FinishReason::tool_calls;
+    turn.usage.output_tokens = 5;
+    co_return turn;
+  }
+  std::string identity() const override { return "echo"; }
+};
+
+}  // namespace
+
+TEST_CASE("one tool result that was altered is named with the turn that read it", "[replay]") {
+  FakePoller poller;
+  Loop loop{poller};
+  Fleet fleet = small_fleet();
+  EchoModel model;
+  TableGuard guard;
+  MemoryJournal journal;
+  CountingTools tools{{tool("ls", true)}};
+  FleetRun run(fleet, {"run-1", "ann", 7, 1}, {{"m", &model}}, {&tools},
+               {guard, journal, any_arguments});
+  REQUIRE(run_task(loop, run.run({{"a", "one", ""}, {"b", "two", ""}})));
+  const auto specs =
+      std::make_shared<const std::vector<ToolSpec>>(std::vector<ToolSpec>{tool("ls", true)});
+  const auto again = [&] {
+    replay::Replay replay({fleet.agents[0], fleet.models[0], &model, guard, specs}, {});
+    auto report = run_task(loop, replay.run(journal, "run-1"));
+    if (!report) FAIL(report.error().message);
+    return *report;
+  };
+  CHECK(again().differences.empty());
+  agents::Event* altered = nullptr;
+  for (agents::Event& event : journal.events) {
+    if (event.type == "action.outcome") altered = &event;
+  }
+  REQUIRE(altered != nullptr);
+  altered->payloads.at(0).bytes += "!";
+  const replay::Report report = again();
+  REQUIRE(report.differences.size() == 1);
+  CHECK(report.differences[0].session == altered->session);
+  CHECK(report.differences[0].turn == 2);
+  CHECK_THAT(report.differences[0].what, Catch::Contains("the model said something else"));
+}
+
 TEST_CASE("a policy that decides otherwise is named with the decision", "[replay]") {
   Recorded recorded;
   recorded.guard.verdicts["ls"] = Verdict::escalate;
