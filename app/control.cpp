@@ -5,10 +5,10 @@
 
 #include <nlohmann/json.hpp>
 #include <sys/stat.h>
-#include <sys/un.h>
 
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
 #include <unistd.h>
 
 namespace ambit::app {
@@ -74,6 +74,17 @@ std::string control_folder(const std::string& state) {
   return state + "/control";
 }
 
+SocketFolder::SocketFolder(const std::string& path)
+    : descriptor_(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)) {}
+
+SocketFolder::~SocketFolder() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+std::string SocketFolder::address(const std::string& name) const {
+  return "unix:/proc/self/fd/" + std::to_string(descriptor_) + "/" + name;
+}
+
 std::string ControlDesk::sessions(std::size_t limit) const {
   json all = json::array();
   std::map<std::string, std::int64_t> states;
@@ -132,11 +143,13 @@ Task<std::string> ControlDesk::handle(std::string order, std::string by) {
 }
 
 ControlSocket::ControlSocket(io::World& world, ControlDesk& desk, std::string path,
-                             std::string stop_file, std::unique_ptr<io::Listener> listener)
+                             std::string stop_file, std::unique_ptr<SocketFolder> folder,
+                             std::unique_ptr<io::Listener> listener)
     : world_(world),
       desk_(desk),
       path_(std::move(path)),
       stop_file_(std::move(stop_file)),
+      folder_(std::move(folder)),
       listener_(std::move(listener)) {
   scope_.spawn(accept());
   scope_.spawn(watch_stop_file());
@@ -160,15 +173,12 @@ Result<std::unique_ptr<ControlSocket>> ControlSocket::open(io::World& world, Con
     return Err(Code::denied, "cannot make the folder " + folder + ": " + std::strerror(errno));
   }
   std::string path = folder + "/" + run + ".sock";
-  if (path.size() >= sizeof(sockaddr_un::sun_path)) {
-    return Err(Code::invalid,
-               "the path " + path + " is too long for a socket; choose a shorter --state");
-  }
   ::unlink(path.c_str());
-  auto listener = TRY(world.network.listen("unix:" + path));
+  auto sockets = std::make_unique<SocketFolder>(folder);
+  auto listener = TRY(world.network.listen(sockets->address(run + ".sock")));
   ::chmod(path.c_str(), 0600);
-  return std::unique_ptr<ControlSocket>(
-      new ControlSocket(world, desk, std::move(path), std::move(stop_file), std::move(listener)));
+  return std::unique_ptr<ControlSocket>(new ControlSocket(
+      world, desk, std::move(path), std::move(stop_file), std::move(sockets), std::move(listener)));
 }
 
 Task<void> ControlSocket::accept() {

@@ -39,6 +39,22 @@ class ControlDesk {
   ControlInfo info_;
 };
 
+// The folder of the sockets.
+std::string control_folder(const std::string& state);
+
+// A folder by which its sockets have short addresses: a socket's own has at most 107 characters.
+class SocketFolder {
+ public:
+  explicit SocketFolder(const std::string& path);
+  ~SocketFolder();
+  SocketFolder(const SocketFolder&) = delete;
+  SocketFolder& operator=(const SocketFolder&) = delete;
+  [[nodiscard]] std::string address(const std::string& name) const;
+
+ private:
+  int descriptor_;
+};
+
 // Listens at STATE/control/RUN.sock: an order a line, an answer a line. Also watches STATE/stop.
 class ControlSocket {
  public:
@@ -52,7 +68,7 @@ class ControlSocket {
 
  private:
   ControlSocket(io::World& world, ControlDesk& desk, std::string path, std::string stop_file,
-                std::unique_ptr<io::Listener> listener);
+                std::unique_ptr<SocketFolder> folder, std::unique_ptr<io::Listener> listener);
   Task<void> accept();
   Task<void> serve(std::unique_ptr<io::Stream> stream);
   Task<void> watch_stop_file();
@@ -61,11 +77,9 @@ class ControlSocket {
   ControlDesk& desk_;
   std::string path_;
   std::string stop_file_;
+  std::unique_ptr<SocketFolder> folder_;
   std::unique_ptr<io::Listener> listener_;
   Scope scope_;
 };
-
-// The folder of the sockets.
-std::string control_folder(const std::string& state);
 
 }  // namespace ambit::app

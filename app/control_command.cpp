@@ -24,8 +24,8 @@ using json = nlohmann::ordered_json;
 constexpr std::size_t answer_bytes_max = 256 << 20;
 constexpr Duration patience = std::chrono::seconds(10);
 
-Task<Result<json>> ask(io::World& world, std::string path, std::string order) {
-  auto stream = co_await ok(world.network.connect("unix:" + path));
+Task<Result<json>> ask(io::World& world, std::string address, std::string order) {
+  auto stream = co_await ok(world.network.connect(address));
   co_await ok(stream->write(order + "\n"));
   std::string text;
   while (text.find('\n') == std::string::npos && text.size() < answer_bytes_max) {
@@ -38,8 +38,8 @@ Task<Result<json>> ask(io::World& world, std::string path, std::string order) {
   co_return answer;
 }
 
-Task<void> ask_into(io::World& world, std::string path, std::string order, Result<json>& out) {
-  out = co_await with_timeout(patience, ask(world, std::move(path), std::move(order)));
+Task<void> ask_into(io::World& world, std::string address, std::string order, Result<json>& out) {
+  out = co_await with_timeout(patience, ask(world, std::move(address), std::move(order)));
 }
 
 // One answer a process that lives. A socket whose process is gone is cleared away.
@@ -51,11 +51,14 @@ std::vector<json> ask_all(const std::string& state, const json& order) {
     if (entry.path().extension() == ".sock") paths.push_back(entry.path());
   }
   std::sort(paths.begin(), paths.end());
+  const SocketFolder folder(control_folder(state));
   std::vector<Result<json>> answers(paths.size(), Err(Code::closed, "not asked"));
   {
     Scope scope;
     for (std::size_t i = 0; i < paths.size(); ++i) {
-      scope.spawn(ask_into(world.world(), paths[i], order.dump(), answers[i]));
+      scope.spawn(ask_into(world.world(),
+                           folder.address(std::filesystem::path(paths[i]).filename()), order.dump(),
+                           answers[i]));
     }
     world.loop().run_until([&] { return scope.size() == 0; });
   }

@@ -298,7 +298,7 @@ class Importer {
     if (type == "Agent") {
       workflow_of(spec_agent(source));
     } else if (type == "Swarm") {
-      json names = json::array({spec_agent(source["first_agent"])});
+      json names = json::array({spec_agent(source.at("first_agent"))});
       for (const json& pair : source.value("relationships", json::array())) {
         for (const json& one : pair) {
           const std::string name = spec_agent(one);
@@ -340,7 +340,7 @@ class Importer {
       const std::string name = name_of(text_of(node, "name"), "node");
       const std::string type = text_of(node, "component_type");
       if (type == "AgentNode") {
-        nodes[name] = {{"agent", spec_agent(node["agent"])}};
+        nodes[name] = {{"agent", spec_agent(node.at("agent"))}};
       } else if (type == "LlmNode") {
         fleet_["agents"][name] = {{"model", spec_model(node.value("llm_config", json::object()))}};
         // Placeholders of the other kind: {{name}}.

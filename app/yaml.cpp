@@ -110,8 +110,8 @@ class FlowReader {
     if (at_ == text_.size()) return fail("a quote is not closed");
     ++at_;
     if (quote == '\'') return json(out);
-    const json read = json::parse(text_.substr(from, at_ - from), nullptr, false);
-    return read.is_string() ? read : json(out);
+    const json parsed = json::parse(text_.substr(from, at_ - from), nullptr, false);
+    return parsed.is_string() ? parsed : json(out);
   }
   Result<json> collection(char open, int depth) {
     const bool is_list = open == '[';
