@@ -73,6 +73,7 @@ std::vector<Command> sandbox_commands();
 // mcp list, call, read, prompt, inspect, ping
 std::vector<Command> mcp_commands();
 Command mcp_serve_command();
+Command mcp_gateway_command();
 // a2a card, send, stream, get, list, cancel, subscribe
 std::vector<Command> a2a_commands();
 Command policy_check_command();

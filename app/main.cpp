@@ -55,7 +55,8 @@ std::vector<Command> all_commands() {
                               model_synth_command(),
                               model_quantize_command(),
                               model_bench_command(),
-                              mcp_serve_command()};
+                              mcp_serve_command(),
+                              mcp_gateway_command()};
   for (Command& command : audit_retention_commands()) all.push_back(std::move(command));
   for (Command& command : mcp_commands()) all.push_back(std::move(command));
   for (Command& command : a2a_commands()) all.push_back(std::move(command));

@@ -4,12 +4,15 @@
 
 #include "a2a/agent_runner.h"
 #include "a2a/door.h"
+#include "a2a/journal_store.h"
 #include "a2a/push.h"
 #include "app/argument_check.h"
 #include "app/assembly.h"
+#include "app/callers.h"
 #include "app/command.h"
 #include "app/console_people.h"
 #include "app/control.h"
+#include "app/kept_tasks.h"
 #include "app/load_fleet.h"
 #include "app/openai_door.h"
 #include "app/version.h"
@@ -20,8 +23,13 @@
 #include "io/file.h"
 #include "io/signals.h"
 #include "io/uuid.h"
+#include "jose/key.h"
 #include "mcp/fleet_tools.h"
 #include "mcp/http_endpoint.h"
+
+#ifdef AMBIT_GRPC
+#include "grpc_door/grpc_door.h"
+#endif
 
 #include <algorithm>
 #include <csignal>
@@ -35,7 +43,6 @@ namespace {
 
 using http::Headers;
 
-constexpr std::size_t tokens_bytes_max = 1 << 20;
 constexpr std::size_t policy_bytes_max = 4 << 20;
 
 // For what webhooks have not taken yet when the program ends.
@@ -49,10 +56,13 @@ http::CurlOptions public_alone() {
 
 struct ServeOptions {
   std::string listen;
-  std::string url;  // as the outside sees it; empty: the address itself
+  std::string url;       // as the outside sees it; empty: the address itself
+  std::string grpc;      // where gRPC listens; empty: nowhere
+  std::string grpc_url;  // as the outside sees that
   std::vector<std::string> hosts;
-  std::vector<std::pair<std::string, std::string>> callers;  // (token, name)
+  std::shared_ptr<Callers> callers;
   bool speaks_0_3 = true;
+  std::int64_t calls_per_second = 0;  // of one caller; 0: as many as they like
   std::int64_t drain_seconds = 10;
   std::uint64_t seed = 0;
   std::string console;  // file of the people who may use the console; empty: there is none
@@ -64,7 +74,7 @@ struct Exposed {
   std::string name;
   std::string base;  // "/agents/clerk"
   std::unique_ptr<a2a::AgentRunner> runner;
-  a2a::MemoryTaskStore store;
+  std::unique_ptr<a2a::JournalTaskStore> store;
   std::unique_ptr<a2a::Service> service;
   std::unique_ptr<a2a::Door> door;
   // Its tools, for MCP clients at BASE/mcp.
@@ -79,7 +89,10 @@ class Serving {
       : world_(world),
         assembly_(assembly),
         options_(options),
-        authenticate_(a2a::bearer_tokens(options.callers)),
+        authenticate_([callers = options.callers,
+                       &clock = world.world().clock](const http::RequestHead& head) {
+          return callers->name_of(head, clock.unix_ns() / 1'000'000'000);
+        }),
         http_(world.watcher(), public_alone()),
         openai_(world.world(), assembly, options.assembly.run),
         control_(assembly.roster(), assembly.journal(),
@@ -90,6 +103,7 @@ class Serving {
         }) {}
 
   Task<Result<void>> open() {
+    keys_.push_back(co_await ok(signing_key(options_.assembly.state)));
     http::ServerOptions server;
     server.address = options_.listen;
     server.hosts = options_.hosts;
@@ -98,10 +112,20 @@ class Serving {
         [this](http::Exchange& exchange) { return handle(exchange); }, log_);
     if (!listening) co_return Err(std::move(listening).error());
     server_ = std::move(*listening);
+    co_await ok(listen_grpc());
     url_ = options_.url.empty() ? "http://" + server_->address() : options_.url;
     while (url_.ends_with('/')) url_.pop_back();
+    a2a::PushOptions push;
+    push.token = a2a::push_signer(world_.world(), keys_.front(), url_);
+    push_ = std::make_unique<a2a::PushSender>(http_, std::move(push), log_);
     for (const agents::AgentSpec& agent : assembly_.fleet().agents) {
       if (agent.a2a) co_await ok(expose(agent));
+    }
+    for (const auto& agent : exposed_) {
+      const std::size_t resumed = agent->service->recover();
+      if (resumed == 0) continue;
+      log_.warn("a2a.tasks_resumed", {{"agent", std::string_view(agent->name)},
+                                      {"tasks", static_cast<std::int64_t>(resumed)}});
     }
     if (!options_.console.empty()) co_await ok(open_console());
     root_mcp_ = endpoint_of(*exposed_[root_], "/mcp");
@@ -111,11 +135,16 @@ class Serving {
   // Ends everything in the order in which nothing is lost.
   Task<void> close() {
     co_await server_->drain(std::chrono::seconds(options_.drain_seconds));
+#ifdef AMBIT_GRPC
+    grpc_.reset();
+#endif
     for (const auto& agent : exposed_) {
+      // What is still at work goes on at the next start.
+      agent->runner->leave_open();
       agent->service.reset();
       co_await agent->runner->settle();
     }
-    co_await race(push_.settle(), delay_task(push_patience));
+    co_await race(push_->settle(), delay_task(push_patience));
     console_.reset();
   }
 
@@ -184,21 +213,32 @@ class Serving {
     made->runner = std::make_unique<a2a::AgentRunner>(
         assembly_.fleet(), agent, assembly_.model(agent.model), assembly_.ports(), runner);
     co_await ok(made->runner->open(assembly_.toolboxes()));
+    made->store = co_await ok(restored_tasks(assembly_.journal(), agent.name, log_));
     a2a::ServiceOptions service;
     service.card =
         a2a::card_of(assembly_.fleet(), agent, url_ + made->base, options_.speaks_0_3, true);
     service.card.has_push_notifications = true;
-    service.push = &push_;
+    service.rate.per_second = static_cast<double>(options_.calls_per_second);
+    service.rate.burst = std::max(service.rate.burst, 2 * service.rate.per_second);
+#ifdef AMBIT_GRPC
+    if (grpc_) {
+      const std::string address = options_.grpc_url.empty() ? grpc_->address() : options_.grpc_url;
+      service.card.interfaces.push_back({address, "GRPC", "1.0", agent.name});
+    }
+#endif
+    service.push = push_.get();
     service.extended_card = a2a::extended_card_of(service.card, made->runner->tools());
-    made->service = std::make_unique<a2a::Service>(world_.world(), made->store, *made->runner,
+    made->service = std::make_unique<a2a::Service>(world_.world(), *made->store, *made->runner,
                                                    std::move(service), log_);
     Exposed* kept = made.get();
-    made->store.on_evicted([kept](const std::string& id) {
-      if (kept->service) kept->service->forget(id);
+    made->store->on_evicted([kept](const a2a::StoredTask& task) {
+      if (kept->service) kept->service->forget(task);
     });
     a2a::DoorOptions door;
     door.base = made->base;
     door.speaks_0_3 = options_.speaks_0_3;
+    door.keys = keys_;
+    door.jwks_url = url_ + made->base + "/.well-known/jwks.json";
     made->door =
         std::make_unique<a2a::Door>(*made->service, world_.world().clock.unix_ns() / 1'000'000'000,
                                     std::move(door), authenticate_);
@@ -207,6 +247,33 @@ class Serving {
     if (exposed_.empty() || agent.name == assembly_.fleet().workflow.agent) root_ = exposed_.size();
     exposed_.push_back(std::move(made));
     co_return Result<void>();
+  }
+
+  Result<void> listen_grpc() {
+#ifdef AMBIT_GRPC
+    if (options_.grpc.empty()) return {};
+    a2a::GrpcOptions grpc;
+    grpc.address = options_.grpc;
+    grpc.speaks_0_3 = options_.speaks_0_3;
+    grpc_ = TRY(a2a::GrpcDoor::listen(
+        world_.world(), std::move(grpc), [this](std::string& tenant) { return service_of(tenant); },
+        authenticate_, log_));
+    return {};
+#else
+    if (options_.grpc.empty()) return {};
+    return Err(Code::unsupported, "this ambit was built without gRPC");
+#endif
+  }
+
+  // "clerk" or "clerk/tenant": the agent by name, or the one at the root.
+  a2a::Service* service_of(std::string& tenant) const {
+    const std::size_t slash = std::min(tenant.find('/'), tenant.size());
+    for (const auto& agent : exposed_) {
+      if (tenant.compare(0, slash, agent->name) != 0) continue;
+      tenant.erase(0, std::min(slash + 1, tenant.size()));
+      return agent->service.get();
+    }
+    return exposed_.empty() ? nullptr : exposed_[root_]->service.get();
   }
 
   Task<Result<void>> offer_tools(const agents::AgentSpec& agent, Exposed& made) {
@@ -345,7 +412,7 @@ class Serving {
          << "\n# TYPE ambit_records_total counter\nambit_records_total "
          << assembly_.journal().stats().records << "\n# TYPE ambit_tasks gauge\n";
     for (const auto& agent : exposed_) {
-      text << "ambit_tasks{agent=\"" << agent->name << "\"} " << agent->store.size() << "\n";
+      text << "ambit_tasks{agent=\"" << agent->name << "\"} " << agent->store->size() << "\n";
     }
     std::map<std::string, std::int64_t> live;
     std::map<std::string, std::int64_t> waiting;
@@ -387,13 +454,17 @@ class Serving {
   ControlDesk control_;
   Log log_;
   std::string url_;
-  a2a::PushSender push_{http_, {}, log_};
+  std::vector<jose::Key> keys_;
+  std::unique_ptr<a2a::PushSender> push_;
   std::uint64_t requests_ = 0;
   std::size_t root_ = 0;
   std::vector<std::unique_ptr<Exposed>> exposed_;
   std::unique_ptr<console::Door> console_;
   std::unique_ptr<mcp::HttpEndpoint> root_mcp_;  // of the agent at the root, at /mcp
   std::unique_ptr<http::Server> server_;
+#ifdef AMBIT_GRPC
+  std::unique_ptr<a2a::GrpcDoor> grpc_;
+#endif
 };
 
 Task<void> serve_until_signal(Serving& serving, io::Signals& signals, Result<void>& result) {
@@ -438,33 +509,6 @@ Result<void> serve_fleet(const ServeOptions& options, agents::Fleet fleet) {
   return closed;
 }
 
-// "TOKEN NAME" a line; '#' begins a comment.
-Result<std::vector<std::pair<std::string, std::string>>> read_callers(const std::string& path) {
-  std::vector<std::pair<std::string, std::string>> callers;
-  std::istringstream lines(TRY(io::read_file(path, tokens_bytes_max)));
-  std::string line;
-  for (int number = 1; std::getline(lines, line); ++number) {
-    std::istringstream words(line.substr(0, line.find('#')));
-    std::string token;
-    std::string name;
-    std::string more;
-    words >> token >> name >> more;
-    if (token.empty()) continue;
-    if (name.empty() || !more.empty()) {
-      return Err(Code::invalid, path + ":" + std::to_string(number) +
-                                    ": write a token and the name of its caller: \"TOKEN NAME\"");
-    }
-    if (token.size() < 16) {
-      return Err(Code::invalid, path + ":" + std::to_string(number) +
-                                    ": the token is shorter than 16 characters; make one with: "
-                                    "openssl rand -hex 32");
-    }
-    callers.emplace_back(std::move(token), std::move(name));
-  }
-  if (callers.empty()) return Err(Code::invalid, path + " names no caller");
-  return callers;
-}
-
 std::vector<std::string> split_commas(const std::string& text) {
   std::vector<std::string> parts;
   std::istringstream in(text);
@@ -478,6 +522,8 @@ int run(const Options& options, const Context& context) {
   ServeOptions serve;
   serve.listen = options.text("listen", "127.0.0.1:8080");
   serve.url = options.text("url");
+  serve.grpc = options.text("grpc");
+  serve.grpc_url = options.text("grpc-url");
   serve.hosts = split_commas(options.text("hosts"));
   serve.speaks_0_3 = !options.flag("no-0.3");
   if (options.flag("console")) serve.console = absolute(context, options.text("console"));
@@ -487,7 +533,8 @@ int run(const Options& options, const Context& context) {
   const auto seed = options.integer("seed", 0, 0, (std::int64_t{1} << 53) - 1);
   const auto batch = options.integer("max-batch", 64, 1, 4096);
   const auto threads = options.integer("threads", 0, 0, 1024);
-  for (const auto* number : {&drain, &seed, &batch, &threads}) {
+  const auto rate = options.integer("rate", 0, 0, 1'000'000);
+  for (const auto* number : {&drain, &seed, &batch, &threads, &rate}) {
     if (!*number) {
       fail(number->error());
       return 2;
@@ -497,19 +544,10 @@ int run(const Options& options, const Context& context) {
   serve.seed = static_cast<std::uint64_t>(*seed);
   serve.assembly.batch_max = *batch;
   serve.assembly.threads = *threads;
-  const std::string tokens = options.text("tokens");
-  const auto token = context.environment.find("AMBIT_TOKEN");
-  if (!tokens.empty()) {
-    auto callers = read_callers(absolute(context, tokens));
-    if (!callers) return fail(callers.error());
-    serve.callers = std::move(*callers);
-  } else if (token != context.environment.end() && token->second.size() >= 16) {
-    serve.callers.emplace_back(token->second, "operator");
-  } else {
-    return fail(
-        "who may call? Give --tokens FILE (a line is \"TOKEN NAME\"), or set AMBIT_TOKEN to 16 "
-        "characters or more, for instance: export AMBIT_TOKEN=$(openssl rand -hex 32)");
-  }
+  auto callers = Callers::read(options, context);
+  if (!callers) return fail(callers.error());
+  serve.callers = std::make_shared<Callers>(std::move(*callers));
+  serve.calls_per_second = *rate;
   const std::string& path = options.positional()[0];
   auto file = load_fleet(context, path);
   if (!file) return fail(file.error());
@@ -526,20 +564,26 @@ int run(const Options& options, const Context& context) {
 }  // namespace
 
 Command serve_command() {
+  std::vector<OptionSpec> specs = {
+      {"listen", "ADDRESS", "where to listen (default 127.0.0.1:8080; port 0: any)"},
+      {"hosts", "NAMES", "the names it answers to, with commas; needed beyond loopback"},
+      {"url", "URL", "how others reach it, for the cards (default: the address)"},
+      {"grpc", "ADDRESS", "also listen for gRPC there (default: do not)"},
+      {"grpc-url", "ADDRESS", "how others reach that, for the cards (default: the address)"},
+      {"rate", "N", "at most N operations a second of one caller (default: any number)"},
+      {"no-0.3", "", "speak A2A 1.0 alone"},
+      {"console", "FILE", "offer the review page at /console; a line is \"TOKEN NAME ROLE\""},
+      {"drain", "SECONDS", "how long to wait for what is under way at the end (default 10)"},
+      {"seed", "N", "seed of the sampling (default 0)"},
+      {"max-batch", "N", "at most N sessions in one forward pass (default 64)"},
+      {"threads", "N", "threads of the engine (default: all processors)"},
+      {"state", "DIR", "where journal and work directories are kept (default .ambit)"}};
+  const auto callers = Callers::options();
+  specs.insert(specs.end(), callers.begin(), callers.end());
   return {"serve",
           "FLEET",
           "offer a fleet's exposed agents over A2A and MCP, and its models as OpenAI's API",
-          {{"listen", "ADDRESS", "where to listen (default 127.0.0.1:8080; port 0: any)"},
-           {"hosts", "NAMES", "the names it answers to, with commas; needed beyond loopback"},
-           {"url", "URL", "how others reach it, for the cards (default: the address)"},
-           {"tokens", "FILE", "who may call: a line is \"TOKEN NAME\" (default: $AMBIT_TOKEN)"},
-           {"no-0.3", "", "speak A2A 1.0 alone"},
-           {"console", "FILE", "offer the review page at /console; a line is \"TOKEN NAME ROLE\""},
-           {"drain", "SECONDS", "how long to wait for what is under way at the end (default 10)"},
-           {"seed", "N", "seed of the sampling (default 0)"},
-           {"max-batch", "N", "at most N sessions in one forward pass (default 64)"},
-           {"threads", "N", "threads of the engine (default: all processors)"},
-           {"state", "DIR", "where journal and work directories are kept (default .ambit)"}},
+          std::move(specs),
           1,
           1,
           run};
