@@ -1,6 +1,8 @@
 #include "a2a/agent_runner.h"
 
+#include "a2a/remote_tools.h"
 #include "agents/fleet_run.h"
+#include "agents/sub_agents.h"
 
 #include <nlohmann/json.hpp>
 
@@ -60,6 +62,7 @@ class AgentRunner::Ending {
   ~Ending() {
     if (state_.id.empty() || state_.end != SessionEnd::running) return;
     runner_.model_.observe(state_.id, agents::SessionEvent::gone);
+    if (runner_.leaves_open_) return;
     agents::Fact ended = agents::SessionEnded{SessionEnd::failed,
                                               state_.turns,
                                               static_cast<std::int64_t>(state_.calls.size()),
@@ -177,22 +180,31 @@ agents::SessionStarted AgentRunner::started_by(const Run& run, const std::string
 
 Task<Result<void>> AgentRunner::work(Run run, std::string prompt, SessionState& state) {
   const std::string id = session_of(run);
-  agents::Event begun{"run.started", run.task_id, "", agent_.name, "{}", {}};
+  const bool is_resumed = !state.id.empty();
+  agents::Event begun{
+      is_resumed ? "run.resumed" : "run.started", run.task_id, "", agent_.name, "{}", {}};
+  auto delegation = co_await ok(read_delegation(run.message.metadata));
   begun.body = rpc::compact(Json({{"fleet", fleet_.name},
                                   {"principal", run.caller},
                                   {"tenant", run.tenant},
                                   {"seed", options_.seed},
                                   {"by", "a2a"},
                                   {"context", run.context_id},
-                                  {"message", run.message.id}}));
+                                  {"message", run.message.id},
+                                  {"delegation", delegation ? to_json(*delegation) : Json()}}));
   co_await ok(append(std::move(begun)));
   const Ending ending(*this, run.task_id, state);
   agents::Ledger whole("run " + run.task_id, fleet_.limits, Loop::current().now(), nullptr);
   agents::Ledger ledger("session " + id, agent_.limits, Loop::current().now(), &whole);
   agents::TurnLoop loop(run.task_id, agent_, *fleet_.model(agent_.model), model_, catalogue_,
                         ports_, ledger, agents::session_seed(options_.seed, id));
-  agents::SessionStarted started = started_by(run, prompt);
-  co_await ok(loop.start(state, id, std::move(started)));
+  if (is_resumed) {
+    whole.restore(agents::spent_by(state));
+    ledger.restore(agents::spent_by(state));
+  } else {
+    agents::SessionStarted started = started_by(run, prompt);
+    co_await ok(loop.start(state, id, std::move(started)));
+  }
   co_await ok(loop.run(state));
   remember(conversation_of(run), prompt, state);
   agents::Event ended{"run.ended", run.task_id, "", agent_.name, "{}", {}};
@@ -241,13 +253,49 @@ Task<Result<void>> AgentRunner::tell(const SessionState& state, RunEvents& event
   co_return co_await events.status(end, std::move(message));
 }
 
+// Whoever calls says through whom it acts; who says that it is deep enough is believed.
+Result<void> AgentRunner::check_depth(const Run& run) const {
+  const auto delegation = read_delegation(run.message.metadata);
+  if (!delegation) return Err(Code::denied, delegation.error().message);
+  if (!*delegation || (*delegation)->actors.size() <= options_.depth_max) return {};
+  return Err(Code::denied, "agents have called agents to the depth of " +
+                               std::to_string(options_.depth_max) + "; no further one is called");
+}
+
 Task<Result<void>> AgentRunner::run(Run run, RunEvents& events) {
+  co_await ok(check_depth(run));
   auto prompt = prompt_of(run.message);
   if (!prompt) co_return Err(std::move(prompt).error());
   const Semaphore::Permit permit = co_await places_.acquire();
   co_await ok(events.status(TaskState::working, std::nullopt));
   SessionState state;
   co_await ok(work(std::move(run), std::move(*prompt), state));
+  co_return co_await tell(state, events);
+}
+
+Result<SessionState> AgentRunner::recorded(const Run& run) {
+  const std::string id = session_of(run);
+  SessionState state;
+  Result<void> folded;
+  TRY(ports_.journal.read(run.task_id, [&](const agents::StoredEvent& stored) {
+    if (stored.event.session == id) folded = agents::apply(state, stored.event);
+    return folded.has_value();
+  }));
+  TRY(folded);
+  return state;
+}
+
+Task<Result<void>> AgentRunner::resume(Run run, TaskRecord so_far, RunEvents& events) {
+  auto prompt = prompt_of(run.message);
+  if (!prompt) co_return Err(std::move(prompt).error());
+  SessionState state = co_await ok(recorded(run));
+  const Semaphore::Permit permit = co_await places_.acquire();
+  if (so_far.status.state != TaskState::working) {
+    co_await ok(events.status(TaskState::working, std::nullopt));
+  }
+  if (state.end == SessionEnd::running) {
+    co_await ok(work(std::move(run), std::move(*prompt), state));
+  }
   co_return co_await tell(state, events);
 }
 

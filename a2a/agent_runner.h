@@ -25,6 +25,7 @@ struct AgentRunnerOptions {
   std::size_t sessions_max = 256;                 // at once; further tasks wait as SUBMITTED
   std::size_t conversations_max = 1000;           // that are remembered, by context
   std::size_t conversation_bytes_max = 64 << 10;  // a longer one loses its oldest messages
+  std::size_t depth_max = 4;                      // of agents that call agents
 };
 
 class AgentRunner final : public TaskRunner {
@@ -38,9 +39,13 @@ class AgentRunner final : public TaskRunner {
   Task<Result<void>> open(std::vector<agents::Toolbox*> toolboxes);
   // Waits until the record has the end of every session that was cut off.
   Task<void> settle();
+  // From now on a session that is cut off stays open in the record: the next start goes on with it.
+  void leave_open() { leaves_open_ = true; }
 
   Task<Result<std::optional<Message>>> answer(Run run) override;
   Task<Result<void>> run(Run run, RunEvents& events) override;
+  // Goes on where the record of the message's session ends.
+  Task<Result<void>> resume(Run run, TaskRecord so_far, RunEvents& events) override;
 
   [[nodiscard]] const std::vector<agents::ToolSpec>& tools() const { return *catalogue_.specs; }
 
@@ -52,6 +57,8 @@ class AgentRunner final : public TaskRunner {
     std::list<std::string>::iterator recent;
   };
 
+  [[nodiscard]] Result<void> check_depth(const Run& run) const;
+  Result<agents::SessionState> recorded(const Run& run);
   Result<std::string> prompt_of(const Message& message) const;
   Task<Result<void>> append(agents::Event event);
   agents::SessionStarted started_by(const Run& run, const std::string& prompt) const;
@@ -70,6 +77,7 @@ class AgentRunner final : public TaskRunner {
   std::map<std::string, Conversation> conversations_;  // by caller, tenant and context
   std::list<std::string> recent_;                      // their keys, the latest in front
   Semaphore places_;
+  bool leaves_open_ = false;
   Scope endings_;
 };
 

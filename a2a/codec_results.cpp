@@ -23,9 +23,10 @@ Answer<T> checked(T value, const std::optional<Failure>& fault) {
 Part read_part(const Json& json, const std::string& path, std::optional<Failure>& fault) {
   Reader reader(json, path, fault);
   Part part;
-  if (reader.has("data")) {
+  // JSON null is a value that data may have.
+  if (json.is_object() && json.contains("data")) {
     part.kind = Part::Kind::data;
-    part.data = rpc::Value(*reader.find("data"));
+    part.data = rpc::Value(json["data"]);
   } else if (reader.has("raw")) {
     part.kind = Part::Kind::raw;
     part.text = reader.text("raw");

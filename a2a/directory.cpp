@@ -1,5 +1,6 @@
 #include "a2a/directory.h"
 
+#include "a2a/card_signature.h"
 #include "http/url.h"
 
 #include <nlohmann/json.hpp>
@@ -75,6 +76,11 @@ Task<Answer<std::shared_ptr<const FoundCard>>> Directory::fetch(std::string url)
   auto card = read_card(json->json());
   if (!card) co_return Fail(Fault::invalid_agent_response, url + ": " + card.error().message);
   auto found = std::make_shared<FoundCard>();
+  if (!options_.trusted.empty()) {
+    auto signer = verify_card(json->json(), options_.trusted);
+    if (!signer) co_return Fail(signer.error().fault, url + ": " + signer.error().message);
+    found->signed_by = std::move(*signer);
+  }
   found->card = std::move(*card);
   found->json = std::move(*json);
   found->url = url;

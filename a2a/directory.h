@@ -5,18 +5,21 @@
 
 #include "a2a/card.h"
 #include "http/service.h"
+#include "jose/key.h"
 #include "rpc/value.h"
 
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace ambit::a2a {
 
 struct FoundCard {
   AgentCard card;
-  rpc::Value json;  // as it came
-  std::string url;  // where it was found
+  rpc::Value json;        // as it came
+  std::string url;        // where it was found
+  std::string signed_by;  // the id of the trusted key; empty: no keys were given
 };
 
 struct DirectoryOptions {
@@ -24,6 +27,9 @@ struct DirectoryOptions {
   std::size_t cards_max = 1000;  // the one that was fetched longest ago makes room
   std::size_t card_bytes_max = 1 << 20;
   Duration age_max = std::chrono::hours(1);  // however long a server wants it kept
+  // Where there are any, a card must be signed by one of them. A card's own `jku` is never
+  // followed: who could change the card could change that.
+  std::vector<jose::Key> trusted;
 };
 
 class Directory {

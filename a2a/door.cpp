@@ -1,5 +1,6 @@
 #include "a2a/door.h"
 
+#include "a2a/card_signature.h"
 #include "a2a/rest_route.h"
 #include "http/event_stream.h"
 #include "http/target.h"
@@ -19,22 +20,12 @@ constexpr std::size_t write_bytes = 32 << 10;  // of events that are sent togeth
 constexpr std::string_view a2a_json = "application/a2a+json";
 constexpr std::string_view plain_json = "application/json";
 constexpr const char* card_path = "/.well-known/agent-card.json";
+constexpr const char* jwks_path = "/.well-known/jwks.json";
 
 std::string trimmed(std::string_view text) {
   while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
   while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
   return std::string(text);
-}
-
-std::vector<std::string> split_list(std::string_view text) {
-  std::vector<std::string> parts;
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find(','), text.size());
-    std::string part = trimmed(text.substr(0, end));
-    if (!part.empty()) parts.push_back(std::move(part));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return parts;
 }
 
 // FNV-1a: a tag only has to differ when the card does.
@@ -125,10 +116,22 @@ Door::Door(Service& service, std::int64_t changed_unix_s, DoorOptions options,
       authenticate_(std::move(authenticate)),
       changed_(http::http_date(changed_unix_s)) {
   const AgentCard& card = service_.options().card;
-  pure_.text = rpc::compact(to_json(card, CardShape::pure));
-  pure_.tag = tag_of(pure_.text);
-  hybrid_.text = rpc::compact(to_json(card, CardShape::hybrid));
-  hybrid_.tag = tag_of(hybrid_.text);
+  pure_ = card_text(card, CardShape::pure);
+  hybrid_ = card_text(card, CardShape::hybrid);
+  jwks_.text = rpc::compact(jose::jwks_of(options_.keys));
+  jwks_.tag = tag_of(jwks_.text);
+}
+
+Door::CardText Door::card_text(const AgentCard& card, CardShape shape) const {
+  Json json = to_json(card, shape);
+  // A key that cannot sign is the operator's fault, who sees a card without a signature.
+  if (!options_.keys.empty()) {
+    static_cast<void>(sign_card(json, options_.keys.front(), options_.jwks_url));
+  }
+  CardText made;
+  made.text = rpc::compact(json);
+  made.tag = tag_of(made.text);
+  return made;
 }
 
 Task<void> Door::handle(http::Exchange& exchange) {
@@ -138,6 +141,9 @@ Task<void> Door::handle(http::Exchange& exchange) {
   const bool is_rpc = is_below && (rest.empty() || rest == "/");
   if (rest == card_path) {
     co_await give_card(exchange);
+  } else if (rest == jwks_path && !options_.keys.empty()) {
+    const Headers headers({{"Content-Type", "application/jwk-set+json"}});
+    co_await give(exchange, jwks_, headers);
   } else if (is_rpc) {
     co_await handle_rpc(exchange);
   } else {
@@ -147,26 +153,30 @@ Task<void> Door::handle(http::Exchange& exchange) {
 }
 
 Task<void> Door::give_card(http::Exchange& exchange) {
+  const auto version = version_of(exchange.request());
+  const bool wants_1_0 = version && *version == Version::v1_0;
+  const Headers headers({{"Content-Type", std::string(plain_json)},
+                         {"Last-Modified", changed_},
+                         {"Vary", "A2A-Version"}});
+  co_await give(exchange, wants_1_0 || !options_.speaks_0_3 ? pure_ : hybrid_, headers);
+}
+
+// What everybody may know and keep for a while.
+Task<void> Door::give(http::Exchange& exchange, CardText text, Headers headers) {
   const http::RequestHead& head = exchange.request();
   if (head.method != "GET" && head.method != "HEAD") {
     const Headers allow({{"Allow", "GET, HEAD"}});
     co_await exchange.respond(405, allow, "");
     co_return;
   }
-  const auto version = version_of(head);
-  const bool wants_1_0 = version && *version == Version::v1_0;
-  const CardText& card = wants_1_0 || !options_.speaks_0_3 ? pure_ : hybrid_;
-  Headers headers({{"Content-Type", std::string(plain_json)},
-                   {"Cache-Control", "max-age=" + std::to_string(options_.card_max_age_seconds)},
-                   {"ETag", card.tag},
-                   {"Last-Modified", changed_},
-                   {"Vary", "A2A-Version"}});
+  headers.set("Cache-Control", "max-age=" + std::to_string(options_.card_max_age_seconds));
+  headers.set("ETag", text.tag);
   const auto known = split_list(head.headers.find("If-None-Match").value_or(""));
   const bool is_known = std::any_of(known.begin(), known.end(), [&](const std::string& tag) {
-    return tag == "*" || tag == card.tag || tag == "W/" + card.tag;
+    return tag == "*" || tag == text.tag || tag == "W/" + text.tag;
   });
-  std::string text = is_known ? "" : card.text;
-  co_await exchange.respond(is_known ? 304 : 200, std::move(headers), std::move(text));
+  std::string body = is_known ? "" : std::move(text.text);
+  co_await exchange.respond(is_known ? 304 : 200, std::move(headers), std::move(body));
 }
 
 std::optional<Call> Door::call_of(const http::RequestHead& head) const {
@@ -188,14 +198,7 @@ std::optional<Call> Door::call_of(const http::RequestHead& head) const {
 }
 
 Headers Door::extension_headers(const Call& call) const {
-  std::string activated;
-  for (const Extension& extension : service_.options().card.extensions) {
-    if (std::find(call.extensions.begin(), call.extensions.end(), extension.uri) ==
-        call.extensions.end()) {
-      continue;
-    }
-    activated += (activated.empty() ? "" : ", ") + extension.uri;
-  }
+  const std::string activated = activated_extensions(service_.options().card, call);
   Headers headers;
   if (!activated.empty()) headers.add("A2A-Extensions", activated);
   return headers;
@@ -295,7 +298,13 @@ Task<void> Door::handle_rpc(http::Exchange& exchange) {
 
 Task<void> Door::handle_rest(http::Exchange& exchange, std::string path) {
   const http::RequestHead& head = exchange.request();
-  const RestRoute route = find_rest_route(head.method, path);
+  // Below /v1 a client that names no other version speaks 0.3.
+  auto named = version_of(head);
+  const bool is_old = path.starts_with("/v1/") && named &&
+                      named->value_or(Version::v0_3) == Version::v0_3 && options_.speaks_0_3;
+  const Version version = is_old ? Version::v0_3_proto : Version::v1_0;
+  const RestRoute route =
+      is_old ? find_old_rest_route(head.method, path) : find_rest_route(head.method, path);
   auto call = call_of(head);
   if (!call) {
     co_await refuse_caller(exchange);
@@ -314,11 +323,10 @@ Task<void> Door::handle_rest(http::Exchange& exchange, std::string path) {
                       route.is_known ? "this path does not take the method " + head.method
                                      : "there is nothing at this path",
                       ""};
-  } else if (auto named = version_of(head); !named) {
+  } else if (!named) {
     failure = named.error();
-  } else if (named->value_or(Version::v1_0) != Version::v1_0) {
-    failure = Failure{Fault::version_not_supported,
-                      "0.3 is spoken in JSON-RPC alone; use A2A-Version 1.0", ""};
+  } else if (!is_old && named->value_or(Version::v1_0) != Version::v1_0) {
+    failure = Failure{Fault::version_not_supported, "the paths of 0.3 begin with /v1/", ""};
   } else if (auto json = read_json(head, body,
                                    body.empty() && route.operation != Operation::send &&
                                        route.operation != Operation::stream);
@@ -330,7 +338,7 @@ Task<void> Door::handle_rest(http::Exchange& exchange, std::string path) {
     params = std::move(*merged);
   }
   if (!failure) {
-    co_await answer_rest(exchange, *route.operation, std::move(*call), std::move(params));
+    co_await answer_rest(exchange, *route.operation, version, std::move(*call), std::move(params));
     co_return;
   }
   const bool is_wrong_method = !route.operation && route.is_known;
@@ -340,19 +348,20 @@ Task<void> Door::handle_rest(http::Exchange& exchange, std::string path) {
   co_await exchange.respond(status, std::move(headers), std::move(text));
 }
 
-Task<void> Door::answer_rest(http::Exchange& exchange, Operation operation, Call call,
-                             rpc::Value params) {
+Task<void> Door::answer_rest(http::Exchange& exchange, Operation operation, Version version,
+                             Call call, rpc::Value params) {
   Headers headers = extension_headers(call);
-  auto outcome =
-      co_await perform(service_, operation, Version::v1_0, std::move(call), std::move(params));
+  auto outcome = co_await perform(service_, operation, version, std::move(call), std::move(params));
   if (outcome && is_streaming(operation)) {
-    co_await send_events(exchange, std::move(outcome->stream), Version::v1_0, "", "",
-                         std::move(headers));
+    co_await send_events(exchange, std::move(outcome->stream), version, "", "", std::move(headers));
     co_return;
   }
   headers.set("Content-Type", rest_media_type(exchange.request()));
   const int status = outcome ? 200 : row_of(outcome.error().fault).http_status;
-  std::string text = outcome ? outcome->result.text() : rpc::compact(error_json(outcome.error()));
+  const bool is_nothing = outcome && outcome->result.json().is_null();
+  std::string text = "{}";
+  if (!outcome) text = rpc::compact(error_json(outcome.error()));
+  if (outcome && !is_nothing) text = outcome->result.text();
   co_await exchange.respond(status, std::move(headers), std::move(text));
 }
 

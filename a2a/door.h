@@ -1,10 +1,12 @@
 #pragma once
 
 // Door: a Service behind HTTP, in JSON-RPC and in REST, in versions 1.0 and 0.3, on the same
-// addresses; and the agent card. It reads and writes the wire and decides nothing else.
+// addresses; and the agent card, signed where there is a key. It reads and writes the wire and
+// decides nothing else.
 
 #include "a2a/operations.h"
 #include "http/exchange.h"
+#include "jose/key.h"
 
 #include <functional>
 #include <optional>
@@ -20,6 +22,9 @@ struct DoorOptions {
   bool speaks_0_3 = true;  // and gives clients that name no version a card for both
   Duration heartbeat = std::chrono::seconds(15);
   std::int64_t card_max_age_seconds = 300;
+  // Sign the card; the public halves are served at /.well-known/jwks.json. The first one signs.
+  std::vector<jose::Key> keys;
+  std::string jwks_url;  // as others reach that; empty: the card does not name it
   rpc::ParseLimits parse;
 };
 
@@ -43,10 +48,12 @@ class Door {
     std::string text;
     std::string tag;
   };
+  CardText card_text(const AgentCard& card, CardShape shape) const;
   Task<void> give_card(http::Exchange& exchange);
+  Task<void> give(http::Exchange& exchange, CardText text, http::Headers headers);
   Task<void> handle_rpc(http::Exchange& exchange);
   Task<void> handle_rest(http::Exchange& exchange, std::string path);
-  Task<void> answer_rest(http::Exchange& exchange, Operation operation, Call call,
+  Task<void> answer_rest(http::Exchange& exchange, Operation operation, Version version, Call call,
                          rpc::Value params);
   Task<void> send_events(http::Exchange& exchange, SubscriptionHandle stream, Version version,
                          std::string before, std::string after, http::Headers headers);
@@ -65,6 +72,7 @@ class Door {
   std::string changed_;
   CardText pure_;
   CardText hybrid_;
+  CardText jwks_;
 };
 
 // An Authenticate for a fixed list of (token, caller), compared in constant time.

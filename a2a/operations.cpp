@@ -2,6 +2,7 @@
 
 #include "a2a/codec.h"
 #include "a2a/v0_3.h"
+#include "a2a/v0_3_proto.h"
 
 #include <nlohmann/json.hpp>
 
@@ -15,22 +16,26 @@ using rpc::Json;
 struct Method {
   Operation operation;
   std::string_view name;
-  std::string_view old_name;  // of 0.3; empty: it had none
+  std::string_view old_name;        // of 0.3; empty: it had none
+  std::string_view old_proto_name;  // of 0.3's gRPC
 };
 constexpr Method methods[] = {
-    {Operation::send, "SendMessage", "message/send"},
-    {Operation::stream, "SendStreamingMessage", "message/stream"},
-    {Operation::get, "GetTask", "tasks/get"},
-    {Operation::list, "ListTasks", ""},
-    {Operation::cancel, "CancelTask", "tasks/cancel"},
-    {Operation::subscribe, "SubscribeToTask", "tasks/resubscribe"},
-    {Operation::create_push, "CreateTaskPushNotificationConfig",
-     "tasks/pushNotificationConfig/set"},
-    {Operation::get_push, "GetTaskPushNotificationConfig", "tasks/pushNotificationConfig/get"},
-    {Operation::list_push, "ListTaskPushNotificationConfigs", "tasks/pushNotificationConfig/list"},
+    {Operation::send, "SendMessage", "message/send", "SendMessage"},
+    {Operation::stream, "SendStreamingMessage", "message/stream", "SendStreamingMessage"},
+    {Operation::get, "GetTask", "tasks/get", "GetTask"},
+    {Operation::list, "ListTasks", "", ""},
+    {Operation::cancel, "CancelTask", "tasks/cancel", "CancelTask"},
+    {Operation::subscribe, "SubscribeToTask", "tasks/resubscribe", "TaskSubscription"},
+    {Operation::create_push, "CreateTaskPushNotificationConfig", "tasks/pushNotificationConfig/set",
+     "CreateTaskPushNotificationConfig"},
+    {Operation::get_push, "GetTaskPushNotificationConfig", "tasks/pushNotificationConfig/get",
+     "GetTaskPushNotificationConfig"},
+    {Operation::list_push, "ListTaskPushNotificationConfigs", "tasks/pushNotificationConfig/list",
+     "ListTaskPushNotificationConfig"},
     {Operation::delete_push, "DeleteTaskPushNotificationConfig",
-     "tasks/pushNotificationConfig/delete"},
-    {Operation::extended_card, "GetExtendedAgentCard", "agent/getAuthenticatedExtendedCard"},
+     "tasks/pushNotificationConfig/delete", "DeleteTaskPushNotificationConfig"},
+    {Operation::extended_card, "GetExtendedAgentCard", "agent/getAuthenticatedExtendedCard",
+     "GetAgentCard"},
 };
 
 template <class T>
@@ -102,37 +107,38 @@ Answer<Outcome> do_get(Service& service, Call call, const Json& params) {
   return outcome(to_json(view->task->record, view->detail));
 }
 
-Answer<Outcome> do_push(Service& service, Operation operation, Call call, const Json& params) {
+Task<Answer<Outcome>> do_push(Service& service, Operation operation, Call call, Json params) {
   if (operation == Operation::create_push) {
     auto config = read_push_config(params, "");
-    if (!config) return failure(config);
-    if (config->task_id.empty()) return Fail(Fault::invalid_params, "taskId: is missing", "taskId");
+    if (!config) co_return failure(config);
+    if (config->task_id.empty())
+      co_return Fail(Fault::invalid_params, "taskId: is missing", "taskId");
     if (!config->tenant.empty()) call.tenant = config->tenant;
-    const auto created = service.create_push(call, std::move(*config));
-    if (!created) return failure(created);
-    return outcome(to_json(*created));
+    auto created = co_await service.create_push(std::move(call), std::move(*config));
+    if (!created) co_return failure(created);
+    co_return outcome(to_json(*created));
   }
   const bool is_list = operation == Operation::list_push;
-  const auto request = read_task_request(params, "taskId", is_list ? nullptr : "id");
-  if (!request) return failure(request);
+  auto request = read_task_request(params, "taskId", is_list ? nullptr : "id");
+  if (!request) co_return failure(request);
   if (!request->tenant.empty()) call.tenant = request->tenant;
   if (is_list) {
     const auto configs = service.list_push(call, *request);
-    if (!configs) return failure(configs);
+    if (!configs) co_return failure(configs);
     Json all = Json::array();
     for (const PushConfig& config : *configs) all.push_back(to_json(config));
     Json json = wrapped("configs", std::move(all));
     json["nextPageToken"] = "";
-    return outcome(std::move(json));
+    co_return outcome(std::move(json));
   }
   if (operation == Operation::delete_push) {
-    const auto deleted = service.delete_push(call, *request);
-    if (!deleted) return failure(deleted);
-    return outcome(Json::object());
+    auto deleted = co_await service.delete_push(std::move(call), std::move(*request));
+    if (!deleted) co_return failure(deleted);
+    co_return outcome(Json::object());
   }
   const auto config = service.get_push(call, *request);
-  if (!config) return failure(config);
-  return outcome(to_json(*config));
+  if (!config) co_return failure(config);
+  co_return outcome(to_json(*config));
 }
 
 Task<Answer<Outcome>> perform_now(Service& service, Operation operation, Call call, Json params) {
@@ -170,15 +176,24 @@ Task<Answer<Outcome>> perform_now(Service& service, Operation operation, Call ca
       co_return outcome(to_json(**card, CardShape::pure));
     }
     default:
-      co_return do_push(service, operation, std::move(call), params);
+      co_return co_await do_push(service, operation, std::move(call), std::move(params));
   }
+}
+
+}  // namespace
+
+namespace {
+
+std::string_view name_in(const Method& method, Version version) {
+  if (version == Version::v1_0) return method.name;
+  return version == Version::v0_3 ? method.old_name : method.old_proto_name;
 }
 
 }  // namespace
 
 std::optional<Operation> find_method(Version version, std::string_view name) {
   for (const Method& method : methods) {
-    const std::string_view known = version == Version::v1_0 ? method.name : method.old_name;
+    const std::string_view known = name_in(method, version);
     if (!known.empty() && known == name) return method.operation;
   }
   return std::nullopt;
@@ -188,7 +203,7 @@ std::string_view method_name(Operation operation, Version version) {
   const auto* at = std::find_if(std::begin(methods), std::end(methods), [&](const Method& method) {
     return method.operation == operation;
   });
-  return version == Version::v1_0 ? at->name : at->old_name;
+  return name_in(*at, version);
 }
 
 bool is_streaming(Operation operation) {
@@ -197,23 +212,57 @@ bool is_streaming(Operation operation) {
 
 Task<Answer<Outcome>> perform(Service& service, Operation operation, Version version, Call call,
                               rpc::Value params) {
-  call.is_0_3 = version == Version::v0_3;
+  call.is_0_3 = version != Version::v1_0;
+  auto admitted = service.admit(call);
+  if (!admitted) co_return tl::unexpected<Failure>(admitted.error());
   Json json = params.present() ? std::move(params.edit()) : Json::object();
   if (version == Version::v0_3) json = v0_3::upgrade_params(operation, std::move(json));
+  if (version == Version::v0_3_proto) json = v0_3_proto::upgrade_params(operation, std::move(json));
   auto done = co_await perform_now(service, operation, std::move(call), std::move(json));
-  if (done && version == Version::v0_3 && done->result.present()) {
-    if (operation == Operation::extended_card) {
-      done->result = rpc::Value(to_json(*service.options().extended_card, CardShape::old));
-    } else {
-      done->result = rpc::Value(v0_3::downgrade_result(operation, std::move(done->result.edit())));
-    }
+  if (!done || !done->result.present() || version == Version::v1_0) co_return done;
+  if (operation == Operation::extended_card) {
+    Json card = to_json(*service.options().extended_card, CardShape::old);
+    if (version == Version::v0_3_proto) card = v0_3_proto::card_of(std::move(card));
+    done->result = rpc::Value(std::move(card));
+    co_return done;
   }
+  Json result = std::move(done->result.edit());
+  done->result = rpc::Value(version == Version::v0_3
+                                ? v0_3::downgrade_result(operation, std::move(result))
+                                : v0_3_proto::downgrade_result(operation, std::move(result)));
   co_return done;
+}
+
+std::vector<std::string> split_list(std::string_view text) {
+  std::vector<std::string> parts;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(','), text.size());
+    std::string_view part = text.substr(0, end);
+    while (!part.empty() && part.front() == ' ') part.remove_prefix(1);
+    while (!part.empty() && part.back() == ' ') part.remove_suffix(1);
+    if (!part.empty()) parts.emplace_back(part);
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return parts;
+}
+
+std::string activated_extensions(const AgentCard& card, const Call& call) {
+  std::string activated;
+  for (const Extension& extension : card.extensions) {
+    if (std::find(call.extensions.begin(), call.extensions.end(), extension.uri) ==
+        call.extensions.end()) {
+      continue;
+    }
+    activated += (activated.empty() ? "" : ", ") + extension.uri;
+  }
+  return activated;
 }
 
 std::string event_text(const Update& update, Version version) {
   if (version == Version::v1_0) return update.text();
-  return rpc::compact(v0_3::downgrade_event(to_json(update.event())));
+  Json json = to_json(update.event());
+  return rpc::compact(version == Version::v0_3 ? v0_3::downgrade_event(std::move(json))
+                                               : v0_3_proto::downgrade_event(std::move(json)));
 }
 
 }  // namespace ambit::a2a

@@ -27,9 +27,10 @@ enum class Operation {
   extended_card,
 };
 
-enum class Version { v0_3, v1_0 };
+// 0.3 has two shapes: the JSON of JSON-RPC, and that of its proto, in REST and gRPC.
+enum class Version { v0_3, v0_3_proto, v1_0 };
 
-// "SendMessage", "message/send"; none: there is no such method.
+// "SendMessage", "message/send"; for v0_3_proto the names of gRPC; none: there is no such method.
 std::optional<Operation> find_method(Version version, std::string_view name);
 // Empty: the version has no such operation.
 std::string_view method_name(Operation operation, Version version);
@@ -44,6 +45,11 @@ struct Outcome {
 // `params` in the version's shape. The caller's tenant, where params name none, is call.tenant.
 Task<Answer<Outcome>> perform(Service& service, Operation operation, Version version, Call call,
                               rpc::Value params);
+
+// "a, b,,c" as a, b and c.
+std::vector<std::string> split_list(std::string_view text);
+// What of the extensions that the caller asked for the agent has, as a header says it.
+std::string activated_extensions(const AgentCard& card, const Call& call);
 
 // A stream's event as JSON text in the version's shape.
 std::string event_text(const Update& update, Version version);

@@ -4,11 +4,17 @@
 #include "async/race.h"
 #include "http/public_address.h"
 #include "http/url.h"
+#include "io/uuid.h"
+#include "jose/base64url.h"
+
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 
 namespace ambit::a2a {
 namespace {
+
+constexpr std::int64_t token_lifetime_s = 300;
 
 bool is_worth_another_try(const Result<http::Response>& response) {
   if (!response)
@@ -87,6 +93,23 @@ Task<void> PushSender::work(Key key, std::shared_ptr<Lane> lane) {
   lanes_.erase(key);
 }
 
+PushToken push_signer(io::World& world, jose::Key key, std::string issuer) {
+  return [&world, key = std::move(key), issuer = std::move(issuer)](
+             const std::string& to, const std::string& task_id,
+             const std::string& body) -> Result<std::string> {
+    const std::int64_t now_s = world.clock.unix_ns() / 1'000'000'000;
+    const auto url = TRY(http::parse_url(to));
+    const rpc::Json claims = {{"iss", issuer},
+                              {"aud", http::origin(url)},
+                              {"iat", now_s},
+                              {"exp", now_s + token_lifetime_s},
+                              {"jti", io::uuid_v4(world.entropy)},
+                              {"taskId", task_id},
+                              {"request_body_sha256", jose::to_base64url(jose::sha256(body))}};
+    return jose::sign_jwt(key, rpc::Json({{"typ", "JWT"}}), claims);
+  };
+}
+
 Task<bool> PushSender::deliver(std::shared_ptr<Lane> lane, std::shared_ptr<const Update> update) {
   const PushConfig& config = lane->config;
   http::Request request;
@@ -103,6 +126,11 @@ Task<bool> PushSender::deliver(std::shared_ptr<Lane> lane, std::shared_ptr<const
   Duration pause = options_.pause_first;
   for (int tried = 1; !lane->is_gone; ++tried) {
     http::Request copy = request;
+    if (options_.token && config.scheme.empty()) {
+      // A new one each time: those of earlier tries may have been seen.
+      auto token = options_.token(config.url, config.task_id, request.body);
+      if (token) copy.headers.set("Authorization", "Bearer " + *token);
+    }
     auto response = co_await with_timeout(options_.answer_timeout, http_.send(std::move(copy)));
     if (response && response->is_success()) co_return true;
     if (tried >= options_.tries_max || !is_worth_another_try(response)) break;

@@ -7,14 +7,24 @@
 
 #include "a2a/service.h"
 #include "http/service.h"
+#include "io/world.h"
+#include "jose/key.h"
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <utility>
 
 namespace ambit::a2a {
+
+// A token for one notification: to which URL, of which task, with which body.
+using PushToken = std::function<Result<std::string>(
+    const std::string& url, const std::string& task_id, const std::string& body)>;
+// JWTs of this key, each for five minutes. The world outlives it; whoever gets them finds the
+// public half among the Door's keys.
+PushToken push_signer(io::World& world, jose::Key key, std::string issuer);
 
 struct PushOptions {
   bool takes_any_url = false;  // also http, and hosts of our own networks: for tests and labs
@@ -24,6 +34,8 @@ struct PushOptions {
   Duration answer_timeout = std::chrono::seconds(15);
   std::size_t waiting_max = 256;  // events of one configuration
   std::size_t lanes_max = 10'000;
+  // Signs the notifications of configurations that name no other authentication; see push_signer().
+  PushToken token;
 };
 
 class PushSender final : public PushPort {
@@ -31,7 +43,7 @@ class PushSender final : public PushPort {
   // Give it a client that connects to public addresses alone. Both must outlive the sender, and
   // that must outlive the Service.
   explicit PushSender(http::Client& http, PushOptions options = {}, Log log = Log())
-      : http_(http), options_(options), log_(std::move(log)) {}
+      : http_(http), options_(std::move(options)), log_(std::move(log)) {}
 
   [[nodiscard]] Answer<void> check(const PushConfig& config) const override;
   void notify(const PushConfig& config, std::shared_ptr<const Update> update) override;

@@ -1,8 +1,8 @@
 #pragma once
 
 // Reader: the members of one JSON object in the manner of ProtoJSON (null is absent, unknown
-// members are ignored), collecting the first fault of a whole request with its path. Internal to
-// a2a.
+// members are ignored, task_id is read as taskId), collecting the first fault of a whole request
+// with its path. Internal to a2a.
 
 #include "a2a/failure.h"
 #include "rpc/value.h"
@@ -26,7 +26,8 @@ class Reader {
 
   [[nodiscard]] const rpc::Json* find(const char* key) const {
     if (!json_.is_object()) return nullptr;
-    const auto at = json_.find(key);
+    auto at = json_.find(key);
+    if (at == json_.end()) at = json_.find(proto_name(key));
     return at == json_.end() || at->is_null() ? nullptr : &*at;
   }
   [[nodiscard]] bool has(const char* key) const { return find(key) != nullptr; }
@@ -101,6 +102,17 @@ class Reader {
   std::optional<Failure>& fault() { return fault_; }
 
  private:
+  // "task_id" for "taskId".
+  static std::string proto_name(const char* key) {
+    std::string name;
+    for (; *key != '\0'; ++key) {
+      const bool is_upper = *key >= 'A' && *key <= 'Z';
+      if (is_upper) name += '_';
+      name += is_upper ? static_cast<char>(*key + 32) : *key;
+    }
+    return name;
+  }
+
   const rpc::Json& json_;
   std::string path_;
   std::optional<Failure>& fault_;

@@ -89,6 +89,21 @@ RestRoute find_rest_route(std::string_view method, std::string_view path) {
   return route;
 }
 
+RestRoute find_old_rest_route(std::string_view method, std::string_view path) {
+  path.remove_prefix(std::string_view("/v1").size());
+  RestRoute route;
+  if (path == "/card") {
+    route.is_known = true;
+    if (method == "GET") route.operation = Operation::extended_card;
+    return route;
+  }
+  route = find_rest_route(method, path);
+  // 0.3 knew no list, no tenants, and another name for the card.
+  const bool is_new = route.operation == Operation::list || !route.tenant.empty() ||
+                      route.operation == Operation::extended_card;
+  return is_new ? RestRoute() : route;
+}
+
 Answer<rpc::Value> rest_params(const RestRoute& route, std::string_view query, rpc::Value body) {
   Json params = body.present() ? std::move(body.edit()) : Json::object();
   if (!params.is_object()) return Fail(Fault::invalid_params, "the body must be a JSON object");

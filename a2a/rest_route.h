@@ -21,6 +21,9 @@ struct RestRoute {
 };
 RestRoute find_rest_route(std::string_view method, std::string_view path);
 
+// The paths of 0.3, which begin with "/v1/".
+RestRoute find_old_rest_route(std::string_view method, std::string_view path);
+
 // What the client says in path and query goes over what it says in the body.
 Answer<rpc::Value> rest_params(const RestRoute& route, std::string_view query, rpc::Value body);
 

@@ -43,6 +43,11 @@ class TaskRunner {
   // state that ends the task. If no state was said that ends or interrupts the task, it is then
   // completed; after an Error it has failed (Code::denied: is rejected) with the error's message.
   virtual Task<Result<void>> run(Run run, RunEvents& events) = 0;
+  // The same for a task whose run ended with its process; `so_far` is what is recorded of it, and
+  // its last message of the client is the run's. By itself such a task fails.
+  virtual Task<Result<void>> resume(Run /*run*/, TaskRecord /*so_far*/, RunEvents& /*events*/) {
+    co_return Err(Code::unavailable, "the server was started again while this task was at work");
+  }
 };
 
 }  // namespace ambit::a2a

@@ -1,6 +1,6 @@
 #include "a2a/service.h"
 
-#include "async/race.h"
+#include "a2a/service_live.h"
 #include "io/uuid.h"
 
 #include <nlohmann/json.hpp>
@@ -9,8 +9,6 @@
 
 namespace ambit::a2a {
 namespace {
-
-constexpr std::size_t events_max = 16;  // of one run, not yet written
 
 Failure to_failure(const Error& error) {
   if (error.code == Code::invalid) return {Fault::invalid_params, error.message, ""};
@@ -30,34 +28,6 @@ const std::string& Update::text() const {
   if (text_.empty()) text_ = rpc::compact(to_json(event_));
   return text_;
 }
-
-// A task with a run: its events on their way to the store, and those who listen.
-struct Service::Live {
-  TaskStore::Ref task;
-  Channel<RunEvent> events{events_max};
-  bool is_cancelled = false;
-  Waiters cancelled;
-  bool is_settled = false;  // a blocking call need not wait any longer
-  Waiters settled;
-  std::vector<std::shared_ptr<Subscription>> subscribers;
-
-  // Ends the run, by destroying its coroutine.
-  void stop() {
-    is_cancelled = true;
-    cancelled.wake_all();
-  }
-  void settle() {
-    is_settled = true;
-    settled.wake_all();
-  }
-  void close_subscribers() {
-    for (const auto& subscriber : subscribers) subscriber->queue().close();
-    subscribers.clear();
-  }
-  static Task<void> wait_for_cancel(std::shared_ptr<Live> live) {
-    while (!live->is_cancelled) co_await live->cancelled.wait();
-  }
-};
 
 // Holds a key in a set while it lives.
 class Service::Mark {
@@ -79,47 +49,24 @@ class Service::Mark {
   std::string key_;
 };
 
-class Service::Emitter final : public RunEvents {
- public:
-  Emitter(Service& service, Live& live) : service_(service), live_(live) {}
-
-  Task<Result<void>> status(TaskState state, std::optional<Message> message) override {
-    TaskStatus status = service_.status_of(state, live_.task->record, "");
-    if (message) {
-      message->role = Role::agent;
-      message->task_id = live_.task->record.id;
-      message->context_id = live_.task->record.context_id;
-      if (message->id.empty()) message->id = io::uuid_v4(service_.world_.entropy);
-      status.message = std::move(message);
-    }
-    RunEvent event(std::move(status));
-    co_return co_await live_.events.send(std::move(event));
-  }
-  Task<Result<void>> artifact(Artifact artifact, bool append, bool last_chunk) override {
-    LastChunk chunk;
-    chunk.change.artifact = std::move(artifact);
-    chunk.change.append = append;
-    chunk.last_chunk = last_chunk;
-    RunEvent event(std::move(chunk));
-    co_return co_await live_.events.send(std::move(event));
-  }
-
- private:
-  Service& service_;
-  Live& live_;
-};
-
 Service::Service(io::World& world, TaskStore& store, TaskRunner& runner, ServiceOptions options,
                  Log log)
     : world_(world),
       store_(store),
       runner_(runner),
       options_(std::move(options)),
-      log_(std::move(log)) {}
+      log_(std::move(log)),
+      rates_(options_.rate) {}
 
 Service::~Service() {
   runs_.cancel();
   for (const auto& [id, live] : live_) live->close_subscribers();
+}
+
+Answer<void> Service::admit(const Call& call) {
+  if (rates_.take(call.caller, Loop::current().now())) return {};
+  log_.warn("a2a.too_often", {{"caller", std::string_view(call.caller)}});
+  return Fail(Fault::exhausted, "this caller asks too often; try again in a moment");
 }
 
 std::string Service::owner_of(const Call& call) const {
@@ -183,6 +130,15 @@ Task<Answer<TaskStore::Ref>> Service::begin_task(const Call& call, const SendReq
   record.history.push_back(std::move(message));
   auto created = co_await store_.create(std::move(record), owner_of(call));
   if (!created) co_return tl::unexpected<Failure>(to_failure(created.error()));
+  if (!request.push) co_return std::move(*created);
+  PushConfig config = *request.push;
+  config.task_id = run.task_id;
+  auto push = checked_push(call, created->get(), std::move(config));
+  if (!push) co_return tl::unexpected<Failure>(push.error());
+  TaskChanges changes;
+  changes.emplace_back(PushChange{std::move(*push), false});
+  auto kept = co_await store_.append(run.task_id, std::move(changes));
+  if (!kept) co_return tl::unexpected<Failure>(to_failure(kept.error()));
   co_return std::move(*created);
 }
 
@@ -204,8 +160,14 @@ Task<Answer<TaskStore::Ref>> Service::continue_task(const Call& call, const Send
   }
   Message message = request.message;
   message.context_id = record.context_id;
-  TaskChange change(std::move(message));
-  auto appended = co_await store_.append(record.id, std::move(change));
+  TaskChanges changes;
+  changes.emplace_back(std::move(message));
+  if (request.push) {
+    auto push = checked_push(call, task->get(), *request.push);
+    if (!push) co_return tl::unexpected<Failure>(push.error());
+    changes.emplace_back(PushChange{std::move(*push), false});
+  }
+  auto appended = co_await store_.append(record.id, std::move(changes));
   if (!appended) co_return tl::unexpected<Failure>(to_failure(appended.error()));
   co_return task;
 }
@@ -264,7 +226,7 @@ Task<Answer<Service::Started>> Service::begin(Call call, SendRequest request, bo
     if (is_terminal((*task)->record.status.state)) {
       co_return Fail(Fault::unsupported_operation, "task " + id + " has just ended");
     }
-    co_return launch(call, std::move(*task), std::move(request), std::move(run), subscribes);
+    co_return launch(std::move(*task), std::move(run), subscribes, false);
   }
   run.context_id =
       request.message.context_id.empty() ? io::uuid_v4(world_.entropy) : request.message.context_id;
@@ -281,35 +243,7 @@ Task<Answer<Service::Started>> Service::begin(Call call, SendRequest request, bo
   run.task_id = io::uuid_v7(world_.clock, world_.entropy);
   auto task = co_await begin_task(call, request, run);
   if (!task) co_return tl::unexpected<Failure>(task.error());
-  co_return launch(call, std::move(*task), std::move(request), std::move(run), subscribes);
-}
-
-// From the message in the store to its run, without a pause.
-Service::Started Service::launch(const Call& call, TaskStore::Ref task, SendRequest request,
-                                 Run run, bool subscribes) {
-  run.task_id = task->record.id;
-  run.context_id = task->record.context_id;
-  auto live = std::make_shared<Live>();
-  live->task = task;
-  live_[run.task_id] = live;
-  if (request.push) {
-    request.push->task_id = run.task_id;
-    auto kept = create_push(call, std::move(*request.push));
-    if (!kept) log_.warn("a2a.push_config_refused", {{"task", std::string_view(run.task_id)}});
-  }
-  Started started;
-  if (subscribes) started.subscription = subscribe_to(task);
-  started.task = std::move(task);
-  runs_.spawn(write(live));
-  runs_.spawn(drive(live, std::move(run)));
-  return started;
-}
-
-Task<void> Service::settled(std::string id) {
-  const auto at = live_.find(id);
-  if (at == live_.end()) co_return;
-  const std::shared_ptr<Live> live = at->second;
-  while (!live->is_settled) co_await live->settled.wait();
+  co_return launch(std::move(*task), std::move(run), subscribes, false);
 }
 
 Task<Answer<SendResult>> Service::send(Call call, SendRequest request) {
@@ -395,8 +329,9 @@ Task<Answer<TaskView>> Service::cancel(Call call, TaskRequest request) {
       co_await live->settled.wait();
     }
   } else if (!had_ended) {
-    TaskChange change(status_of(TaskState::canceled, (*task)->record, ""));
-    auto appended = co_await store_.append(request.id, std::move(change));
+    TaskChanges changes;
+    changes.emplace_back(status_of(TaskState::canceled, (*task)->record, ""));
+    auto appended = co_await store_.append(request.id, std::move(changes));
     if (!appended && appended.error().code != Code::conflict) {
       co_return tl::unexpected<Failure>(to_failure(appended.error()));
     }
@@ -407,145 +342,36 @@ Task<Answer<TaskView>> Service::cancel(Call call, TaskRequest request) {
   co_return TaskView{std::move(*task), TaskDetail()};
 }
 
-Task<Result<void>> Service::run_guarded(Run run, RunEvents& events) {
-  std::string what;
-  try {
-    co_return co_await runner_.run(std::move(run), events);
-  } catch (const std::exception& fault) {
-    what = fault.what();
-  }
-  log_.error("a2a.run_failed", {{"what", std::string_view(what)}});
-  co_return Err(Code::internal, "the agent failed");
-}
-
-Task<void> Service::drive(std::shared_ptr<Live> live, Run run) {
-  Emitter events(*this, *live);
-  auto first = co_await race(run_guarded(std::move(run), events), Live::wait_for_cancel(live));
-  RunEvent last = Canceled{};
-  if (first.index() == 0) last = RunEnded{std::move(std::get<0>(first))};
-  co_await live->events.send(std::move(last));
-  live->events.close();
-}
-
-Task<void> Service::write(std::shared_ptr<Live> live) {
-  while (true) {
-    auto event = co_await live->events.receive();
-    if (!event) break;
-    co_await record(live, std::move(*event));
-  }
-  live_.erase(live->task->record.id);
-  live->close_subscribers();
-  live->settle();
-}
-
-// Writes one event and tells it. What comes after the end of the task is dropped.
-Task<void> Service::record(std::shared_ptr<Live> live, RunEvent event) {
-  const TaskRecord& now = live->task->record;
-  if (is_terminal(now.status.state)) co_return;
-  if (std::holds_alternative<Canceled>(event)) {
-    event = status_of(TaskState::canceled, now, "");
-  } else if (const auto* ended = std::get_if<RunEnded>(&event)) {
-    if (ended->outcome && is_interrupted(now.status.state)) co_return;
-    if (ended->outcome) {
-      event = status_of(TaskState::completed, now, "");
-    } else {
-      const bool is_denied = ended->outcome.error().code == Code::denied;
-      event = status_of(is_denied ? TaskState::rejected : TaskState::failed, now,
-                        ended->outcome.error().message);
-    }
-  }
-  TaskChange change;
-  StreamEvent told;
-  if (auto* chunk = std::get_if<LastChunk>(&event)) {
-    ArtifactUpdate update;
-    update.task_id = now.id;
-    update.context_id = now.context_id;
-    update.artifact = chunk->change.artifact;
-    update.append = chunk->change.append;
-    update.last_chunk = chunk->last_chunk;
-    change = std::move(chunk->change);
-    told = std::move(update);
-  } else {
-    StatusUpdate update;
-    update.task_id = now.id;
-    update.context_id = now.context_id;
-    update.status = std::get<TaskStatus>(event);
-    change = update.status;
-    told = std::move(update);
-  }
-  auto appended = co_await store_.append(now.id, std::move(change));
-  if (!appended) {
-    log_.warn("a2a.event_refused", {{"task", std::string_view(now.id)},
-                                    {"why", std::string_view(appended.error().message)}});
-    // The task cannot go on without what it said: it ends here, in words if they fit.
-    TaskStatus failed = status_of(TaskState::failed, now, "");
-    StatusUpdate update;
-    update.task_id = now.id;
-    update.context_id = now.context_id;
-    update.status = failed;
-    told = std::move(update);
-    TaskChange end(std::move(failed));
-    auto ended = co_await store_.append(now.id, std::move(end));
-    if (!ended) {
-      live->stop();
-      co_return;
-    }
-  }
-  co_await publish(live, std::move(told), live->task->generation);
-  if (is_terminal(now.status.state)) {
-    live->stop();
-    live->close_subscribers();
-    live->settle();
-  } else if (now.status.state == TaskState::auth_required) {
-    live->settle();
-  }
-}
-
-Task<void> Service::publish(std::shared_ptr<Live> live, StreamEvent event,
-                            std::uint64_t generation) {
-  auto& subscribers = live->subscribers;
-  std::erase_if(subscribers, [](const auto& one) { return one->queue().closed(); });
-  const auto hooks = push_configs_.find(live->task->record.id);
-  const bool has_hooks = options_.push != nullptr && hooks != push_configs_.end();
-  if (subscribers.empty() && !has_hooks) co_return;
-  const auto update = std::make_shared<const Update>(std::move(event));
-  if (has_hooks) {
-    for (const auto& [id, config] : hooks->second) options_.push->notify(config, update);
-  }
-  std::vector<std::shared_ptr<Subscription>> behind;
-  for (const auto& subscriber : subscribers) {
-    // One that came while the event was being stored has it in its first event.
-    if (subscriber->generation() >= generation) continue;
-    if (!subscriber->queue().try_send(update)) behind.push_back(subscriber);
-  }
-  for (const auto& subscriber : behind) {
-    auto sent = co_await with_timeout(options_.patience, subscriber->queue().send(update));
-    if (sent || sent.error().code != Code::timeout) continue;
-    subscriber->drop();
-    log_.warn("a2a.subscriber_dropped", {{"task", std::string_view(live->task->record.id)}});
-  }
-}
-
-Answer<PushConfig> Service::create_push(const Call& call, PushConfig config) {
-  if (!options_.card.has_push_notifications) {
-    return Fail(Fault::push_not_supported, "this agent sends no push notifications");
-  }
-  auto task = owned(call, config.task_id);
-  if (!task) return tl::unexpected<Failure>(task.error());
+Answer<PushConfig> Service::checked_push(const Call& call, const StoredTask* task,
+                                         PushConfig config) const {
   if (options_.push != nullptr) {
     auto checked = options_.push->check(config);
     if (!checked) return tl::unexpected<Failure>(checked.error());
   }
   if (config.id.empty()) config.id = io::uuid_v4(world_.entropy);
-  auto& configs = push_configs_[config.task_id];
-  if (!configs.contains(config.id) && configs.size() >= options_.push_configs_max) {
+  if (!task->push.contains(config.id) && task->push.size() >= options_.push_configs_max) {
     return Fail(Fault::exhausted, "a task has at most " +
                                       std::to_string(options_.push_configs_max) +
                                       " push configurations; delete one first");
   }
+  config.task_id = task->record.id;
   config.is_0_3 = call.is_0_3;
-  configs[config.id] = config;
   return config;
+}
+
+Task<Answer<PushConfig>> Service::create_push(Call call, PushConfig config) {
+  if (!options_.card.has_push_notifications) {
+    co_return Fail(Fault::push_not_supported, "this agent sends no push notifications");
+  }
+  auto task = owned(call, config.task_id);
+  if (!task) co_return tl::unexpected<Failure>(task.error());
+  auto checked = checked_push(call, task->get(), std::move(config));
+  if (!checked) co_return checked;
+  TaskChanges changes;
+  changes.emplace_back(PushChange{*checked, false});
+  auto kept = co_await store_.append((*task)->record.id, std::move(changes));
+  if (!kept) co_return tl::unexpected<Failure>(to_failure(kept.error()));
+  co_return checked;
 }
 
 Answer<PushConfig> Service::get_push(const Call& call, const TaskRequest& request) const {
@@ -566,30 +392,31 @@ Answer<std::vector<PushConfig>> Service::list_push(const Call& call,
   auto task = owned(call, request.id);
   if (!task) return tl::unexpected<Failure>(task.error());
   std::vector<PushConfig> configs;
-  const auto at = push_configs_.find(request.id);
-  if (at == push_configs_.end()) return configs;
-  for (const auto& [id, config] : at->second) configs.push_back(config);
+  for (const auto& [id, config] : (*task)->push) configs.push_back(config);
   return configs;
 }
 
-Answer<void> Service::delete_push(const Call& call, const TaskRequest& request) {
-  auto all = list_push(call, request);
-  if (!all) return tl::unexpected<Failure>(all.error());
-  const auto at = push_configs_.find(request.id);
-  if (at == push_configs_.end()) return {};
-  at->second.erase(request.config_id);
+Task<Answer<void>> Service::delete_push(Call call, TaskRequest request) {
+  auto known = get_push(call, request);
+  const bool is_gone = !known && known.error().fault == Fault::task_not_found;
+  auto task = owned(call, request.id);
+  if (is_gone && task) co_return Answer<void>();
+  if (!known) co_return tl::unexpected<Failure>(known.error());
+  PushChange change;
+  change.config.id = request.config_id;
+  change.is_removed = true;
+  TaskChanges changes;
+  changes.emplace_back(std::move(change));
+  auto removed = co_await store_.append(request.id, std::move(changes));
+  if (!removed) co_return tl::unexpected<Failure>(to_failure(removed.error()));
   if (options_.push != nullptr) options_.push->forget(request.id, request.config_id);
-  if (at->second.empty()) push_configs_.erase(at);
-  return {};
+  co_return Answer<void>();
 }
 
-void Service::forget(const std::string& task_id) {
-  const auto at = push_configs_.find(task_id);
-  if (at == push_configs_.end()) return;
-  for (const auto& [id, config] : at->second) {
-    if (options_.push != nullptr) options_.push->forget(task_id, id);
+void Service::forget(const StoredTask& task) {
+  for (const auto& [id, config] : task.push) {
+    if (options_.push != nullptr) options_.push->forget(task.record.id, id);
   }
-  push_configs_.erase(at);
 }
 
 Answer<const AgentCard*> Service::extended_card(const Call& /*call*/) const {

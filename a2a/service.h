@@ -8,6 +8,7 @@
 
 #include "a2a/card.h"
 #include "a2a/codec.h"
+#include "a2a/rates.h"
 #include "a2a/runner.h"
 #include "a2a/task_store.h"
 #include "async/channel.h"
@@ -36,6 +37,7 @@ struct ServiceOptions {
   Duration patience = std::chrono::seconds(10);  // with a subscriber whose queue is full
   std::size_t push_configs_max = 16;             // of one task
   PushPort* push = nullptr;                      // outlives the service
+  RateLimit rate;                                // of one caller's operations
 };
 
 class Update;
@@ -124,22 +126,26 @@ class Service {
   Service(const Service&) = delete;
   Service& operator=(const Service&) = delete;
 
+  // Whether the caller may ask anything now; every binding asks it first.
+  Answer<void> admit(const Call& call);
   Task<Answer<SendResult>> send(Call call, SendRequest request);
   Task<Answer<SubscriptionHandle>> stream(Call call, SendRequest request);
   Answer<TaskView> get(const Call& call, const GetRequest& request) const;
   Answer<TaskPage> list(const Call& call, const ListRequest& request) const;
   Task<Answer<TaskView>> cancel(Call call, TaskRequest request);
   Answer<SubscriptionHandle> subscribe(const Call& call, const TaskRequest& request);
-  Answer<PushConfig> create_push(const Call& call, PushConfig config);
+  Task<Answer<PushConfig>> create_push(Call call, PushConfig config);
   Answer<PushConfig> get_push(const Call& call, const TaskRequest& request) const;
   Answer<std::vector<PushConfig>> list_push(const Call& call, const TaskRequest& request) const;
-  Answer<void> delete_push(const Call& call, const TaskRequest& request);
+  Task<Answer<void>> delete_push(Call call, TaskRequest request);
   Answer<const AgentCard*> extended_card(const Call& call) const;
 
   [[nodiscard]] const ServiceOptions& options() const { return options_; }
   [[nodiscard]] std::size_t runs() const { return live_.size(); }
   // For the store: forgets what belongs to a task that is gone.
-  void forget(const std::string& task_id);
+  void forget(const StoredTask& task);
+  // After a restart: goes on with the tasks of the store that were at work. Returns their number.
+  std::size_t recover();
 
  private:
   struct RunEnded {
@@ -161,21 +167,24 @@ class Service {
   };
 
   Answer<void> check(const Call& call, const SendRequest& request) const;
+  Answer<PushConfig> checked_push(const Call& call, const StoredTask* task,
+                                  PushConfig config) const;
   Task<Answer<Started>> start(Call call, SendRequest request, bool subscribes);
   Task<Answer<Started>> begin(Call call, SendRequest request, bool subscribes);
   Answer<Started> repeated(TaskStore::Ref task, const SendRequest& request, bool subscribes);
-  Started launch(const Call& call, TaskStore::Ref task, SendRequest request, Run run,
-                 bool subscribes);
+  Started launch(TaskStore::Ref task, Run run, bool subscribes, bool is_resumed);
   Task<Answer<TaskStore::Ref>> begin_task(const Call& call, const SendRequest& request,
                                           const Run& run);
   Task<Answer<TaskStore::Ref>> continue_task(const Call& call, const SendRequest& request);
   Answer<TaskStore::Ref> owned(const Call& call, const std::string& id) const;
   SubscriptionHandle subscribe_to(const TaskStore::Ref& task);
   Task<void> settled(std::string id);
-  Task<void> drive(std::shared_ptr<Live> live, Run run);
-  Task<Result<void>> run_guarded(Run run, RunEvents& events);
+  Task<void> drive(std::shared_ptr<Live> live, Run run, bool is_resumed);
+  Task<Result<void>> run_guarded(Run run, std::optional<TaskRecord> so_far, RunEvents& events);
   Task<void> write(std::shared_ptr<Live> live);
-  Task<void> record(std::shared_ptr<Live> live, RunEvent event);
+  Task<void> record(std::shared_ptr<Live> live, std::vector<RunEvent> events);
+  std::optional<StreamEvent> told_of(const Live& live, RunEvent event, TaskState state);
+  Task<bool> store_events(std::shared_ptr<Live> live, std::vector<StreamEvent>& told);
   Task<void> publish(std::shared_ptr<Live> live, StreamEvent event, std::uint64_t generation);
   TaskStatus status_of(TaskState state, const TaskRecord& record, const std::string& words);
   [[nodiscard]] std::string owner_of(const Call& call) const;
@@ -185,8 +194,8 @@ class Service {
   TaskRunner& runner_;
   ServiceOptions options_;
   Log log_;
+  CallerRates rates_;
   std::map<std::string, std::shared_ptr<Live>> live_;
-  std::map<std::string, std::map<std::string, PushConfig>> push_configs_;  // by task
   std::set<std::string> arriving_;    // owner and id of messages on their way to the store
   std::set<std::string> continuing_;  // tasks that a message is about to continue
   Waiters arrived_;

@@ -28,7 +28,17 @@ std::size_t bytes_of(const TaskChange& change) {
   if (const auto* status = std::get_if<TaskStatus>(&change)) {
     return status->message ? bytes_of(*status->message) : 0;
   }
-  return bytes_of(std::get<ArtifactChange>(change).artifact.parts);
+  if (const auto* chunk = std::get_if<ArtifactChange>(&change)) {
+    return bytes_of(chunk->artifact.parts);
+  }
+  const PushConfig& config = std::get<PushChange>(change).config;
+  return part_overhead + config.url.size() + config.token.size() + config.credentials.size();
+}
+
+std::size_t bytes_of(const TaskChanges& changes) {
+  std::size_t bytes = 0;
+  for (const TaskChange& change : changes) bytes += bytes_of(change);
+  return bytes;
 }
 
 void apply_status(TaskRecord& record, const TaskStatus& status) {
@@ -60,24 +70,44 @@ std::optional<std::int64_t> to_number(std::string_view text) {
 
 }  // namespace
 
-Result<void> apply(StoredTask& task, const TaskChange& change, const StoreLimits& limits) {
-  if (is_terminal(task.record.status.state)) {
-    return Err(Code::conflict, "task " + task.record.id + " has ended");
+Result<void> check(const StoredTask& task, const TaskChanges& changes, const StoreLimits& limits) {
+  bool has_ended = is_terminal(task.record.status.state);
+  std::size_t bytes = task.bytes;
+  std::size_t history = task.record.history.size();
+  for (const TaskChange& change : changes) {
+    const bool is_push = std::holds_alternative<PushChange>(change);
+    if (has_ended && !is_push) return Err(Code::conflict, "task " + task.record.id + " has ended");
+    const std::size_t more = bytes_of(change);
+    bytes += more;
+    // A state without words always fits, so that a task which is too large can end.
+    if (more > 0 && bytes > limits.task_bytes_max) {
+      return Err(Code::exhausted, "task " + task.record.id + " is larger than " +
+                                      std::to_string(limits.task_bytes_max) + " bytes");
+    }
+    if (std::holds_alternative<Message>(change) && ++history > limits.history_max) {
+      return Err(Code::exhausted, "task " + task.record.id + " has more than " +
+                                      std::to_string(limits.history_max) + " messages");
+    }
+    const auto* status = std::get_if<TaskStatus>(&change);
+    has_ended = has_ended || (status != nullptr && is_terminal(status->state));
   }
-  const std::size_t more = bytes_of(change);
-  // A state without words always fits, so that a task which is too large can end.
-  if (more > 0 && task.bytes + more > limits.task_bytes_max) {
-    return Err(Code::exhausted, "task " + task.record.id + " is larger than " +
-                                    std::to_string(limits.task_bytes_max) + " bytes");
+  return {};
+}
+
+namespace {
+
+void apply_checked(StoredTask& task, const TaskChange& change) {
+  task.bytes += bytes_of(change);
+  if (const auto* push = std::get_if<PushChange>(&change)) {
+    if (push->is_removed) {
+      task.push.erase(push->config.id);
+    } else {
+      task.push[push->config.id] = push->config;
+    }
+    return;
   }
-  const auto* said = std::get_if<Message>(&change);
-  if (said != nullptr && task.record.history.size() >= limits.history_max) {
-    return Err(Code::exhausted, "task " + task.record.id + " has more than " +
-                                    std::to_string(limits.history_max) + " messages");
-  }
-  task.bytes += more;
   ++task.generation;
-  if (said != nullptr) {
+  if (const auto* said = std::get_if<Message>(&change)) {
     if (task.record.status.message) {
       task.record.history.push_back(std::move(*task.record.status.message));
       task.record.status.message.reset();
@@ -88,17 +118,27 @@ Result<void> apply(StoredTask& task, const TaskChange& change, const StoreLimits
   } else {
     apply_artifact(task, std::get<ArtifactChange>(change));
   }
+}
+
+}  // namespace
+
+Result<void> apply(StoredTask& task, const TaskChange& change, const StoreLimits& limits) {
+  TRY(check(task, {change}, limits));
+  apply_checked(task, change);
   return {};
 }
 
-bool MemoryTaskStore::make_room(std::size_t bytes) {
-  while (!ended_.empty() &&
-         (tasks_.size() >= limits_.tasks_max || bytes_ + bytes > limits_.total_bytes_max)) {
+bool MemoryTaskStore::make_room(std::size_t tasks, std::size_t bytes) {
+  const auto has_room = [&] {
+    return tasks_.size() + tasks <= limits_.tasks_max && bytes_ + bytes <= limits_.total_bytes_max;
+  };
+  while (!ended_.empty() && !has_room()) {
     const std::string id = ended_.front();
+    const Ref task = tasks_.at(id).task;
     forget(id);
-    if (on_evicted_) on_evicted_(id);
+    if (on_evicted_) on_evicted_(*task);
   }
-  return tasks_.size() < limits_.tasks_max && bytes_ + bytes <= limits_.total_bytes_max;
+  return has_room();
 }
 
 void MemoryTaskStore::forget(const std::string& id) {
@@ -123,43 +163,80 @@ void MemoryTaskStore::reorder(Entry& entry) {
   entry.ended = ended_.insert(ended_.end(), entry.task->record.id);
 }
 
-Task<Result<TaskStore::Ref>> MemoryTaskStore::create(TaskRecord record, std::string owner) {
-  auto task = std::make_shared<StoredTask>();
-  task->record = std::move(record);
-  task->owner = std::move(owner);
-  for (const Message& message : task->record.history) task->bytes += bytes_of(message);
-  if (task->bytes > limits_.task_bytes_max || !make_room(task->bytes)) {
-    co_return Err(Code::exhausted, "no room for another task; try again when some have ended");
-  }
-  const std::string id = task->record.id;
-  for (const Message& message : task->record.history) {
-    messages_.emplace(std::pair(task->owner, message.id), id);
-  }
-  bytes_ += task->bytes;
-  Entry& entry = tasks_[id];
-  entry.task = task;
-  reorder(entry);
-  co_return Ref(task);
+Result<void> MemoryTaskStore::admit(const TaskRecord& record) {
+  std::size_t bytes = 0;
+  for (const Message& message : record.history) bytes += bytes_of(message);
+  if (bytes <= limits_.task_bytes_max && make_room(1, bytes)) return {};
+  return Err(Code::exhausted, "no room for another task; try again when some have ended");
 }
 
-Task<Result<void>> MemoryTaskStore::append(std::string id, TaskChange change) {
+Result<void> MemoryTaskStore::admit(const std::string& id, const TaskChanges& changes) {
   const auto at = tasks_.find(id);
-  if (at == tasks_.end()) co_return Err(Code::not_found, "task " + id + " is not there any more");
+  if (at == tasks_.end()) return Err(Code::not_found, "task " + id + " is not there any more");
+  TRY(check(*at->second.task, changes, limits_));
+  const std::size_t more = bytes_of(changes);
+  // A task that is running cannot be evicted by this.
+  if (more > 0 && bytes_ + more > limits_.total_bytes_max && !make_room(0, more)) {
+    return Err(Code::exhausted, "the tasks of this server take all the room they may");
+  }
+  return {};
+}
+
+TaskStore::Ref MemoryTaskStore::put(TaskRecord record, std::string owner) {
+  StoredTask task;
+  task.record = std::move(record);
+  task.owner = std::move(owner);
+  for (const Message& message : task.record.history) task.bytes += bytes_of(message);
+  return put(std::move(task));
+}
+
+TaskStore::Ref MemoryTaskStore::put(StoredTask task) {
+  auto shared = std::make_shared<StoredTask>(std::move(task));
+  const std::string id = shared->record.id;
+  for (const Message& message : shared->record.history) {
+    if (message.role == Role::user) messages_.emplace(std::pair(shared->owner, message.id), id);
+  }
+  bytes_ += shared->bytes;
+  Entry& entry = tasks_[id];
+  entry.task = shared;
+  reorder(entry);
+  return shared;
+}
+
+void MemoryTaskStore::put(const std::string& id, const TaskChanges& changes) {
+  const auto at = tasks_.find(id);
+  if (at == tasks_.end()) return;
   Entry& entry = at->second;
   StoredTask& task = *entry.task;
-  const std::size_t more = bytes_of(change);
-  // A task that is running cannot be evicted by this, so `entry` stays.
-  if (more > 0 && bytes_ + more > limits_.total_bytes_max && !make_room(more)) {
-    co_return Err(Code::exhausted, "the tasks of this server take all the room they may");
-  }
   const std::size_t before = task.bytes;
-  co_await ok(apply(task, change, limits_));
-  bytes_ = bytes_ - before + task.bytes;
-  if (const auto* said = std::get_if<Message>(&change)) {
-    messages_.emplace(std::pair(task.owner, said->id), id);
-  } else if (std::holds_alternative<TaskStatus>(change)) {
-    reorder(entry);
+  bool is_moved = false;
+  for (const TaskChange& change : changes) {
+    apply_checked(task, change);
+    if (const auto* said = std::get_if<Message>(&change)) {
+      messages_.emplace(std::pair(task.owner, said->id), id);
+    }
+    is_moved = is_moved || std::holds_alternative<TaskStatus>(change);
   }
+  bytes_ = bytes_ - before + task.bytes;
+  if (is_moved) reorder(entry);
+}
+
+std::vector<TaskStore::Ref> MemoryTaskStore::open_tasks() const {
+  std::vector<Ref> open;
+  for (const auto& [id, entry] : tasks_) {
+    if (!entry.has_ended) open.push_back(entry.task);
+  }
+  return open;
+}
+
+Task<Result<TaskStore::Ref>> MemoryTaskStore::create(TaskRecord record, std::string owner) {
+  co_await ok(admit(record));
+  co_return put(std::move(record), std::move(owner));
+}
+
+Task<Result<void>> MemoryTaskStore::append(std::string id, TaskChanges changes) {
+  co_await ok(admit(id, changes));
+  put(id, changes);
   co_return Result<void>();
 }
 

@@ -27,6 +27,7 @@ struct Asked {
   std::optional<std::int64_t> history;
   bool json = false;
   bool extended = false;
+  std::vector<jose::Key> trusted;
 };
 
 // What a command does with the agent; its value is the exit code.
@@ -262,6 +263,7 @@ Task<a2a::Answer<int>> do_extended(a2a::RemoteAgent& agent, const Asked& asked) 
 Task<a2a::Answer<int>> find_and_do(http::Client& http, Asked asked, Work work) {
   a2a::DirectoryOptions options;
   options.token = asked.client.token;
+  options.trusted = asked.trusted;
   a2a::Directory directory(http, options);
   auto found = co_await directory.find(asked.url);
   if (!found) co_return tl::unexpected<a2a::Failure>(found.error());
@@ -270,6 +272,7 @@ Task<a2a::Answer<int>> find_and_do(http::Client& http, Asked asked, Work work) {
       print_json((*found)->json.json());
     } else {
       print_card((*found)->card);
+      if (!(*found)->signed_by.empty()) print("signed by " + printable((*found)->signed_by) + "\n");
     }
     co_return 0;
   }
@@ -301,6 +304,18 @@ Result<std::string> token_of(const Options& options, const Context& context) {
   return at == context.environment.end() ? std::string() : at->second;
 }
 
+Result<std::vector<jose::Key>> trusted_keys(const Options& options, const Context& context) {
+  const std::string file = options.text("trust");
+  if (file.empty()) return std::vector<jose::Key>();
+  const std::string path = absolute(context, file);
+  const auto json = rpc::Value::parse(TRY(io::read_file(path, 1 << 20)));
+  if (!json) return Err(Code::invalid, path + ": " + json.error().message);
+  auto keys = jose::read_jwks(json->json());
+  if (!keys) return Err(std::move(keys).error().context(path));
+  if (keys->empty()) return Err(Code::invalid, path + " holds no key for signatures");
+  return keys;
+}
+
 int usage(const std::string& message) {
   fail(message);
   return 2;
@@ -315,6 +330,9 @@ int run(const Options& options, const Context& context, const Work& work, bool s
   auto token = token_of(options, context);
   if (!token) return fail(token.error());
   asked.client.token = std::move(*token);
+  auto trusted = trusted_keys(options, context);
+  if (!trusted) return fail(trusted.error());
+  asked.trusted = std::move(*trusted);
   const auto timeout = options.integer("timeout", 600, 1, 86'400);
   const auto history = options.integer("history", -1, 0, 100'000);
   const auto page_size = options.integer("page-size", 50, 1, 100);
@@ -372,6 +390,7 @@ Command command(const std::string& name, const std::string& arguments, const std
                 std::vector<OptionSpec> own, std::size_t least, std::size_t most, Work work,
                 bool sends = false) {
   own.push_back({"token-file", "FILE", "the bearer token to send (default: $AMBIT_TOKEN)"});
+  own.push_back({"trust", "FILE", "a JWK set: the card must be signed by one of its keys"});
   own.push_back({"timeout", "SECONDS", "give up after so long (default 600)"});
   own.push_back({"json", "", "print what the agent says as JSON"});
   return {"a2a " + name,

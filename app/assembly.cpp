@@ -1,6 +1,7 @@
 #include "app/assembly.h"
 
 #include "app/argument_check.h"
+#include "app/jailed_servers.h"
 #include "app/mcp_connect.h"
 #include "async/scope.h"
 #include "io/file.h"
@@ -64,6 +65,7 @@ Result<std::unique_ptr<Assembly>> Assembly::open(io::UvWorld& world, agents::Fle
   log::JournalOptions journal;
   journal.writer.folder = made->journal_path();
   made->journal_ = TRY(log::LogJournal::open(world.world(), journal));
+  made->book_ = std::make_unique<SessionBook>(*made->journal_);
   TRY(made->open_guard());
   TRY(made->open_bounds());
   if (made->options_.models) TRY(made->open_models());
@@ -169,17 +171,43 @@ Result<void> Assembly::open_tools() {
   sandbox::RunnerOptions options;
   options.forbidden = {journal_path()};
   options.work_root = work_path();
+  gate_ = std::make_unique<JailGate>(*guard_, *book_, options_.run);
+  http::CurlOptions public_alone;
+  public_alone.connects_to_public_alone = true;
+  egress_ = std::make_unique<http::CurlClient>(world_.watcher(), public_alone);
+  egress_private_ = std::make_unique<http::CurlClient>(world_.watcher());
+  options.gate = gate_.get();
+  options.egress.client = egress_.get();
+  options.egress.private_client = egress_private_.get();
+  options.egress.secret = [this](const std::string& name) -> std::optional<std::string> {
+    const auto found = options_.environment.find(name);
+    if (found == options_.environment.end()) return std::nullopt;
+    return found->second;
+  };
   runner_ = TRY(sandbox::ZygoteRunner::open(world_.world(), options));
   command_tools_ = std::make_unique<agents::CommandTools>(
-      fleet_, *runner_, [this](const std::string& session) { return work_directory(session); });
+      fleet_, *runner_, [this](const std::string& session) { return work_directory(session); },
+      [this](const std::string& session) { return book_->agent_of(session); });
   http_ = std::make_unique<http::CurlClient>(world_.watcher(), mcp_http_options());
   mcp::ToolboxOptions toolbox;
   toolbox.client.eras = std::make_shared<mcp::EraMemory>();
   for (const agents::McpServerSpec& server : fleet_.mcp_servers) {
-    servers_.push_back(std::make_unique<mcp::McpToolbox>(
-        server.name, [this, &server]() { return connect(server); }, toolbox));
+    servers_.push_back(open_server(server, toolbox));
   }
   return {};
+}
+
+std::unique_ptr<agents::Toolbox> Assembly::open_server(const agents::McpServerSpec& server,
+                                                       const mcp::ToolboxOptions& options) {
+  const auto make = [this, &server, options]() -> std::unique_ptr<agents::Toolbox> {
+    return std::make_unique<mcp::McpToolbox>(
+        server.name, [this, &server]() { return connect(server); }, options);
+  };
+  if (server.jail == "shared" || !server.url.empty()) return make();
+  ServerPerCaller::KeyOf key_of;
+  if (server.jail == "agent")
+    key_of = [this](const std::string& session) { return book_->agent_of(session); };
+  return std::make_unique<ServerPerCaller>(make, key_of);
 }
 
 // "#2" of a repeated session is no good in a path that tools get to see.
@@ -229,7 +257,7 @@ agents::FleetRun& Assembly::start(agents::RunOptions options) {
 }
 
 agents::Ports Assembly::ports() {
-  return {*guard_,     *journal_, make_argument_check(), approvals_.get(), quotas_.get(),
+  return {*guard_,     *book_, make_argument_check(), approvals_.get(), quotas_.get(),
           check_tool_, &roster_};
 }
 
@@ -240,6 +268,8 @@ void Assembly::stop() {
   http_.reset();
   command_tools_.reset();
   runner_.reset();
+  egress_private_.reset();
+  egress_.reset();
   throttled_.clear();
   scripts_.clear();
   endpoints_.clear();

@@ -12,6 +12,7 @@
 #include "agents/throttled_model.h"
 #include "app/bounds.h"
 #include "app/command.h"
+#include "app/jail_gate.h"
 #include "governance/guard.h"
 #include "http/curl_client.h"
 #include "inference/engine.h"
@@ -56,6 +57,7 @@ class Assembly {
     return engines_;
   }
   [[nodiscard]] agents::Guard& guard() const { return *guard_; }
+  [[nodiscard]] governance::PolicyGuard& policy_guard() { return *guard_; }
   // By name in the fleet file: engines of this process and endpoints elsewhere.
   [[nodiscard]] std::map<std::string, agents::Model*> models() const;
   // Of the fleet, and opened.
@@ -79,6 +81,8 @@ class Assembly {
   void open_endpoint(const agents::ModelSpec& spec);
   Result<void> open_guard();
   Result<void> open_tools();
+  std::unique_ptr<agents::Toolbox> open_server(const agents::McpServerSpec& server,
+                                               const mcp::ToolboxOptions& options);
   Result<std::string> work_directory(const std::string& session);
   Task<Result<mcp::Connection>> connect(const agents::McpServerSpec& server);
 
@@ -97,10 +101,14 @@ class Assembly {
   std::map<std::string, std::unique_ptr<remote::ChatModel>> endpoints_;
   std::map<std::string, std::unique_ptr<agents::ScriptModel>> scripts_;
   std::map<std::string, std::unique_ptr<agents::ThrottledModel>> throttled_;
+  std::unique_ptr<SessionBook> book_;  // before the journal: whose session is whose
+  std::unique_ptr<JailGate> gate_;
+  std::unique_ptr<http::CurlClient> egress_;          // of jails, to public addresses alone
+  std::unique_ptr<http::CurlClient> egress_private_;  // for origins that are named as private
   std::unique_ptr<sandbox::ZygoteRunner> runner_;
   std::unique_ptr<agents::CommandTools> command_tools_;
   std::unique_ptr<http::CurlClient> http_;
-  std::vector<std::unique_ptr<mcp::McpToolbox>> servers_;
+  std::vector<std::unique_ptr<agents::Toolbox>> servers_;
   std::unique_ptr<agents::SubAgents> sub_agents_;
   std::unique_ptr<agents::FleetRun> run_;
 };

@@ -40,11 +40,11 @@ std::string random_id(io::Entropy& entropy) {
   return id;
 }
 
-// How many people a policy wants: an obligation "approvals" of the decision; 1 if it says nothing.
+// How many people a policy wants: the obligation "approvers" of the decision; 1 if it says nothing.
 std::int64_t needed_by(const agents::Decision& decision) {
   std::int64_t needed = 1;
   for (const auto& [name, value] : decision.obligations) {
-    if (name == "approvals") {
+    if (name == "approvers") {
       std::from_chars(value.data(), value.data() + value.size(), needed);
     }
   }

@@ -57,9 +57,23 @@ Command model_synth_command();
 Command model_quantize_command();
 Command model_bench_command();
 Command doctor_command();
+// ps, top, stop, pause, resume
+std::vector<Command> control_commands();
+// cost, logs, describe
+std::vector<Command> story_commands();
+// init, import, tools pin, completion, man
+Command init_command();
+Command import_command();
+Command tools_pin_command();
+Command completion_command();
+Command man_command();
+std::vector<Command> all_commands();
+// sandbox run, explain
+std::vector<Command> sandbox_commands();
 // mcp list, call, read, prompt, inspect, ping
 std::vector<Command> mcp_commands();
 Command mcp_serve_command();
+Command mcp_gateway_command();
 // a2a card, send, stream, get, list, cancel, subscribe
 std::vector<Command> a2a_commands();
 Command policy_check_command();

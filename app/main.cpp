@@ -16,9 +16,9 @@
 #include <vector>
 
 namespace ambit::app {
-namespace {
+namespace {}  // namespace
 
-std::vector<Command> commands() {
+std::vector<Command> all_commands() {
   std::vector<Command> all = {run_command(),
                               serve_command(),
                               fleet_check_command(),
@@ -55,13 +55,22 @@ std::vector<Command> commands() {
                               model_synth_command(),
                               model_quantize_command(),
                               model_bench_command(),
-                              mcp_serve_command()};
+                              mcp_serve_command(),
+                              mcp_gateway_command()};
   for (Command& command : audit_retention_commands()) all.push_back(std::move(command));
   for (Command& command : mcp_commands()) all.push_back(std::move(command));
   for (Command& command : a2a_commands()) all.push_back(std::move(command));
-  all.push_back(doctor_command());
+  for (Command& command : sandbox_commands()) all.push_back(std::move(command));
+  for (Command& command : control_commands()) all.push_back(std::move(command));
+  for (Command& command : story_commands()) all.push_back(std::move(command));
+  for (Command command : {init_command(), import_command(), tools_pin_command(), doctor_command(),
+                          completion_command(), man_command()}) {
+    all.push_back(std::move(command));
+  }
   return all;
 }
+
+namespace {
 
 Context context_of_process() {
   Context context;
@@ -91,7 +100,7 @@ void allow_open_files() {
 void print_help() {
   print("ambit " + std::string(version) +
         " - runs fleets of AI agents inside their bounds\n\nusage: ambit COMMAND [ARGUMENTS]\n\n");
-  for (const Command& command : commands()) {
+  for (const Command& command : all_commands()) {
     std::string line = "  " + command.name + " " + command.arguments;
     line.resize(std::max<std::size_t>(line.size() + 2, 30), ' ');
     print(line + command.summary + "\n");
@@ -143,7 +152,7 @@ int run(const std::vector<std::string>& words) {
               : "ambit " + std::string(version) + " (" + compiler + ")\n");
     return 0;
   }
-  const std::vector<Command> all = commands();
+  const std::vector<Command> all = all_commands();
   std::size_t taken = 0;
   const Command* command = find(all, words, taken);
   if (command == nullptr) {

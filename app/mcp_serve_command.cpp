@@ -79,8 +79,7 @@ Result<int> serve(const std::string& agent_name, agents::Fleet fleet,
   mcp::FleetTools* tools_pointer = nullptr;
   server_options.before_list = [&tools_pointer]() { return tools_pointer->refresh(); };
   mcp::Server server(world.world().clock, world.world().entropy, std::move(server_options));
-  mcp::FleetTools tools(server, assembly->toolboxes(), assembly->guard(), assembly->journal(),
-                        options);
+  mcp::FleetTools tools(server, assembly->toolboxes(), assembly->ports(), options);
   tools_pointer = &tools;
   Result<void> recorded;
   Error reason{Code::closed, "stopped"};

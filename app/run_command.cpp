@@ -3,6 +3,7 @@
 
 #include "app/assembly.h"
 #include "app/command.h"
+#include "app/control.h"
 #include "app/load_fleet.h"
 #include "async/race.h"
 #include "io/file.h"
@@ -27,6 +28,7 @@ constexpr std::int64_t seed_max = (std::int64_t{1} << 53) - 1;
 using agents::SessionEnd;
 
 constexpr std::size_t inputs_bytes_max = 256 << 20;
+constexpr int exit_waits = 4;  // people must answer before it can go on
 
 std::int64_t memory_of_process(const char* field) {
   std::ifstream status("/proc/self/status");
@@ -67,6 +69,8 @@ struct Session {
   std::int64_t live_peak = 0;
   double seconds = 0;
   int signal = 0;
+  bool park = false;    // end when only people are waited for
+  bool parked = false;  // that is so
   Result<void> result;
 };
 
@@ -96,8 +100,18 @@ Task<void> run_all(agents::FleetRun& run, std::vector<agents::Input> inputs, Ses
   session.result = co_await run.run(std::move(inputs));
 }
 
-Task<void> watch_signals(io::Signals& signals, Session& session) {
-  session.signal = co_await signals.next();
+// SIGQUIT stops every session, and that is recorded; the others end the program, and the run can be
+// taken up again.
+Task<void> watch_signals(io::Signals& signals, ControlDesk& desk, Session& session) {
+  while (true) {
+    const int signal = co_await signals.next();
+    if (signal != SIGQUIT) {
+      session.signal = signal;
+      co_return;
+    }
+    const std::string order = R"({"do":"stop","reason":"SIGQUIT"})";
+    co_await desk.handle(order, "the operator");
+  }
 }
 
 std::string session_json(const agents::FleetSession& session) {
@@ -156,6 +170,15 @@ void print_json(const agents::FleetRun& run, const Session& session, Assembly& a
     print((first ? "\n" : ",\n") + session_json(*item));
     first = false;
   }
+  std::string flows;
+  for (const auto& flow : run.flows()) {
+    if (flow->only != nullptr) break;
+    flows += (flows.empty() ? "],\"flows\":[\n{\"id\":" : ",\n{\"id\":") + json_text(flow->id) +
+             ",\"state\":" + json_text(flow->ended ? to_string(flow->answer.end) : "running") +
+             ",\"answer\":" + json_text(flow->answer.answer) +
+             ",\"error\":" + json_text(flow->answer.error) + "}";
+  }
+  print(flows);
   std::string ends;
   for (const auto& [end, number] : sum.ends) {
     ends += (ends.empty() ? "" : ",") + json_text(to_string(end)) + ":" + std::to_string(number);
@@ -172,7 +195,8 @@ void print_json(const agents::FleetRun& run, const Session& session, Assembly& a
         ",\"outputTokens\":" + std::to_string(sum.output_tokens) +
         ",\"outputTokensPerSecond\":" + rate(sum.output_tokens) +
         ",\"tokensPerSecond\":" + rate(sum.output_tokens + sum.input_tokens - sum.cached_tokens) +
-        ",\"memoryPeakBytes\":" + std::to_string(totals.memory_peak) +
+        ",\"costMicros\":" + std::to_string(sum.cost_micros) + ",\"waiting\":" +
+        std::to_string(sum.waiting) + ",\"memoryPeakBytes\":" + std::to_string(totals.memory_peak) +
         ",\"memoryPerAgentBytes\":" + std::to_string(totals.memory_per_agent) +
         "},\"record\":{\"path\":" + json_text(assembly.journal_path()) +
         ",\"size\":" + std::to_string(records_of(assembly)) +
@@ -206,6 +230,15 @@ void print_tables(const agents::FleetRun& run) {
   }
   if (row > rows_max)
     print("... and " + count(static_cast<std::int64_t>(row - rows_max)) + " more (see --json)\n");
+  for (const auto& flow : run.flows()) {
+    if (flow->only != nullptr) break;
+    if (flow == run.flows().front())
+      print("\n" + padded("INPUT", 14) + padded("STATE", 11) + "ANSWER\n");
+    const agents::FlowAnswer& answer = flow->answer;
+    print(padded(flow->id, 14) +
+          padded(std::string(flow->ended ? to_string(answer.end) : "running"), 11) +
+          cut(answer.answer.empty() ? answer.error : answer.answer, 100) + "\n");
+  }
   row = 0;
   for (const auto& item : run.sessions()) {
     for (const agents::CallRecord& call : item->state.calls) {
@@ -235,7 +268,9 @@ void print_summary(const agents::FleetRun& run, const Session& session, Assembly
         "/s), " + count(sum.tool_calls) + " tool calls, " + count(sum.output_tokens) +
         " tokens decoded (" + fixed(static_cast<double>(sum.output_tokens) / seconds, 0) + "/s), " +
         count(sum.input_tokens - sum.cached_tokens) + " read, " + count(sum.cached_tokens) +
-        " found in the cache.\nMemory: " + count(totals.memory_peak >> 10) + " KiB at the peak, " +
+        " found in the cache" +
+        (sum.cost_micros > 0 ? ", $" + fixed(static_cast<double>(sum.cost_micros) / 1e6, 4) : "") +
+        ".\nMemory: " + count(totals.memory_peak >> 10) + " KiB at the peak, " +
         count(totals.memory_per_agent >> 10) + " KiB for each of " + count(session.live_peak) +
         " live agents.\n");
   print("Record: " + count(static_cast<std::int64_t>(records_of(assembly))) + " records in " +
@@ -270,7 +305,11 @@ Result<int> run_fleet(Session session, agents::Fleet fleet) {
   }
   session.assembly.run = session.options.run;
   auto assembly = TRY(Assembly::open(world, std::move(fleet), session.assembly));
-  auto signals = TRY(world.signals({SIGINT, SIGTERM}));
+  auto signals = TRY(world.signals({SIGINT, SIGTERM, SIGQUIT}));
+  ControlDesk desk(assembly->roster(), assembly->journal(),
+                   {session.options.run, assembly->fleet().name, "run"});
+  const auto control =
+      TRY(ControlSocket::open(world.world(), desk, session.assembly.state, session.options.run));
   session.options.sources = assembly->sources();
   agents::FleetRun& run = assembly->start(session.options);
   if (!session.resume.empty()) TRY(run.restore(assembly->journal()));
@@ -280,11 +319,12 @@ Result<int> run_fleet(Session session, agents::Fleet fleet) {
     Scope background;
     Scope work;
     background.spawn(watch_progress(run, session, start));
-    background.spawn(watch_signals(*signals, session));
+    background.spawn(watch_signals(*signals, desk, session));
     work.spawn(run_all(run, std::move(inputs), session));
     world.loop().run_until([&] {
       session.live_peak = std::max(session.live_peak, run.live());
-      return work.size() == 0 || session.signal != 0;
+      session.parked = session.park && run.only_waits();
+      return work.size() == 0 || session.signal != 0 || session.parked;
     });
   }
   session.seconds = std::chrono::duration<double>(world.loop().now() - start).count();
@@ -296,6 +336,14 @@ Result<int> run_fleet(Session session, agents::Fleet fleet) {
   } else {
     print_tables(run);
     print_summary(run, session, *assembly);
+  }
+  if (session.parked) {
+    const agents::RunProgress now = run.progress();
+    print("\n" + count(now.waiting) +
+          " sessions wait for people (see: ambit pending). Then go on " + "with: ambit run " +
+          session.fleet_file + " --state " + session.assembly.state + " --resume " +
+          session.options.run + "\n");
+    return exit_waits;
   }
   if (session.signal != 0) {
     const agents::RunProgress now = run.progress();
@@ -316,6 +364,7 @@ int run(const Options& options, const Context& context) {
   session.live = context.terminal && !session.json && ::isatty(STDERR_FILENO) == 1;
   session.transcripts = options.text("transcripts");
   session.resume = options.text("resume");
+  session.park = options.flag("park");
   session.assembly.state = absolute(context, options.text("state", ".ambit"));
   session.assembly.grammar = !options.flag("no-grammar");
   session.assembly.environment = context.environment;
@@ -364,6 +413,7 @@ Command run_command() {
        {"transcripts", "FILE",
         "write every conversation as JSON Lines, the same bytes for the same seed"},
        {"resume", "RUN", "go on with a run that was cut off"},
+       {"park", "", "end (exit code 4) when nothing goes on but waiting for people's approvals"},
        {"principal", "NAME", "who is answerable (default: $USER)"},
        {"no-grammar", "", "let the model write calls freely"},
        {"quiet", "", "no progress"},

@@ -1,14 +1,20 @@
-// ambit serve FLEET: the agents of a fleet that are exposed, behind one port, until a signal comes.
-// Then no new request is taken, those under way are given time, and the record is sealed.
+// ambit serve FLEET: the agents of a fleet that are exposed, over A2A and MCP, and its models, as
+// OpenAI's API, behind one port, until a signal comes. Then no new request is taken, those under
+// way are given time, and the record is sealed. SIGHUP reads the policies again.
 
 #include "a2a/agent_runner.h"
 #include "a2a/door.h"
+#include "a2a/journal_store.h"
 #include "a2a/push.h"
 #include "app/argument_check.h"
 #include "app/assembly.h"
+#include "app/callers.h"
 #include "app/command.h"
 #include "app/console_people.h"
+#include "app/control.h"
+#include "app/kept_tasks.h"
 #include "app/load_fleet.h"
+#include "app/openai_door.h"
 #include "app/version.h"
 #include "async/race.h"
 #include "console/door.h"
@@ -17,6 +23,13 @@
 #include "io/file.h"
 #include "io/signals.h"
 #include "io/uuid.h"
+#include "jose/key.h"
+#include "mcp/fleet_tools.h"
+#include "mcp/http_endpoint.h"
+
+#ifdef AMBIT_GRPC
+#include "grpc_door/grpc_door.h"
+#endif
 
 #include <algorithm>
 #include <csignal>
@@ -30,7 +43,7 @@ namespace {
 
 using http::Headers;
 
-constexpr std::size_t tokens_bytes_max = 1 << 20;
+constexpr std::size_t policy_bytes_max = 4 << 20;
 
 // For what webhooks have not taken yet when the program ends.
 constexpr Duration push_patience = std::chrono::seconds(5);
@@ -43,10 +56,13 @@ http::CurlOptions public_alone() {
 
 struct ServeOptions {
   std::string listen;
-  std::string url;  // as the outside sees it; empty: the address itself
+  std::string url;       // as the outside sees it; empty: the address itself
+  std::string grpc;      // where gRPC listens; empty: nowhere
+  std::string grpc_url;  // as the outside sees that
   std::vector<std::string> hosts;
-  std::vector<std::pair<std::string, std::string>> callers;  // (token, name)
+  std::shared_ptr<Callers> callers;
   bool speaks_0_3 = true;
+  std::int64_t calls_per_second = 0;  // of one caller; 0: as many as they like
   std::int64_t drain_seconds = 10;
   std::uint64_t seed = 0;
   std::string console;  // file of the people who may use the console; empty: there is none
@@ -58,9 +74,13 @@ struct Exposed {
   std::string name;
   std::string base;  // "/agents/clerk"
   std::unique_ptr<a2a::AgentRunner> runner;
-  a2a::MemoryTaskStore store;
+  std::unique_ptr<a2a::JournalTaskStore> store;
   std::unique_ptr<a2a::Service> service;
   std::unique_ptr<a2a::Door> door;
+  // Its tools, for MCP clients at BASE/mcp.
+  std::unique_ptr<mcp::Server> mcp_server;
+  std::unique_ptr<mcp::FleetTools> mcp_tools;
+  std::unique_ptr<mcp::HttpEndpoint> mcp_endpoint;
 };
 
 class Serving {
@@ -69,14 +89,21 @@ class Serving {
       : world_(world),
         assembly_(assembly),
         options_(options),
-        authenticate_(a2a::bearer_tokens(options.callers)),
+        authenticate_([callers = options.callers,
+                       &clock = world.world().clock](const http::RequestHead& head) {
+          return callers->name_of(head, clock.unix_ns() / 1'000'000'000);
+        }),
         http_(world.watcher(), public_alone()),
+        openai_(world.world(), assembly, options.assembly.run),
+        control_(assembly.roster(), assembly.journal(),
+                 {options.assembly.run, assembly.fleet().name, "serve"}),
         log_(Log::Level::warn, [](std::string_view line) {
           std::fwrite(line.data(), 1, line.size(), stderr);
           std::fputc('\n', stderr);
         }) {}
 
   Task<Result<void>> open() {
+    keys_.push_back(co_await ok(signing_key(options_.assembly.state)));
     http::ServerOptions server;
     server.address = options_.listen;
     server.hosts = options_.hosts;
@@ -85,27 +112,71 @@ class Serving {
         [this](http::Exchange& exchange) { return handle(exchange); }, log_);
     if (!listening) co_return Err(std::move(listening).error());
     server_ = std::move(*listening);
+    co_await ok(listen_grpc());
     url_ = options_.url.empty() ? "http://" + server_->address() : options_.url;
     while (url_.ends_with('/')) url_.pop_back();
+    a2a::PushOptions push;
+    push.token = a2a::push_signer(world_.world(), keys_.front(), url_);
+    push_ = std::make_unique<a2a::PushSender>(http_, std::move(push), log_);
     for (const agents::AgentSpec& agent : assembly_.fleet().agents) {
       if (agent.a2a) co_await ok(expose(agent));
     }
+    for (const auto& agent : exposed_) {
+      const std::size_t resumed = agent->service->recover();
+      if (resumed == 0) continue;
+      log_.warn("a2a.tasks_resumed", {{"agent", std::string_view(agent->name)},
+                                      {"tasks", static_cast<std::int64_t>(resumed)}});
+    }
     if (!options_.console.empty()) co_await ok(open_console());
+    root_mcp_ = endpoint_of(*exposed_[root_], "/mcp");
     co_return Result<void>();
   }
 
   // Ends everything in the order in which nothing is lost.
   Task<void> close() {
     co_await server_->drain(std::chrono::seconds(options_.drain_seconds));
+#ifdef AMBIT_GRPC
+    grpc_.reset();
+#endif
     for (const auto& agent : exposed_) {
+      // What is still at work goes on at the next start.
+      agent->runner->leave_open();
       agent->service.reset();
       co_await agent->runner->settle();
     }
-    co_await race(push_.settle(), delay_task(push_patience));
+    co_await race(push_->settle(), delay_task(push_patience));
     console_.reset();
   }
 
   [[nodiscard]] const std::string& url() const { return url_; }
+  ControlDesk& control() { return control_; }
+  // Other policies from the next decision on; the old ones stay where these cannot be read.
+  Task<void> reload() {
+    std::vector<governance::PolicySource> sources;
+    Result<void> good;
+    for (const std::string& path : assembly_.fleet().policies) {
+      auto text = io::read_file(path, policy_bytes_max);
+      if (!text && good) good = Err(std::move(text).error());
+      if (text) sources.push_back({path, std::move(*text)});
+    }
+    if (good) {
+      auto notice = assembly_.policy_guard().reload(sources);
+      if (notice) {
+        agents::Event event{notice->type, options_.assembly.run, "", "", notice->body, {}};
+        for (const governance::PolicySource& source : sources) {
+          event.payloads.push_back(
+              {"policy " + source.name.substr(source.name.rfind('/') + 1), source.text});
+        }
+        auto recorded = co_await assembly_.journal().append(std::move(event));
+        std::fprintf(stderr, "ambit: policies read again: %s\n",
+                     recorded ? notice->body.c_str() : recorded.error().message.c_str());
+        co_return;
+      }
+      good = Err(std::move(notice).error());
+    }
+    std::fprintf(stderr, "ambit: the policies stay as they were: %s\n",
+                 good.error().message.c_str());
+  }
   [[nodiscard]] const std::vector<std::unique_ptr<Exposed>>& exposed() const { return exposed_; }
 
  private:
@@ -142,33 +213,121 @@ class Serving {
     made->runner = std::make_unique<a2a::AgentRunner>(
         assembly_.fleet(), agent, assembly_.model(agent.model), assembly_.ports(), runner);
     co_await ok(made->runner->open(assembly_.toolboxes()));
+    made->store = co_await ok(restored_tasks(assembly_.journal(), agent.name, log_));
     a2a::ServiceOptions service;
     service.card =
         a2a::card_of(assembly_.fleet(), agent, url_ + made->base, options_.speaks_0_3, true);
     service.card.has_push_notifications = true;
-    service.push = &push_;
+    service.rate.per_second = static_cast<double>(options_.calls_per_second);
+    service.rate.burst = std::max(service.rate.burst, 2 * service.rate.per_second);
+#ifdef AMBIT_GRPC
+    if (grpc_) {
+      const std::string address = options_.grpc_url.empty() ? grpc_->address() : options_.grpc_url;
+      service.card.interfaces.push_back({address, "GRPC", "1.0", agent.name});
+    }
+#endif
+    service.push = push_.get();
     service.extended_card = a2a::extended_card_of(service.card, made->runner->tools());
-    made->service = std::make_unique<a2a::Service>(world_.world(), made->store, *made->runner,
+    made->service = std::make_unique<a2a::Service>(world_.world(), *made->store, *made->runner,
                                                    std::move(service), log_);
     Exposed* kept = made.get();
-    made->store.on_evicted([kept](const std::string& id) {
-      if (kept->service) kept->service->forget(id);
+    made->store->on_evicted([kept](const a2a::StoredTask& task) {
+      if (kept->service) kept->service->forget(task);
     });
     a2a::DoorOptions door;
     door.base = made->base;
     door.speaks_0_3 = options_.speaks_0_3;
+    door.keys = keys_;
+    door.jwks_url = url_ + made->base + "/.well-known/jwks.json";
     made->door =
         std::make_unique<a2a::Door>(*made->service, world_.world().clock.unix_ns() / 1'000'000'000,
                                     std::move(door), authenticate_);
+    co_await ok(offer_tools(agent, *made));
     // The workflow's agent, or else the first, is also the one at the root.
     if (exposed_.empty() || agent.name == assembly_.fleet().workflow.agent) root_ = exposed_.size();
     exposed_.push_back(std::move(made));
     co_return Result<void>();
   }
 
+  Result<void> listen_grpc() {
+#ifdef AMBIT_GRPC
+    if (options_.grpc.empty()) return {};
+    a2a::GrpcOptions grpc;
+    grpc.address = options_.grpc;
+    grpc.speaks_0_3 = options_.speaks_0_3;
+    grpc_ = TRY(a2a::GrpcDoor::listen(
+        world_.world(), std::move(grpc), [this](std::string& tenant) { return service_of(tenant); },
+        authenticate_, log_));
+    return {};
+#else
+    if (options_.grpc.empty()) return {};
+    return Err(Code::unsupported, "this ambit was built without gRPC");
+#endif
+  }
+
+  // "clerk" or "clerk/tenant": the agent by name, or the one at the root.
+  a2a::Service* service_of(std::string& tenant) const {
+    const std::size_t slash = std::min(tenant.find('/'), tenant.size());
+    for (const auto& agent : exposed_) {
+      if (tenant.compare(0, slash, agent->name) != 0) continue;
+      tenant.erase(0, std::min(slash + 1, tenant.size()));
+      return agent->service.get();
+    }
+    return exposed_.empty() ? nullptr : exposed_[root_]->service.get();
+  }
+
+  Task<Result<void>> offer_tools(const agents::AgentSpec& agent, Exposed& made) {
+    mcp::ServerOptions server;
+    server.info = {"ambit-" + assembly_.fleet().name, std::string(version)};
+    server.instructions = agent.description;
+    Exposed* kept = &made;
+    server.before_list = [kept]() { return kept->mcp_tools->refresh(); };
+    made.mcp_server = std::make_unique<mcp::Server>(world_.world().clock, world_.world().entropy,
+                                                    std::move(server));
+    mcp::FleetToolsOptions tools;
+    tools.run = options_.assembly.run;
+    tools.session = "mcp-" + agent.name;
+    tools.agent = agent;
+    tools.is_shared = true;
+    made.mcp_tools = std::make_unique<mcp::FleetTools>(*made.mcp_server, assembly_.toolboxes(),
+                                                       assembly_.ports(), std::move(tools));
+    co_await ok(made.mcp_tools->refresh());
+    made.mcp_endpoint = endpoint_of(made, made.base + "/mcp");
+    co_return Result<void>();
+  }
+
+  std::unique_ptr<mcp::HttpEndpoint> endpoint_of(Exposed& agent, std::string path) {
+    mcp::HttpEndpointOptions endpoint;
+    endpoint.path = std::move(path);
+    endpoint.authenticate = [this](const http::RequestHead& head) -> Result<std::string> {
+      auto caller = authenticate_(head);
+      if (caller) return *caller;
+      return Err(Code::denied, "a bearer token is needed");
+    };
+    return std::make_unique<mcp::HttpEndpoint>(*agent.mcp_server, world_.world().entropy,
+                                               std::move(endpoint));
+  }
+
   Task<void> handle(http::Exchange& exchange) {
     ++requests_;
     const std::string& path = exchange.request().path;
+    if (path.starts_with("/v1/")) {
+      const auto caller = authenticate_(exchange.request());
+      if (caller) {
+        co_await openai_.handle(exchange, *caller);
+      } else {
+        co_await OpenaiDoor::refuse(exchange);
+      }
+      co_return;
+    }
+    if (path == "/control") {
+      co_await control(exchange);
+      co_return;
+    }
+    if (mcp::HttpEndpoint* endpoint = mcp_at(path); endpoint != nullptr) {
+      co_await endpoint->handle(exchange);
+      co_return;
+    }
     if (path == "/healthz") {
       co_await plain(exchange, "ok\n");
     } else if (path == "/metrics" || path == "/agents") {
@@ -199,6 +358,34 @@ class Serving {
     co_await exchange.respond(is_read ? 200 : 405, headers, std::move(text));
   }
 
+  // An order of ControlDesk, for those who may call; what they may order, the record says.
+  Task<void> control(http::Exchange& exchange) {
+    const auto caller = authenticate_(exchange.request());
+    if (!caller) {
+      const Headers headers({{"WWW-Authenticate", "Bearer"}});
+      co_await exchange.respond(401, headers, "");
+      co_return;
+    }
+    if (exchange.request().method != "POST") {
+      co_await exchange.respond(405, Headers(), "");
+      co_return;
+    }
+    auto order = co_await exchange.read_all();
+    if (!order) co_return;
+    std::string answer = co_await control_.handle(std::move(*order), *caller);
+    const Headers headers({{"Content-Type", "application/json"}});
+    const int status = answer.starts_with("{\"error\"") ? 400 : 200;
+    co_await exchange.respond(status, headers, answer + "\n");
+  }
+
+  mcp::HttpEndpoint* mcp_at(const std::string& path) const {
+    if (path == "/mcp") return root_mcp_.get();
+    for (const auto& agent : exposed_) {
+      if (path == agent->base + "/mcp") return agent->mcp_endpoint.get();
+    }
+    return nullptr;
+  }
+
   Exposed* agent_at(const std::string& path) const {
     for (const auto& agent : exposed_) {
       if (path == agent->base || path.starts_with(agent->base + "/")) return agent.get();
@@ -225,7 +412,30 @@ class Serving {
          << "\n# TYPE ambit_records_total counter\nambit_records_total "
          << assembly_.journal().stats().records << "\n# TYPE ambit_tasks gauge\n";
     for (const auto& agent : exposed_) {
-      text << "ambit_tasks{agent=\"" << agent->name << "\"} " << agent->store.size() << "\n";
+      text << "ambit_tasks{agent=\"" << agent->name << "\"} " << agent->store->size() << "\n";
+    }
+    std::map<std::string, std::int64_t> live;
+    std::map<std::string, std::int64_t> waiting;
+    assembly_.roster().for_each([&](const agents::Roster::Entry& entry) {
+      ++live[entry.agent.name];
+      if (entry.state.waits() != nullptr) ++waiting[entry.agent.name];
+    });
+    text << "# TYPE ambit_sessions gauge\n";
+    for (const auto& [agent, count] : live) {
+      text << "ambit_sessions{agent=\"" << agent << "\"} " << count << "\n";
+    }
+    text << "# TYPE ambit_sessions_waiting gauge\n";
+    for (const auto& [agent, count] : waiting) {
+      text << "ambit_sessions_waiting{agent=\"" << agent << "\"} " << count << "\n";
+    }
+    text << "# TYPE ambit_engine_tokens_total counter\n";
+    for (const auto& [name, engine] : assembly_.engines()) {
+      const auto stats = engine->stats();
+      text << "ambit_engine_tokens_total{model=\"" << name << "\",kind=\"output\"} "
+           << stats.scheduler.output_tokens << "\nambit_engine_tokens_total{model=\"" << name
+           << "\",kind=\"prompt\"} " << stats.scheduler.prompt_tokens
+           << "\nambit_engine_tokens_total{model=\"" << name << "\",kind=\"cached\"} "
+           << stats.scheduler.cached_tokens << "\n";
     }
     text << "# TYPE ambit_tasks_at_work gauge\n";
     for (const auto& agent : exposed_) {
@@ -240,14 +450,21 @@ class Serving {
   const ServeOptions& options_;
   a2a::Authenticate authenticate_;
   http::CurlClient http_;  // for webhooks, whose URLs come from callers
+  OpenaiDoor openai_;
+  ControlDesk control_;
   Log log_;
   std::string url_;
-  a2a::PushSender push_{http_, {}, log_};
+  std::vector<jose::Key> keys_;
+  std::unique_ptr<a2a::PushSender> push_;
   std::uint64_t requests_ = 0;
   std::size_t root_ = 0;
   std::vector<std::unique_ptr<Exposed>> exposed_;
   std::unique_ptr<console::Door> console_;
+  std::unique_ptr<mcp::HttpEndpoint> root_mcp_;  // of the agent at the root, at /mcp
   std::unique_ptr<http::Server> server_;
+#ifdef AMBIT_GRPC
+  std::unique_ptr<a2a::GrpcDoor> grpc_;
+#endif
 };
 
 Task<void> serve_until_signal(Serving& serving, io::Signals& signals, Result<void>& result) {
@@ -258,7 +475,16 @@ Task<void> serve_until_signal(Serving& serving, io::Signals& signals, Result<voi
                  agent->base.c_str());
   }
   std::fprintf(stderr, "ambit: serving; stop with Ctrl-C\n");
-  co_await signals.next();
+  while (true) {
+    const int signal = co_await signals.next();
+    if (signal == SIGINT || signal == SIGTERM) break;
+    if (signal == SIGHUP) {
+      co_await serving.reload();
+      continue;
+    }
+    const std::string order = R"({"do":"stop","reason":"SIGQUIT"})";
+    co_await serving.control().handle(order, "the operator");
+  }
   std::fprintf(stderr, "ambit: draining\n");
   co_await serving.close();
 }
@@ -268,10 +494,12 @@ Result<void> serve_fleet(const ServeOptions& options, agents::Fleet fleet) {
   ServeOptions all = options;
   all.assembly.run = io::uuid_v7(world.world().clock, world.world().entropy);
   auto assembly = TRY(Assembly::open(world, std::move(fleet), all.assembly));
-  auto signals = TRY(world.signals({SIGINT, SIGTERM}));
+  auto signals = TRY(world.signals({SIGINT, SIGTERM, SIGHUP, SIGQUIT}));
   Result<void> result;
   {
     Serving serving(world, *assembly, all);
+    const auto control = TRY(ControlSocket::open(world.world(), serving.control(),
+                                                 all.assembly.state, all.assembly.run));
     Scope scope;
     scope.spawn(serve_until_signal(serving, *signals, result));
     world.loop().run_until([&] { return scope.size() == 0; });
@@ -279,33 +507,6 @@ Result<void> serve_fleet(const ServeOptions& options, agents::Fleet fleet) {
   const Result<void> closed = close_journal(world, *assembly);
   TRY(result);
   return closed;
-}
-
-// "TOKEN NAME" a line; '#' begins a comment.
-Result<std::vector<std::pair<std::string, std::string>>> read_callers(const std::string& path) {
-  std::vector<std::pair<std::string, std::string>> callers;
-  std::istringstream lines(TRY(io::read_file(path, tokens_bytes_max)));
-  std::string line;
-  for (int number = 1; std::getline(lines, line); ++number) {
-    std::istringstream words(line.substr(0, line.find('#')));
-    std::string token;
-    std::string name;
-    std::string more;
-    words >> token >> name >> more;
-    if (token.empty()) continue;
-    if (name.empty() || !more.empty()) {
-      return Err(Code::invalid, path + ":" + std::to_string(number) +
-                                    ": write a token and the name of its caller: \"TOKEN NAME\"");
-    }
-    if (token.size() < 16) {
-      return Err(Code::invalid, path + ":" + std::to_string(number) +
-                                    ": the token is shorter than 16 characters; make one with: "
-                                    "openssl rand -hex 32");
-    }
-    callers.emplace_back(std::move(token), std::move(name));
-  }
-  if (callers.empty()) return Err(Code::invalid, path + " names no caller");
-  return callers;
 }
 
 std::vector<std::string> split_commas(const std::string& text) {
@@ -321,6 +522,8 @@ int run(const Options& options, const Context& context) {
   ServeOptions serve;
   serve.listen = options.text("listen", "127.0.0.1:8080");
   serve.url = options.text("url");
+  serve.grpc = options.text("grpc");
+  serve.grpc_url = options.text("grpc-url");
   serve.hosts = split_commas(options.text("hosts"));
   serve.speaks_0_3 = !options.flag("no-0.3");
   if (options.flag("console")) serve.console = absolute(context, options.text("console"));
@@ -330,7 +533,8 @@ int run(const Options& options, const Context& context) {
   const auto seed = options.integer("seed", 0, 0, (std::int64_t{1} << 53) - 1);
   const auto batch = options.integer("max-batch", 64, 1, 4096);
   const auto threads = options.integer("threads", 0, 0, 1024);
-  for (const auto* number : {&drain, &seed, &batch, &threads}) {
+  const auto rate = options.integer("rate", 0, 0, 1'000'000);
+  for (const auto* number : {&drain, &seed, &batch, &threads, &rate}) {
     if (!*number) {
       fail(number->error());
       return 2;
@@ -340,19 +544,10 @@ int run(const Options& options, const Context& context) {
   serve.seed = static_cast<std::uint64_t>(*seed);
   serve.assembly.batch_max = *batch;
   serve.assembly.threads = *threads;
-  const std::string tokens = options.text("tokens");
-  const auto token = context.environment.find("AMBIT_TOKEN");
-  if (!tokens.empty()) {
-    auto callers = read_callers(absolute(context, tokens));
-    if (!callers) return fail(callers.error());
-    serve.callers = std::move(*callers);
-  } else if (token != context.environment.end() && token->second.size() >= 16) {
-    serve.callers.emplace_back(token->second, "operator");
-  } else {
-    return fail(
-        "who may call? Give --tokens FILE (a line is \"TOKEN NAME\"), or set AMBIT_TOKEN to 16 "
-        "characters or more, for instance: export AMBIT_TOKEN=$(openssl rand -hex 32)");
-  }
+  auto callers = Callers::read(options, context);
+  if (!callers) return fail(callers.error());
+  serve.callers = std::make_shared<Callers>(std::move(*callers));
+  serve.calls_per_second = *rate;
   const std::string& path = options.positional()[0];
   auto file = load_fleet(context, path);
   if (!file) return fail(file.error());
@@ -369,20 +564,26 @@ int run(const Options& options, const Context& context) {
 }  // namespace
 
 Command serve_command() {
+  std::vector<OptionSpec> specs = {
+      {"listen", "ADDRESS", "where to listen (default 127.0.0.1:8080; port 0: any)"},
+      {"hosts", "NAMES", "the names it answers to, with commas; needed beyond loopback"},
+      {"url", "URL", "how others reach it, for the cards (default: the address)"},
+      {"grpc", "ADDRESS", "also listen for gRPC there (default: do not)"},
+      {"grpc-url", "ADDRESS", "how others reach that, for the cards (default: the address)"},
+      {"rate", "N", "at most N operations a second of one caller (default: any number)"},
+      {"no-0.3", "", "speak A2A 1.0 alone"},
+      {"console", "FILE", "offer the review page at /console; a line is \"TOKEN NAME ROLE\""},
+      {"drain", "SECONDS", "how long to wait for what is under way at the end (default 10)"},
+      {"seed", "N", "seed of the sampling (default 0)"},
+      {"max-batch", "N", "at most N sessions in one forward pass (default 64)"},
+      {"threads", "N", "threads of the engine (default: all processors)"},
+      {"state", "DIR", "where journal and work directories are kept (default .ambit)"}};
+  const auto callers = Callers::options();
+  specs.insert(specs.end(), callers.begin(), callers.end());
   return {"serve",
           "FLEET",
-          "offer the exposed agents of a fleet to other agents, over A2A",
-          {{"listen", "ADDRESS", "where to listen (default 127.0.0.1:8080; port 0: any)"},
-           {"hosts", "NAMES", "the names it answers to, with commas; needed beyond loopback"},
-           {"url", "URL", "how others reach it, for the cards (default: the address)"},
-           {"tokens", "FILE", "who may call: a line is \"TOKEN NAME\" (default: $AMBIT_TOKEN)"},
-           {"no-0.3", "", "speak A2A 1.0 alone"},
-           {"console", "FILE", "offer the review page at /console; a line is \"TOKEN NAME ROLE\""},
-           {"drain", "SECONDS", "how long to wait for what is under way at the end (default 10)"},
-           {"seed", "N", "seed of the sampling (default 0)"},
-           {"max-batch", "N", "at most N sessions in one forward pass (default 64)"},
-           {"threads", "N", "threads of the engine (default: all processors)"},
-           {"state", "DIR", "where journal and work directories are kept (default .ambit)"}},
+          "offer a fleet's exposed agents over A2A and MCP, and its models as OpenAI's API",
+          std::move(specs),
           1,
           1,
           run};

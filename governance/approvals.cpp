@@ -236,16 +236,16 @@ Result<ApprovalState> ApprovalDesk::answer(std::string_view note, std::int64_t n
   if (contains(kept.answered, who)) {
     return Err(Code::conflict, who + " has answered this already");
   }
-  if (said.reason.find_first_not_of(" \t\n") == std::string::npos) {
-    return Err(Code::invalid,
-               "the answer of " + who + " has no reason; without one it is a reflex");
-  }
   if (said.reason.size() > reason_bytes_max) {
     return Err(Code::invalid,
                "a reason has at most " + std::to_string(reason_bytes_max) + " bytes");
   }
   if (said.at_ms < kept.request.asked_ms) {
     return Err(Code::invalid, "the answer of " + who + " is older than the question");
+  }
+  if (said.reason.find_first_not_of(" \t\n") == std::string::npos) {
+    return Err(Code::invalid,
+               "the answer of " + who + " has no reason; without one it is a reflex");
   }
   if (said.answer == Answer::modify) return modify(kept, said, who, now_ms);
   kept.answered.push_back(who);

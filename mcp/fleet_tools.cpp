@@ -1,7 +1,5 @@
 #include "mcp/fleet_tools.h"
 
-#include "agents/turn_loop.h"
-
 #include <nlohmann/json.hpp>
 
 #include <utility>
@@ -10,29 +8,49 @@ namespace ambit::mcp {
 namespace {
 
 using agents::Outcome;
-using agents::OutcomeKind;
 using agents::Verdict;
 using rpc::Json;
 
 // A server lives as long as its client wants; only the number of calls is bounded.
-agents::Limits limits_of(const agents::AgentSpec& agent) {
+agents::Limits limits_of(const FleetToolsOptions& options) {
   agents::Limits limits;
   limits.turns = limits.tokens = limits.wall_ms = -1;
-  limits.tool_calls = agent.limits.tool_calls;
+  limits.tool_calls = options.is_shared ? -1 : options.agent.limits.tool_calls;
   return limits;
 }
 
 }  // namespace
 
-FleetTools::FleetTools(Server& server, std::vector<agents::Toolbox*> boxes, agents::Guard& guard,
-                       agents::Journal& journal, FleetToolsOptions options)
+// Its facts belong to no conversation: they are recorded, and nothing is folded from them.
+class FleetTools::ClientRecorder final : public agents::Recorder {
+ public:
+  explicit ClientRecorder(FleetTools& tools) : tools_(tools) {}
+  Task<Result<void>> record(agents::Fact fact) override {
+    agents::settle_texts(fact);
+    const FleetToolsOptions& options = tools_.options_;
+    const agents::Origin origin{options.run, options.session, options.agent.name};
+    agents::Event event = agents::to_event(fact, origin);
+    co_await ok(tools_.ports_.journal.append(std::move(event)));
+    co_return Result<void>();
+  }
+  std::string next_action() override {
+    const FleetToolsOptions& options = tools_.options_;
+    return options.run + "/" + options.session + "/" + std::to_string(++tools_.actions_);
+  }
+
+ private:
+  FleetTools& tools_;
+};
+
+FleetTools::FleetTools(Server& server, std::vector<agents::Toolbox*> boxes, agents::Ports ports,
+                       FleetToolsOptions options)
     : server_(server),
       boxes_(std::move(boxes)),
-      guard_(guard),
-      journal_(journal),
+      ports_(std::move(ports)),
       options_(std::move(options)),
-      ledger_("MCP client " + options_.session, limits_of(options_.agent), Loop::current().now(),
-              nullptr) {}
+      ledger_("MCP client " + options_.session, limits_of(options_), Loop::current().now(),
+              nullptr),
+      gate_(ports_, ledger_) {}
 
 Task<Result<void>> FleetTools::refresh() {
   auto permit = co_await refreshing_.acquire();
@@ -40,7 +58,11 @@ Task<Result<void>> FleetTools::refresh() {
   for (agents::Toolbox* box : boxes_) {
     const std::vector<agents::ToolSpec> listed = co_await ok(box->list());
     for (const agents::ToolSpec& spec : listed) {
-      if (options_.agent.offers(spec.name)) fresh.emplace(spec.name, Offered{box, spec});
+      // Delegating needs a session of ours; a tool that changed since it was pinned is withheld.
+      const bool withheld = !spec.agent.empty() || (ports_.check_tool && !ports_.check_tool(spec));
+      if (options_.agent.offers(spec.name) && !withheld) {
+        fresh.emplace(spec.name, Offered{box, spec});
+      }
     }
   }
   // Only what has changed is taken away and offered again: clients are told of each change.
@@ -90,56 +112,62 @@ Task<Result<Value>> FleetTools::call(std::string name, Value arguments, Call& to
 // An error: the journal failed, so nothing may happen.
 Task<Result<Outcome>> FleetTools::walk(Offered offered, std::string arguments,
                                        std::string principal) {
+  ClientRecorder recorder(*this);
   agents::Action action;
-  action.id = options_.run + "/" + options_.session + "/" + std::to_string(++actions_);
+  action.id = recorder.next_action();
+  const std::string call_id = "call_" + std::to_string(actions_);
   action.agent = options_.agent.name;
   action.session = options_.session;
   action.run = options_.run;
   action.on_behalf_of = std::move(principal);
   action.tool = offered.spec.name;
-  action.arguments = arguments;
+  action.arguments = std::move(arguments);
   action.read_only = offered.spec.read_only;
   action.destructive = offered.spec.destructive;
   action.tool_digest = offered.spec.digest;
   action.tainted = true;  // nobody here vouches for what the client says
   action.left = ledger_.left(Loop::current().now());
-  const std::string call_id = "call_" + std::to_string(actions_);
-  agents::Decision decision = guard_.decide(action);
-  const agents::Cost cost{0, 1, 0};
-  if (decision.verdict == Verdict::allow) {
-    const auto reserved = ledger_.reserve(cost, Loop::current().now());
-    if (!reserved) {
-      decision.verdict = Verdict::deny;
-      decision.reason = reserved.error().message;
-    }
-  }
-  const Verdict verdict = decision.verdict;
-  const std::string reason = decision.reason;
   const std::string action_id = action.id;
-  agents::Fact decided = agents::ActionDecided{std::move(action), std::move(decision), call_id};
-  co_await ok(record(std::move(decided)));
-  Outcome outcome;
-  if (verdict != Verdict::allow) {
-    outcome = agents::refusal(verdict, reason);
-  } else {
-    agents::ToolCall call;
-    call.id = call_id;
-    call.name = offered.spec.name;
-    call.arguments = std::move(arguments);
-    outcome = co_await offered.box->call(options_.session, std::move(call));
-    ledger_.settle(cost, cost);
-  }
-  agents::Fact done = agents::ActionOutcome{action_id, call_id, offered.spec.name, outcome};
-  co_await ok(record(std::move(done)));
+  const std::string name = action.tool;
+  Outcome outcome = co_await ok(carry_out(std::move(offered), std::move(action), call_id));
+  agents::Fact done = agents::ActionOutcome{action_id, call_id, name, outcome};
+  co_await ok(recorder.record(std::move(done)));
   co_return outcome;
 }
 
-Task<Result<void>> FleetTools::record(agents::Fact fact) {
-  agents::settle_texts(fact);
-  const agents::Origin origin{options_.run, options_.session, options_.agent.name};
-  agents::Event event = agents::to_event(fact, origin);
-  co_await ok(journal_.append(std::move(event)));
-  co_return Result<void>();
+Task<Result<Outcome>> FleetTools::carry_out(Offered offered, agents::Action action,
+                                            std::string call_id) {
+  ClientRecorder recorder(*this);
+  std::string refused;
+  if (ports_.roster != nullptr) {
+    refused = ports_.roster->refuses(action.run, action.agent, action.session);
+  }
+  const agents::Cost cost{0, 1, 0};
+  agents::Gate::Passage passage =
+      co_await ok(gate_.pass(recorder, action, cost, call_id, std::move(refused)));
+  const Verdict verdict = passage.decision.verdict;
+  if (verdict == Verdict::deny) co_return agents::refusal(verdict, passage.decision.reason);
+  agents::Hold hold = std::move(passage.hold);
+  if (verdict == Verdict::escalate) {
+    agents::Gate::Clearance clearance = co_await ok(
+        gate_.clear(recorder, passage.action, cost, call_id, agents::Asked(), passage.decision));
+    if (clearance.kind != agents::Gate::Clearance::Kind::go) co_return clearance.outcome;
+    hold = std::move(clearance.hold);
+    passage.action = std::move(clearance.action);
+  }
+  Outcome outcome =
+      co_await perform(std::move(offered), passage.action.arguments, std::move(call_id));
+  hold.settle(cost, outcome.is_error());
+  co_await ok(gate_.conclude(std::move(passage.action), std::move(passage.decision), outcome));
+  co_return outcome;
+}
+
+Task<Outcome> FleetTools::perform(Offered offered, std::string arguments, std::string call_id) {
+  agents::ToolCall call;
+  call.id = std::move(call_id);
+  call.name = offered.spec.name;
+  call.arguments = std::move(arguments);
+  co_return co_await offered.box->call(options_.session, std::move(call));
 }
 
 }  // namespace ambit::mcp

@@ -1,13 +1,14 @@
 #pragma once
 
 // FleetTools: the tools of one agent of a fleet, offered by a Server to clients outside. A call
-// takes the same walk as an agent's own: decide, reserve, record, do, record the outcome. What the
-// policies deny is answered as an error of the tool that says why. A toolbox that cannot be listed
-// makes every list an error: an outage must not look like an empty catalogue.
+// goes through the same gate as an agent's own (agents/gate.h); one that people must approve waits
+// for them. What is denied is answered as an error of the tool that says why. A toolbox that cannot
+// be listed makes every list an error: an outage must not look like an empty catalogue.
 
 #include "agents/budget.h"
 #include "agents/fact.h"
 #include "agents/fleet.h"
+#include "agents/gate.h"
 #include "agents/ports.h"
 #include "async/channel.h"
 #include "mcp/server.h"
@@ -22,13 +23,14 @@ struct FleetToolsOptions {
   std::string run;      // id in the record
   std::string session;  // of this client
   agents::AgentSpec agent;
+  bool is_shared = false;  // many clients for a long time: quotas bound them, and no count of calls
 };
 
 class FleetTools {
  public:
   // Everything is borrowed and outlives it; the server gets its tools at the first refresh().
-  FleetTools(Server& server, std::vector<agents::Toolbox*> boxes, agents::Guard& guard,
-             agents::Journal& journal, FleetToolsOptions options);
+  FleetTools(Server& server, std::vector<agents::Toolbox*> boxes, agents::Ports ports,
+             FleetToolsOptions options);
 
   // Lists every toolbox again and offers what the agent may use. For Server's before_list.
   Task<Result<void>> refresh();
@@ -39,16 +41,19 @@ class FleetTools {
     agents::ToolSpec spec;
   };
   Task<Result<Value>> call(std::string name, Value arguments, Call& call);
+  class ClientRecorder;
   Task<Result<agents::Outcome>> walk(Offered offered, std::string arguments, std::string principal);
-  Task<Result<void>> record(agents::Fact fact);
+  Task<Result<agents::Outcome>> carry_out(Offered offered, agents::Action action,
+                                          std::string call_id);
+  Task<agents::Outcome> perform(Offered offered, std::string arguments, std::string call_id);
   Result<void> offer(agents::Toolbox* box, const agents::ToolSpec& spec);
 
   Server& server_;
   std::vector<agents::Toolbox*> boxes_;
-  agents::Guard& guard_;
-  agents::Journal& journal_;
+  agents::Ports ports_;
   FleetToolsOptions options_;
   agents::Ledger ledger_;
+  agents::Gate gate_;
   std::map<std::string, Offered> offered_;
   std::int64_t actions_ = 0;
   Semaphore refreshing_{1};

@@ -20,7 +20,8 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr std::size_t calls_max = 1000;  // of one worker
-constexpr std::size_t idle_max = 64;
+// Without cgroups each holds a zygote of its own, of which there are not many.
+constexpr std::size_t idle_max = 16;
 constexpr Duration idle_for = 10s;
 constexpr int tries_max = 3;
 constexpr std::size_t read_bytes = 64 << 10;

@@ -84,9 +84,9 @@ Budget Ledger::left(Instant now) const {
               room(limits.tool_calls, ledger->spent_.tool_calls + ledger->reserved_.tool_calls));
     budget.tokens =
         least(budget.tokens, room(limits.tokens, ledger->spent_.tokens + ledger->reserved_.tokens));
-    budget.money_micros =
-        least(budget.money_micros,
-              room(limits.money_micros, ledger->spent_.money_micros + ledger->reserved_.money_micros));
+    budget.money_micros = least(
+        budget.money_micros,
+        room(limits.money_micros, ledger->spent_.money_micros + ledger->reserved_.money_micros));
     budget.wall_ms = least(budget.wall_ms, room(limits.wall_ms, elapsed_ms(ledger->started_, now)));
   }
   return budget;

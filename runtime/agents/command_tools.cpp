@@ -36,8 +36,12 @@ Outcome to_outcome(JailOutcome ended) {
 
 }  // namespace
 
-CommandTools::CommandTools(const Fleet& fleet, Runner& runner, WorkDirectory work_directory)
-    : fleet_(fleet), runner_(runner), work_directory_(std::move(work_directory)) {}
+CommandTools::CommandTools(const Fleet& fleet, Runner& runner, WorkDirectory work_directory,
+                           AgentOf agent_of)
+    : fleet_(fleet),
+      runner_(runner),
+      work_directory_(std::move(work_directory)),
+      agent_of_(std::move(agent_of)) {}
 
 Task<Result<std::vector<ToolSpec>>> CommandTools::list() {
   std::vector<ToolSpec> specs;
@@ -98,6 +102,9 @@ Task<Outcome> CommandTools::call(std::string session, ToolCall call) {
     outcome.content = "error: " + outcome.detail;
     co_return outcome;
   }
+  // Without a name for its agent, a session shares no jail with another.
+  jailed->agent = agent_of_ ? agent_of_(session) : session;
+  jailed->session = session;
   JailOutcome ended = co_await runner_.run(std::move(*jailed));
   co_return to_outcome(std::move(ended));
 }

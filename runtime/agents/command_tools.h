@@ -18,8 +18,12 @@ class CommandTools final : public Toolbox {
   // Gives the absolute path of a session's own work directory, made when it is first asked for.
   using WorkDirectory = std::function<Result<std::string>(const std::string& session)>;
 
+  // Which agent a session is one of.
+  using AgentOf = std::function<std::string(const std::string& session)>;
+
   // All is borrowed and outlives the toolbox.
-  CommandTools(const Fleet& fleet, Runner& runner, WorkDirectory work_directory);
+  CommandTools(const Fleet& fleet, Runner& runner, WorkDirectory work_directory,
+               AgentOf agent_of = nullptr);
 
   Task<Result<std::vector<ToolSpec>>> list() override;
   Task<Outcome> call(std::string session, ToolCall call) override;
@@ -28,6 +32,7 @@ class CommandTools final : public Toolbox {
   const Fleet& fleet_;
   Runner& runner_;
   WorkDirectory work_directory_;
+  AgentOf agent_of_;
 };
 
 // The jail call that a tool call becomes. Errors: arguments that are no object, a placeholder whose

@@ -24,10 +24,9 @@ constexpr OutcomeKind outcome_kinds[] = {
     OutcomeKind::refused,      OutcomeKind::protocol_error,   OutcomeKind::bad_arguments};
 constexpr Trust trusts[] = {Trust::user, Trust::trusted, Trust::unknown, Trust::untrusted};
 constexpr Verdict verdicts[] = {Verdict::allow, Verdict::deny, Verdict::escalate};
-constexpr SessionEnd session_ends[] = {SessionEnd::running,   SessionEnd::completed,
-                                       SessionEnd::escalated, SessionEnd::denied,
-                                       SessionEnd::limit,     SessionEnd::failed,
-                                       SessionEnd::stopped};
+constexpr SessionEnd session_ends[] = {
+    SessionEnd::running, SessionEnd::completed, SessionEnd::escalated, SessionEnd::denied,
+    SessionEnd::limit,   SessionEnd::failed,    SessionEnd::stopped};
 constexpr ActionKind action_kinds[] = {
     ActionKind::model_call,   ActionKind::tool_call, ActionKind::delegation, ActionKind::message,
     ActionKind::memory_write, ActionKind::spawn,     ActionKind::egress};

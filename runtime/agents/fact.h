@@ -85,9 +85,8 @@ struct SessionEnded {
   std::string answer;
 };
 
-using Fact =
-    std::variant<SessionStarted, ActionDecided, TurnCompleted, ActionOutcome, SessionEnded,
-                 ApprovalRequested, ApprovalAnswered>;
+using Fact = std::variant<SessionStarted, ActionDecided, TurnCompleted, ActionOutcome, SessionEnded,
+                          ApprovalRequested, ApprovalAnswered>;
 
 // Whose fact it is.
 struct Origin {

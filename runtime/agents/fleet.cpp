@@ -126,6 +126,47 @@ class FleetParser {
     return text;
   }
 
+  // The origins of a profile of level net; sandbox says what is wrong with one in itself.
+  void egress(Reader& reader, Profile& made) {
+    const Node* list = reader.get("egress", Node::Kind::array);
+    if (list == nullptr) return;
+    if (made.level != "net")
+      reader.report(*list, reader.at("egress"),
+                    R"(only a profile that extends "net" has a network)");
+    for (std::size_t i = 0; i < list->items.size(); ++i) {
+      const Node& item = list->items[i];
+      Reader rule(file_.problems, item, reader.at("egress") + "[" + std::to_string(i) + "]");
+      if (item.kind != Node::Kind::object) {
+        rule.report(item, rule.path(), R"(expected an object such as {"url": "https://host"})");
+        continue;
+      }
+      rule.require("url");
+      EgressRule made_rule;
+      made_rule.origin = rule.text("url");
+      const bool is_origin =
+          made_rule.origin.starts_with("https://") || made_rule.origin.starts_with("http://");
+      if (const Node* url = rule.get("url", Node::Kind::string); url != nullptr && !is_origin)
+        rule.report(*url, rule.at("url"),
+                    R"(expected an origin such as "https://api.example.com")");
+      made_rule.methods = rule.texts("methods");
+      made_rule.secrets = rule.texts("secrets");
+      made_rule.tunnel = rule.flag("tunnel", false);
+      made_rule.is_private = rule.flag("private", false);
+      if (made_rule.tunnel && !(made_rule.methods.empty() && made_rule.secrets.empty()))
+        rule.report(item, rule.path(),
+                    "in a tunnel the proxy sees neither methods nor headers: leave methods and "
+                    "secrets out, or the tunnel");
+      for (const std::string& name : made_rule.secrets) {
+        const Node* node = rule.get("secrets");
+        if (context_.environment && !context_.environment(name))
+          rule.report(*node, rule.at("secrets"),
+                      "the environment has no variable " + name + "; set it to the secret");
+      }
+      rule.done();
+      made.egress.push_back(std::move(made_rule));
+    }
+  }
+
   void profile(Reader& reader, const std::string& name) {
     if (file_.fleet.profile(name) != nullptr) {
       reader.report(reader.node(), reader.path(),
@@ -149,6 +190,14 @@ class FleetParser {
     made.processes = reader.integer("processes", made.processes, 1, 4096);
     made.open_files = reader.integer("openFiles", made.open_files, 8, 65'536);
     made.level = parent != nullptr ? parent->level : made.level;
+    made.asks = reader.flag("asks", made.asks);
+    made.service = reader.text("service", made.service);
+    reader.known("service", made.service, {"call", "pooled", "warm"}, "service class");
+    egress(reader, made);
+    if (made.level == "compute" && made.asks) {
+      reader.report(reader.node(), reader.path(),
+                    R"(a profile that asks for paths must extend "fs-read", "fs-write" or "net")");
+    }
     if (made.level == "compute" && !(made.read_paths.empty() && made.write_paths.empty())) {
       reader.report(reader.node(), reader.path(),
                     R"(a profile that reads or writes paths must extend "fs-read" or "fs-write")");
@@ -257,7 +306,7 @@ class FleetParser {
       return nullptr;
     }
     reader.require(kind == "stdio" ? "command" : "url");
-    for (const char* key : {"command", "args", "env", "cwd", "profile"}) {
+    for (const char* key : {"command", "args", "env", "cwd", "profile", "jail"}) {
       const Node* other = kind == "stdio" ? nullptr : reader.get(key);
       if (other != nullptr) {
         reader.report(*other, reader.at(key), "a server over HTTP is not started: leave this out");
@@ -334,6 +383,8 @@ class FleetParser {
     string_map(reader, "env", spec.environment);
     string_map(reader, "headers", spec.headers);
     spec.directory = absolute(reader.text("cwd", "."));
+    spec.jail = reader.text("jail", "shared");
+    reader.known("jail", spec.jail, {"shared", "agent", "call"}, "way to share a jail");
     reader.done();
     file_.fleet.mcp_servers.push_back(std::move(spec));
   }
@@ -499,11 +550,9 @@ class FleetParser {
     fallback.tool_calls = reader.integer("maxToolCalls", fallback.tool_calls, 0, 1'000'000'000);
     fallback.tokens = reader.integer("maxTokens", fallback.tokens, 1, 1'000'000'000'000);
     fallback.wall_ms = reader.quantity("maxWallTime", fallback.wall_ms, true, 86'400'000LL * 365);
-    fallback.descendants =
-        reader.integer("maxDescendants", fallback.descendants, 0, 1'000'000'000);
+    fallback.descendants = reader.integer("maxDescendants", fallback.descendants, 0, 1'000'000'000);
     if (reader.get("maxCostUsd") != nullptr) {
-      fallback.money_micros =
-          static_cast<std::int64_t>(reader.real("maxCostUsd", 0, 0, 1e9) * 1e6);
+      fallback.money_micros = static_cast<std::int64_t>(reader.real("maxCostUsd", 0, 0, 1e9) * 1e6);
     }
     reader.done();
     return fallback;
@@ -648,10 +697,11 @@ const Profile* Fleet::profile(std::string_view wanted) const {
 }
 
 std::vector<Profile> preset_profiles() {
-  std::vector<Profile> presets(3);
+  std::vector<Profile> presets(4);
   presets[0].name = presets[0].level = "compute";
   presets[1].name = presets[1].level = "fs-read";
   presets[2].name = presets[2].level = "fs-write";
+  presets[3].name = presets[3].level = "net";
   return presets;
 }
 

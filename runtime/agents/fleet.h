@@ -70,9 +70,10 @@ struct McpServerSpec {
   std::string command;
   std::vector<std::string> arguments;
   std::vector<std::pair<std::string, std::string>> environment;
-  std::string directory;  // absolute
-  std::string profile;    // which jail it lives in
-  std::string url;        // of a server over HTTP; then there is no command and no jail
+  std::string directory;        // absolute
+  std::string profile;          // which jail it lives in
+  std::string jail = "shared";  // or "agent": one for each, or "call": one for each call
+  std::string url;              // of a server over HTTP; then there is no command and no jail
   std::vector<std::pair<std::string, std::string>> headers;  // with every request
 };
 
@@ -179,7 +180,7 @@ struct FleetFile {
 };
 FleetFile parse_fleet(std::string_view text, const FleetContext& context);
 
-// The presets that a file can name or extend: compute, fs-read, fs-write.
+// The presets that a file can name or extend: compute, fs-read, fs-write, net.
 std::vector<Profile> preset_profiles();
 
 // The key nearest to `wrong`, if it is near enough to be what was meant.

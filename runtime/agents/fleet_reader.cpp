@@ -24,7 +24,6 @@ std::int64_t unit(std::string_view name, bool is_time) {
   return 0;
 }
 
-
 }  // namespace
 
 std::string list_of(const std::vector<std::string>& names) {
@@ -82,7 +81,7 @@ bool Reader::flag(const std::string& key, bool fallback) {
 }
 
 std::int64_t Reader::integer(const std::string& key, std::int64_t fallback, std::int64_t least,
-                     std::int64_t most) {
+                             std::int64_t most) {
   const Node* found = get(key, Node::Kind::integer);
   if (found == nullptr) return fallback;
   if (found->integer < least || found->integer > most) {
@@ -111,7 +110,7 @@ double Reader::real(const std::string& key, double fallback, double least, doubl
 }
 
 std::int64_t Reader::quantity(const std::string& key, std::int64_t fallback, bool is_time,
-                      std::int64_t most) {
+                              std::int64_t most) {
   const Node* found = get(key);
   if (found == nullptr) return fallback;
   std::int64_t value = 0;

@@ -157,8 +157,7 @@ FleetRun::FleetRun(const Fleet& fleet, RunOptions options, std::map<std::string,
       ports_(std::move(ports)),
       ledger_(std::make_unique<Ledger>("run " + options_.run, fleet.limits, Loop::current().now(),
                                        nullptr)),
-      places_(
-          std::make_unique<Semaphore>(static_cast<std::size_t>(fleet.workflow.concurrency))) {
+      places_(std::make_unique<Semaphore>(static_cast<std::size_t>(fleet.workflow.concurrency))) {
   if (ports_.roster == nullptr) ports_.roster = &own_roster_;
 }
 
@@ -204,12 +203,9 @@ Event FleetRun::started_event() const {
   Event started{resumed_ ? "run.resumed" : "run.started", options_.run, "", "", "{}", {}};
   std::size_t tools = 0;
   for (const auto& [agent, catalogue] : catalogues_) tools += catalogue.specs->size();
-  json body = {{"fleet", fleet_.name},
-               {"principal", options_.principal},
-               {"seed", options_.seed},
-               {"inputs", inputs_.size()},
-               {"repeat", options_.repeat},
-               {"tools", tools}};
+  json body = {{"fleet", fleet_.name},      {"principal", options_.principal},
+               {"seed", options_.seed},     {"inputs", inputs_.size()},
+               {"repeat", options_.repeat}, {"tools", tools}};
   if (fleet_.workflow.pattern != "single") body["pattern"] = fleet_.workflow.pattern;
   started.body = body.dump();
   started.payloads = options_.sources;

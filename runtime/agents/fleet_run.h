@@ -26,7 +26,7 @@ namespace ambit::agents {
 struct Input {
   std::string id;
   std::string prompt;
-  std::string error;  // not empty: this record cannot be used, for this reason
+  std::string error;      // not empty: this record cannot be used, for this reason
   std::string record{};   // the JSON object that it came from
   std::string subject{};  // whose data it is
 };

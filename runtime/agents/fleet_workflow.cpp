@@ -8,13 +8,12 @@ namespace {
 constexpr std::int64_t loops_max = 1000;
 constexpr std::size_t nodes_max = 1000;
 
-const std::vector<std::string> patterns = {"single",     "sequential", "parallel",
-                                           "handoff",    "supervisor", "group-chat",
-                                           "plan-execute", "graph"};
+const std::vector<std::string> patterns = {"single",     "sequential", "parallel",     "handoff",
+                                           "supervisor", "group-chat", "plan-execute", "graph"};
 const std::vector<std::string> joins = {"all", "any", "race"};
 constexpr Condition::Kind condition_kinds[] = {
-    Condition::Kind::succeeded, Condition::Kind::failed,  Condition::Kind::always,
-    Condition::Kind::contains,  Condition::Kind::lacks,   Condition::Kind::equals,
+    Condition::Kind::succeeded, Condition::Kind::failed,   Condition::Kind::always,
+    Condition::Kind::contains,  Condition::Kind::lacks,    Condition::Kind::equals,
     Condition::Kind::handoff,   Condition::Kind::otherwise};
 
 class PatternReader {
@@ -26,7 +25,8 @@ class PatternReader {
     const std::string pattern = reader_.text("pattern", "single");
     reader_.known("pattern", pattern, patterns, "pattern");
     fleet_.workflow.pattern = pattern;
-    if (pattern == "single") single();
+    const bool is_known = std::find(patterns.begin(), patterns.end(), pattern) != patterns.end();
+    if (pattern == "single" || !is_known) single();
     if (pattern == "sequential") sequential();
     if (pattern == "parallel") parallel();
     if (pattern == "handoff") handoff();
@@ -35,9 +35,8 @@ class PatternReader {
     if (pattern == "plan-execute") plan_execute();
     if (pattern == "graph") read_graph();
     if (graph_.nodes.empty()) return;
-    fleet_.workflow.agent = graph_.node(graph_.first().empty() ? graph_.nodes[0].name
-                                                               : graph_.first()[0])
-                                ->agent;
+    fleet_.workflow.agent =
+        graph_.node(graph_.first().empty() ? graph_.nodes[0].name : graph_.first()[0])->agent;
     const auto sound = check_graph(graph_);
     if (!sound) reader_.report(reader_.node(), reader_.path(), sound.error().message);
   }
@@ -108,7 +107,8 @@ class PatternReader {
     for (std::size_t i = 0; node != nullptr && i < names.size() && i < node->items.size(); ++i) {
       agent_known(node->items[i], from.at(key) + "[" + std::to_string(i) + "]", names[i]);
     }
-    if (node != nullptr && names.empty()) from.report(*node, from.at(key), "name at least one agent");
+    if (node != nullptr && names.empty())
+      from.report(*node, from.at(key), "name at least one agent");
     return names;
   }
 
@@ -179,7 +179,9 @@ class PatternReader {
     join(reader_, joined);
     if (!last) {
       const bool one = joined.join != GraphNode::Join::all;
-      if (one) reader_.report(reader_.node(), reader_.at("join"), "needs \"then\", the agent that goes on");
+      if (one)
+        reader_.report(reader_.node(), reader_.at("join"),
+                       "needs \"then\", the agent that goes on");
       return;
     }
     const std::string name = add(std::move(joined));
@@ -240,7 +242,8 @@ class PatternReader {
       node.prompt = reader_.text("turnPrompt", "${input}\n\nSo far:\n${transcript}");
       nodes.push_back(add(std::move(node)));
     }
-    const Condition goes_on = until.empty() ? Condition{} : Condition{Condition::Kind::lacks, until};
+    const Condition goes_on =
+        until.empty() ? Condition{} : Condition{Condition::Kind::lacks, until};
     for (std::size_t i = 0; i + 1 < nodes.size(); ++i) {
       graph_.edges.push_back({nodes[i], nodes[i + 1], goes_on, 0});
     }

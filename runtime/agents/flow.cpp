@@ -120,7 +120,8 @@ std::optional<std::string> Flow::value(std::string_view name,
 std::vector<Message> Flow::conversation() const {
   std::vector<Message> messages;
   for (const auto& [node, answer] : said_) {
-    messages.push_back({Role::assistant, graph_.nodes[node].name + ": " + answer.answer, {}, "", ""});
+    messages.push_back(
+        {Role::assistant, graph_.nodes[node].name + ": " + answer.answer, {}, "", ""});
   }
   if (!messages.empty()) {
     messages.insert(messages.begin(), Message{Role::user, input_.prompt, {}, "", ""});

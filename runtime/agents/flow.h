@@ -108,10 +108,10 @@ class Flow {
   FlowSessions& sessions_;
   FlowInput input_;
   std::vector<State> states_;
-  std::vector<Way> ways_;                           // of the edges
-  std::vector<std::int64_t> taken_;                 // how often
+  std::vector<Way> ways_;                                 // of the edges
+  std::vector<std::int64_t> taken_;                       // how often
   std::vector<std::pair<std::size_t, FlowAnswer>> said_;  // in order
-  std::vector<std::string> prompts_;                // beside said_
+  std::vector<std::string> prompts_;                      // beside said_
   std::size_t running_ = 0;
   std::int64_t launches_ = 0;
   std::string failure_;

@@ -80,6 +80,7 @@ Task<Result<Gate::Passage>> Gate::pass(Recorder& recorder, Action action, Cost c
                                        std::string call, std::string refused) {
   Passage passage;
   ActionDecided fact;
+  ports_.guard.trace(action);
   if (refused.empty()) {
     passage.decision = ports_.guard.decide(action);
   } else {
@@ -97,12 +98,23 @@ Task<Result<Gate::Passage>> Gate::pass(Recorder& recorder, Action action, Cost c
       passage.decision.reason = hold.error().message;
     }
   }
+  passage.action = action;
+  if (!passage.decision.arguments.empty()) passage.action.arguments = passage.decision.arguments;
   fact.action = std::move(action);
   fact.decision = passage.decision;
   fact.call = std::move(call);
   Fact decided = std::move(fact);
   co_await ok(recorder.record(std::move(decided)));
   co_return passage;
+}
+
+Task<Result<void>> Gate::conclude(Action action, Decision decision, Outcome outcome) {
+  for (Notice& notice : ports_.guard.done(action, decision, outcome)) {
+    Event event{std::move(notice.type), action.run, action.session, action.agent,
+                std::move(notice.body), {}};
+    co_await ok(ports_.journal.append(std::move(event)));
+  }
+  co_return Result<void>();
 }
 
 Task<Result<ApprovalAnswer>> Gate::wait(Recorder& recorder, const std::string& request) {
@@ -125,10 +137,12 @@ Task<Result<Decision>> Gate::supersede(Recorder& recorder, Action& action, Asked
   action.id = recorder.next_action();
   action.left = ledger_.left(Loop::current().now());
   asked = Asked{fact.approval, fact.supersedes, std::nullopt};
+  ports_.guard.trace(action);
   Decision decision = ports_.guard.decide(action);
   fact.action = action;
   fact.decision = decision;
   fact.call = call;
+  if (!decision.arguments.empty()) action.arguments = decision.arguments;
   Fact decided = std::move(fact);
   co_await ok(recorder.record(std::move(decided)));
   co_return decision;
@@ -172,10 +186,11 @@ Task<Result<Gate::Clearance>> Gate::clear(Recorder& recorder, Action action, Cos
   made.action = action;
   const ApprovalEnd end = asked.answer ? asked.answer->end : ApprovalEnd::denied;
   if (end != ApprovalEnd::approved) {
-    const std::string who = asked.answer ? "refused by " + asked.answer->by : std::string("nobody (too many changes)");
-    made.outcome = refusal(Verdict::deny, end == ApprovalEnd::expired
-                                              ? "nobody approved it in time: " + reason
-                                              : who + ": " + reason);
+    const std::string who =
+        asked.answer ? "refused by " + asked.answer->by : std::string("nobody (too many changes)");
+    made.outcome =
+        refusal(Verdict::deny, end == ApprovalEnd::expired ? "nobody approved it in time: " + reason
+                                                           : who + ": " + reason);
     co_return made;
   }
   auto hold = reserve(action, cost);

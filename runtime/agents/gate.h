@@ -73,6 +73,7 @@ class Gate {
   Gate(const Ports& ports, Ledger& ledger) : ports_(ports), ledger_(ledger) {}
 
   struct Passage {
+    Action action;  // with what the guard found out about it, and as it is to be done
     Decision decision;
     bool in_budget = true;
     bool may_try_another = false;  // this model keeps failing and is left alone for now
@@ -90,6 +91,9 @@ class Gate {
     Action action;    // as it is to be done; people may have changed its arguments
     Hold hold;
   };
+  // An action has ended, or was refused: what the guard has to say goes into the record.
+  Task<Result<void>> conclude(Action action, Decision decision, Outcome outcome);
+
   // The rest of the way of an action that is escalated, from wherever it stands: asks, waits,
   // reserves, takes the approval. An error: the record failed.
   Task<Result<Clearance>> clear(Recorder& recorder, Action action, Cost cost, std::string call,

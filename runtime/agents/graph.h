@@ -2,8 +2,8 @@
 
 // Graph: how the sessions of one input follow each other. Nodes are agents, edges are conditions;
 // an edge with a bound closes a loop. Every pattern of a fleet file (sequential, parallel, handoff,
-// ...) is a shorthand for one of these (fleet_workflow.cpp), and a plan that an agent writes becomes
-// one while it runs (plan.h). flow.h runs it.
+// ...) is a shorthand for one of these (fleet_workflow.cpp), and a plan that an agent writes
+// becomes one while it runs (plan.h). flow.h runs it.
 
 #include "async/result.h"
 
@@ -59,7 +59,7 @@ struct GraphNode {
   // said), ${NODE} (what it said last), ${item}. Empty: ${previous}, or ${input} at the start.
   std::string prompt;
   Join join = Join::all;
-  std::string for_each;  // a text with placeholders that gives a JSON array: one session an item
+  std::string for_each;    // a text with placeholders that gives a JSON array: one session an item
   bool continues = false;  // it hears what was said before it, as a conversation of its own
   std::optional<PlanSpec> plan;
   friend bool operator==(const GraphNode&, const GraphNode&) = default;

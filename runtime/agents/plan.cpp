@@ -14,10 +14,9 @@ constexpr std::size_t plan_bytes_max = 256 << 10;
 constexpr std::size_t id_bytes_max = 32;
 
 bool is_id(const std::string& id) {
-  return !id.empty() && id.size() <= id_bytes_max &&
-         std::all_of(id.begin(), id.end(), [](char c) {
-           return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-';
-         });
+  return !id.empty() && id.size() <= id_bytes_max && std::all_of(id.begin(), id.end(), [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-';
+  });
 }
 
 Result<PlanStep> read_step(const json& item, const PlanSpec& spec) {

@@ -47,7 +47,7 @@ struct ToolSpec {
   bool read_only = false;
   bool destructive = true;
   bool idempotent = false;
-  std::string digest;  // SHA-256 hex of the canonical definition (name, description, schema)
+  std::string digest;         // SHA-256 hex of the canonical definition (name, description, schema)
   std::string agent{};        // a call is a delegation to this agent; empty: a tool
   bool ends_session = false;  // a call that succeeds is the last thing its session does
   friend bool operator==(const ToolSpec&, const ToolSpec&) = default;
@@ -431,8 +431,8 @@ struct Payload {
 };
 
 // One event. Types: run.started, session.started, turn.completed, action.decided, action.outcome,
-// approval.requested, approval.answered, session.ended, run.ended, ... `body` holds what the type documents, as JSON
-// text.
+// approval.requested, approval.answered, session.ended, run.ended, ... `body` holds what the type
+// documents, as JSON text.
 struct Event {
   std::string type;
   std::string run;

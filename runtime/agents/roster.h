@@ -5,8 +5,8 @@
 // they are lifted. All on the loop's thread: a stop is obeyed within one turn of the loop.
 
 #include "agents/budget.h"
-#include "async/interrupt.h"
 #include "agents/session.h"
+#include "async/interrupt.h"
 #include "async/waiters.h"
 
 #include <cstdint>
@@ -37,10 +37,10 @@ class Roster {
     Instant since{};
     Entry* parent = nullptr;  // the session that delegated to this one
     int depth = 0;
-    int children = 0;      // that live
-    bool paused = false;   // goes on no further than its next step
+    int children = 0;     // that live
+    bool paused = false;  // goes on no further than its next step
     bool stopping = false;
-    std::string why{};     // it is stopped
+    std::string why{};  // it is stopped
     Interrupt interrupt{};
     Waiters resumed{};
   };

@@ -29,8 +29,7 @@ std::string replaced(std::string text, std::string_view name, const std::string&
 
 }  // namespace
 
-Result<std::unique_ptr<ScriptModel>> ScriptModel::parse(std::string name,
-                                                            const std::string& text) {
+Result<std::unique_ptr<ScriptModel>> ScriptModel::parse(std::string name, const std::string& text) {
   const Node root = TRY(parse_document(text));
   if (root.kind != Node::Kind::array) {
     return Err(Code::invalid, "a script is a JSON array of rules");
@@ -64,8 +63,8 @@ Result<std::unique_ptr<ScriptModel>> ScriptModel::parse(std::string name,
     rules.push_back(std::move(rule));
   }
   if (!problems.empty()) {
-    return Err(Code::invalid, "line " + std::to_string(problems[0].line) + ": " +
-                                  problems[0].path + ": " + problems[0].message);
+    return Err(Code::invalid, "line " + std::to_string(problems[0].line) + ": " + problems[0].path +
+                                  ": " + problems[0].message);
   }
   return std::unique_ptr<ScriptModel>(new ScriptModel(std::move(name), std::move(rules)));
 }
@@ -95,6 +94,7 @@ Task<Result<Turn>> ScriptModel::generate(TurnRequest request) {
   said.message.content = replaced(rule->say, "${last}", last);
   said.message.tool_calls = rule->calls;
   said.finish = rule->calls.empty() ? FinishReason::stop : FinishReason::tool_calls;
+  if (request.on_text) request.on_text(said.message.content);
   said.usage.input_tokens = input;
   said.usage.output_tokens = std::max<std::int64_t>(1, words_in(said.message.content));
   co_return said;

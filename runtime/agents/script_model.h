@@ -27,8 +27,8 @@ class ScriptModel final : public Model {
 
  private:
   struct Rule {
-    std::string system;    // in the instructions
-    std::string when;      // in the last message
+    std::string system;     // in the instructions
+    std::string when;       // in the last message
     std::int64_t turn = 0;  // of the session, from 1; 0: any
     std::string say;
     std::vector<ToolCall> calls;

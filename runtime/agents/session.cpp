@@ -51,6 +51,7 @@ Result<void> step(SessionState& state, ActionDecided fact) {
   record.asked.request = std::move(fact.approval);
   record.asked.asked_as = std::move(fact.supersedes);
   if (!record.asked.asked_as.empty()) record.call.arguments = std::move(fact.action.arguments);
+  if (!fact.decision.arguments.empty()) record.call.arguments = std::move(fact.decision.arguments);
   state.calls.push_back(std::move(record));
   return {};
 }
@@ -77,6 +78,7 @@ Result<void> step(SessionState& state, ApprovalAnswered fact) {
 Result<void> step(SessionState& state, TurnCompleted fact) {
   if (state.next_call() != nullptr) return refuse("a call is open");
   state.messages.push_back(std::move(fact.turn.message));
+  state.finish = fact.turn.finish;
   ++state.turns;
   state.cost_micros += fact.cost_micros;
   add(state.usage, fact.turn.usage);
@@ -116,9 +118,9 @@ Result<void> step(SessionState& /*state*/, const SessionStarted& /*fact*/) {
 }
 
 std::string_view type_of(const Fact& fact) {
-  constexpr std::string_view types[] = {
-      "session.started", "action.decided",     "turn.completed",   "action.outcome",
-      "session.ended",   "approval.requested", "approval.answered"};
+  constexpr std::string_view types[] = {"session.started",  "action.decided", "turn.completed",
+                                        "action.outcome",   "session.ended",  "approval.requested",
+                                        "approval.answered"};
   return types[fact.index()];
 }
 
@@ -154,6 +156,11 @@ const CallRecord* SessionState::in_doubt() const {
   return last.call.id == call->id && !last.outcome ? &last : nullptr;
 }
 
+bool SessionState::answered() const {
+  return turns > 0 && !messages.empty() && messages.back().role == Role::assistant &&
+         messages.back().tool_calls.empty();
+}
+
 const CallRecord* SessionState::waits() const {
   const CallRecord* record = in_doubt();
   const bool asked = record != nullptr && !record->asked.request.empty();
@@ -164,7 +171,9 @@ SessionEnd earned_end(const SessionState& state) {
   bool escalated = false;
   bool denied = false;
   for (const CallRecord& record : state.calls) {
-    escalated = escalated || record.outcome == OutcomeKind::escalated;
+    const bool asks = record.verdict == Verdict::escalate && !record.outcome;
+    escalated =
+        escalated || record.outcome == OutcomeKind::escalated || (asks && !record.asked.answer);
     denied = denied || record.verdict == Verdict::deny || record.outcome == OutcomeKind::denied;
   }
   if (escalated) return SessionEnd::escalated;
@@ -181,6 +190,10 @@ Result<void> apply(SessionState& state, Fact fact, const Origin& origin) {
 }
 
 Result<void> apply(SessionState& state, const Event& event) {
+  constexpr std::string_view families[] = {"session.", "turn.", "action.", "approval."};
+  const bool is_told = std::any_of(std::begin(families), std::end(families),
+                                   [&](auto family) { return event.type.starts_with(family); });
+  if (!is_told) return {};
   auto fact = fact_of(event);
   if (!fact) return Err(std::move(fact).error());
   return apply(state, std::move(*fact),

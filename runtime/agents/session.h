@@ -44,8 +44,9 @@ struct SessionState {
   Usage usage;
   std::int64_t cost_micros = 0;
   std::int64_t turns = 0;
-  std::int64_t actions = 0;  // numbers the action ids
-  bool tainted = false;      // a tool result was read, or was before in its conversation
+  FinishReason finish = FinishReason::stop;  // of the last turn
+  std::int64_t actions = 0;                  // numbers the action ids
+  bool tainted = false;  // a tool result was read, or was before in its conversation
   SessionEnd end = SessionEnd::running;
   std::string answer;
   std::string error;
@@ -54,6 +55,8 @@ struct SessionState {
   [[nodiscard]] const ToolCall* next_call() const;
   // The record of that call, if it is decided but not done.
   [[nodiscard]] const CallRecord* in_doubt() const;
+  // The agent has said its last word; only the end is not recorded.
+  [[nodiscard]] bool answered() const;
   // The record of that call, if people were asked and have not answered.
   [[nodiscard]] const CallRecord* waits() const;
 };
@@ -64,7 +67,7 @@ SessionEnd earned_end(const SessionState& state);
 // The only way to change a state. Errors (internal): a fact that does not follow from the state:
 // the journal is not ours or damaged.
 Result<void> apply(SessionState& state, Fact fact, const Origin& origin);
-// The same, of a recorded fact.
+// The same, of a recorded fact; events that tell nothing of the conversation change nothing.
 Result<void> apply(SessionState& state, const Event& event);
 
 }  // namespace ambit::agents

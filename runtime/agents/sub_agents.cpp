@@ -92,7 +92,10 @@ std::string handoff_message(const SessionState& state) {
 
 SubAgents::SubAgents(const Fleet& fleet, std::map<std::string, Model*> models, Ports ports,
                      std::vector<Toolbox*> others)
-    : fleet_(fleet), models_(std::move(models)), ports_(std::move(ports)), boxes_(std::move(others)) {
+    : fleet_(fleet),
+      models_(std::move(models)),
+      ports_(std::move(ports)),
+      boxes_(std::move(others)) {
   boxes_.push_back(this);
 }
 
@@ -169,7 +172,7 @@ Task<Result<SessionState>> SubAgents::run_child(Roster::Entry& parent, const Age
 }
 
 Task<Result<const Catalogue*>> SubAgents::catalogue_of(const AgentSpec& agent,
-                                                        const std::string& run) {
+                                                       const std::string& run) {
   const auto known = catalogues_.find(agent.name);
   if (known != catalogues_.end()) co_return &known->second;
   Catalogue listed = co_await ok(list_tools(agent, boxes_, ports_.check_tool));

@@ -35,7 +35,7 @@ class SubAgents final : public Toolbox {
   const Fleet& fleet_;
   std::map<std::string, Model*> models_;
   Ports ports_;
-  std::vector<Toolbox*> boxes_;  // the others, then this one
+  std::vector<Toolbox*> boxes_;                  // the others, then this one
   std::map<std::string, Catalogue> catalogues_;  // by agent
 };
 

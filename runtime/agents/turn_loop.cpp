@@ -1,7 +1,7 @@
 #include "agents/turn_loop.h"
 
-#include "async/interrupt.h"
 #include "agents/json_writer.h"
+#include "async/interrupt.h"
 #include "async/loop.h"
 #include "async/race.h"
 
@@ -74,12 +74,11 @@ Task<Result<Catalogue>> list_tools(const AgentSpec& agent, std::vector<Toolbox*>
   }
   for (const std::string& name : agent.tools) {
     const auto& withheld = catalogue.quarantined;
-    const bool there =
-        name.ends_with('*') ||
-        std::any_of(specs->begin(), specs->end(),
-                    [&](const ToolSpec& spec) { return spec.name == name; }) ||
-        std::any_of(withheld.begin(), withheld.end(),
-                    [&](const auto& one) { return one.first == name; });
+    const bool there = name.ends_with('*') ||
+                       std::any_of(specs->begin(), specs->end(),
+                                   [&](const ToolSpec& spec) { return spec.name == name; }) ||
+                       std::any_of(withheld.begin(), withheld.end(),
+                                   [&](const auto& one) { return one.first == name; });
     if (!there)
       co_return Err(Code::not_found,
                     "agent " + agent.name + ": no server offers the tool \"" + name + "\"");
@@ -93,7 +92,13 @@ std::vector<Event> quarantine_events(const Catalogue& catalogue, const std::stri
   std::vector<Event> events;
   for (const auto& [tool, why] : catalogue.quarantined) {
     Event event{"tool.quarantined", run, "", agent, "", {}};
-    JsonWriter(event.body).begin_object().key("reason").text(why).key("tool").text(tool).end_object();
+    JsonWriter(event.body)
+        .begin_object()
+        .key("reason")
+        .text(why)
+        .key("tool")
+        .text(tool)
+        .end_object();
     events.push_back(std::move(event));
   }
   return events;
@@ -140,6 +145,7 @@ Task<Result<void>> TurnLoop::start(SessionState& state, const std::string& id,
 
 Task<Result<void>> TurnLoop::run(SessionState& state) {
   if (subject_.empty()) subject_ = state.subject;
+  for (const Message& message : state.messages) hear(state, message);
   if (ports_.roster == nullptr) {
     co_await ok(steps(state));
   } else if (state.end == SessionEnd::running) {
@@ -159,13 +165,16 @@ Task<Result<void>> TurnLoop::run(SessionState& state) {
   }
   model_.observe(state.id, agents::SessionEvent::gone);
   if (ports_.quotas != nullptr) ports_.quotas->session_gone(state.id);
+  ports_.guard.forget(state.id);
   co_return Result<void>();
 }
 
 Task<Result<void>> TurnLoop::steps(SessionState& state) {
   while (state.end == SessionEnd::running) {
     while (entry_ != nullptr && entry_->paused && !entry_->stopping) {
+      const Instant since = Loop::current().now();
       co_await entry_->resumed.wait();
+      ledger_.forgive(Loop::current().now() - since);
     }
     if (entry_ != nullptr && entry_->stopping) co_return Result<void>();
     co_await ok(step(state));
@@ -177,7 +186,37 @@ Task<Result<void>> TurnLoop::step(SessionState& state) {
   if (state.in_doubt() != nullptr) return resolve_doubt(state);
   if (handed_over(state)) return end(state, earned_end(state), "", "");
   if (state.next_call() != nullptr) return tool_call(state);
-  return model_turn(state);
+  return state.answered() ? conclude(state) : model_turn(state);
+}
+
+// The guard follows where every value was read.
+void TurnLoop::hear(const SessionState& state, const Message& message) const {
+  switch (message.role) {
+    case Role::system:
+      ports_.guard.heard(state.id, Speaker::instructions, agent_.name, message.content);
+      break;
+    case Role::user:
+      if (state.parent.empty()) {
+        ports_.guard.heard(state.id, Speaker::user, agent_.owner, message.content);
+      } else {
+        ports_.guard.heard(state.id, Speaker::agent, state.parent, message.content);
+      }
+      break;
+    case Role::tool:
+      ports_.guard.heard(state.id, Speaker::tool, message.tool_name, message.content);
+      break;
+    case Role::assistant:
+      break;
+  }
+}
+
+// The agent has said its last word.
+Task<Result<void>> TurnLoop::conclude(SessionState& state) {
+  const bool cut = state.finish == FinishReason::length;
+  std::string error = cut ? "the answer was cut at maxTokens" : "";
+  const SessionEnd why = cut ? SessionEnd::limit : earned_end(state);
+  std::string answer = state.messages.back().content;
+  co_return co_await end(state, why, std::move(answer), std::move(error));
 }
 
 // `session` names the state, which does not know its name before it has started.
@@ -202,6 +241,9 @@ Action TurnLoop::propose(const SessionState& state, ActionKind kind, std::string
   action.tool = std::move(tool);
   action.tainted = state.tainted;
   action.left = ledger_.left(Loop::current().now());
+  for (const Roster::Entry* by = parent_; by != nullptr; by = by->parent) {
+    action.chain.insert(action.chain.begin(), by->agent.name);
+  }
   return action;
 }
 
@@ -329,16 +371,9 @@ Task<Result<bool>> TurnLoop::model_turn_by(SessionState& state, ModelRoute by, b
     turn->message.tool_calls[i].id =
         "call_" + std::to_string(state.turns + 1) + "_" + std::to_string(i + 1);
   }
-  const bool calls = !turn->message.tool_calls.empty();
-  const bool cut = turn->finish == FinishReason::length;
   completed.turn = std::move(*turn);
   Fact fact = std::move(completed);
   co_await ok(record(state, state.id, std::move(fact)));
-  if (calls) co_return false;
-  std::string answer = state.messages.back().content;
-  std::string error = cut ? "the answer was cut at maxTokens" : "";
-  const SessionEnd why = cut ? SessionEnd::limit : earned_end(state);
-  co_await ok(end(state, why, std::move(answer), std::move(error)));
   co_return false;
 }
 
@@ -356,8 +391,9 @@ Task<Result<void>> TurnLoop::tool_call(SessionState& state) {
   Gate::Passage passage = co_await ok(gate_.pass(recorder, action, cost, call.id, refused));
   const std::string reason = passage.decision.reason;
   if (!passage.in_budget) co_return co_await end(state, SessionEnd::limit, "", reason);
+  call.arguments = passage.action.arguments;
   if (passage.decision.verdict == Verdict::escalate) {
-    co_return co_await approved_call(state, std::move(action), Asked(),
+    co_return co_await approved_call(state, std::move(passage.action), Asked(),
                                      std::move(passage.decision), std::move(call));
   }
   Outcome outcome;
@@ -370,6 +406,7 @@ Task<Result<void>> TurnLoop::tool_call(SessionState& state) {
     outcome = co_await perform(state, tool, call);
     passage.hold.settle(cost, outcome.is_error());
   }
+  co_await ok(gate_.conclude(std::move(passage.action), std::move(passage.decision), outcome));
   co_return co_await finish_call(state, std::move(id), std::move(call), std::move(outcome));
 }
 
@@ -387,8 +424,8 @@ Task<Result<void>> TurnLoop::approved_call(SessionState& state, Action action, A
   }
   SessionRecorder recorder(*this, state);
   const Cost cost{0, 1, 0};
-  Gate::Clearance clearance = co_await ok(gate_.clear(recorder, std::move(action), cost, call.id,
-                                                      std::move(asked), std::move(decision)));
+  Gate::Clearance clearance = co_await ok(
+      gate_.clear(recorder, std::move(action), cost, call.id, std::move(asked), decision));
   call.arguments = clearance.action.arguments;
   Outcome outcome = std::move(clearance.outcome);
   if (clearance.kind == Gate::Clearance::Kind::go) {
@@ -403,8 +440,9 @@ Task<Result<void>> TurnLoop::approved_call(SessionState& state, Action action, A
     outcome = co_await perform_in_doubt(state, tool, call);
     clearance.hold.settle(cost, outcome.is_error());
   }
-  co_return co_await finish_call(state, std::move(clearance.action.id), std::move(call),
-                                 std::move(outcome));
+  std::string id = clearance.action.id;
+  co_await ok(gate_.conclude(std::move(clearance.action), std::move(decision), outcome));
+  co_return co_await finish_call(state, std::move(id), std::move(call), std::move(outcome));
 }
 
 Task<Outcome> TurnLoop::perform(SessionState& state, std::size_t tool, ToolCall call) {
@@ -429,7 +467,9 @@ Task<Result<void>> TurnLoop::finish_call(SessionState& state, std::string action
   bound_result(outcome);
   Fact fact = ActionOutcome{std::move(action), std::move(call.id), std::move(call.name),
                             std::move(outcome)};
-  co_return co_await record(state, state.id, std::move(fact));
+  co_await ok(record(state, state.id, std::move(fact)));
+  hear(state, state.messages.back());
+  co_return Result<void>();
 }
 
 // Nobody knows whether it was done. Only what may be done twice is done again.
@@ -440,8 +480,7 @@ Task<Outcome> TurnLoop::perform_in_doubt(SessionState& state, std::size_t tool, 
   }
   Outcome outcome;
   outcome.kind = OutcomeKind::escalated;
-  outcome.content =
-      "error: escalated, in doubt: the run was cut off while this call was under way";
+  outcome.content = "error: escalated, in doubt: the run was cut off while this call was under way";
   outcome.detail =
       "in doubt: decided before the crash, no outcome recorded, not declared idempotent";
   co_return outcome;

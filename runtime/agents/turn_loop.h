@@ -100,6 +100,8 @@ class TurnLoop {
   Task<Outcome> perform_in_doubt(SessionState& state, std::size_t tool, ToolCall call);
   Task<Result<void>> finish_call(SessionState& state, std::string action, ToolCall call,
                                  Outcome outcome);
+  Task<Result<void>> conclude(SessionState& state);
+  void hear(const SessionState& state, const Message& message) const;
   TurnRequest request_of(const SessionState& state, const ModelSpec& spec) const;
   static Cost cost_of_turn(const SessionState& state, const ModelSpec& spec);
   Action propose(const SessionState& state, ActionKind kind, std::string tool) const;

@@ -10,6 +10,7 @@
 #include "sim/sim_world.h"
 
 #include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 
@@ -17,6 +18,7 @@ namespace ambit::a2a {
 namespace {
 
 using agents::Verdict;
+using rpc::Json;
 
 // Remembers what it was asked, beside doing what its script says.
 class HeardModel final : public agents::Model {
@@ -281,6 +283,73 @@ TEST_CASE("the card is made from the fleet file; tools are shown to known caller
   const AgentCard extended = extended_card_of(card, desk.runner->tools());
   REQUIRE(extended.skills.size() == 3);
   CHECK(extended.skills[1].id == "look");
+}
+
+TEST_CASE("a session that its process left goes on where its record ends", "[a2a][runner]") {
+  const std::vector<agents::Message> script = {agents::calls("look", "{}"),
+                                               agents::says("all is well")};
+  Desk desk(script);
+  const TaskRecord first = desk.sent(desk.request("look, please"));
+  const std::size_t tools_before = desk.tools.ran.size();
+  // The record as it stands after the tool's outcome: nothing behind it was written.
+  auto& events = desk.journal.events;
+  const auto at = std::find_if(events.begin(), events.end(), [](const agents::Event& event) {
+    return event.type == "action.outcome";
+  });
+  REQUIRE(at != events.end());
+  events.erase(at + 1, events.end());
+  TaskRecord cut = first;
+  cut.status = {TaskState::working, std::nullopt, 1};
+  cut.artifacts.clear();
+  Run run;
+  run.task_id = cut.id;
+  run.context_id = cut.context_id;
+  run.caller = "alice";
+  run.message = cut.history.front();
+  struct Heard final : RunEvents {
+    std::vector<TaskState> states;
+    std::string text;
+    Task<Result<void>> status(TaskState state, std::optional<Message> /*message*/) override {
+      states.push_back(state);
+      co_return Result<void>();
+    }
+    Task<Result<void>> artifact(Artifact artifact, bool /*append*/, bool /*last*/) override {
+      text += artifact.parts.at(0).text;
+      co_return Result<void>();
+    }
+  } heard;
+  REQUIRE(desk.run(desk.runner->resume(run, cut, heard)));
+  CHECK(heard.text == "all is well");
+  CHECK(heard.states == std::vector<TaskState>{TaskState::completed});
+  CHECK(desk.tools.ran.size() == tools_before);
+  const auto types = desk.types_of(cut.id);
+  CHECK(std::count(types.begin(), types.end(), "run.started") == 1);
+  CHECK(std::count(types.begin(), types.end(), "run.resumed") == 1);
+  CHECK(std::count(types.begin(), types.end(), "session.started") == 1);
+  // Once more: the session has ended, only its end is told.
+  heard = Heard();
+  REQUIRE(desk.run(desk.runner->resume(run, cut, heard)));
+  CHECK(heard.text == "all is well");
+  CHECK(desk.types_of(cut.id).size() == types.size());
+}
+
+TEST_CASE("a chain of agents that is too deep is refused", "[a2a][runner]") {
+  Desk desk({agents::says("hello")});
+  const auto deep = [&](const char* chain) {
+    SendRequest request = desk.request("hi");
+    Json metadata = Json::object();
+    metadata["urn:ambit:a2a:delegation:1"] = Json::parse(chain);
+    request.message.metadata = rpc::Value(metadata);
+    return desk.sent(std::move(request));
+  };
+  const TaskRecord allowed = deep(R"({"sub":"bob","act":{"sub":"a"}})");
+  CHECK(allowed.status.state == TaskState::completed);
+  CHECK(desk.journal.events[0].body.find(R"("delegation":{"sub":"bob")") != std::string::npos);
+  const TaskRecord refused = deep(
+      R"({"act":{"sub":"a","act":{"sub":"b","act":{"sub":"c","act":{"sub":"d","act":{"sub":"e"}}}}}})");
+  CHECK(refused.status.state == TaskState::rejected);
+  CHECK(words_of(refused).find("depth") != std::string::npos);
+  CHECK(deep("3").status.state == TaskState::rejected);
 }
 
 }  // namespace ambit::a2a

@@ -1,54 +1,19 @@
 // Our agent and the official SDK from npm, as real processes, both ways: its client against our
-// server, our client against its server, on every binding and version that both speak. The SDK is
-// not part of the build: without it, or without node, these tests say so (./check fetches it).
+// server, our client against its server, on every binding and version that both speak. (gRPC:
+// grpc_test.cpp.)
 
+#include "a2a/card_signature.h"
 #include "a2a/client.h"
 #include "a2a/directory.h"
 #include "http/curl_client.h"
+#include "interop_peer.h"
 #include "io/uv_world.h"
 #include "scripted_runner.h"
 
 #include <catch2/catch.hpp>
 
-#include <filesystem>
-
 namespace ambit::a2a {
 namespace {
-
-bool is_there() {
-  const std::string package = std::string(NPM_FOLDER) + "/node_modules/@a2a-js/sdk/package.json";
-  const bool found = std::filesystem::exists(package) && std::filesystem::exists("/usr/bin/node");
-  if (!found) WARN("SKIPPED: node or " << package << " is not there");
-  return found;
-}
-
-std::unique_ptr<io::Process> node(io::World& world, std::vector<std::string> arguments) {
-  io::ProcessOptions options;
-  options.command = {"/usr/bin/node"};
-  options.command.insert(options.command.end(), arguments.begin(), arguments.end());
-  options.command[1] = std::string(PROJECT_ROOT) + "/tests/a2a/interop/" + options.command[1];
-  options.environment = {{"PATH", "/usr/bin:/bin"}, {"NPM_FOLDER", NPM_FOLDER}};
-  return std::move(*world.processes.spawn(std::move(options)));
-}
-
-Task<std::string> read_all(io::Stream& stream) {
-  std::string all;
-  while (true) {
-    auto part = co_await stream.read(1 << 16);
-    if (!part || part->empty()) co_return all;
-    all += *part;
-  }
-}
-
-Task<std::string> read_line(io::Stream& stream) {
-  std::string all;
-  while (all.find('\n') == std::string::npos) {
-    auto part = co_await stream.read(1 << 10);
-    if (!part || part->empty()) break;
-    all += *part;
-  }
-  co_return all.substr(0, all.find('\n'));
-}
 
 struct OurAgent {
   io::UvWorld world;
@@ -181,6 +146,32 @@ TEST_CASE("our client works with the official server on every binding and versio
     CHECK(run(agent->get(get)).error().fault == Fault::task_not_found);
     CHECK(run(agent->cancel(done.id)).error().fault == Fault::task_not_cancelable);
   }
+}
+
+TEST_CASE("the official SDK believes our signed card, and we believe its own", "[a2a][interop]") {
+  if (!is_there()) return;
+  io::UvWorld world;
+  const jose::Key key = jose::Key::make(jose::Algorithm::es256, "our-key").value();
+  AgentCard card = Agent::card_options().card;
+  card.needs_bearer_token = true;
+  card.provider_organization = "Ambit";
+  card.provider_url = "https://example.com/";
+  Json asked = Json::object();
+  asked["card"] = to_json(card, CardShape::hybrid);
+  REQUIRE(sign_card(asked["card"], key, "https://example.com/jwks.json"));
+  asked["jwks"] = jose::jwks_of({key});
+  auto peer = node(world.world(), {"sdk_signature.cjs"});
+  REQUIRE(run_task(world.loop(), peer->input().write(asked.dump() + "\n")));
+  const std::string line = run_task(world.loop(), read_line(peer->output()));
+  INFO(line);
+  const Json said = Json::parse(line);
+  CHECK(said["verified"] == true);
+  CHECK(said["refused"] != "");
+  const auto keys = jose::read_jwks(said["jwks"]).value();
+  CHECK(verify_card(said["card"], keys).value() == "sdk-key");
+  Json changed = said["card"];
+  changed["description"] = "something else";
+  CHECK_FALSE(verify_card(changed, keys));
 }
 
 }  // namespace ambit::a2a

@@ -2,10 +2,13 @@
 
 #include "a2a/push.h"
 
+#include "jose/base64url.h"
 #include "schemas.h"
 #include "scripted_runner.h"
 
 #include <catch2/catch.hpp>
+
+#include <set>
 
 namespace ambit::a2a {
 namespace {
@@ -190,6 +193,40 @@ TEST_CASE("a hook inside our own networks, or one that is not https, is refused"
   CHECK(agent.rpc("ListTaskPushNotificationConfigs", Json({{"taskId", id}}))["result"]["configs"]
             .empty());
   CHECK(agent.store->size() == 1);
+}
+
+TEST_CASE("a hook can tell by its token who notifies it, of what", "[a2a][push]") {
+  Hook hook;
+  hook.statuses = {500};
+  const jose::Key key = jose::Key::make(jose::Algorithm::es256, "push").value();
+  sim::SimWorld clock(5);
+  PushOptions options;
+  options.token = push_signer(clock.world(), key, "https://agents.example");
+  PushSender sender(hook, options);
+  Agent agent(with(sender));
+  Json params = agent.params("hi");
+  params["configuration"]["taskPushNotificationConfig"] = {{"id", "c"},
+                                                           {"url", "https://example.com/hook"}};
+  agent.rpc("SendMessage", params);
+  agent.run(sender.settle());
+  REQUIRE(hook.seen.size() > 2);
+  std::set<std::string> ids;
+  for (const http::Request& request : hook.seen) {
+    const std::string value(request.headers.find("Authorization").value());
+    REQUIRE(value.starts_with("Bearer "));
+    const auto token = jose::verify_jwt({key}, value.substr(7)).value();
+    const Json& claims = token.claims.json();
+    CHECK(claims["iss"] == "https://agents.example");
+    CHECK(claims["aud"] == "https://example.com");
+    CHECK(claims["exp"].get<std::int64_t>() == claims["iat"].get<std::int64_t>() + 300);
+    CHECK(claims["request_body_sha256"] == jose::to_base64url(jose::sha256(request.body)));
+    ids.insert(claims["jti"]);
+  }
+  CHECK(ids.size() == hook.seen.size());
+  // Who asked for another authentication gets that.
+  const Json task = agent.rpc("SendMessage", pushed(agent, "hi"))["result"]["task"];
+  agent.run(sender.settle());
+  CHECK(hook.seen.back().headers.find("Authorization") == "Bearer cr3d");
 }
 
 }  // namespace ambit::a2a

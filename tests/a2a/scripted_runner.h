@@ -201,7 +201,7 @@ struct Agent {
       : world(11, calm()) {
     store = std::make_unique<MemoryTaskStore>(limits);
     service = std::make_unique<Service>(world.world(), *store, runner, std::move(options));
-    store->on_evicted([this](const std::string& id) { service->forget(id); });
+    store->on_evicted([this](const StoredTask& task) { service->forget(task); });
     door = std::make_unique<Door>(*service, 1'790'000'000, door_options, std::move(authenticate));
     server = http::Server::listen(world.world(), {}, [this](http::Exchange& exchange) {
                return door->handle(exchange);

@@ -352,4 +352,29 @@ TEST_CASE("a push configuration's secrets are never given back", "[a2a][service]
   CHECK(error["code"] == -32003);
 }
 
+TEST_CASE("a caller that asks too often is told so, and another is not hindered",
+          "[a2a][service]") {
+  ServiceOptions options = Agent::card_options();
+  options.rate = {2, 3};
+  Agent agent(options, {}, {}, bearer_tokens({{"a", "alice"}, {"b", "bob"}}));
+  const auto status = [&](const std::string& token) {
+    return agent.http("GET", "/tasks", "", "Authorization: Bearer " + token + "\r\n").status;
+  };
+  CHECK(status("a") == 200);
+  CHECK(status("a") == 200);
+  CHECK(status("a") == 200);
+  CHECK(status("a") == 503);
+  CHECK(status("b") == 200);
+  agent.run(delay_task(seconds(1)));
+  CHECK(status("a") == 200);
+  // What is remembered is bounded: the one who asked longest ago makes room.
+  CallerRates few({1, 1, 2});
+  CHECK(few.take("a", Instant(1)));
+  CHECK_FALSE(few.take("a", Instant(2)));
+  CHECK(few.take("b", Instant(3)));
+  CHECK(few.take("c", Instant(4)));
+  CHECK_FALSE(few.take("c", Instant(5)));
+  CHECK(few.take("a", Instant(6)));
+}
+
 }  // namespace ambit::a2a

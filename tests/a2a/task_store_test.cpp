@@ -26,7 +26,8 @@ struct Fixture {
     return run_task(world.loop(), store.create(std::move(record), owner));
   }
   Result<void> append(const std::string& id, TaskChange change) {
-    return run_task(world.loop(), store.append(id, std::move(change)));
+    TaskChanges changes{std::move(change)};
+    return run_task(world.loop(), store.append(id, std::move(changes)));
   }
   Result<void> become(const std::string& id, TaskState state) { return append(id, status(state)); }
   TaskStatus status(TaskState state) {
@@ -163,7 +164,7 @@ TEST_CASE("the store forgets the oldest that has ended, never one at work", "[a2
   limits.tasks_max = 3;
   Fixture f(limits);
   std::vector<std::string> evicted;
-  f.store.on_evicted([&](const std::string& id) { evicted.push_back(id); });
+  f.store.on_evicted([&](const StoredTask& task) { evicted.push_back(task.record.id); });
   REQUIRE(f.create("works"));
   REQUIRE(f.create("second"));
   REQUIRE(f.create("first"));

@@ -134,4 +134,56 @@ TEST_CASE("0.3: a push configuration is wrapped, and one without an id is its ta
   CHECK(deleted["result"].is_null());
 }
 
+TEST_CASE("0.3: REST lies below /v1 and speaks the JSON of its proto", "[a2a][v0.3]") {
+  Agent agent;
+  const auto post = [&](const std::string& path, const Json& body) {
+    return agent.http("POST", path, body.dump());
+  };
+  const auto say = [](const std::string& text, const std::string& id) {
+    Json message = {{"messageId", id}, {"role", "ROLE_USER"}};
+    message["content"] = Json::array({Json({{"text", text}})});
+    Json request = Json::object();
+    request["request"] = std::move(message);
+    return request;
+  };
+  const Reply sent = post("/v1/message:send", say("hi", "r1"));
+  REQUIRE(sent.status == 200);
+  const Json task = sent.json()["task"];
+  CHECK(task["status"]["state"] == "TASK_STATE_COMPLETED");
+  CHECK(task["history"][0]["content"][0]["text"] == "hi");
+  CHECK_FALSE(task["history"][0].contains("parts"));
+  const std::string path = "/v1/tasks/" + task["id"].get<std::string>();
+  CHECK(agent.http("GET", path).json()["id"] == task["id"]);
+  CHECK(agent.http("GET", "/v1/tasks/none").json()["error"]["code"] == 404);
+  Json file = say("x", "r2");
+  file["request"]["content"] = Json::array(
+      {Json({{"file", {{"fileWithBytes", "aGk="}, {"mimeType", "text/plain"}, {"name", "a.txt"}}}}),
+       Json({{"data", {{"data", {{"k", 1}}}}}})});
+  const Json parts = post("/v1/message:send", file).json()["task"]["history"][0]["content"];
+  CHECK(parts == file["request"]["content"]);
+  Json now = say("hang", "r3");
+  now["configuration"]["blocking"] = false;
+  const std::string hanging = post("/v1/message:send", now).json()["task"]["id"];
+  Json push = Json::object();
+  push["config"]["pushNotificationConfig"] = {
+      {"id", "c"},
+      {"url", "https://example.com/"},
+      {"authentication", {{"schemes", Json::array({"Bearer"})}, {"credentials", "x"}}}};
+  const std::string configs = "/v1/tasks/" + hanging + "/pushNotificationConfigs";
+  const Json kept = post(configs, push).json();
+  CHECK(kept["name"] == "tasks/" + hanging + "/pushNotificationConfigs/c");
+  CHECK(kept["pushNotificationConfig"]["authentication"]["schemes"][0] == "Bearer");
+  CHECK(agent.http("GET", configs).json()["configs"].size() == 1);
+  CHECK(agent.http("DELETE", configs + "/c").status == 200);
+  CHECK(post("/v1/tasks/" + hanging + ":cancel", Json::object()).json()["status"]["state"] ==
+        "TASK_STATE_CANCELLED");
+  const auto events = post("/v1/message:stream", say("stream 2", "r4")).events();
+  REQUIRE(events.size() == 5);
+  CHECK(events[0].contains("task"));
+  CHECK(events.back()["statusUpdate"]["final"] == true);
+  // What 0.3 did not know is not there, and who names 1.0 has a tenant called v1.
+  CHECK(agent.http("GET", "/v1/tasks").status == 404);
+  CHECK(agent.http("GET", "/v1/tasks", "", "A2A-Version: 1.0\r\n").json()["totalSize"] == 0);
+}
+
 }  // namespace ambit::a2a

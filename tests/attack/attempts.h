@@ -12,14 +12,17 @@ namespace ambit::sandbox {
 
 // Who can make an attempt succeed outside; none: it would harm the machine, or cannot.
 enum class Control { anyone, root, none };
-// What the attempt is aimed at.
-enum class Aim { nothing, canary, victim };
+// What the attempt is aimed at. listener: a port of this machine, where nobody may arrive.
+enum class Aim { nothing, canary, victim, listener };
+// Which levels hold it: all that run it, all but net, or net alone.
+enum class At { all, without_network, with_network };
 
 struct Attempt {
   int number;
   const char* name;
   Control control = Control::none;
   Aim aim = Aim::nothing;
+  At at = At::all;
 };
 inline constexpr Attempt attempts[] = {
     {1, "change_root", Control::root},
@@ -102,7 +105,11 @@ inline constexpr Attempt attempts[] = {
     {45, "execute_from_tmp", Control::anyone},
     {45, "memory_file", Control::anyone},
     {46, "write_through_pipe"},
-    {47, "any_socket", Control::anyone},
+    {47, "any_socket", Control::anyone, Aim::nothing, At::without_network},
+    {47, "connect_outside", Control::anyone, Aim::listener},
+    {47, "connect_by_sending", Control::anyone, Aim::listener},
+    {47, "listen_inside", Control::anyone},
+    {48, "other_sockets", Control::anyone, Aim::nothing, At::with_network},
     {48, "foreign_socket_pair"},
     {49, "send_through_pair", Control::none, Aim::canary},
     {50, "host_sockets", Control::anyone},
@@ -151,8 +158,8 @@ inline constexpr LimitAttack limit_attacks[] = {
     {60, "subreaper", agents::OutcomeKind::ok, agents::OutcomeKind::ok, true},
 };
 
-// Written out in main.cpp and scenes.cpp.
-inline constexpr int told_elsewhere[] = {19, 31, 34, 40, 54, 60, 62, 64};
+// Written out in main.cpp, scenes.cpp and doors.cpp.
+inline constexpr int told_elsewhere[] = {19, 31, 33, 34, 40, 43, 52, 53, 54, 60, 62, 64};
 
 struct NotAttacked {
   int number;
@@ -160,13 +167,13 @@ struct NotAttacked {
 };
 inline constexpr NotAttacked not_attacked[] = {
     {26, "the page holds gettimeofday, time and getcpu, which every level may call anyway"},
-    {43, "the supervisor opens no path that a call has named: results are its two pipes"},
     {44, "no file of a work folder is ever executed or read as configuration by the runtime"},
-    {51, "the jail's socket is closed when the command begins: see leaked_descriptors (41)"},
-    {52, "level net, and with it the egress proxy, is refused"},
-    {53, "level net, and with it the egress proxy, is refused"},
+    {51,
+     "the jail's socket and door are closed when the command begins: see leaked_descriptors (41); "
+     "what a jail that was taken over sends through its door has unit tests"},
     {61,
-     "the command never has a channel: see leaked_descriptors (41); the frames have unit tests"},
+     "the command never has a channel: see leaked_descriptors (41); frames, a door that speaks "
+     "nonsense and every parser have unit tests and are fuzzed"},
 };
 
 }  // namespace ambit::sandbox

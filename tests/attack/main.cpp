@@ -6,6 +6,7 @@
 #include "sandbox/seccomp.h"
 #include "suite.h"
 
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -14,6 +15,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <grp.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <spawn.h>
 #include <unistd.h>
@@ -48,25 +50,47 @@ class Outside {
     victim_ = ::fork();
     if (victim_ == 0)
       for (;;) ::pause();
+    listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    sockaddr_in address{AF_INET, 0, {htonl(INADDR_LOOPBACK)}, {}};
+    socklen_t size = sizeof address;
+    if (::bind(listener_, reinterpret_cast<const sockaddr*>(&address), size) != 0 ||
+        ::listen(listener_, 16) != 0 ||
+        ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size) != 0)
+      std::abort();
+    port_ = ntohs(address.sin_port);
   }
   Outside(const Outside&) = delete;
   Outside& operator=(const Outside&) = delete;
   ~Outside() {
+    ::close(listener_);
     ::kill(victim_, SIGKILL);
     wait_for(victim_);
   }
+  // Whether anybody has arrived since it was asked last.
+  [[nodiscard]] bool was_reached() const {
+    bool reached = false;
+    for (int one = 0; (one = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC)) >= 0;) {
+      ::close(one);
+      reached = true;
+    }
+    return reached;
+  }
   [[nodiscard]] std::string aim(Aim at) const {
     if (at == Aim::victim) return std::to_string(victim_);
+    if (at == Aim::listener) return std::to_string(port_);
     return at == Aim::canary ? folder_.file("canary") : std::string("x");
   }
   [[nodiscard]] bool unharmed() const {
-    return folder_.read("canary") == "do not sing\n" && ::waitpid(victim_, nullptr, WNOHANG) == 0;
+    return folder_.read("canary") == "do not sing\n" && ::waitpid(victim_, nullptr, WNOHANG) == 0 &&
+           !was_reached();
   }
   [[nodiscard]] const std::string& folder() const { return folder_.path(); }
 
  private:
   WorkFolder folder_;
   pid_t victim_ = 0;
+  int listener_ = -1;
+  int port_ = 0;
 };
 
 void try_all(Jails& jails, const std::string& attacker, const WorkFolder& work, Score& score) {
@@ -83,7 +107,10 @@ void try_all(Jails& jails, const std::string& attacker, const WorkFolder& work, 
       ++score.skipped;
       continue;
     }
-    for (const char* level : {"fs-read", "fs-write"}) {
+    (void)outside.was_reached();  // by the control
+    for (const char* level : {"fs-read", "fs-write", "asks", "net"}) {
+      const bool has_network = std::strcmp(level, "net") == 0;
+      if (attempt.at == (has_network ? At::without_network : At::with_network)) continue;
       const JailOutcome outcome = jails.run(jailed(attacker, level, work, attempt.name, aim));
       const bool ran =
           outcome.kind == OutcomeKind::ok || outcome.kind == OutcomeKind::policy_violation;
@@ -173,7 +200,12 @@ int attack(const std::string& attacker) {
   Score score;
   const WorkFolder work;
   {
-    Jails jails;
+    RefusingGate gate;
+    NoClient nobody;
+    RunnerOptions options;
+    options.gate = &gate;
+    options.egress.client = &nobody;
+    Jails jails(options);
     try_all(jails, attacker, work, score);
     try_wires(jails, attacker, work, score);
     try_swapped_path(jails, work, score);
@@ -183,14 +215,20 @@ int attack(const std::string& attacker) {
     try_compute(jails, work.file("canary"), score);
     try_server(jails, attacker, score);
   }
+  try_proxy(score);
+  try_secrets(score);
+  try_asking(score);
+  try_tools(score);
   try_neighbours(score);
   try_swapping_the_work_folder(score);
   try_killing_the_zygote(attacker, score);
   try_killing_the_supervisor(work, score);
   see_that_none_is_missing(score);
-  std::printf("{\"suite\":\"attack as %s\",\"passed\":%d,\"failed\":%d,\"skipped\":%d}\n",
-              ::geteuid() == 0 ? "root" : "a plain user", score.passed, score.failed,
-              score.skipped);
+  std::printf(
+      "{\"suite\":\"attack as %s\",\"attempted\":%d,\"refused\":%d,\"escaped\":%d,"
+      "\"skipped\":%d}\n",
+      ::geteuid() == 0 ? "root" : "a plain user", score.passed + score.failed, score.passed,
+      score.failed, score.skipped);
   std::fflush(stdout);
   return score.failed == 0 ? 0 : 1;
 }

@@ -31,7 +31,8 @@ std::string seen(const JailOutcome& outcome) {
 JailCall jailed(const std::string& attacker, const std::string& level, const WorkFolder& work,
                 const std::string& name, const std::string& aim) {
   JailCall call;
-  call.profile.level = level;
+  call.profile.level = level == "asks" ? "fs-read" : level;
+  call.profile.asks = level == "asks";
   if (level != "compute") call.profile.read_paths = {std::filesystem::path(attacker).parent_path()};
   if (level == "fs-write") {
     call.profile.write_paths = {work.path()};

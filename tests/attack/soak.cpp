@@ -7,6 +7,7 @@
 
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -28,6 +29,7 @@ struct Left {
   std::size_t descriptors = 0;
   std::size_t mounts = 0;
   std::size_t groups = 0;
+  std::size_t namespaces = 0;  // of this machine's processes
   friend bool operator==(const Left&, const Left&) = default;
 };
 
@@ -61,8 +63,35 @@ std::size_t groups_of(pid_t owner) {
   return count;
 }
 
+// Different ones that are descended from ours; a jail's are none of ours.
+std::size_t namespaces_of_jails(const std::set<pid_t>& some) {
+  std::set<std::string> all;
+  for (const pid_t one : some)
+    for (const char* kind : {"mnt", "pid", "net", "user", "ipc", "uts"}) {
+      std::error_code gone;
+      const auto link =
+          std::filesystem::read_symlink("/proc/" + std::to_string(one) + "/ns/" + kind, gone);
+      if (!gone) all.insert(link.string());
+    }
+  return all.size();
+}
+
+void add_descendants(pid_t parent, std::set<pid_t>& all);
+
 Left look() {
-  return {entries("/proc/self/fd"), lines("/proc/self/mountinfo"), groups_of(::getpid())};
+  std::set<pid_t> ours;
+  add_descendants(::getpid(), ours);
+  return {entries("/proc/self/fd"), lines("/proc/self/mountinfo"), groups_of(::getpid()),
+          namespaces_of_jails(ours)};
+}
+
+std::size_t resident_kib() {
+  std::ifstream file("/proc/self/status");
+  std::string word;
+  std::size_t value = 0;
+  while (file >> word)
+    if (word == "VmRSS:" && file >> value) return value;
+  return 0;
 }
 
 void add_descendants(pid_t parent, std::set<pid_t>& all) {
@@ -89,7 +118,11 @@ class Soak {
   Task<void> worker(int& calls) {
     while (calls != 0) {
       if (calls > 0) --calls;
-      const unsigned dice = random_() % 8;
+      const unsigned dice = random_() % 10;
+      if (dice >= 8) {
+        co_await use_tool(dice == 8 ? "warm" : "pooled");
+        continue;
+      }
       JailCall call = jailed(attacker_, dice % 2 == 0 ? "fs-read" : "fs-write", work_, "bomb",
                              dice < 2   ? "sleep_on"
                              : dice < 4 ? "daemon_stays"
@@ -105,6 +138,21 @@ class Soak {
     }
     --working_;
     jails_.world.loop().post_from_thread([] {});
+  }
+  // A built-in tool, one in four killed in the middle of it.
+  Task<void> use_tool(const char* service) {
+    JailCall call;
+    call.profile.level = "fs-read";
+    call.profile.service = service;
+    call.command = {"@grep", "root", "/etc"};
+    call.agent = "soak";
+    if (random_() % 4 == 0) {
+      const Duration moment = std::chrono::microseconds(random_() % 1000);
+      co_await race(run(std::move(call)), delay_task(moment));
+      ++killed_;
+    } else {
+      co_await run(std::move(call));
+    }
   }
   Task<void> run(JailCall call) {
     const JailOutcome outcome = co_await jails_.runner->run(std::move(call));
@@ -132,12 +180,62 @@ class Soak {
   int refused_ = 0;
 };
 
+// kill -9 of zygotes that have calls running and jails waiting. Such calls end as crashed, or as
+// refused if they had not begun; afterwards the next one works, and nothing is left.
+bool soak_zygotes(const std::string& attacker, int rounds, unsigned seed) {
+  std::minstd_rand random(seed);
+  int killed = 0;
+  int worked = 0;
+  const Left before = look();
+  for (int round = 0; round < rounds; ++round) {
+    Jails jails;
+    const WorkFolder work;
+    std::vector<Task<JailOutcome>> calls;
+    for (int i = 0; i < 24; ++i)
+      calls.push_back(jails.runner->run(
+          jailed(attacker, i % 2 == 0 ? "fs-read" : "fs-write", work, "bomb", "zombies")));
+    const auto kill_soon = [](Duration moment, int& count) -> Task<JailOutcome> {
+      co_await delay(moment);
+      std::ifstream children("/proc/self/task/" + std::to_string(::getpid()) + "/children");
+      for (pid_t child = 0; children >> child;)
+        if (::kill(child, SIGKILL) == 0) ++count;
+      co_return JailOutcome{};
+    };
+    calls.push_back(kill_soon(std::chrono::microseconds(random() % 20'000), killed));
+    const auto all = [](std::vector<Task<JailOutcome>> some) -> Task<std::vector<JailOutcome>> {
+      auto outcomes = co_await join(std::move(some));
+      co_return outcomes;
+    };
+    (void)jails.wait(all(std::move(calls)));
+    for (int tries = 0; tries < 3; ++tries) {
+      if (jails.run(jailed(attacker, "fs-read", work, "bomb", "zombies")).kind !=
+          agents::OutcomeKind::ok)
+        continue;
+      ++worked;
+      break;
+    }
+  }
+  Left after = look();
+  for (int i = 0; i < 200 && (after != before || processes_of(attacker) != 0); ++i) {
+    ::usleep(10'000);
+    after = look();
+  }
+  const int processes = processes_of(attacker);
+  std::printf(
+      "{\"soak\":\"zygotes\",\"killed\":%d,\"rounds\":%d,\"next call worked\":%d,"
+      "\"processes left\":%d,\"descriptors\":[%zu,%zu],\"namespaces\":[%zu,%zu]}\n",
+      killed, rounds, worked, processes, before.descriptors, after.descriptors, before.namespaces,
+      after.namespaces);
+  return worked == rounds && killed > 0 && processes == 0 && after == before;
+}
+
 bool soak_calls(const std::string& attacker, int calls, unsigned seed) {
   {
     Jails warm_up;
     Soak(warm_up, attacker, seed).go(at_once);
   }
   const Left before = look();
+  const std::size_t before_kib = resident_kib();
   int killed = 0;
   int refused = 0;
   {
@@ -160,9 +258,11 @@ bool soak_calls(const std::string& attacker, int calls, unsigned seed) {
   }
   std::printf(
       "{\"soak\":\"calls\",\"calls\":%d,\"killed\":%d,\"refused\":%d,\"processes left\":%d,"
-      "\"descriptors\":[%zu,%zu],\"mounts\":[%zu,%zu],\"groups\":[%zu,%zu]}\n",
+      "\"descriptors\":[%zu,%zu],\"mounts\":[%zu,%zu],\"groups\":[%zu,%zu],"
+      "\"namespaces\":[%zu,%zu],\"resident KiB\":[%zu,%zu]}\n",
       calls, killed, refused, processes, before.descriptors, after.descriptors, before.mounts,
-      after.mounts, before.groups, after.groups);
+      after.mounts, before.groups, after.groups, before.namespaces, after.namespaces, before_kib,
+      resident_kib());
   return processes == 0 && refused == 0 && after == before;
 }
 
@@ -221,8 +321,10 @@ int main(int count, char** words) {
   if (::mkdtemp(folder) == nullptr) return 2;
   const std::string attacker = std::string(folder) + "/attacker";
   std::filesystem::copy_file(words[1], attacker);
+  const bool zygotes_good = soak_zygotes(attacker, std::clamp(calls / 500, 3, 40), seed);
   const bool calls_good = soak_calls(attacker, calls, seed);
-  const bool kills_good = soak_supervisors(words[0], attacker, std::max(3, calls / 200), seed);
+  const bool kills_good =
+      soak_supervisors(words[0], attacker, std::clamp(calls / 200, 3, 100), seed);
   std::filesystem::remove_all(folder);
-  return calls_good && kills_good ? 0 : 1;
+  return calls_good && zygotes_good && kills_good ? 0 : 1;
 }

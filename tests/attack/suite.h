@@ -3,6 +3,7 @@
 // What the parts of the attack suite share: the score, and how an attacker is put into a jail.
 
 #include "../sandbox/jail_fixture.h"
+#include "http/service.h"
 
 #include <sys/types.h>
 
@@ -21,6 +22,27 @@ struct Score {
   void count(bool good, const std::string& what, const std::string& why);
 };
 
+// Grants nothing.
+class RefusingGate final : public Gate {
+ public:
+  Task<Result<void>> may_request(EgressAsk /*ask*/) override {
+    co_return Err(Code::denied, "nobody may");
+  }
+  Task<void> requested(EgressAsk /*ask*/, EgressResult /*result*/) override { co_return; }
+  Task<Result<void>> may_open(OpenAsk /*ask*/) override {
+    co_return Err(Code::denied, "nobody may");
+  }
+};
+class NoClient final : public http::Client {
+ public:
+  Task<Result<http::Response>> send(http::Request /*request*/) override {
+    co_return Err(Code::denied, "nobody may");
+  }
+  Task<Result<http::Reply>> open(http::Request /*request*/) override {
+    co_return Err(Code::denied, "nobody may");
+  }
+};
+
 int wait_for(pid_t child);
 std::string seen(const agents::JailOutcome& outcome);
 agents::JailCall jailed(const std::string& attacker, const std::string& level,
@@ -36,5 +58,11 @@ void try_leaving_state(Jails& jails, Score& score);
 void try_compute(Jails& jails, const std::string& canary, Score& score);
 void try_server(Jails& jails, const std::string& attacker, Score& score);
 void try_killing_the_zygote(const std::string& attacker, Score& score);
+
+// doors.cpp: attacks on what a jail may ask for, and on jails that are used again.
+void try_proxy(Score& score);
+void try_secrets(Score& score);
+void try_asking(Score& score);
+void try_tools(Score& score);
 
 }  // namespace ambit::sandbox

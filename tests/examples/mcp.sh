@@ -54,3 +54,37 @@ done
 "$ambit" audit list --state "$dir/state" --verdict deny >"$dir/denied"
 has "$dir/denied" delete_file
 echo "mcp: the desk's tools were served: one call done, one denied, one waits for a person; the record verifies"
+
+# The fleet's servers behind one endpoint: pinned when first seen, withheld once they change, let through by name.
+export AMBIT_TOKEN=0123456789abcdef0123
+"$ambit" mcp gateway $fleet --listen 127.0.0.1:0 --pins "$dir/pins" 2>"$dir/log" &
+gateway=$!
+trap 'kill $gateway 2>/dev/null || true; rm -rf "$dir"' EXIT
+url=
+for _ in $(seq 100); do
+  url=$(sed -n 's/^ambit: gateway at //p' "$dir/log")
+  [ -z "$url" ] || break
+  sleep 0.1
+done
+[ -n "$url" ] || fail "no gateway came up: $(cat "$dir/log")"
+bearer="Authorization: Bearer $AMBIT_TOKEN"
+for era in modern legacy; do
+  "$ambit" mcp list "$url" --era $era --header "$bearer" >"$dir/list"
+  has "$dir/list" mcp__registry__lookup_service
+  "$ambit" mcp call "$url" mcp__registry__lookup_service service=checkout --era $era --header "$bearer" >"$dir/call"
+  has "$dir/call" team-blue
+done
+if "$ambit" mcp list "$url" >"$dir/out" 2>"$dir/err"; then fail "the gateway answers strangers"; fi
+kill $gateway
+wait $gateway || fail "the gateway did not end well: $(cat "$dir/log")"
+has "$dir/pins" mcp__registry__lookup_service
+"$ambit" mcp gateway $fleet --pins "$dir/pins" --quarantine >"$dir/out"
+has "$dir/out" 'nothing is withheld'
+sed 's/\("mcp__registry__lookup_service":"\)[0-9a-f]*/\10000/' "$dir/pins" >"$dir/other" && cp "$dir/other" "$dir/pins"
+"$ambit" mcp gateway $fleet --pins "$dir/pins" --quarantine >"$dir/out" 2>&1
+has "$dir/out" 'mcp__registry__lookup_service  changed'
+"$ambit" mcp gateway $fleet --pins "$dir/pins" --approve mcp__registry__lookup_service >"$dir/out" 2>&1
+has "$dir/out" 'approved mcp__registry__lookup_service'
+"$ambit" mcp gateway $fleet --pins "$dir/pins" --quarantine >"$dir/out"
+has "$dir/out" 'nothing is withheld'
+echo "mcp: the fleet's servers behind a gateway: listed and called in both eras, a changed tool withheld and let through by name"

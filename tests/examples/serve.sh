@@ -46,6 +46,23 @@ if AMBIT_TOKEN=bbbbbbbbbbbbbbbbbbbb $ambit a2a get "$url" "$task" 2>"$dir/err"; 
 if $ambit a2a cancel "$url" "$task" 2>"$dir/err"; then fail "an ended task was cancelled"; fi
 curl -s -H "Authorization: Bearer $AMBIT_TOKEN" "$root/metrics" | grep -q '^ambit_tasks{agent="clerk"} 2' || fail "metrics"
 
+# The card is signed, by a key that the server gives.
+curl -s "$url/.well-known/jwks.json" >"$dir/jwks"
+$ambit a2a card "$url" --trust "$dir/jwks" | grep -q '^signed by' || fail "the card is not signed"
+
+# Killed, it loses no task; the same message is still done once.
+kill -9 $pid
+wait $pid || true
+$ambit serve $fleet --state "$dir/state" --tokens "$dir/tokens" --listen "${root#http://}" 2>"$dir/log" &
+pid=$!
+for _ in $(seq 300); do
+  ! grep -q '^ambit: serving' "$dir/log" || break
+  sleep 0.1
+done
+$ambit a2a get "$url" "$task" --json | cmp - "$dir/one" || fail "after a kill -9 the task is another one"
+$ambit a2a send "$url" --data "$report" --message-id one --json | cmp - "$dir/one" || fail "after a kill -9 it is done again"
+[ "$($ambit a2a list "$url" | tail -1)" = "2 of 2 tasks" ] || fail "after a kill -9: $($ambit a2a list "$url")"
+$ambit a2a card "$url" --trust "$dir/jwks" >/dev/null || fail "after a restart it signs with another key"
 
 # What a person must approve waits for one; what was said is known in the next message of the context.
 risky=$(grep -m1 production examples/1-incident-desk/reports.jsonl)
@@ -66,4 +83,4 @@ $ambit audit list --state "$dir/state" --run "$next" --type session.started --js
 for run in "$task" "$next"; do
   $ambit replay "$run" --fleet $fleet --state "$dir/state" | grep -q identical || fail "task $run is another one when replayed"
 done
-echo "serve: three reports and a conversation over A2A, in the record, and replayed to the same tokens"
+echo "serve: three reports and a conversation over A2A, kept through a kill -9, in the record, and replayed to the same tokens"

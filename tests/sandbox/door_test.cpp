@@ -4,11 +4,15 @@
 #include "http/curl_client.h"
 #include "http/responder.h"
 #include "jail_fixture.h"
+#include "sandbox/doorkeeper.h"
+#include "sandbox/zygote_link.h"
 
 #include <catch2/catch.hpp>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <fcntl.h>
 
 namespace ambit::sandbox {
 namespace {
@@ -338,6 +342,40 @@ TEST_CASE("a path that is not granted, or must not be, stays closed", "[sandbox]
   CHECK(!std::filesystem::exists(outside.file("made")));
   outcome = net.run(asking("cat " + outside.file("control")));
   CHECK(outcome.output == "control\n");
+}
+
+// What init would send if the jail had taken it over.
+TEST_CASE("a door that speaks nonsense is not listened to", "[sandbox]") {
+  io::UvWorld world;
+  Listening gate;
+  const EgressOptions egress;
+  const std::vector<std::string> forbidden;
+  JailCall call;
+  call.profile.level = "net";
+  call.profile.asks = true;
+  int ends[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
+  Doorkeeper keeper(DoorOptions{world.world(), gate, egress, forbidden}, call, egress::Secrets(),
+                    ends[0]);
+  const Descriptor jail(ends[1]);
+  const std::uint32_t connect[2] = {protocol::magic,
+                                    static_cast<std::uint32_t>(protocol::Kind::connect)};
+  const std::string good(reinterpret_cast<const char*>(connect), sizeof connect);
+  const Descriptor folder(::open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  int pair[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+  const Descriptor one(pair[0]);
+  const Descriptor other(pair[1]);
+  // No descriptor, a folder, a socket of another kind; then frames of any bytes.
+  const int passed[] = {folder.get(), one.get()};
+  REQUIRE(send_frame(jail.get(), good, {}));
+  for (const int& descriptor : passed) REQUIRE(send_frame(jail.get(), good, {&descriptor, 1}));
+  for (std::size_t length = 1; length < 40; ++length)
+    REQUIRE(send_frame(jail.get(), std::string(length, static_cast<char>(length)), {}));
+  for (int i = 0; i < 4; ++i) keeper.knocked();
+  CHECK(gate.asked.empty());
+  CHECK(gate.opens.empty());
+  CHECK(gate.ended.empty());
 }
 
 TEST_CASE("a jail that waits for an approval still ends at its limits", "[sandbox]") {

@@ -43,11 +43,9 @@ std::string leftovers(SimWorld& world) {
 }  // namespace
 
 std::vector<Scenario> scenarios() {
-  return {{"echo", echo_scenario},
-          {"process", process_scenario},
-          {"channel", channel_scenario},
-          {"timeout", timeout_scenario},
-          {"fleet", fleet_scenario}};
+  return {{"echo", echo_scenario},       {"process", process_scenario},
+          {"channel", channel_scenario}, {"timeout", timeout_scenario},
+          {"fleet", fleet_scenario},     {"bounds", bounds_scenario}};
 }
 
 RunReport run_scenario(const Scenario& scenario, std::uint64_t seed) {

@@ -25,6 +25,7 @@ Task<Result<void>> process_scenario(SimWorld& world);
 Task<Result<void>> channel_scenario(SimWorld& world);
 Task<Result<void>> timeout_scenario(SimWorld& world);
 Task<Result<void>> fleet_scenario(SimWorld& world);
+Task<Result<void>> bounds_scenario(SimWorld& world);
 
 std::vector<Scenario> scenarios();
 

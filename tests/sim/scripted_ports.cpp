@@ -54,6 +54,10 @@ void SimJournal::store(agents::Event event) {
   if (event.type == "action.decided" && body.value("verdict", "") == "allow") {
     allowed_.emplace(event.session, body.value("call", ""));
   }
+  if (event.type == "action.decided") calls_[body.value("action", "")] = body.value("call", "");
+  if (event.type == "approval.answered" && body.value("answer", "") == "approved") {
+    allowed_.emplace(event.session, calls_[body.value("action", "")]);
+  }
   if (event.type == "action.outcome") done_.emplace(event.session, body.value("call", ""));
   events_.push_back({events_.size(), poller_.now().count(), std::move(event)});
 }

@@ -52,6 +52,7 @@ class SimJournal final : public agents::Journal {
   bool keeps_last_epoch_ = false;
   std::vector<agents::StoredEvent> events_;
   std::set<std::pair<std::string, std::string>> allowed_;
+  std::map<std::string, std::string> calls_;  // by action
   std::set<std::pair<std::string, std::string>> done_;
 };
 

@@ -3,6 +3,7 @@ const { createRequire } = require('node:module');
 const from = createRequire(process.env.NPM_FOLDER + '/package.json');
 module.exports = {
   sdk: from('@a2a-js/sdk'),
+  grpcClient: () => from('@a2a-js/sdk/client/grpc'),
   client: () => from('@a2a-js/sdk/client'),
   server: () => from('@a2a-js/sdk/server'),
   serverExpress: () => from('@a2a-js/sdk/server/express'),

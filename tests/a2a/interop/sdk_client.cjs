@@ -1,6 +1,6 @@
 // sdk_client.cjs URL BINDING VERSION: the official SDK as the client of an agent that does what a message's first word says
 // (scripted_runner.h). One line a check; the exit code is the number of those that failed.
-const { client } = require('./sdk.cjs');
+const { client, grpcClient } = require('./sdk.cjs');
 const { ClientFactory, JsonRpcTransportFactory, RestTransportFactory, DefaultAgentCardResolver } = client();
 const [url, binding, version] = process.argv.slice(2);
 
@@ -63,7 +63,9 @@ async function main() {
   expect('card', card.name === 'clerk' && card.supportedInterfaces.length >= 2, card);
   card.supportedInterfaces = card.supportedInterfaces.filter((i) => i.protocolBinding === binding && i.protocolVersion === version);
   const agent = await new ClientFactory({
-    transports: [new JsonRpcTransportFactory(compat), new RestTransportFactory(compat)],
+    transports: binding === 'GRPC'
+      ? [new (grpcClient().GrpcTransportFactory)(compat)]
+      : [new JsonRpcTransportFactory(compat), new RestTransportFactory(compat)],
     cardResolver: resolver,
   }).createFromAgentCard(card);
 

@@ -92,6 +92,45 @@ TEST_CASE("an MCP server over HTTP has a URL and headers, and no jail", "[agents
   CHECK(server.command.empty());
 }
 
+TEST_CASE("a profile names its origins, its service class and whether it asks", "[agents]") {
+  const std::string sound = slurp(TEST_DATA "/agents/sound.json");
+  const auto with = [&](const std::string& profile) {
+    std::string text = sound;
+    const std::string before = "\"profiles\": {";
+    const std::size_t at = text.find(before);
+    REQUIRE(at != std::string::npos);
+    return parse(text.insert(at + before.size(), "\"mine\": " + profile + ", "));
+  };
+  const FleetFile file = with(
+      R"({"extends": "net", "service": "warm", "asks": true, "egress": [
+          {"url": "https://api.example.com", "methods": ["GET"], "private": true},
+          {"url": "https://git.example.com", "tunnel": true}]})");
+  REQUIRE(file.problems.empty());
+  const Profile& made = *file.fleet.profile("mine");
+  CHECK(made.level == "net");
+  CHECK(made.service == "warm");
+  CHECK(made.asks);
+  REQUIRE(made.egress.size() == 2);
+  CHECK(made.egress[0].origin == "https://api.example.com");
+  CHECK(made.egress[0].methods == std::vector<std::string>{"GET"});
+  CHECK(made.egress[0].is_private);
+  CHECK(made.egress[1].tunnel);
+  const auto fault = [&](const std::string& profile) {
+    const FleetFile wrong = with(profile);
+    return wrong.problems.empty() ? std::string() : wrong.problems[0].message;
+  };
+  CHECK(fault(R"({"extends": "fs-read", "egress": []})").find("network") != std::string::npos);
+  CHECK(fault(R"({"extends": "net", "egress": [{"url": "api.example.com"}]})").find("origin") !=
+        std::string::npos);
+  CHECK(fault(R"({"extends": "net", "egress": [{"url": "https://a.b", "tunnel": true,
+                  "methods": ["GET"]}]})")
+            .find("tunnel") != std::string::npos);
+  CHECK(fault(R"({"extends": "net", "egress": [{"url": "https://a.b", "secrets": ["K"]}]})")
+            .find("no variable K") != std::string::npos);
+  CHECK(fault(R"({"service": "hot"})").find("service class") != std::string::npos);
+  CHECK(fault(R"({"asks": true})").find("asks for paths") != std::string::npos);
+}
+
 TEST_CASE("every mistake in a fleet file gives its clear message", "[agents]") {
   std::vector<std::filesystem::path> files;
   for (const auto& entry : std::filesystem::directory_iterator(TEST_DATA "/agents/mistakes")) {
@@ -108,6 +147,44 @@ TEST_CASE("every mistake in a fleet file gives its clear message", "[agents]") {
     INFO(path.filename().string() << " gives\n" << messages);
     CHECK(messages == slurp(std::filesystem::path(path).replace_extension(".txt")));
   }
+}
+
+TEST_CASE("mistakes in workflows, quotas and models are found with their places", "[agents]") {
+  const auto messages = [](const std::string& more, const std::string& workflow) {
+    const FleetFile file = parse(R"({"models": {"m": {"model": "m.gguf"},
+      "far": {"provider": "openai", "model": "x", "baseUrl": "https://api.example.com/v1"}},
+      "policies": ["p.cedar"], "agents": {"a": {"model": "m"}, "b": {"model": "m")" +
+                                 more + R"(}}, "workflow": )" + workflow + "}");
+    std::string all;
+    for (const Problem& problem : file.problems)
+      all += problem.path + ": " + problem.message + "\n";
+    return all;
+  };
+  const std::string single = R"({"agent": "a", "prompt": "x"})";
+  CHECK(messages("", single).empty());
+  CHECK(messages("", R"({"pattern": "sequential", "steps": ["a", "c"], "prompt": "x"})") ==
+        "workflow.steps[1]: there is no agent \"c\"; there are: a, b\n");
+  CHECK(messages("",
+                 R"({"pattern": "parallel", "branches": ["a"], "join": "race", "prompt": "x"})") ==
+        "workflow.join: needs \"then\", the agent that goes on\n");
+  CHECK(messages("", R"({"pattern": "graph", "nodes": {"x": "a", "y": "b"}, "prompt": "x",
+                         "edges": [{"from": "x", "to": "y"}, {"from": "y", "to": "x"}]})") ==
+        "workflow: the edges form a circle through \"x\"; give the one that goes back a bound: "
+        "\"times\": 3\n");
+  CHECK(messages("", R"({"pattern": "graph", "nodes": {"x": "a"}, "prompt": "x",
+                         "edges": [{"from": "x", "to": "z", "when": "maybe"}]})")
+            .find("workflow.edges[0].to: there is no node \"z\"; there are: x\n") !=
+        std::string::npos);
+  CHECK(messages(R"(, "subAgents": ["c"])", single) ==
+        "agents.b.subAgents[0]: there is no agent \"c\"; there are: a, b\n");
+  const FleetFile far = parse(R"({"models": {"far": {"provider": "openai", "model": "x",
+      "baseUrl": "https://api.example.com/v1"}}, "policies": ["p.cedar"],
+      "agents": {"a": {"model": "far", "dataResidency": "local"}},
+      "quotas": [{"name": "q", "per": "week", "most": 1}], "workflow": )" +
+                              single + "}");
+  REQUIRE(far.problems.size() == 2);
+  CHECK(far.problems[0].message.find("must not leave this machine") != std::string::npos);
+  CHECK(far.problems[1].path == "quotas[0].per");
 }
 
 TEST_CASE("placeholders are replaced once and unknown ones are errors", "[agents]") {

@@ -8,6 +8,7 @@
 #include "runtime/async/fake_poller.h"
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,30 @@ class ScriptedModel final : public Model {
   std::vector<Message> script_;
 };
 
+// Says what `say` makes of the request.
+class SayingModel final : public Model {
+ public:
+  explicit SayingModel(std::function<Message(const TurnRequest&)> say) : say_(std::move(say)) {}
+  Task<Result<Turn>> generate(TurnRequest request) override {
+    co_await delay(thinks);
+    prompts.push_back(request.messages.back().content);
+    Turn turn;
+    turn.message = say_(request);
+    if (turn.message.content == "FAIL") co_return Err(Code::unavailable, "it is down");
+    turn.finish = turn.message.tool_calls.empty() ? FinishReason::stop : FinishReason::tool_calls;
+    turn.usage.input_tokens = 10;
+    turn.usage.output_tokens = 5;
+    co_return turn;
+  }
+  std::string identity() const override { return name; }
+  std::vector<std::string> prompts;
+  std::string name = "saying";
+  Duration thinks = std::chrono::milliseconds(1);
+
+ private:
+  std::function<Message(const TurnRequest&)> say_;
+};
+
 class TableGuard final : public Guard {
  public:
   Decision decide(const Action& action) override {
@@ -52,9 +77,11 @@ class TableGuard final : public Guard {
     decision.verdict = at != verdicts.end() ? at->second : Verdict::allow;
     decision.reason = "rule of " + action.tool;
     decision.policies = {"table"};
+    seen.push_back(action);
     return decision;
   }
   std::map<std::string, Verdict> verdicts;
+  std::vector<Action> seen;
 };
 
 class MemoryJournal final : public Journal {
@@ -94,6 +121,81 @@ class CountingTools final : public Toolbox {
 
  private:
   std::vector<ToolSpec> specs_;
+};
+
+// People who answer as they are told, after a while. What is asked and used outlives a crash.
+class FakeApprovals final : public Approvals {
+ public:
+  Task<Result<ApprovalTicket>> ask(Action action, Decision decision) override {
+    co_await delay(std::chrono::milliseconds(1));
+    for (const auto& [id, known] : asked) {
+      if (known.id == action.id) co_return ApprovalTicket{id, 0};
+    }
+    const std::string id = "request-" + std::to_string(asked.size() + 1);
+    reasons.push_back(decision.reason);
+    asked.emplace(id, std::move(action));
+    co_return ApprovalTicket{id, 1000};
+  }
+  Task<Result<ApprovalAnswer>> answered(std::string id) override {
+    ++waiting;
+    co_await delay(takes);
+    --waiting;
+    const auto known = answers.find(id);
+    ApprovalAnswer answer = known != answers.end() ? known->second : standard;
+    if (answer.end == ApprovalEnd::modified) {
+      Action next = asked.at(id);
+      next.arguments = answer.arguments;
+      answer.successor = id + "-changed";
+      asked.emplace(answer.successor, std::move(next));
+      answers[answer.successor] = {ApprovalEnd::approved, answer.by, "", ""};
+    }
+    co_return answer;
+  }
+  Task<Result<bool>> use(std::string id, Action action) override {
+    co_await delay(std::chrono::milliseconds(1));
+    const Action& approved = asked.at(id);
+    if (approved.id != action.id || approved.arguments != action.arguments) {
+      co_return Err(Code::denied, "approval_action_mismatch");
+    }
+    if (!used.insert(id).second) co_return false;
+    co_return true;
+  }
+  std::map<std::string, Action> asked;
+  std::map<std::string, ApprovalAnswer> answers;
+  ApprovalAnswer standard{ApprovalEnd::approved, "eve", "", ""};
+  std::vector<std::string> reasons;
+  std::set<std::string> used;
+  Duration takes = std::chrono::seconds(60);
+  int waiting = 0;
+};
+
+// So many calls of tools in all.
+class CallQuota final : public Quotas {
+ public:
+  explicit CallQuota(std::int64_t most) : most_(most) {}
+  Result<std::uint64_t> reserve(const Action& action, const Spending& most) override {
+    if (held_ + spent + most.calls > most_) {
+      return Err(Code::exhausted, "the quota of " + action.tool + " is used up");
+    }
+    held_ += most.calls;
+    holds_[++last_] = most.calls;
+    return last_;
+  }
+  void settle(std::uint64_t id, const Spending& now, bool /*failed*/) override {
+    cancel(id);
+    spent += now.calls;
+  }
+  void cancel(std::uint64_t id) override {
+    held_ -= holds_.at(id);
+    holds_.erase(id);
+  }
+  std::int64_t spent = 0;
+
+ private:
+  std::int64_t most_;
+  std::int64_t held_ = 0;
+  std::uint64_t last_ = 0;
+  std::map<std::uint64_t, std::int64_t> holds_;
 };
 
 inline ToolSpec tool(std::string name, bool idempotent) {

@@ -1,0 +1,84 @@
+#include "grpc_door/grpc_status.h"
+
+#include <nlohmann/json.hpp>
+
+#include <string_view>
+#include <utility>
+
+namespace ambit::a2a {
+namespace {
+
+constexpr std::pair<std::string_view, grpc::StatusCode> codes[] = {
+    {"INVALID_ARGUMENT", grpc::StatusCode::INVALID_ARGUMENT},
+    {"NOT_FOUND", grpc::StatusCode::NOT_FOUND},
+    {"FAILED_PRECONDITION", grpc::StatusCode::FAILED_PRECONDITION},
+    {"UNAUTHENTICATED", grpc::StatusCode::UNAUTHENTICATED},
+    {"PERMISSION_DENIED", grpc::StatusCode::PERMISSION_DENIED},
+    {"RESOURCE_EXHAUSTED", grpc::StatusCode::RESOURCE_EXHAUSTED},
+    {"UNAVAILABLE", grpc::StatusCode::UNAVAILABLE},
+};
+
+grpc::StatusCode code_of(const Failure& failure) {
+  if (failure.fault == Fault::method_not_found) return grpc::StatusCode::UNIMPLEMENTED;
+  const std::string_view name = row_of(failure.fault).status;
+  for (const auto& [known, code] : codes) {
+    if (known == name) return code;
+  }
+  return grpc::StatusCode::INTERNAL;
+}
+
+void put_varint(std::string& out, std::size_t value) {
+  while (value >= 0x80) {
+    out += static_cast<char>((value & 0x7F) | 0x80);
+    value >>= 7;
+  }
+  out += static_cast<char>(value);
+}
+
+// A member of protobuf's wire that holds bytes; its number is below 16.
+void put_bytes(std::string& out, unsigned number, std::string_view bytes) {
+  out += static_cast<char>(number << 3 | 2);
+  put_varint(out, bytes.size());
+  out += bytes;
+}
+
+// google.rpc.ErrorInfo {reason = 1; domain = 2}, google.rpc.BadRequest {repeated FieldViolation
+// {field = 1; description = 2} = 1}.
+std::string detail_bytes(const rpc::Json& detail) {
+  std::string bytes;
+  const auto text = [](const rpc::Json& json, const char* key) {
+    return json.contains(key) ? json[key].get<std::string>() : std::string();
+  };
+  if (detail.contains("reason")) {
+    put_bytes(bytes, 1, text(detail, "reason"));
+    put_bytes(bytes, 2, text(detail, "domain"));
+    return bytes;
+  }
+  for (const rpc::Json& violation : detail["fieldViolations"]) {
+    std::string one;
+    put_bytes(one, 1, text(violation, "field"));
+    put_bytes(one, 2, text(violation, "description"));
+    put_bytes(bytes, 1, one);
+  }
+  return bytes;
+}
+
+}  // namespace
+
+// google.rpc.Status {code = 1; message = 2; repeated google.protobuf.Any details = 3}.
+grpc::Status to_status(const Failure& failure) {
+  const grpc::StatusCode code = code_of(failure);
+  std::string status;
+  status += '\x08';
+  put_varint(status, static_cast<std::size_t>(code));
+  put_bytes(status, 2, failure.message);
+  for (const rpc::Json& detail : details_of(failure)) {
+    std::string any;
+    put_bytes(any, 1, detail["@type"].get<std::string>());
+    put_bytes(any, 2, detail_bytes(detail));
+    put_bytes(status, 3, any);
+  }
+  return {code, failure.message, status};
+}
+
+}  // namespace ambit::a2a

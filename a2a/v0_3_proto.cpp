@@ -1,0 +1,275 @@
+#include "a2a/v0_3_proto.h"
+
+#include <nlohmann/json.hpp>
+
+#include <string>
+#include <utility>
+
+namespace ambit::a2a::v0_3_proto {
+namespace {
+
+using rpc::Json;
+
+void rename(Json& json, const char* from, const char* to) {
+  const auto at = json.find(from);
+  if (at == json.end()) return;
+  Json value = std::move(*at);
+  json.erase(from);
+  json[to] = std::move(value);
+}
+
+Json upgrade_part(Json part) {
+  if (!part.is_object()) return part;
+  if (part.contains("file") && part["file"].is_object()) {
+    Json file = std::move(part["file"]);
+    part.erase("file");
+    if (file.contains("fileWithUri")) part["url"] = std::move(file["fileWithUri"]);
+    if (file.contains("fileWithBytes")) part["raw"] = std::move(file["fileWithBytes"]);
+    if (file.contains("mimeType")) part["mediaType"] = std::move(file["mimeType"]);
+    if (file.contains("name")) part["filename"] = std::move(file["name"]);
+    return part;
+  }
+  const auto data = part.find("data");
+  if (data != part.end() && data->is_object() && data->contains("data")) {
+    Json inner = std::move((*data)["data"]);
+    *data = std::move(inner);
+  }
+  return part;
+}
+
+Json downgrade_part(Json part) {
+  Json out = Json::object();
+  if (part.contains("text")) {
+    out["text"] = std::move(part["text"]);
+  } else if (part.contains("data")) {
+    Json data = std::move(part["data"]);
+    if (!data.is_object()) {
+      // 0.3 knows objects alone.
+      Json wrapped = Json::object();
+      wrapped["value"] = std::move(data);
+      data = std::move(wrapped);
+    }
+    out["data"]["data"] = std::move(data);
+  } else {
+    Json file = Json::object();
+    if (part.contains("url")) file["fileWithUri"] = std::move(part["url"]);
+    if (part.contains("raw")) file["fileWithBytes"] = std::move(part["raw"]);
+    if (part.contains("mediaType")) file["mimeType"] = std::move(part["mediaType"]);
+    if (part.contains("filename")) file["name"] = std::move(part["filename"]);
+    out["file"] = std::move(file);
+  }
+  if (part.contains("metadata")) out["metadata"] = std::move(part["metadata"]);
+  return out;
+}
+
+void downgrade_parts(Json& holder) {
+  for (Json& part : holder["parts"]) part = downgrade_part(std::move(part));
+}
+
+Json upgrade_message(Json message) {
+  if (!message.is_object()) return message;
+  rename(message, "content", "parts");
+  const auto parts = message.find("parts");
+  if (parts != message.end() && parts->is_array()) {
+    for (Json& part : *parts) part = upgrade_part(std::move(part));
+  }
+  return message;
+}
+
+Json downgrade_message(Json message) {
+  downgrade_parts(message);
+  rename(message, "parts", "content");
+  message.erase("referenceTaskIds");
+  return message;
+}
+
+void downgrade_status(Json& status) {
+  if (status["state"] == "TASK_STATE_CANCELED") status["state"] = "TASK_STATE_CANCELLED";
+  if (status.contains("message")) {
+    status["message"] = downgrade_message(std::move(status["message"]));
+  }
+}
+
+Json downgrade_task(Json task) {
+  downgrade_status(task["status"]);
+  if (task.contains("artifacts")) {
+    for (Json& artifact : task["artifacts"]) downgrade_parts(artifact);
+  }
+  if (task.contains("history")) {
+    for (Json& message : task["history"]) message = downgrade_message(std::move(message));
+  }
+  return task;
+}
+
+Json upgrade_push(Json config) {
+  const auto at = config.find("authentication");
+  if (at == config.end() || !at->is_object()) return config;
+  if (at->contains("schemes") && (*at)["schemes"].is_array() && !(*at)["schemes"].empty()) {
+    Json scheme = (*at)["schemes"][0];
+    at->erase("schemes");
+    (*at)["scheme"] = std::move(scheme);
+  }
+  return config;
+}
+
+Json downgrade_push(Json config) {
+  const auto text = [&](const char* key) {
+    return config.contains(key) ? config[key].get<std::string>() : std::string();
+  };
+  Json out = Json::object();
+  out["name"] = "tasks/" + text("taskId") + "/pushNotificationConfigs/" + text("id");
+  config.erase("taskId");
+  config.erase("tenant");
+  const auto at = config.find("authentication");
+  if (at != config.end()) {
+    Json schemes = Json::array({(*at)["scheme"]});
+    at->erase("scheme");
+    (*at)["schemes"] = std::move(schemes);
+  }
+  out["pushNotificationConfig"] = std::move(config);
+  return out;
+}
+
+// "tasks/ID/pushNotificationConfigs/CONFIG" into its two ids, empty where they are not there.
+std::pair<std::string, std::string> ids_of(const Json& name) {
+  std::pair<std::string, std::string> ids;
+  if (!name.is_string()) return ids;
+  const auto text = name.get<std::string>();
+  constexpr std::string_view tasks = "tasks/";
+  constexpr std::string_view configs = "/pushNotificationConfigs";
+  if (!text.starts_with(tasks)) return ids;
+  const std::size_t end = text.find('/', tasks.size());
+  ids.first = text.substr(tasks.size(), end == std::string::npos ? end : end - tasks.size());
+  if (end != std::string::npos && text.compare(end, configs.size(), configs) == 0) {
+    ids.second = text.substr(std::min(end + configs.size() + 1, text.size()));
+  }
+  return ids;
+}
+
+void take_name(Json& params, const char* member, const char* id_key, const char* config_key) {
+  const auto at = params.find(member);
+  if (at == params.end()) return;
+  auto [task, config] = ids_of(*at);
+  params.erase(member);
+  if (!task.empty()) params[id_key] = std::move(task);
+  if (config_key != nullptr && !config.empty()) params[config_key] = std::move(config);
+}
+
+Json upgrade_send(Json params) {
+  rename(params, "request", "message");
+  if (params.contains("message")) params["message"] = upgrade_message(std::move(params["message"]));
+  const auto configuration = params.find("configuration");
+  if (configuration == params.end() || !configuration->is_object()) return params;
+  const auto blocking = configuration->find("blocking");
+  if (blocking != configuration->end() && blocking->is_boolean()) {
+    (*configuration)["returnImmediately"] = !blocking->get<bool>();
+  }
+  for (const char* name : {"pushNotification", "pushNotificationConfig"}) {
+    if (!configuration->contains(name)) continue;
+    (*configuration)["taskPushNotificationConfig"] = upgrade_push((*configuration)[name]);
+  }
+  return params;
+}
+
+// {parent, configId, config: {name, pushNotificationConfig}}; REST has the parent in its path and
+// may give the inner members alone.
+Json upgrade_create_push(Json params) {
+  Json out = Json::object();
+  const auto take = [&](const Json& holder, const char* key) -> Json {
+    const auto at = holder.find(key);
+    return at == holder.end() ? Json() : *at;
+  };
+  Json config = take(params, "config");
+  Json inner = take(config.is_object() ? config : params, "pushNotificationConfig");
+  if (!inner.is_object()) inner = config;
+  if (inner.is_object()) out = upgrade_push(std::move(inner));
+  auto ids = ids_of(take(params, "parent"));
+  if (config.is_object() && ids.first.empty()) ids = ids_of(take(config, "name"));
+  if (params.contains("taskId")) out["taskId"] = params["taskId"];
+  if (!ids.first.empty()) out["taskId"] = ids.first;
+  const Json config_id = take(params, "configId");
+  if (config_id.is_string() && !config_id.get<std::string>().empty()) out["id"] = config_id;
+  if (!out.contains("id") && !ids.second.empty()) out["id"] = ids.second;
+  return out;
+}
+
+}  // namespace
+
+Json upgrade_params(Operation operation, Json params) {
+  if (!params.is_object()) return params;
+  switch (operation) {
+    case Operation::send:
+    case Operation::stream:
+      return upgrade_send(std::move(params));
+    case Operation::get:
+    case Operation::cancel:
+    case Operation::subscribe:
+      take_name(params, "name", "id", nullptr);
+      return params;
+    case Operation::create_push:
+      return upgrade_create_push(std::move(params));
+    case Operation::get_push:
+    case Operation::delete_push:
+      take_name(params, "name", "taskId", "id");
+      return params;
+    case Operation::list_push:
+      take_name(params, "parent", "taskId", nullptr);
+      return params;
+    default:
+      return params;
+  }
+}
+
+Json downgrade_event(Json event) {
+  if (event.contains("task")) event["task"] = downgrade_task(std::move(event["task"]));
+  if (event.contains("message")) event["message"] = downgrade_message(std::move(event["message"]));
+  if (event.contains("artifactUpdate")) downgrade_parts(event["artifactUpdate"]["artifact"]);
+  if (event.contains("statusUpdate")) {
+    Json& update = event["statusUpdate"];
+    const std::string state = update["status"]["state"];
+    downgrade_status(update["status"]);
+    update["final"] = state != "TASK_STATE_SUBMITTED" && state != "TASK_STATE_WORKING" &&
+                      state != "TASK_STATE_AUTH_REQUIRED";
+  }
+  return event;
+}
+
+Json downgrade_result(Operation operation, Json result) {
+  switch (operation) {
+    case Operation::send:
+      return downgrade_event(std::move(result));
+    case Operation::get:
+    case Operation::cancel:
+      return downgrade_task(std::move(result));
+    case Operation::create_push:
+    case Operation::get_push:
+      return downgrade_push(std::move(result));
+    case Operation::list_push:
+      for (Json& config : result["configs"]) config = downgrade_push(std::move(config));
+      return result;
+    default:
+      return result;
+  }
+}
+
+Json card_of(Json card) {
+  if (card.contains("securitySchemes")) {
+    for (auto& [name, scheme] : card["securitySchemes"].items()) {
+      Json inner = std::move(scheme);
+      inner.erase("type");
+      scheme = Json::object();
+      scheme["httpAuthSecurityScheme"] = std::move(inner);
+    }
+  }
+  if (card.contains("security")) {
+    for (Json& requirement : card["security"]) {
+      Json schemes = Json::object();
+      for (auto& [name, scopes] : requirement.items()) schemes[name]["list"] = scopes;
+      requirement = Json::object();
+      requirement["schemes"] = std::move(schemes);
+    }
+  }
+  return card;
+}
+
+}  // namespace ambit::a2a::v0_3_proto

@@ -1,0 +1,220 @@
+// The half of Server that gives what it has: lists, tool calls, prompts and resources, for clients
+// of both eras.
+
+#include "mcp/server.h"
+#include "mcp/server_replies.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+namespace ambit::mcp {
+namespace {
+
+using rpc::Json;
+using rpc::Reply;
+
+constexpr std::int64_t legacy_not_found = -32002;
+constexpr std::string_view cursor_prefix = "from:";
+
+// "test://template/{id}/data" for "test://template/7/data".
+bool fits_template(std::string_view pattern, std::string_view uri) {
+  while (!pattern.empty()) {
+    if (pattern.front() == '{') {
+      const std::size_t end = pattern.find('}');
+      if (end == std::string_view::npos) return false;
+      pattern.remove_prefix(end + 1);
+      const std::size_t length = std::min(uri.find('/'), uri.size());
+      if (length == 0) return false;
+      // The variable ends where the text after it begins.
+      const std::string_view next = pattern.substr(0, pattern.find('{'));
+      const std::size_t stop = next.empty() ? length : uri.find(next.substr(0, 1), 1);
+      if (stop == std::string_view::npos || stop > length) return false;
+      uri.remove_prefix(stop);
+    } else {
+      if (uri.empty() || uri.front() != pattern.front()) return false;
+      uri.remove_prefix(1);
+      pattern.remove_prefix(1);
+    }
+  }
+  return uri.empty();
+}
+
+}  // namespace
+
+Task<Reply> Server::answer_common(const rpc::Request& request, Call& call) {
+  static const Json none = Json::object();
+  const Json& params = request.params.present() ? request.params.json() : none;
+  const std::string& method = request.method;
+  if (!params.is_object()) co_return invalid("$.params: must be an object");
+  if (method == "tools/call") co_return co_await call_tool(params, call);
+  if (method == "prompts/get") co_return co_await get_prompt(params, call);
+  if (method == "resources/read") co_return co_await read_resource(params, call);
+  if (method == "tools/list" || method == "prompts/list" || method == "resources/list" ||
+      method == "resources/templates/list") {
+    co_return co_await list(method, params, call);
+  }
+  if (method != "completion/complete" || !complete_) co_return unknown(method);
+  if (!params.contains("ref") || !params.contains("argument")) {
+    co_return invalid("$.params: ref and argument are required");
+  }
+  auto result = co_await complete_(Value(params), call);
+  Reply reply;
+  if (result) {
+    reply.result = std::move(*result);
+  } else {
+    reply.fault = rpc::to_fault(result.error());
+  }
+  co_return reply;
+}
+
+Task<Reply> Server::list(const std::string& method, const Json& params, Call& call) {
+  if (options_.before_list) {
+    auto ready = co_await options_.before_list();
+    if (!ready) {
+      Reply reply;
+      reply.fault = rpc::to_fault(ready.error());
+      co_return reply;
+    }
+  }
+  std::vector<const Json*> all;
+  std::string key = method.substr(0, method.find('/'));
+  if (method == "tools/list") {
+    for (const auto& [name, tool] : tools_) {
+      if (!options_.offers || options_.offers(call.principal_, name))
+        all.push_back(&tool.given.definition.json());
+    }
+  } else if (method == "prompts/list") {
+    for (const auto& [name, prompt] : prompts_) all.push_back(&prompt.definition.json());
+  } else {
+    const bool templates = method == "resources/templates/list";
+    if (templates) key = "resourceTemplates";
+    for (const auto& [uri, resource] : templates ? templates_ : resources_) {
+      all.push_back(&resource.definition.json());
+    }
+  }
+  std::size_t from = 0;
+  if (params.contains("cursor")) {
+    const std::string cursor = text_of(params, "cursor");
+    const char* last = cursor.data() + cursor.size();
+    const bool ours = cursor.starts_with(cursor_prefix);
+    const auto read =
+        std::from_chars(cursor.data() + (ours ? cursor_prefix.size() : cursor.size()), last, from);
+    if (!ours || read.ec != std::errc() || read.ptr != last || from > all.size()) {
+      co_return invalid("$.params.cursor: is not one that this server gave");
+    }
+  }
+  const std::size_t to = std::min(all.size(), from + options_.page_items);
+  Json items = Json::array();
+  for (std::size_t i = from; i < to; ++i) items.push_back(*all[i]);
+  Json result = Json::object();
+  result[key] = std::move(items);
+  if (to < all.size()) result["nextCursor"] = std::string(cursor_prefix) + std::to_string(to);
+  Reply reply;
+  reply.result = std::move(result);
+  co_return reply;
+}
+
+Task<Reply> Server::call_tool(const Json& params, Call& call) {
+  const std::string name = text_of(params, "name");
+  const auto at = tools_.find(name);
+  if (at == tools_.end() || (options_.offers && !options_.offers(call.principal_, name))) {
+    co_return invalid("there is no tool \"" + name + "\"");
+  }
+  // The tool may be taken away while it runs.
+  const Handler run = at->second.given.run;
+  const std::optional<rpc::Schema> output = at->second.output;
+  for (const std::string& capability : at->second.given.needs) {
+    if (call.client_can(capability)) continue;
+    if (call.era() == Era::legacy) {
+      co_return invalid("the tool needs a client that offers " + capability);
+    }
+    const Json needed = {{"requiredCapabilities", {{capability, Json::object()}}}};
+    co_return refusal(missing_client_capability,
+                      "the tool needs a client that offers " + capability, Value(needed));
+  }
+  Value arguments = params.contains("arguments") ? Value(params["arguments"]) : Json::object();
+  Reply reply;
+  auto fits = at->second.input.validate(arguments.json());
+  if (!fits) {
+    // An error of the tool, so that the model sees it and tries again.
+    reply.result = text_result("the arguments do not fit: " + fits.error().message);
+    reply.result.edit()["isError"] = true;
+    co_return reply;
+  }
+  auto result = co_await run(std::move(arguments), call);
+  if (!result) {
+    reply.result = text_result(result.error().message);
+    reply.result.edit()["isError"] = true;
+    co_return reply;
+  }
+  const Json& given = result->json();
+  const bool is_error = given.contains("isError") && given["isError"] == true;
+  if (output && !is_error && call.pending_.json().empty()) {
+    const Json structured =
+        given.contains("structuredContent") ? given["structuredContent"] : Json();
+    fits = output->validate(structured);
+    if (!fits) {
+      co_return refusal(rpc::internal_error,
+                        "the tool's structuredContent: " + fits.error().message);
+    }
+  }
+  reply.result = std::move(*result);
+  co_return reply;
+}
+
+Task<Reply> Server::get_prompt(const Json& params, Call& call) {
+  const std::string name = text_of(params, "name");
+  const auto at = prompts_.find(name);
+  if (at == prompts_.end()) co_return invalid("there is no prompt \"" + name + "\"");
+  const Json arguments = params.contains("arguments") ? params["arguments"] : Json::object();
+  if (!arguments.is_object()) co_return invalid("$.params.arguments: must be an object");
+  const Json& definition = at->second.definition.json();
+  if (definition.contains("arguments")) {
+    for (const Json& known : definition["arguments"]) {
+      const std::string key = text_of(known, "name");
+      if (known.contains("required") && known["required"] == true && !arguments.contains(key)) {
+        co_return invalid("$.params.arguments." + key + ": is missing");
+      }
+    }
+  }
+  const Handler get = at->second.get;
+  auto result = co_await get(Value(arguments), call);
+  Reply reply;
+  if (result) {
+    reply.result = std::move(*result);
+  } else {
+    reply.fault = rpc::to_fault(result.error());
+  }
+  if (!call.pending_.json().empty()) reply.fault.reset();
+  co_return reply;
+}
+
+Task<Reply> Server::read_resource(const Json& params, Call& call) {
+  const std::string uri = text_of(params, "uri");
+  Handler read;
+  const auto at = resources_.find(uri);
+  if (at != resources_.end()) read = at->second.read;
+  for (auto known = templates_.begin(); !read && known != templates_.end(); ++known) {
+    if (fits_template(known->first, uri)) read = known->second.read;
+  }
+  if (!read) {
+    const bool modern = call.era() == Era::modern;
+    co_return refusal(modern ? rpc::invalid_params : legacy_not_found,
+                      "there is no resource \"" + uri + "\"", Value(Json{{"uri", uri}}));
+  }
+  Value where = Json{{"uri", uri}};
+  auto result = co_await read(std::move(where), call);
+  Reply reply;
+  if (result) {
+    reply.result = std::move(*result);
+  } else {
+    reply.fault = rpc::to_fault(result.error());
+  }
+  if (!call.pending_.json().empty()) reply.fault.reset();
+  co_return reply;
+}
+
+}  // namespace ambit::mcp

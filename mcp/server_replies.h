@@ -1,0 +1,33 @@
+#pragma once
+
+// The refusals that Server's two sources share. Internal to mcp.
+
+#include "mcp/server.h"
+
+#include <nlohmann/json.hpp>
+
+#include <string>
+#include <utility>
+
+namespace ambit::mcp {
+
+inline rpc::Reply refusal(std::int64_t code, std::string message, Value data = {}) {
+  rpc::Reply reply;
+  reply.fault = rpc::Fault{code, std::move(message), std::move(data)};
+  return reply;
+}
+
+inline rpc::Reply invalid(std::string message) {
+  return refusal(rpc::invalid_params, std::move(message));
+}
+
+inline rpc::Reply unknown(const std::string& method) {
+  return refusal(rpc::method_not_found, "no method \"" + method + "\"");
+}
+
+inline std::string text_of(const rpc::Json& object, const char* key) {
+  const auto at = object.is_object() ? object.find(key) : object.end();
+  return object.is_object() && at != object.end() && at->is_string() ? at->get<std::string>() : "";
+}
+
+}  // namespace ambit::mcp
