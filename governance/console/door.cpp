@@ -148,8 +148,9 @@ Task<Result<std::uint64_t>> Door::record(agents::Event event) {
     const std::uint64_t index = TRY(desk.append(*kept));
     return std::to_string(index);
   };
-  const std::string text = co_await ok(ask(std::move(question)));
-  co_return static_cast<std::uint64_t>(std::stoull(text));
+  auto said = co_await ask(std::move(question));
+  if (!said) co_return Err(std::move(said).error());
+  co_return static_cast<std::uint64_t>(std::stoull(*said));
 }
 
 Task<Result<void>> Door::close() {
@@ -188,7 +189,7 @@ Task<void> Door::handle(http::Exchange& exchange) {
   } else if (const std::optional<Person> person = person_of(head); !person) {
     Headers headers = headers_of("application/json", "no-store");
     headers.set("WWW-Authenticate", "Bearer");
-    co_await exchange.respond(401, headers, R"({"error":"log in first"})");
+    co_await exchange.respond(401, headers, "{\"error\":\"log in first\"}");
   } else if (path == "/api/live" && is_read) {
     co_await live(exchange, *person);
   } else if (is_read) {
