@@ -41,7 +41,8 @@ Result<void> cost(const Options& options, const Context& context) {
   if (!known) {
     return Err(Code::invalid, "--by is one of: agent, run, model, session, person");
   }
-  const auto reader = TRY(log::LogReader::open(TRY(journal_of(options, context))));
+  const std::string folder = TRY(journal_of(options, context));
+  const auto reader = TRY(log::LogReader::open(folder));
   log::Filter filter = TRY(filter_of(options));
   const std::string person = std::exchange(filter.person, "");
   std::map<std::string, Sum> sums;
@@ -183,7 +184,8 @@ Result<std::string> run_of(const log::LogReader& reader, const std::string& sess
 }
 
 Result<void> describe(const Options& options, const Context& context) {
-  const auto reader = TRY(log::LogReader::open(TRY(journal_of(options, context))));
+  const std::string folder = TRY(journal_of(options, context));
+  const auto reader = TRY(log::LogReader::open(folder));
   const std::string& session = options.positional()[0];
   const std::string run = options.flag("run") ? options.text("run") : TRY(run_of(*reader, session));
   agents::SessionState state;
