@@ -54,7 +54,7 @@ class OpenaiDoor::Session final : public agents::Recorder {
   }
 
   // Code::denied: the policies, or a quota, say no.
-  Task<Result<void>> begin(const std::string& model, const std::string& identity,
+  Task<Result<void>> begin(const std::string& name, const std::string& identity,
                            std::string prompt, std::int64_t tokens_max) {
     agents::SessionStarted begun{caller_, "", std::move(prompt)};
     agents::Fact started = std::move(begun);
@@ -68,7 +68,7 @@ class OpenaiDoor::Session final : public agents::Recorder {
     action.on_behalf_of = caller_;
     action.tool = identity;
     action.tainted = true;
-    spec_ = door_.assembly_.fleet().model(model);
+    spec_ = door_.assembly_.fleet().model(name);
     identity_ = identity;
     action_ = action.id;
     const agents::Cost cost{1, 0, tokens_max};
