@@ -131,7 +131,8 @@ Result<int> pin_tools(const Options& options, const Context& context) {
   }
   governance::ToolPins pins;
   if (::access(pins_path.c_str(), F_OK) == 0) {
-    pins = TRY(governance::ToolPins::from_json(TRY(io::read_file(pins_path, source_bytes_max))));
+    const std::string text = TRY(io::read_file(pins_path, source_bytes_max));
+    pins = TRY(governance::ToolPins::from_json(text));
   }
   file.fleet.tool_pins.clear();
   io::UvWorld world;
