@@ -149,7 +149,8 @@ AgentCard card_of(const std::string& url, const std::string& grpc, bool speaks_0
   card.documentation_url = "https://example.com/agent";
   card.icon_url = "https://example.com/agent.svg";
   card.has_push_notifications = true;
-  card.has_extended_card = true;
+  // The TCK of 0.3 wants such a card to be for known callers alone, and has no token.
+  card.has_extended_card = !speaks_0_3;
   // The TCK sends one message of a type that nobody has, and wants it to be taken.
   card.input_modes = {"text/plain", "application/json", "*/*"};
   card.output_modes = {"text/plain", "application/json"};
@@ -185,7 +186,9 @@ int serve(bool speaks_0_3) {
     std::fprintf(stderr, "tck_agent: %s\n", server.error().message.c_str());
     return 1;
   }
-  const std::string url = "http://" + (*server)->address();
+  // The TCK of 0.3 takes an address in a card for a secret.
+  const std::string address = (*server)->address();
+  const std::string url = "http://localhost" + address.substr(address.rfind(':'));
   std::string grpc;
 #ifdef AMBIT_GRPC
   GrpcOptions grpc_options;
