@@ -176,8 +176,9 @@ Task<Answer<Outcome>> perform_now(Service& service, Operation operation, Call ca
       co_return outcome(to_json(**card, CardShape::pure));
     }
     default:
-      co_return co_await do_push(service, operation, std::move(call), std::move(params));
+      break;
   }
+  co_return co_await do_push(service, operation, std::move(call), std::move(params));
 }
 
 }  // namespace

@@ -257,7 +257,7 @@ agents::FleetRun& Assembly::start(agents::RunOptions options) {
 }
 
 agents::Ports Assembly::ports() {
-  return {*guard_,     *book_, make_argument_check(), approvals_.get(), quotas_.get(),
+  return {*guard_,     *book_,  make_argument_check(), approvals_.get(), quotas_.get(),
           check_tool_, &roster_};
 }
 

@@ -54,8 +54,8 @@ class OpenaiDoor::Session final : public agents::Recorder {
   }
 
   // Code::denied: the policies, or a quota, say no.
-  Task<Result<void>> begin(const std::string& name, const std::string& identity,
-                           std::string prompt, std::int64_t tokens_max) {
+  Task<Result<void>> begin(const std::string& name, const std::string& identity, std::string prompt,
+                           std::int64_t tokens_max) {
     agents::SessionStarted begun{caller_, "", std::move(prompt)};
     agents::Fact started = std::move(begun);
     co_await ok(record(std::move(started)));

@@ -103,7 +103,8 @@ class Serving {
         }) {}
 
   Task<Result<void>> open() {
-    keys_.push_back(co_await ok(signing_key(options_.assembly.state)));
+    auto key = co_await ok(signing_key(options_.assembly.state));
+    keys_.push_back(std::move(key));
     http::ServerOptions server;
     server.address = options_.listen;
     server.hosts = options_.hosts;

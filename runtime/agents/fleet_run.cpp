@@ -100,7 +100,10 @@ class FleetRun::Errand final : public FlowSessions, public Parking {
  public:
   Errand(FleetRun& run, FleetFlow& flow) : run_(run), flow_(flow) {}
 
-  Task<void> take_place() { place_.emplace(co_await run_.places_->acquire()); }
+  Task<void> take_place() {
+    auto permit = co_await run_.places_->acquire();
+    place_.emplace(std::move(permit));
+  }
   Task<Result<FlowAnswer>> run(FlowOrder order) override {
     FleetSession& session =
         flow_.only != nullptr ? *flow_.only : run_.add_session(order.id, flow_.input);
