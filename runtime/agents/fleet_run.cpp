@@ -2,6 +2,7 @@
 
 #include "agents/message.h"
 #include "agents/sub_agents.h"
+#include "async/waiters.h"
 
 #include <nlohmann/json.hpp>
 
@@ -135,12 +136,30 @@ class FleetRun::Errand final : public FlowSessions, public Parking {
   }
   Task<void> come_back() override {
     --run_.parked_;
+    // One session queues for the place of all: a second one would wait for what the flow holds.
+    while (!place_ && queues_) co_await queued_.wait();
     if (place_) co_return;
+    const Queueing queueing(*this);
     auto place = co_await run_.places_->acquire();
-    if (!place_) place_.emplace(std::move(place));
+    place_.emplace(std::move(place));
   }
 
  private:
+  // Also ends when the session that queues is cancelled: then another one does.
+  class Queueing {
+   public:
+    explicit Queueing(Errand& errand) : errand_(errand) { errand_.queues_ = true; }
+    Queueing(const Queueing&) = delete;
+    Queueing& operator=(const Queueing&) = delete;
+    ~Queueing() {
+      errand_.queues_ = false;
+      errand_.queued_.wake_all();
+    }
+
+   private:
+    Errand& errand_;
+  };
+
   static bool belongs(std::string_view id, std::string_view to) {
     return id == to || (id.starts_with(to) && id.substr(to.size()).starts_with('.'));
   }
@@ -148,6 +167,8 @@ class FleetRun::Errand final : public FlowSessions, public Parking {
   FleetRun& run_;
   FleetFlow& flow_;
   std::optional<Semaphore::Permit> place_;
+  bool queues_ = false;  // one of its sessions, for the place
+  Waiters queued_;
   std::vector<std::pair<std::string, std::string>> abandoned_;
 };
 

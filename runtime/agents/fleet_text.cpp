@@ -16,8 +16,10 @@ std::int64_t Price::micros_of(const Usage& usage) const {
 std::optional<std::string> suggestion(std::string_view wrong,
                                       const std::vector<std::string>& known) {
   std::optional<std::string> best;
+  // Of one letter, any other letter would be a guess.
   std::size_t best_distance =
-      std::max<std::size_t>(1, std::min<std::size_t>(3, wrong.size() / 3)) + 1;
+      wrong.size() < 2 ? 1
+                       : std::max<std::size_t>(1, std::min<std::size_t>(3, wrong.size() / 3)) + 1;
   for (const std::string& candidate : known) {
     // Levenshtein, upper and lower case alike.
     std::vector<std::size_t> row(candidate.size() + 1);

@@ -149,7 +149,8 @@ Task<Result<Decision>> Gate::supersede(Recorder& recorder, Action& action, Asked
 }
 
 Task<Result<Gate::Clearance>> Gate::clear(Recorder& recorder, Action action, Cost cost,
-                                          std::string call, Asked asked, Decision decision) {
+                                          std::string call, Asked asked, Decision decision,
+                                          bool resumed) {
   Clearance made;
   const std::string reason = decision.reason;
   for (int changes = 0; changes <= changes_max; ++changes) {
@@ -193,21 +194,36 @@ Task<Result<Gate::Clearance>> Gate::clear(Recorder& recorder, Action action, Cos
                                                            : who + ": " + reason);
     co_return made;
   }
-  auto hold = reserve(action, cost);
-  if (!hold) {
-    made.outcome = refusal(Verdict::deny, hold.error().message);
-    co_return made;
+  // After a crash it may have been done already; then there is nothing left to reserve for.
+  Hold hold;
+  if (!resumed) {
+    auto held = reserve(action, cost);
+    if (!held) {
+      made.outcome = refusal(Verdict::deny, held.error().message);
+      co_return made;
+    }
+    hold = std::move(*held);
   }
   Action approved = action;
   if (!asked.asked_as.empty()) approved.id = asked.asked_as;
   auto fresh = co_await ports_.approvals->use(asked.request, std::move(approved));
   if (!fresh) {
-    hold->cancel();
+    hold.cancel();
     made.outcome = refusal(Verdict::deny, fresh.error().message);
     co_return made;
   }
+  if (resumed && *fresh) {
+    auto held = reserve(action, cost);
+    if (!held) {
+      made.outcome = refusal(Verdict::deny, held.error().message);
+      co_return made;
+    }
+    hold = std::move(*held);
+  } else if (resumed) {
+    ledger_.settle(Cost{}, cost);
+  }
   made.kind = *fresh ? Clearance::Kind::go : Clearance::Kind::in_doubt;
-  made.hold = std::move(*hold);
+  made.hold = std::move(hold);
   co_return made;
 }
 

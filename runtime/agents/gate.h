@@ -95,9 +95,10 @@ class Gate {
   Task<Result<void>> conclude(Action action, Decision decision, Outcome outcome);
 
   // The rest of the way of an action that is escalated, from wherever it stands: asks, waits,
-  // reserves, takes the approval. An error: the record failed.
+  // reserves, takes the approval. `resumed`: after a crash, so that it may have been done already.
+  // An error: the record failed.
   Task<Result<Clearance>> clear(Recorder& recorder, Action action, Cost cost, std::string call,
-                                Asked asked, Decision decision);
+                                Asked asked, Decision decision, bool resumed = false);
 
  private:
   Result<Hold> reserve(const Action& action, const Cost& cost);

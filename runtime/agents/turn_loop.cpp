@@ -394,7 +394,7 @@ Task<Result<void>> TurnLoop::tool_call(SessionState& state) {
   call.arguments = passage.action.arguments;
   if (passage.decision.verdict == Verdict::escalate) {
     co_return co_await approved_call(state, std::move(passage.action), Asked(),
-                                     std::move(passage.decision), std::move(call));
+                                     std::move(passage.decision), std::move(call), false);
   }
   Outcome outcome;
   if (passage.decision.verdict == Verdict::deny) {
@@ -412,7 +412,7 @@ Task<Result<void>> TurnLoop::tool_call(SessionState& state) {
 
 // The rest of the way of a call that the policies escalate, from wherever it stands.
 Task<Result<void>> TurnLoop::approved_call(SessionState& state, Action action, Asked asked,
-                                           Decision decision, ToolCall call) {
+                                           Decision decision, ToolCall call, bool resumed) {
   const std::size_t tool = find_tool(call.name);
   const std::string& name = call.name;
   if (tool == catalogue_.specs->size()) {
@@ -425,7 +425,7 @@ Task<Result<void>> TurnLoop::approved_call(SessionState& state, Action action, A
   SessionRecorder recorder(*this, state);
   const Cost cost{0, 1, 0};
   Gate::Clearance clearance = co_await ok(
-      gate_.clear(recorder, std::move(action), cost, call.id, std::move(asked), decision));
+      gate_.clear(recorder, std::move(action), cost, call.id, std::move(asked), decision, resumed));
   call.arguments = clearance.action.arguments;
   Outcome outcome = std::move(clearance.outcome);
   if (clearance.kind == Gate::Clearance::Kind::go) {
@@ -499,7 +499,7 @@ Task<Result<void>> TurnLoop::resolve_doubt(SessionState& state) {
     decision.reason = doubt.reason;
     decision.obligations = doubt.obligations;
     co_return co_await approved_call(state, std::move(action), std::move(doubt.asked),
-                                     std::move(decision), std::move(doubt.call));
+                                     std::move(decision), std::move(doubt.call), true);
   }
   Outcome outcome;
   if (doubt.verdict == Verdict::deny) {

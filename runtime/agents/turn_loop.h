@@ -92,7 +92,7 @@ class TurnLoop {
   Task<Result<bool>> model_turn_by(SessionState& state, ModelRoute by, bool has_other);
   Task<Result<void>> tool_call(SessionState& state);
   Task<Result<void>> approved_call(SessionState& state, Action action, Asked asked,
-                                   Decision decision, ToolCall call);
+                                   Decision decision, ToolCall call, bool resumed);
   Task<Result<void>> resolve_doubt(SessionState& state);
   template <class T>
   Task<Result<T>> in_wall_time(Task<Result<T>> task);
