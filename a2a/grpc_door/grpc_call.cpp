@@ -82,7 +82,7 @@ void GrpcCall::OnReadDone(bool good) {
   } else if (bridge_->is_closed()) {
     finish(closing());
   } else {
-    post([](GrpcCall& call) { call.bridge_->begin(call.self_); });
+    post([](GrpcCall& call) { call.bridge_->begin(call.shared_from_this()); });
   }
 }
 
@@ -101,8 +101,10 @@ void GrpcCall::OnCancel() {
 // The last that gRPC says; the loop may still hold the call, which is then only memory.
 void GrpcCall::OnDone() {
   is_finished_ = true;
-  bridge_->leave(self_);
-  post([](GrpcCall& call) { const std::shared_ptr<GrpcCall> last = std::move(call.self_); });
+  // Goes with the letter, read or not: a loop that has ended frees it unread.
+  const std::shared_ptr<GrpcCall> last = std::move(self_);
+  bridge_->leave(last);
+  bridge_->loop().post_from_thread([last] {});
 }
 
 Result<std::string> GrpcCall::request() const {

@@ -43,7 +43,8 @@ class GrpcBridge {
   std::set<std::shared_ptr<GrpcCall>> all_;
 };
 
-class GrpcCall final : public grpc::ServerGenericBidiReactor {
+class GrpcCall final : public grpc::ServerGenericBidiReactor,
+                       public std::enable_shared_from_this<GrpcCall> {
  public:
   // On a thread of gRPC's, which gives it back by OnDone().
   static GrpcCall* open(std::shared_ptr<GrpcBridge> bridge,

@@ -227,14 +227,17 @@ void Desk::explain(const log::ProvenRecord& record, json& out) {
          {"text", each.policy->text},
          {"clauses", std::move(clauses)}});
   }
-  std::stable_sort(policies.begin(), policies.end(), [](const json& a, const json& b) {
-    return a["determined"].get<bool>() && !b["determined"].get<bool>();
-  });
+  // Those that determined it first.
+  json sorted = json::array();
+  for (const bool determined : {true, false})
+    for (json& policy : policies)
+      if (policy.is_object() && policy["determined"] == determined)
+        sorted.push_back(std::move(policy));
   out["explanation"] = {{"verdict", to_string(explained.decision.verdict)},
                         {"same", to_string(explained.decision.verdict) == facts.verdict &&
                                      explained.decision.policies == facts.policies},
                         {"policySet", facts.policy_set},
-                        {"policies", std::move(policies)}};
+                        {"policies", std::move(sorted)}};
 }
 
 }  // namespace ambit::console

@@ -118,7 +118,7 @@ class Soak {
   Task<void> worker(int& calls) {
     while (calls != 0) {
       if (calls > 0) --calls;
-      const unsigned dice = random_() % 10;
+      const auto dice = static_cast<unsigned>(random_() % 10);
       if (dice >= 8) {
         co_await use_tool(dice == 8 ? "warm" : "pooled");
         continue;
@@ -186,6 +186,11 @@ bool soak_zygotes(const std::string& attacker, int rounds, unsigned seed) {
   std::minstd_rand random(seed);
   int killed = 0;
   int worked = 0;
+  {  // the event loop keeps two descriptors for ever once it has started a process
+    Jails jails;
+    const WorkFolder work;
+    (void)jails.run(jailed(attacker, "fs-read", work, "bomb", "zombies"));
+  }
   const Left before = look();
   for (int round = 0; round < rounds; ++round) {
     Jails jails;

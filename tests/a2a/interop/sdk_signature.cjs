@@ -1,7 +1,7 @@
 // sdk_signature.cjs: reads a line {"card", "jwks"} from its standard input, checks the card's signature as the official SDK
 // does, and prints {"verified", "refused": what it says of a changed card, "card": one that it signed itself, "jwks"}.
 // The SDK speaks on the console; only the answer belongs on standard output.
-console.log = console.info = console.warn = console.error;
+console.log = console.info = console.warn = console.debug = console.error;
 const { sdk } = require('./sdk.cjs');
 const { generateKeyPairSync } = require('node:crypto');
 
