@@ -148,30 +148,4 @@ TEST_CASE("our client works with the official server on every binding and versio
   }
 }
 
-TEST_CASE("the official SDK believes our signed card, and we believe its own", "[a2a][interop]") {
-  if (!is_there()) return;
-  io::UvWorld world;
-  const jose::Key key = jose::Key::make(jose::Algorithm::es256, "our-key").value();
-  AgentCard card = Agent::card_options().card;
-  card.needs_bearer_token = true;
-  card.provider_organization = "Ambit";
-  card.provider_url = "https://example.com/";
-  Json asked = Json::object();
-  asked["card"] = to_json(card, CardShape::hybrid);
-  REQUIRE(sign_card(asked["card"], key, "https://example.com/jwks.json"));
-  asked["jwks"] = jose::jwks_of({key});
-  auto peer = node(world.world(), {"sdk_signature.cjs"});
-  REQUIRE(run_task(world.loop(), peer->input().write(asked.dump() + "\n")));
-  const std::string line = run_task(world.loop(), read_line(peer->output()));
-  INFO(line);
-  const Json said = Json::parse(line);
-  CHECK(said["verified"] == true);
-  CHECK(said["refused"] != "");
-  const auto keys = jose::read_jwks(said["jwks"]).value();
-  CHECK(verify_card(said["card"], keys).value() == "sdk-key");
-  Json changed = said["card"];
-  changed["description"] = "something else";
-  CHECK_FALSE(verify_card(changed, keys));
-}
-
 }  // namespace ambit::a2a

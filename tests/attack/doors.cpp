@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <csignal>
 
 namespace ambit::sandbox {
 
@@ -184,7 +185,9 @@ void try_proxy(Score& score) {
     const int recorded = out.gate.recorded;
     const JailOutcome outcome = out.run(saying(text + "\\r\\n\\r\\n", all));
     const std::string& said = outcome.output;
-    const bool is_refused = said.starts_with("HTTP/1.1 4") || said.starts_with("HTTP/1.1 5");
+    // Whoever goes on talking may find the door closed before the answer is read.
+    const bool is_refused = said.starts_with("HTTP/1.1 4") || said.starts_with("HTTP/1.1 5") ||
+                            (said.empty() && outcome.signal == SIGPIPE);
     score.count(
         is_refused && out.server.connections() == before && out.gate.recorded == recorded + 1,
         "proxy: " + text.substr(0, 60), seen(outcome) + ": " + said.substr(0, 60));
