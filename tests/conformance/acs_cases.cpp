@@ -230,8 +230,8 @@ std::string fault_of(const json& test) {
   const bool approval = test["operation"] == "approval_action_mismatch";
   const Found found = approval ? mismatch() : evaluate(test, manifest);
   const json& wanted = test["expected"];
-  if (found.decision != wanted["decision"]) return "decision " + found.decision;
-  if (wanted.contains("reason") && found.reason != wanted["reason"])
+  if (json(found.decision) != wanted["decision"]) return "decision " + found.decision;
+  if (wanted.contains("reason") && json(found.reason) != wanted["reason"])
     return "reason " + found.reason;
   if (wanted.contains("policy_target") && found.target != wanted["policy_target"]) {
     return "target " + found.target.dump();
@@ -240,7 +240,7 @@ std::string fault_of(const json& test) {
       found.transformed != wanted["transformed_policy_target"]) {
     return "transformed " + found.transformed.dump();
   }
-  if (wanted.contains("tool_name") && found.tool != wanted["tool_name"])
+  if (wanted.contains("tool_name") && json(found.tool) != wanted["tool_name"])
     return "tool " + found.tool;
   if (wanted.value("action_identity", "") == "present" && !found.identity) return "no identity";
   for (const auto& [name, value] : wanted.items()) {

@@ -13,7 +13,7 @@ namespace ambit::inference {
 namespace {
 
 TEST_CASE("every part of a pool's work is done once, by any number of threads", "[pool]") {
-  for (const std::size_t threads : {1, 2, 3, 9}) {
+  for (const unsigned threads : {1U, 2U, 3U, 9U}) {
     Pool pool(threads);
     for (std::size_t round = 0; round < 200; ++round) {
       const std::size_t total = round % 41;
