@@ -353,7 +353,12 @@ Result<int> run_fleet(Session session, agents::Fleet fleet) {
   }
   if (!session.result) return Err(std::move(session.result).error());
   TRY(closed);
-  return run.progress().ends.contains(SessionEnd::failed) ? 1 : 0;
+  // A session that failed on the way is no failure of an input that came to its answer.
+  const auto& flows = run.flows();
+  const bool failed = std::any_of(flows.begin(), flows.end(), [](const auto& flow) {
+    return (flow->only != nullptr ? flow->only->state.end : flow->answer.end) == SessionEnd::failed;
+  });
+  return failed ? 1 : 0;
 }
 
 int run(const Options& options, const Context& context) {
