@@ -203,8 +203,10 @@ Task<void> ControlSocket::serve(std::unique_ptr<io::Stream> stream) {
     }
     const json order = json::parse(text.substr(0, end), nullptr, false);
     const std::string by = order.is_object() ? text_of(order, "by") : "";
-    std::string answer =
-        co_await desk_.handle(text.substr(0, end), by.empty() ? "somebody on this machine" : by);
+    std::string line = text.substr(0, end);
+    std::string who = by;
+    if (who.empty()) who = "somebody on this machine";
+    std::string answer = co_await desk_.handle(std::move(line), std::move(who));
     text.erase(0, end + 1);
     answer += "\n";
     auto sent = co_await with_timeout(client_patience, stream->write(std::move(answer)));
@@ -221,7 +223,8 @@ Task<void> ControlSocket::watch_stop_file() {
     co_await world_.workers.run(std::move(look));
     if (*there) {
       const std::string order = R"({"do":"stop","reason":"the file STATE/stop is there"})";
-      co_await desk_.handle(order, "the operator");
+      std::string who = "the operator";
+      co_await desk_.handle(order, std::move(who));
       co_return;
     }
     co_await delay(stop_file_every);

@@ -110,7 +110,8 @@ Task<void> watch_signals(io::Signals& signals, ControlDesk& desk, Session& sessi
       co_return;
     }
     const std::string order = R"({"do":"stop","reason":"SIGQUIT"})";
-    co_await desk.handle(order, "the operator");
+    std::string who = "the operator";
+    co_await desk.handle(order, std::move(who));
   }
 }
 

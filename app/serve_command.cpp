@@ -484,7 +484,8 @@ Task<void> serve_until_signal(Serving& serving, io::Signals& signals, Result<voi
       continue;
     }
     const std::string order = R"({"do":"stop","reason":"SIGQUIT"})";
-    co_await serving.control().handle(order, "the operator");
+    std::string who = "the operator";
+    co_await serving.control().handle(order, std::move(who));
   }
   std::fprintf(stderr, "ambit: draining\n");
   co_await serving.close();
