@@ -120,7 +120,9 @@ double worst(const Logits& ours, const Logits& theirs) {
 TEST_CASE("every family's logits are close to the CPU's", "[backend]") {
   const std::string family =
       GENERATE("llama", "qwen2", "qwen3", "smollm3", "phi3", "gemma", "gemma2", "gemma3");
-  SynthShape shape = small(family, DType::bf16);
+  // Weights without rounding: what is left is the rounding of queries, keys, values and weights of
+  // attention to bfloat16.
+  SynthShape shape = small(family, DType::f32);
   shape.layers = family == "gemma3" || family == "smollm3" ? 6 : 2;
   shape.window = family.starts_with("gemma") ? 5 : 0;
   shape.tied = family != "qwen2";
@@ -173,7 +175,7 @@ TEST_CASE("a session has the same bits alone, in a batch, in chunks, cached and 
   INFO(to_string(type) << (fp8 ? " with 8-bit weights and pages" : ""));
   const auto same = [&](const Logits& other) {
     std::size_t equal = 0;
-    for (std::size_t i = 0; i < expected.size(); ++i)
+    for (std::size_t i = 0; i < std::min(expected.size(), other.size()); ++i)
       if (!expected[i].empty() && !other[i].empty()) {
         CHECK(same_bits(other[i], expected[i]));
         ++equal;
