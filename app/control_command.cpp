@@ -166,7 +166,8 @@ int top(const Options& options, const Context& context) {
     std::int64_t tokens = 0;
     for (const json& answer : answers) {
       live += answer.value("live", std::int64_t{0});
-      for (const auto& [name, count] : answer.value("states", json::object()).items()) {
+      const json of_answer = answer.value("states", json::object());
+      for (const auto& [name, count] : of_answer.items()) {
         states[name] += count.get<std::int64_t>();
       }
       for (const json& session : answer.value("sessions", json::array())) {

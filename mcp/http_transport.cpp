@@ -24,14 +24,6 @@ Task<T> wait_for(Pending<T> pending) {
   co_return value;
 }
 
-// What Mcp-Name repeats of a request's params.
-const char* named_by(const std::string& method) {
-  if (method == "tools/call" || method == "prompts/get") return "name";
-  if (method == "resources/read") return "uri";
-  if (method.starts_with("tasks/")) return "taskId";
-  return nullptr;
-}
-
 std::string shown(const std::string& body) {
   std::string text(rpc::utf8_prefix(body, 200));
   for (char& c : text) {
