@@ -15,6 +15,8 @@
 #include "app/kept_tasks.h"
 #include "app/load_fleet.h"
 #include "app/openai_door.h"
+#include "app/policy_reload.h"
+#include "app/serve_metrics.h"
 #include "app/version.h"
 #include "async/race.h"
 #include "console/door.h"
@@ -42,8 +44,6 @@ namespace ambit::app {
 namespace {
 
 using http::Headers;
-
-constexpr std::size_t policy_bytes_max = 4 << 20;
 
 // For what webhooks have not taken yet when the program ends.
 constexpr Duration push_patience = std::chrono::seconds(5);
@@ -100,9 +100,19 @@ class Serving {
         log_(Log::Level::warn, [](std::string_view line) {
           std::fwrite(line.data(), 1, line.size(), stderr);
           std::fputc('\n', stderr);
-        }) {}
+        }) {
+    control_.on_reload([this](std::string by) {
+      return reload_policies(assembly_, options_.assembly.run, std::move(by));
+    });
+  }
 
   Task<Result<void>> open() {
+    // What this process serves: the fleet file and the policies, as they were read.
+    agents::Event started{"serve.started", options_.assembly.run, "", "", "", {}};
+    started.body = "{\"fleet\":" + json_text(assembly_.fleet().name) +
+                   ",\"policySet\":" + json_text(assembly_.policy_guard().policy_set()) + "}";
+    started.payloads = assembly_.sources();
+    co_await ok(assembly_.journal().append(std::move(started)));
     auto key = co_await ok(signing_key(options_.assembly.state));
     keys_.push_back(std::move(key));
     http::ServerOptions server;
@@ -151,33 +161,6 @@ class Serving {
 
   [[nodiscard]] const std::string& url() const { return url_; }
   ControlDesk& control() { return control_; }
-  // Other policies from the next decision on; the old ones stay where these cannot be read.
-  Task<void> reload() {
-    std::vector<governance::PolicySource> sources;
-    Result<void> good;
-    for (const std::string& path : assembly_.fleet().policies) {
-      auto text = io::read_file(path, policy_bytes_max);
-      if (!text && good) good = Err(std::move(text).error());
-      if (text) sources.push_back({path, std::move(*text)});
-    }
-    if (good) {
-      auto notice = assembly_.policy_guard().reload(sources);
-      if (notice) {
-        agents::Event event{notice->type, options_.assembly.run, "", "", notice->body, {}};
-        for (const governance::PolicySource& source : sources) {
-          event.payloads.push_back(
-              {"policy " + source.name.substr(source.name.rfind('/') + 1), source.text});
-        }
-        auto recorded = co_await assembly_.journal().append(std::move(event));
-        std::fprintf(stderr, "ambit: policies read again: %s\n",
-                     recorded ? notice->body.c_str() : recorded.error().message.c_str());
-        co_return;
-      }
-      good = Err(std::move(notice).error());
-    }
-    std::fprintf(stderr, "ambit: the policies stay as they were: %s\n",
-                 good.error().message.c_str());
-  }
   [[nodiscard]] const std::vector<std::unique_ptr<Exposed>>& exposed() const { return exposed_; }
 
  private:
@@ -406,44 +389,13 @@ class Serving {
     return text + "]}\n";
   }
 
-  std::string metrics() {
-    std::ostringstream text;
-    text << "# TYPE ambit_requests_total counter\nambit_requests_total " << requests_
-         << "\n# TYPE ambit_connections gauge\nambit_connections " << server_->connections()
-         << "\n# TYPE ambit_records_total counter\nambit_records_total "
-         << assembly_.journal().stats().records << "\n# TYPE ambit_tasks gauge\n";
+  [[nodiscard]] std::string metrics() {
+    std::vector<TaskCount> tasks;
     for (const auto& agent : exposed_) {
-      text << "ambit_tasks{agent=\"" << agent->name << "\"} " << agent->store->size() << "\n";
+      tasks.push_back({agent->name, agent->store->size(),
+                       agent->service ? agent->service->runs() : std::size_t{0}});
     }
-    std::map<std::string, std::int64_t> live;
-    std::map<std::string, std::int64_t> waiting;
-    assembly_.roster().for_each([&](const agents::Roster::Entry& entry) {
-      ++live[entry.agent.name];
-      if (entry.state.waits() != nullptr) ++waiting[entry.agent.name];
-    });
-    text << "# TYPE ambit_sessions gauge\n";
-    for (const auto& [agent, count] : live) {
-      text << "ambit_sessions{agent=\"" << agent << "\"} " << count << "\n";
-    }
-    text << "# TYPE ambit_sessions_waiting gauge\n";
-    for (const auto& [agent, count] : waiting) {
-      text << "ambit_sessions_waiting{agent=\"" << agent << "\"} " << count << "\n";
-    }
-    text << "# TYPE ambit_engine_tokens_total counter\n";
-    for (const auto& [name, engine] : assembly_.engines()) {
-      const auto stats = engine->stats();
-      text << "ambit_engine_tokens_total{model=\"" << name << "\",kind=\"output\"} "
-           << stats.scheduler.output_tokens << "\nambit_engine_tokens_total{model=\"" << name
-           << "\",kind=\"prompt\"} " << stats.scheduler.prompt_tokens
-           << "\nambit_engine_tokens_total{model=\"" << name << "\",kind=\"cached\"} "
-           << stats.scheduler.cached_tokens << "\n";
-    }
-    text << "# TYPE ambit_tasks_at_work gauge\n";
-    for (const auto& agent : exposed_) {
-      text << "ambit_tasks_at_work{agent=\"" << agent->name << "\"} "
-           << (agent->service ? agent->service->runs() : 0) << "\n";
-    }
-    return text.str();
+    return metrics_text(assembly_, requests_, server_->connections(), tasks);
   }
 
   io::UvWorld& world_;
@@ -480,7 +432,10 @@ Task<void> serve_until_signal(Serving& serving, io::Signals& signals, Result<voi
     const int signal = co_await signals.next();
     if (signal == SIGINT || signal == SIGTERM) break;
     if (signal == SIGHUP) {
-      co_await serving.reload();
+      const std::string reload = R"({"do":"reload"})";
+      std::string hangup = "SIGHUP";
+      const std::string told = co_await serving.control().handle(reload, std::move(hangup));
+      std::fprintf(stderr, "ambit: policies read again: %s\n", told.c_str());
       continue;
     }
     const std::string order = R"({"do":"stop","reason":"SIGQUIT"})";

@@ -86,6 +86,7 @@ class TurnLoop {
  private:
   class SessionRecorder;
   Task<Result<void>> record(SessionState& state, const std::string& session, Fact fact);
+  Task<Result<void>> identify(const SessionState& state);
   Task<Result<void>> steps(SessionState& state);
   Task<Result<void>> step(SessionState& state);
   Task<Result<void>> model_turn(SessionState& state);
@@ -120,6 +121,7 @@ class TurnLoop {
   Gate gate_;
   std::uint64_t seed_;
   std::string subject_;
+  std::string instance_;  // its key, by its thumbprint
   std::vector<ModelRoute> fallbacks_;
   Parking* parking_ = nullptr;
   Roster::Entry* parent_ = nullptr;
