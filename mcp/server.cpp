@@ -68,6 +68,7 @@ Result<void> Server::add(ServerTool tool) {
   if (tools_.contains(name)) {
     return Err(Code::conflict, "there is a tool \"" + name + "\" already");
   }
+  search_.add(definition);
   tools_.emplace(name,
                  Tool{std::move(tool), std::move(*input), std::move(output), std::move(headers)});
   changed(&Changes::tools);
@@ -100,6 +101,7 @@ Result<void> Server::add(ServerResource resource) {
 
 bool Server::remove_tool(const std::string& name) {
   const bool was = tools_.erase(name) > 0;
+  if (was) search_.remove(name);
   if (was) changed(&Changes::tools);
   return was;
 }
@@ -112,6 +114,7 @@ bool Server::remove_prompt(const std::string& name) {
 
 void Server::clear() {
   tools_.clear();
+  search_.clear();
   prompts_.clear();
   resources_.clear();
   templates_.clear();
@@ -183,7 +186,9 @@ void Server::read_meta(const Json& meta, Call& call) {
 
 bool Server::may_become_task(const rpc::Request& request, const Call& call) const {
   if (request.method != "tools/call" || !call.takes_tasks()) return false;
-  const auto at = tools_.find(text_of(request.params.json(), "name"));
+  const std::string name = text_of(request.params.json(), "name");
+  const auto at =
+      tools_.find(is_meta_tool(name) ? text_of(meant(request.params.json()), "name") : name);
   return at != tools_.end() && at->second.given.tasks != TaskSupport::none;
 }
 

@@ -11,8 +11,10 @@
 #include "async/waiters.h"
 #include "mcp/protocol.h"
 #include "mcp/request_state.h"
+#include "mcp/server_options.h"
 #include "mcp/task_record.h"
 #include "mcp/tool_headers.h"
+#include "mcp/tool_search.h"
 #include "rpc/schema.h"
 
 #include <functional>
@@ -25,62 +27,7 @@
 
 namespace ambit::mcp {
 
-class Call;
 class LiveCall;
-class Server;
-
-// The way to the client beside a request's own reply.
-class Wire {
- public:
-  virtual ~Wire() = default;
-  virtual Task<Result<void>> notify(std::string method, Value params) = 0;
-  // A request to a legacy client.
-  virtual Task<Result<rpc::Reply>> ask(std::string method, Value params) = 0;
-  // Closes the stream of the answer; the client comes back for it. Nothing where there is none.
-  virtual void hang_up() {}
-};
-
-// Handlers give the whole result as the protocol has it, without resultType and caching.
-using Handler = std::function<Task<Result<Value>>(Value arguments, Call& call)>;
-
-struct ServerTool {
-  Value definition;  // as tools/list shows it
-  Handler run;       // gets the arguments, checked; an Error becomes a result with isError
-  std::vector<std::string> needs;  // capabilities that the client must have: "sampling"
-  TaskSupport tasks = TaskSupport::none;
-};
-struct ServerPrompt {
-  Value definition;
-  Handler get;  // gets the arguments
-};
-struct ServerResource {
-  Value definition;  // with "uri", or with "uriTemplate" whose {name}s stand for one path segment
-  Handler read;      // gets {"uri": ...}
-};
-
-// Calls that outlive their request.
-struct TaskOptions {
-  std::size_t tasks_max = 1024;  // then calls stay what they are
-  std::int64_t ttl_ms = 3'600'000;
-  std::int64_t poll_ms = 500;
-  Duration after = std::chrono::seconds(2);  // a call that runs longer becomes a task
-  TaskKeeper* keeper = nullptr;              // null: tasks end with the process
-};
-
-struct ServerOptions {
-  Implementation info = {"ambit", "0.1.0"};
-  std::string instructions;
-  std::size_t page_items = 200;
-  Caching caching;  // of modern lists and resources
-  Duration state_lifetime = std::chrono::minutes(15);
-  std::size_t watched_max = 1024;  // resources that one client may subscribe to
-  TaskOptions tasks;
-  // Before any list of tools, prompts or resources is given; an Error is the answer then. Null:
-  // nothing to do.
-  std::function<Task<Result<void>>()> before_list;
-  // Whether this caller may see and call the tool; null: everybody every one.
-  std::function<bool(const std::string& principal, const std::string& tool)> offers;
-};
 
 // What has changed and somebody has not been told yet. Bounded by what can change, however often
 // it does.
@@ -195,6 +142,11 @@ class Server {
   void forget_expired();
   [[nodiscard]] bool may_become_task(const rpc::Request& request, const Call& call) const;
   static void read_meta(const rpc::Json& meta, Call& call);
+  [[nodiscard]] bool is_progressive() const;
+  [[nodiscard]] bool is_meta_tool(const std::string& name) const;
+  static const rpc::Json& meta_definitions();
+  [[nodiscard]] rpc::Json meant(const rpc::Json& params) const;
+  [[nodiscard]] rpc::Reply answer_meta(const rpc::Json& params, const std::string& principal) const;
   rpc::Reply initialize(const rpc::Json& params, Session& session);
   rpc::Reply subscribe(const rpc::Json& params, Session& session, bool on);
   rpc::Json discovery() const;
@@ -209,6 +161,7 @@ class Server {
   ServerOptions options_;
   StateSealer sealer_;
   std::map<std::string, Tool> tools_;
+  ToolSearch search_;  // over the same tools
   std::map<std::string, ServerPrompt> prompts_;
   std::map<std::string, ServerResource> resources_;  // by uri
   std::map<std::string, ServerResource> templates_;  // by uriTemplate
