@@ -76,7 +76,14 @@ void FleetParser::profile(Reader& reader, const std::string& name) {
   made.asks = reader.flag("asks", made.asks);
   made.service = reader.text("service", made.service);
   reader.known("service", made.service, {"call", "pooled", "warm"}, "service class");
+  made.isolation = reader.text("isolation", made.isolation);
+  reader.known("isolation", made.isolation, {"full", "reduced-if-needed"}, "isolation");
   egress(reader, made);
+  if (made.level == "net" && made.isolation != "full") {
+    reader.report(
+        reader.node(), reader.path(),
+        R"(a profile that extends "net" needs a network of its own: its isolation is "full")");
+  }
   if (made.level == "compute" && made.asks) {
     reader.report(reader.node(), reader.path(),
                   R"(a profile that asks for paths must extend "fs-read", "fs-write" or "net")");

@@ -224,6 +224,9 @@ struct Profile {
   // for built-in tools alone, used again by the same agent.
   std::string service = "pooled";
   bool asks = false;  // opening a path that it does not have asks for it at run time
+  // "full": a machine that cannot make every layer of a jail refuses the call. "reduced-if-needed":
+  // such a machine runs it with Landlock, the system call filter and rlimits alone.
+  std::string isolation = "full";
   friend bool operator==(const Profile&, const Profile&) = default;
 };
 
@@ -253,6 +256,7 @@ struct JailOutcome {
   std::int64_t wall_us = 0;
   std::int64_t cpu_us = 0;
   std::int64_t memory_peak_bytes = 0;
+  std::string isolation{};  // empty: every layer; else which there were, and why no more
 };
 
 class Runner {

@@ -129,6 +129,14 @@ TEST_CASE("a profile names its origins, its service class and whether it asks", 
             .find("no variable K") != std::string::npos);
   CHECK(fault(R"({"service": "hot"})").find("service class") != std::string::npos);
   CHECK(fault(R"({"asks": true})").find("asks for paths") != std::string::npos);
+  // Less than a full jail must be said in words, and a network needs one of its own.
+  CHECK(made.isolation == "full");
+  const FleetFile reduced = with(R"({"extends": "fs-read", "isolation": "reduced-if-needed"})");
+  REQUIRE(reduced.problems.empty());
+  CHECK(reduced.fleet.profile("mine")->isolation == "reduced-if-needed");
+  CHECK(fault(R"({"isolation": "none"})").find("isolation") != std::string::npos);
+  CHECK(fault(R"({"extends": "net", "isolation": "reduced-if-needed"})").find("network") !=
+        std::string::npos);
 }
 
 TEST_CASE("every mistake in a fleet file gives its clear message", "[agents]") {
