@@ -1,6 +1,7 @@
 #include "agents/fleet.h"
 
 #include "agents/fleet_reader.h"
+#include "agents/fleet_remote.h"
 #include "agents/fleet_workflow.h"
 
 #include <algorithm>
@@ -36,6 +37,7 @@ class FleetParser {
          [this](Reader& reader, const std::string& name) { mcp_server(reader, name); });
     each(top, "tools", [this](Reader& reader, const std::string& name) { tool(reader, name); });
     each(top, "agents", [this](Reader& reader, const std::string& name) { agent(reader, name); });
+    check_remote_agents(root_, file_);
     policies(top);
     fleet.limits = limits(top, {never, never, never, never, never, never});
     bounds(top);
@@ -465,6 +467,10 @@ class FleetParser {
   }
 
   void agent(Reader& reader, const std::string& name) {
+    if (is_remote_agent(reader.node())) {
+      file_.fleet.remote_agents.push_back(read_remote_agent(reader, name, context_));
+      return;
+    }
     AgentSpec spec;
     spec.name = name;
     spec.description = reader.text("description");
