@@ -7,14 +7,17 @@
 // the questions and a sealed state, and the handler runs again from its start once the answers are
 // there. So a handler does nothing that cannot be done twice before its last question.
 
+#include "async/scope.h"
 #include "async/waiters.h"
 #include "mcp/protocol.h"
 #include "mcp/request_state.h"
+#include "mcp/task_record.h"
 #include "mcp/tool_headers.h"
 #include "rpc/schema.h"
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -23,6 +26,7 @@
 namespace ambit::mcp {
 
 class Call;
+class LiveCall;
 class Server;
 
 // The way to the client beside a request's own reply.
@@ -43,6 +47,7 @@ struct ServerTool {
   Value definition;  // as tools/list shows it
   Handler run;       // gets the arguments, checked; an Error becomes a result with isError
   std::vector<std::string> needs;  // capabilities that the client must have: "sampling"
+  TaskSupport tasks = TaskSupport::none;
 };
 struct ServerPrompt {
   Value definition;
@@ -53,6 +58,15 @@ struct ServerResource {
   Handler read;      // gets {"uri": ...}
 };
 
+// Calls that outlive their request.
+struct TaskOptions {
+  std::size_t tasks_max = 1024;  // then calls stay what they are
+  std::int64_t ttl_ms = 3'600'000;
+  std::int64_t poll_ms = 500;
+  Duration after = std::chrono::seconds(2);  // a call that runs longer becomes a task
+  TaskKeeper* keeper = nullptr;              // null: tasks end with the process
+};
+
 struct ServerOptions {
   Implementation info = {"ambit", "0.1.0"};
   std::string instructions;
@@ -60,6 +74,7 @@ struct ServerOptions {
   Caching caching;  // of modern lists and resources
   Duration state_lifetime = std::chrono::minutes(15);
   std::size_t watched_max = 1024;  // resources that one client may subscribe to
+  TaskOptions tasks;
   // Before any list of tools, prompts or resources is given; an Error is the answer then. Null:
   // nothing to do.
   std::function<Task<Result<void>>()> before_list;
@@ -74,7 +89,10 @@ struct Changes {
   bool prompts = false;
   bool resources = false;
   std::set<std::string> uris;
-  [[nodiscard]] bool any() const { return tools || prompts || resources || !uris.empty(); }
+  std::set<std::string> tasks;  // by id
+  [[nodiscard]] bool any() const {
+    return tools || prompts || resources || !uris.empty() || !tasks.empty();
+  }
 };
 
 // Hears of changes while it lives: a legacy session, a modern subscription.
@@ -95,7 +113,7 @@ class Watcher {
 
 // What the server knows of one legacy client, from initialize on.
 struct Session {
-  explicit Session(Server& server) : watcher(server, {true, true, true, {}}) {}
+  explicit Session(Server& server) : watcher(server, {true, true, true, {}, {}}) {}
   std::string version;  // empty: initialize has not come
   Value client_capabilities;
   std::string log_level = "debug";
@@ -123,6 +141,10 @@ class Server {
   void clear();
   void set_completion(Handler complete) { complete_ = std::move(complete); }
   void resource_updated(const std::string& uri);
+  // What was kept of tasks before this process began; those that had not ended have failed.
+  void restore_tasks(std::vector<TaskRecord> records);
+  // Cancels the calls that are tasks. Whoever owns what their handlers use does so before it dies.
+  void end_tasks();
 
   // Answers one request. `session` is null where there can be no legacy client. What it is given
   // must outlive the task.
@@ -140,6 +162,7 @@ class Server {
  private:
   friend class Watcher;
   friend class Call;
+  friend class LiveCall;
   struct Tool {
     ServerTool given;
     rpc::Schema input;
@@ -155,16 +178,34 @@ class Server {
   Task<rpc::Reply> get_prompt(const rpc::Json& params, Call& call);
   Task<rpc::Reply> read_resource(const rpc::Json& params, Call& call);
   Task<rpc::Reply> list(const std::string& method, const rpc::Json& params, Call& call);
-  Task<rpc::Reply> listen(const rpc::Request& request, Wire& wire);
+  Task<rpc::Reply> listen(const rpc::Request& request, Call& call);
+  Task<rpc::Reply> answer_live(std::shared_ptr<LiveCall> live, Wire& wire);
+  Task<rpc::Reply> answer_task(const rpc::Request& request, Call& call);
+  Task<void> work(LiveCall& live);
+  Task<void> become_task(std::shared_ptr<LiveCall> live);
+  Task<void> conclude(LiveCall& live);
+  Task<void> settle(std::string id);
+  Task<void> reap(std::string id);
+  Result<void> take_task_answers(LiveCall& live, const rpc::Json& answers);
+  void task_says(const std::string& id, std::string message);
+  void task_waits(LiveCall& live);
+  void task_changed(const std::string& id);
+  [[nodiscard]] std::optional<Value> task_news(const std::string& id) const;
+  [[nodiscard]] bool has_task(const std::string& id, const std::string& principal) const;
+  void forget_expired();
+  [[nodiscard]] bool may_become_task(const rpc::Request& request, const Call& call) const;
+  static void read_meta(const rpc::Json& meta, Call& call);
   rpc::Reply initialize(const rpc::Json& params, Session& session);
   rpc::Reply subscribe(const rpc::Json& params, Session& session, bool on);
   rpc::Json discovery() const;
-  rpc::Json capabilities() const;
+  rpc::Json capabilities(Era era) const;
   void stamp(const std::string& method, rpc::Reply& reply) const;
   rpc::Reply input_required(const rpc::Request& request, Call& call);
   Result<void> take_answers(const rpc::Request& request, Call& call) const;
   void changed(bool Changes::* what);
 
+  io::Clock& clock_;
+  io::Entropy& entropy_;
   ServerOptions options_;
   StateSealer sealer_;
   std::map<std::string, Tool> tools_;
@@ -173,6 +214,9 @@ class Server {
   std::map<std::string, ServerResource> templates_;  // by uriTemplate
   Handler complete_;
   std::set<Watcher*> watchers_;
+  std::map<std::string, TaskRecord> tasks_;                // by id
+  std::map<std::string, std::shared_ptr<LiveCall>> live_;  // those that still run
+  Scope reaping_;
 };
 
 // One request as its handler sees it.
@@ -191,12 +235,17 @@ class Call {
   Task<Result<Value>> ask(std::string key, std::string method, Value params);
   // Several at once: {key: {"method": ..., "params": ...}} gives {key: answer}.
   Task<Result<Value>> ask_all(Value questions);
+  // What the tool still has to do takes long: its client, if it takes tasks, is answered with one
+  // now. Questions that are asked afterwards wait in the task.
+  Task<void> detach();
+  [[nodiscard]] bool takes_tasks() const;
   // The request is answered with this fault, whatever the handler returns.
   void refuse(rpc::Fault fault) { fault_ = std::move(fault); }
   void hang_up() { wire_.hang_up(); }
 
  private:
   friend class Server;
+  friend class LiveCall;
   [[nodiscard]] Result<void> check_asked(const std::string& method);
   Server& server_;
   Wire& wire_;
@@ -208,6 +257,7 @@ class Call {
   Value answers_;  // by key, of this round and those before
   Value pending_;  // questions that have no answer yet
   std::optional<rpc::Fault> fault_;
+  LiveCall* live_ = nullptr;  // the call that this is of, where it may become a task
 };
 
 // {"content": [{"type": "text", "text": ...}]}

@@ -123,6 +123,12 @@ Task<Reply> Server::call_tool(const Json& params, Call& call) {
   if (at == tools_.end() || (options_.offers && !options_.offers(call.principal_, name))) {
     co_return invalid("there is no tool \"" + name + "\"");
   }
+  if (at->second.given.tasks == TaskSupport::required && !call.takes_tasks()) {
+    if (call.era() == Era::legacy) co_return invalid("the tool needs a client that takes tasks");
+    const Json extension = {{"extensions", {{tasks_extension, Json::object()}}}};
+    co_return refusal(missing_client_capability, "the tool needs a client that takes tasks",
+                      Value(Json{{"requiredCapabilities", extension}}));
+  }
   // The tool may be taken away while it runs.
   const Handler run = at->second.given.run;
   const std::optional<rpc::Schema> output = at->second.output;

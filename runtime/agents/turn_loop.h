@@ -101,6 +101,7 @@ class TurnLoop {
  private:
   class SessionRecorder;
   Task<Result<void>> record(SessionState& state, const std::string& session, Fact fact);
+  Task<Result<void>> identify(const SessionState& state);
   Task<Result<void>> steps(SessionState& state);
   Task<Result<void>> step(SessionState& state);
   Task<Result<void>> model_turn(SessionState& state);
@@ -135,6 +136,7 @@ class TurnLoop {
   Gate gate_;
   std::uint64_t seed_;
   std::string subject_;
+  std::string instance_;  // its key, by its thumbprint
   std::vector<ModelRoute> fallbacks_;
   Parking* parking_ = nullptr;
   Listener* listener_ = nullptr;
