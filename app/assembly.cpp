@@ -6,6 +6,11 @@
 #include "app/mcp_connect.h"
 #include "async/scope.h"
 #include "io/file.h"
+#include "jose/key.h"
+
+#ifdef AMBIT_GRPC
+#include "grpc_door/grpc_client.h"
+#endif
 
 #include <sys/stat.h>
 
@@ -73,8 +78,10 @@ Result<std::unique_ptr<Assembly>> Assembly::open(io::UvWorld& world, agents::Fle
   TRY(made->open_bounds());
   if (made->options_.models) TRY(made->open_models());
   TRY(made->open_tools());
+  TRY(made->open_remote_agents());
   std::vector<agents::Toolbox*> others{made->command_tools_.get()};
   for (const auto& server : made->servers_) others.push_back(server.get());
+  if (made->remote_agents_) others.push_back(made->remote_agents_.get());
   made->sub_agents_ = std::make_unique<agents::SubAgents>(made->fleet_, made->models(),
                                                           made->ports(), std::move(others));
   return made;
@@ -221,6 +228,39 @@ Result<void> Assembly::open_tools() {
   return {};
 }
 
+// Agents elsewhere are found when their tools are first listed.
+Result<void> Assembly::open_remote_agents() {
+  if (fleet_.remote_agents.empty()) return {};
+  std::vector<a2a::RemoteSpec> specs;
+  for (const agents::RemoteAgentSpec& agent : fleet_.remote_agents) {
+    a2a::RemoteSpec spec{agent.name, agent.card_url, "", {}};
+    const auto token = options_.environment.find(agent.token_variable);
+    if (token != options_.environment.end()) spec.token = token->second;
+    if (!agent.keys_file.empty()) {
+      const auto keys = rpc::Value::parse(TRY(io::read_file(agent.keys_file, policy_bytes_max)));
+      if (!keys) return Err(Code::invalid, agent.keys_file + ": " + keys.error().message);
+      auto trusted = jose::read_jwks(keys->json());
+      if (!trusted) return Err(std::move(trusted).error().context(agent.keys_file));
+      spec.trusted = std::move(*trusted);
+      // No key at all would mean that any card is believed.
+      if (spec.trusted.empty()) return Err(Code::invalid, agent.keys_file + ": holds no key");
+    }
+    specs.push_back(std::move(spec));
+  }
+  a2a::RemoteToolsOptions options;
+  options.depth_max = static_cast<std::size_t>(fleet_.depth_max);
+  options.roster = &roster_;
+  options.fleet = fleet_.name;
+  agents_client_ = std::make_unique<http::CurlClient>(world_.watcher());
+#ifdef AMBIT_GRPC
+  agents_grpc_ = std::make_unique<a2a::GrpcClient>(world_.loop());
+  options.grpc = agents_grpc_.get();
+#endif
+  remote_agents_ =
+      std::make_unique<a2a::RemoteTools>(*agents_client_, std::move(specs), std::move(options));
+  return {};
+}
+
 std::unique_ptr<agents::Toolbox> Assembly::open_server(const agents::McpServerSpec& server,
                                                        const mcp::ToolboxOptions& options) {
   const auto make = [this, &server, options]() -> std::unique_ptr<agents::Toolbox> {
@@ -279,6 +319,7 @@ agents::Model& Assembly::model(const std::string& name) const {
 std::vector<agents::Toolbox*> Assembly::toolboxes() const {
   std::vector<agents::Toolbox*> toolboxes{command_tools_.get()};
   for (const auto& server : servers_) toolboxes.push_back(server.get());
+  if (remote_agents_) toolboxes.push_back(remote_agents_.get());
   toolboxes.push_back(sub_agents_.get());
   return toolboxes;
 }
@@ -297,6 +338,9 @@ agents::Ports Assembly::ports() {
 void Assembly::stop() {
   run_.reset();
   sub_agents_.reset();
+  remote_agents_.reset();
+  agents_grpc_.reset();
+  agents_client_.reset();
   servers_.clear();
   http_.reset();
   command_tools_.reset();

@@ -3,6 +3,7 @@
 // Assembly: the rooms wired to the ports for one fleet. What `ambit run` owns while it runs, in the
 // order in which it comes up; reading open() shows the program.
 
+#include "a2a/remote_tools.h"
 #include "agents/command_tools.h"
 #include "agents/fleet.h"
 #include "agents/fleet_run.h"
@@ -86,6 +87,7 @@ class Assembly {
   void open_endpoint(const agents::ModelSpec& spec);
   Result<void> open_guard();
   Result<void> open_tools();
+  Result<void> open_remote_agents();
   std::unique_ptr<agents::Toolbox> open_server(const agents::McpServerSpec& server,
                                                const mcp::ToolboxOptions& options);
   Result<std::string> work_directory(const std::string& session);
@@ -121,6 +123,9 @@ class Assembly {
   std::unique_ptr<agents::CommandTools> command_tools_;
   std::unique_ptr<http::CurlClient> http_;
   std::vector<std::unique_ptr<agents::Toolbox>> servers_;
+  std::unique_ptr<http::CurlClient> agents_client_;
+  std::unique_ptr<http::Client> agents_grpc_;        // null: this program has no gRPC
+  std::unique_ptr<a2a::RemoteTools> remote_agents_;  // null: the fleet has none
   std::unique_ptr<agents::SubAgents> sub_agents_;
   std::unique_ptr<agents::FleetRun> run_;
 };

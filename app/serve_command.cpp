@@ -192,6 +192,8 @@ class Serving {
     a2a::AgentRunnerOptions runner;
     runner.seed = options_.seed;
     runner.sessions_max = static_cast<std::size_t>(assembly_.fleet().workflow.concurrency);
+    runner.depth_max = static_cast<std::size_t>(assembly_.fleet().depth_max);
+    runner.models = assembly_.models();
     made->runner = std::make_unique<a2a::AgentRunner>(
         assembly_.fleet(), agent, assembly_.model(agent.model), assembly_.ports(), runner);
     co_await ok(made->runner->open(assembly_.toolboxes()));
@@ -206,6 +208,9 @@ class Serving {
     if (grpc_) {
       const std::string address = options_.grpc_url.empty() ? grpc_->address() : options_.grpc_url;
       service.card.interfaces.push_back({address, "GRPC", "1.0", agent.name});
+      if (options_.speaks_0_3) {
+        service.card.interfaces.push_back({address, "GRPC", "0.3", agent.name});
+      }
     }
 #endif
     service.push = push_.get();

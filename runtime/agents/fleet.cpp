@@ -1,6 +1,7 @@
 #include "agents/fleet.h"
 
 #include "agents/fleet_parser.h"
+#include "agents/fleet_remote.h"
 #include "agents/fleet_workflow.h"
 
 #include <algorithm>
@@ -29,6 +30,7 @@ FleetFile FleetParser::parse() {
        [this](Reader& reader, const std::string& name) { mcp_server(reader, name); });
   each(top, "tools", [this](Reader& reader, const std::string& name) { tool(reader, name); });
   each(top, "agents", [this](Reader& reader, const std::string& name) { agent(reader, name); });
+  check_remote_agents(root_, file_);
   policies(top);
   fleet.limits = limits(top, {never, never, never, never, never, never});
   bounds(top);

@@ -121,6 +121,15 @@ struct AgentSpec {
   bool offers(std::string_view tool) const;
 };
 
+// An agent elsewhere that agents of the fleet may give tasks to, over A2A.
+struct RemoteAgentSpec {
+  std::string name;
+  std::string card_url;        // its card's, or the agent's own
+  std::string token_variable;  // the environment variable with its bearer token, which is not kept
+  std::string keys_file;       // absolute; a JWKS: the card must be signed by one of these keys
+  friend bool operator==(const RemoteAgentSpec&, const RemoteAgentSpec&) = default;
+};
+
 // What is done with every record of a JSON Lines file.
 struct Workflow {
   std::string agent;  // the first one; of the pattern "single" the only one
@@ -193,6 +202,7 @@ struct Fleet {
   std::vector<CommandToolSpec> tools;
   std::vector<Profile> profiles;  // presets first, then the file's own
   std::vector<AgentSpec> agents;
+  std::vector<RemoteAgentSpec> remote_agents{};
   std::vector<std::string> policies;  // absolute paths
   Limits limits;                      // of a whole run; -1 = without limit
   int depth_max = 4;                  // of sessions that delegate to sessions

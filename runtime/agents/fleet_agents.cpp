@@ -1,10 +1,15 @@
 // The agents of a fleet file.
 
 #include "agents/fleet_parser.h"
+#include "agents/fleet_remote.h"
 
 namespace ambit::agents {
 
 void FleetParser::agent(Reader& reader, const std::string& name) {
+  if (is_remote_agent(reader.node())) {
+    file_.fleet.remote_agents.push_back(read_remote_agent(reader, name, context_));
+    return;
+  }
   AgentSpec spec;
   spec.name = name;
   spec.description = reader.text("description");

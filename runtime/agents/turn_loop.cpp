@@ -154,7 +154,9 @@ Task<Result<void>> TurnLoop::run(SessionState& state) {
     entry.seed = seed_;
     entry.since = Loop::current().now();
     entry.parent = parent_;
-    entry.depth = parent_ != nullptr ? parent_->depth + 1 : 0;
+    entry.depth = parent_ != nullptr ? parent_->depth + 1 : static_cast<int>(through_.size());
+    entry.person = person_;
+    entry.through = through_;
     const Roster::Listing listing(*ports_.roster, entry);
     entry_ = &entry;
     auto done = co_await interruptible(steps(state), entry.interrupt);
@@ -268,9 +270,12 @@ Action TurnLoop::propose(const SessionState& state, ActionKind kind, std::string
   action.requester = state.requester;
   action.instance = instance_;
   action.left = ledger_.left(Loop::current().now());
+  const std::vector<std::string>* through = &through_;
   for (const Roster::Entry* by = parent_; by != nullptr; by = by->parent) {
     action.chain.insert(action.chain.begin(), by->agent.name);
+    through = &by->through;
   }
+  action.chain.insert(action.chain.begin(), through->begin(), through->end());
   return action;
 }
 
@@ -341,6 +346,10 @@ TurnRequest TurnLoop::request_of(const SessionState& state, const ModelSpec& spe
   request.priority = agent_.priority;
   request.output_schema = agent_.output_schema;
   if (catalogue_.specs->empty()) request.tool_choice = ToolChoice::none;
+  if (listener_ != nullptr) {
+    listener_->begins();
+    request.on_text = [listener = listener_](const std::string& piece) { listener->hears(piece); };
+  }
   return request;
 }
 
