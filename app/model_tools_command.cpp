@@ -97,6 +97,18 @@ Result<void> bench(const Options& options, const Context& context) {
   how.repeats = static_cast<std::size_t>(TRY(options.integer("repeats", 3, 1, 100)));
   how.batches = TRY(read_batches(options.text("batch", "1")));
   how.instruction_set = options.text("instructions");
+  how.device = options.text("device", "cpu");
+  const std::string weights = options.text("weights", "file");
+  const std::string pages = options.text("kv", "16");
+  if ((weights != "file" && weights != "fp8") || (pages != "16" && pages != "fp8"))
+    return Err(Code::invalid, "--weights is file or fp8, --kv is 16 or fp8");
+  how.fp8_weights = weights == "fp8";
+  if (pages == "fp8") how.kv_type = inference::KvType::fp8;
+  how.shared_tokens = static_cast<std::size_t>(TRY(size("shared", 0, 1 << 20)));
+  how.own_tokens = static_cast<std::size_t>(TRY(size("own", 0, 1 << 20)));
+  how.step_tokens = static_cast<std::size_t>(TRY(options.integer("step", 512, 1, 65'536)));
+  how.arriving_tokens = static_cast<std::size_t>(TRY(size("arriving", 0, 65'536)));
+  how.shares_prefixes = !options.flag("apart");
   const auto file = TRY(inference::ModelFile::open(absolute(context, options.positional()[0])));
   const inference::BenchReport report = TRY(inference::bench(*file, how));
   if (options.flag("json")) {
@@ -109,6 +121,9 @@ Result<void> bench(const Options& options, const Context& context) {
                  {"tokensPerSecond", figure.tokens_per_s},
                  {"gigabytesPerSecond", figure.gigabytes_per_s},
                  {"ofReadBandwidth", figure.of_bandwidth},
+                 {"stepP50Ms", figure.step_p50_ms},
+                 {"stepP99Ms", figure.step_p99_ms},
+                 {"joulesPerToken", figure.joules_per_token},
                  {"readGigabytesPerSecond", report.read_gigabytes_per_s}}
                 .dump() +
             "\n");
@@ -171,6 +186,14 @@ Command model_bench_command() {
                 {"batch", "N,N", "sequences that decode at once (default 1)"},
                 {"threads", "N", "threads of the engine (default: all processors)"},
                 {"repeats", "N", "the best of so many counts (default 3)"},
+                {"device", "NAME", "cpu (default), cuda, cuda:1 or auto"},
+                {"weights", "TYPE", "on a GPU: file (default), or fp8 made of the file's floats"},
+                {"kv", "TYPE", "keys and values in 16 bits (default) or, on a GPU, fp8"},
+                {"shared", "N", "tokens that all sequences begin with (default 0)"},
+                {"own", "N", "tokens that each has after them (default 0)"},
+                {"apart", "", "on a GPU: read shared tokens once for each sequence"},
+                {"step", "N", "tokens of a prompt in one step (default 512)"},
+                {"arriving", "N", "tokens of another prompt in each step of decoding (default 0)"},
                 {"instructions", "NAME", "amx, avx512, avx2 or plain (default: the best)"},
                 {"json", "", "one JSON object a figure"}},
                1,

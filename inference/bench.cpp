@@ -2,6 +2,7 @@
 
 #include "inference/cpu/pool.h"
 #include "inference/forward.h"
+#include "inference/make_backend.h"
 
 #include <algorithm>
 #include <chrono>
@@ -13,22 +14,22 @@ namespace {
 // One model on one pool; each measurement makes its own pages.
 class Bench {
  public:
-  Bench(const Model& model, const Kernels& kernels, const BenchOptions& options)
+  Bench(const Model& model, MadeBackend made, const BenchOptions& options)
       : model_(model),
-        kernels_(kernels),
         options_(options),
-        pool_(options.threads, options.pin_threads),
-        forward_(model, kernels, pool_, options.kv_type, rows_max(options)) {
+        pool_(std::move(made.pool)),
+        forward_(model, std::move(made.backend), rows_max(options)) {
     for (const Layer& layer : model.layers)
       weight_bytes_ += static_cast<double>(layer.qkv.bytes() + layer.attention_out.bytes() +
                                            layer.gate_up.bytes() + layer.down.bytes());
     weight_bytes_ += static_cast<double>(model.output.bytes());
   }
 
-  BenchReport run() {
+  Result<BenchReport> run() {
     BenchReport report;
-    report.instruction_set = kernels_.name;
-    report.read_gigabytes_per_s = read_bandwidth();
+    report.instruction_set = forward_.backend().name();
+    const double told = forward_.backend().read_bandwidth();
+    report.read_gigabytes_per_s = told > 0 ? told * 1e-9 : read_bandwidth();
     const auto add = [&](BenchFigure figure) {
       figure.of_bandwidth = figure.gigabytes_per_s / report.read_gigabytes_per_s;
       report.figures.push_back(std::move(figure));
@@ -36,27 +37,44 @@ class Bench {
     if (options_.prompt_tokens > 0) add(prefill());
     if (options_.decode_tokens > 0)
       for (const std::size_t batch : options_.batches) add(decode(batch));
+    if (const std::string failure = forward_.backend().failure(); !failure.empty())
+      return Err(Code::unavailable, failure);
+    if (is_out_of_memory_)
+      return Err(Code::exhausted, "the device has no memory for so many pages");
     return report;
   }
 
- private:
   static std::size_t rows_max(const BenchOptions& options) {
-    std::size_t most = std::min<std::size_t>(options.prompt_tokens, 512);
-    for (const std::size_t batch : options.batches) most = std::max(most, batch);
+    std::size_t most = std::min(options.prompt_tokens, options.step_tokens);
+    for (const std::size_t batch : options.batches)
+      most = std::max(most, batch + options.arriving_tokens);
     return std::max<std::size_t>(most, 1);
   }
 
-  struct Pages {
-    std::vector<AlignedBytes> storage;
-    std::vector<std::byte*> pages;
-  };
-  [[nodiscard]] Pages pages_for(std::size_t tokens) const {
-    Pages made;
-    for (std::size_t at = 0; at < tokens; at += page_tokens) {
-      made.storage.emplace_back(forward_.page_bytes());
-      made.pages.push_back(made.storage.back().data());
+ private:
+  using Pages = std::vector<std::byte*>;
+  // The first `shared` tokens are in the pages of `trunk`. Pages that an earlier measurement had
+  // are taken again.
+  Pages pages_for(std::size_t tokens, const Pages& trunk = {}) {
+    Pages made = trunk;
+    while (made.size() * page_tokens < tokens) {
+      if (free_.empty()) {
+        std::byte* page = forward_.backend().pages().make_page(forward_.page_bytes());
+        if (page == nullptr) {
+          is_out_of_memory_ = true;
+          return {};
+        }
+        free_.push_back(page);
+      }
+      made.push_back(free_.back());
+      used_.push_back(free_.back());
+      free_.pop_back();
     }
     return made;
+  }
+  void free_pages() {
+    free_.insert(free_.end(), used_.begin(), used_.end());
+    used_.clear();
   }
   [[nodiscard]] TokenId token(std::size_t i) const {
     return static_cast<TokenId>((i * 2654435761U >> 7U) % model_.config.vocabulary);
@@ -78,7 +96,9 @@ class Bench {
 
   BenchFigure prefill() {
     const std::size_t tokens = options_.prompt_tokens;
+    free_pages();
     Pages pages = pages_for(tokens);
+    if (is_out_of_memory_) return {};
     std::size_t steps = 0;
     std::vector<StepRow> rows;
     const double seconds = best_seconds([&] {
@@ -86,41 +106,78 @@ class Bench {
       for (std::size_t start = 0; start < tokens; start += forward_.rows_max(), ++steps) {
         rows.clear();
         for (std::size_t i = start; i < std::min(start + forward_.rows_max(), tokens); ++i)
-          rows.push_back({token(i), i, pages.pages.data(), i + 1 == tokens});
+          rows.push_back({token(i), i, pages.data(), i + 1 == tokens});
         forward_.run(rows);
       }
+      forward_.backend().wait();
     });
-    return {"prefill", 1, static_cast<double>(tokens) / seconds,
-            weight_bytes_ * static_cast<double>(steps) / seconds * 1e-9, 0};
+    return {"prefill",
+            1,
+            static_cast<double>(tokens) / seconds,
+            weight_bytes_ * static_cast<double>(steps) / seconds * 1e-9,
+            0,
+            0,
+            0,
+            0};
   }
 
   BenchFigure decode(std::size_t batch) {
+    using Clock = std::chrono::steady_clock;
     const std::size_t tokens = options_.decode_tokens;
+    const std::size_t before = options_.shared_tokens + options_.own_tokens;
+    free_pages();
+    const Pages trunk = pages_for(options_.shared_tokens);
     std::vector<Pages> pages;
-    for (std::size_t i = 0; i < batch; ++i) pages.push_back(pages_for(tokens));
-    std::vector<StepRow> rows(batch);
+    for (std::size_t i = 0; i < batch; ++i) pages.push_back(pages_for(before + tokens, trunk));
+    const std::size_t prompt = options_.arriving_tokens * tokens;
+    Pages arriving = pages_for(prompt);
+    if (is_out_of_memory_) return {};
+    const RowChoice greedy;
+    const bool chooses = forward_.backend().chooses();
+    std::vector<StepRow> rows;
+    std::vector<double> took_ms;
+    const double joules = forward_.backend().joules();
     const double seconds = best_seconds([&] {
       for (std::size_t position = 0; position < tokens; ++position) {
+        const auto start = Clock::now();
+        rows.clear();
         for (std::size_t i = 0; i < batch; ++i)
-          rows[i] = {token(position * batch + i), position, pages[i].pages.data(), true};
+          rows.push_back({token(position * batch + i), before + position, pages[i].data(), true,
+                          false, chooses ? &greedy : nullptr});
+        for (std::size_t i = 0; i < options_.arriving_tokens; ++i)
+          rows.push_back({token(i), position * options_.arriving_tokens + i, arriving.data()});
         forward_.run(rows);
+        if (chooses) forward_.backend().chosen(0);  // as a decoder must, before its next step
+        forward_.backend().wait();
+        took_ms.push_back(std::chrono::duration<double, std::milli>(Clock::now() - start).count());
       }
     });
-    const double page_bytes = static_cast<double>(forward_.page_bytes()) / page_tokens *
-                              static_cast<double>(tokens + 1) / 2;
+    std::sort(took_ms.begin(), took_ms.end());
+    const double bytes_per_token = static_cast<double>(forward_.page_bytes()) / page_tokens;
+    const double own =
+        static_cast<double>(options_.own_tokens) + static_cast<double>(tokens + 1) / 2;
+    const auto sequences = static_cast<double>(batch);
     const double moved =
-        (weight_bytes_ + page_bytes * static_cast<double>(batch)) * static_cast<double>(tokens);
-    return {"decode", batch, static_cast<double>(tokens * batch) / seconds, moved / seconds * 1e-9,
-            0};
+        weight_bytes_ +
+        bytes_per_token * (own * sequences + static_cast<double>(options_.shared_tokens) *
+                                                 (options_.shares_prefixes ? 1 : sequences));
+    const double made = static_cast<double>(tokens) * sequences;
+    BenchFigure figure{"decode", batch, made / seconds,
+                       moved * static_cast<double>(tokens) / seconds * 1e-9};
+    figure.step_p50_ms = took_ms[took_ms.size() / 2];
+    figure.step_p99_ms = took_ms[took_ms.size() * 99 / 100];
+    figure.joules_per_token =
+        (forward_.backend().joules() - joules) / (made * static_cast<double>(options_.repeats));
+    return figure;
   }
 
   // All threads read half a gigabyte through 2 MiB pages, a few pages at a time.
   double read_bandwidth() {
     AlignedBytes memory(std::size_t{512} << 20U);
     const std::size_t lines = memory.size() / 64;
-    std::vector<std::uint64_t> sums(pool_.size() * 8);
+    std::vector<std::uint64_t> sums(pool_->size() * 8);
     const double seconds = best_seconds([&] {
-      pool_.each(lines, lines / 64, [&](std::size_t first, std::size_t last, std::size_t worker) {
+      pool_->each(lines, lines / 64, [&](std::size_t first, std::size_t last, std::size_t worker) {
         const auto* words = memory.as<std::uint64_t>();
         std::uint64_t sum[8] = {};
         for (std::size_t line = first; line < last; ++line)
@@ -132,10 +189,11 @@ class Bench {
   }
 
   const Model& model_;
-  const Kernels& kernels_;
   const BenchOptions& options_;
-  Pool pool_;
+  std::unique_ptr<Pool> pool_;
   Forward forward_;
+  Pages free_, used_;
+  bool is_out_of_memory_ = false;
   double weight_bytes_ = 0;
 };
 
@@ -149,10 +207,24 @@ Result<BenchReport> bench(const ModelFile& file, const BenchOptions& options) {
     return Err(Code::invalid, "the model was made for " + std::to_string(context) + " tokens");
   for (const std::size_t batch : options.batches)
     if (batch < 1 || batch > 4096) return Err(Code::invalid, "a batch must be from 1 to 4096");
-  for (const Kernels* kernels : usable_kernels())
-    if (options.instruction_set.empty() || kernels->name == options.instruction_set)
-      return Bench(file.model(), *kernels, options).run();
-  return Err(Code::unsupported, "this machine has no " + options.instruction_set + " kernels");
+  if (options.shared_tokens % page_tokens != 0)
+    return Err(Code::invalid,
+               "shared tokens come in whole pages of " + std::to_string(page_tokens));
+  if (options.step_tokens < 1 || options.step_tokens > 65'536)
+    return Err(Code::invalid, "a step must take from 1 to 65536 tokens");
+  if (options.shared_tokens + options.own_tokens + options.decode_tokens > context ||
+      options.arriving_tokens * options.decode_tokens > context)
+    return Err(Code::invalid, "the model was made for " + std::to_string(context) + " tokens");
+  BackendChoice choice;
+  choice.device = options.device;
+  choice.rows_max = Bench::rows_max(options);
+  choice.kv_type = options.kv_type;
+  choice.threads = options.threads;
+  choice.pin_threads = options.pin_threads;
+  choice.instruction_set = options.instruction_set;
+  choice.fp8_weights = options.fp8_weights;
+  choice.shares_prefixes = options.shares_prefixes;
+  return Bench(file.model(), TRY(make_backend(file.model(), choice)), options).run();
 }
 
 }  // namespace ambit::inference

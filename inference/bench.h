@@ -24,6 +24,13 @@ struct BenchOptions {
   KvType kv_type = KvType::f16;
   std::string instruction_set;  // empty: the best
   bool pin_threads = true;
+  std::string device = "cpu";  // make_backend.h
+  bool fp8_weights = false;
+  bool shares_prefixes = true;
+  std::size_t shared_tokens = 0;    // that all sequences begin with before they decode
+  std::size_t own_tokens = 0;       // that each has after them
+  std::size_t step_tokens = 512;    // rows of one step of a prompt
+  std::size_t arriving_tokens = 0;  // of each step of decoding, of a long prompt that comes in
 };
 
 struct BenchFigure {
@@ -32,11 +39,15 @@ struct BenchFigure {
   double tokens_per_s = 0;
   double gigabytes_per_s = 0;  // weights once a step, each sequence's pages once a token
   double of_bandwidth = 0;     // part of what plain reading gives
+  double step_p50_ms = 0;
+  double step_p99_ms = 0;
+  double joules_per_token = 0;  // 0: the device does not say
 };
 
 struct BenchReport {
   std::string instruction_set;
-  double read_gigabytes_per_s = 0;  // of all threads, from memory
+  double read_gigabytes_per_s =
+      0;  // of all threads, from memory; of a GPU as its data sheet has it
   std::vector<BenchFigure> figures;
 };
 

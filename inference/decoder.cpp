@@ -37,30 +37,32 @@ Result<std::unique_ptr<Decoder>> Decoder::make(std::shared_ptr<const ModelFile> 
   if (options.step_tokens_max < 1 || options.step_tokens_max > 65'536)
     return Err(Code::invalid, "a step must take from 1 to 65536 tokens");
   options.step_tokens_max = std::max(options.step_tokens_max, options.batch_max);
-  const Kernels* kernels = nullptr;
-  for (const Kernels* usable : usable_kernels())
-    if (kernels == nullptr &&
-        (options.instruction_set.empty() || usable->name == options.instruction_set))
-      kernels = usable;
-  if (kernels == nullptr)
-    return Err(Code::unsupported, "this machine has no " + options.instruction_set + " kernels");
-  const std::size_t page = Forward::page_bytes(file->model().config, options.kv_type);
+  BackendChoice choice;
+  choice.device = options.device;
+  choice.rows_max = options.step_tokens_max;
+  choice.context_max = options.context_max;
+  choice.kv_type = options.kv_type;
+  choice.threads = options.threads;
+  choice.pin_threads = options.pin_threads;
+  choice.instruction_set = options.instruction_set;
+  choice.fp8_weights = options.fp8_weights;
+  MadeBackend made = TRY(make_backend(file->model(), choice));
+  const std::size_t page = made.backend->page_bytes();
   const std::size_t pages = options.kv_bytes / page;
   if (pages < 2)
     return Err(Code::invalid, "the KV cache of " + std::to_string(options.kv_bytes) +
                                   " bytes holds fewer than 2 pages of " + std::to_string(page));
   return std::unique_ptr<Decoder>(
-      new Decoder(std::move(file), std::move(options), *kernels, pages));
+      new Decoder(std::move(file), std::move(options), std::move(made), pages));
 }
 
-Decoder::Decoder(std::shared_ptr<const ModelFile> file, EngineOptions options,
-                 const Kernels& kernels, std::size_t pages)
+Decoder::Decoder(std::shared_ptr<const ModelFile> file, EngineOptions options, MadeBackend made,
+                 std::size_t pages)
     : file_(std::move(file)),
       options_(std::move(options)),
-      kernels_(kernels),
-      pool_(options_.threads, options_.pin_threads),
-      forward_(file_->model(), kernels, pool_, options_.kv_type, options_.step_tokens_max),
-      cache_(forward_.page_bytes(), pages),
+      pool_(std::move(made.pool)),
+      forward_(file_->model(), std::move(made.backend), options_.step_tokens_max),
+      cache_(forward_.page_bytes(), pages, &forward_.backend().pages()),
       scheduler_(file_->tokenizer(), file_->model().config, forward_, cache_,
                  {options_.batch_max, options_.step_tokens_max, options_.context_max, 1U << 20U,
                   options_.clock_us, options_.draft_max}),
@@ -174,6 +176,10 @@ void Decoder::step(Progress& progress) {
   for (Generated& generated : generated_) {
     const auto node = open_.extract(generated.id);
     const Open& open = node.mapped();
+    if (open.is_embedding && generated.error) {
+      progress.embedded.emplace_back(generated.id, Err(std::move(*generated.error)));
+      continue;
+    }
     if (open.is_embedding) {
       progress.embedded.emplace_back(generated.id, agents::Embedding{std::move(generated.pooled),
                                                                      generated.usage.input_tokens});
@@ -233,7 +239,7 @@ Result<agents::Turn> Decoder::complete(const agents::TurnRequest& request) {
 
 EngineStats Decoder::stats() const {
   return {scheduler_.stats(), cache_.stats(), grammar_->stats(), forward_.page_bytes(),
-          kernels_.name};
+          forward_.backend().name()};
 }
 
 }  // namespace ambit::inference

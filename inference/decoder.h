@@ -6,9 +6,9 @@
 
 #include "agents/ports.h"
 #include "async/result.h"
-#include "inference/cpu/pool.h"
 #include "inference/forward.h"
 #include "inference/kv_cache.h"
+#include "inference/make_backend.h"
 #include "inference/model_file.h"
 #include "inference/scheduler.h"
 
@@ -36,6 +36,8 @@ struct EngineOptions {
       false;            // each to a processor of its own; for a machine with nothing else to do
   bool grammar = true;  // constrain turns that offer tools
   std::string instruction_set;             // "avx512", "avx2", "plain"; empty: the best
+  std::string device = "cpu";              // or "cuda", "cuda:1", "auto" (make_backend.h)
+  bool fp8_weights = false;                // of a GPU: weights that are floats become 8-bit floats
   std::function<std::int64_t()> clock_us;  // monotonic, any thread; for usage times only
 };
 
@@ -90,7 +92,7 @@ class Decoder {
     std::string text;
     std::size_t told = 0;  // bytes of it
   };
-  Decoder(std::shared_ptr<const ModelFile> file, EngineOptions options, const Kernels& kernels,
+  Decoder(std::shared_ptr<const ModelFile> file, EngineOptions options, MadeBackend made,
           std::size_t pages);
   Result<ExpressionId> language(const agents::TurnRequest& request);
   Result<std::uint64_t> submit(Generation generation, Open open);
@@ -99,8 +101,7 @@ class Decoder {
 
   std::shared_ptr<const ModelFile> file_;
   EngineOptions options_;
-  const Kernels& kernels_;
-  Pool pool_;
+  std::unique_ptr<Pool> pool_;
   Forward forward_;
   KvCache cache_;
   Scheduler scheduler_;

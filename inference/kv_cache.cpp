@@ -1,9 +1,9 @@
 #include "inference/kv_cache.h"
 
 #include "async/check.h"
+#include "inference/cpu/backend.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace ambit::inference {
 
@@ -25,8 +25,11 @@ bool KvCache::Less::operator()(std::span<const TokenId> a, std::span<const Token
   return std::lexicographical_compare(a.begin(), a.end(), b.begin(), b.end());
 }
 
-KvCache::KvCache(std::size_t page_bytes, std::size_t pages_max)
-    : page_bytes_(page_bytes), pages_max_(pages_max) {
+KvCache::KvCache(std::size_t page_bytes, std::size_t pages_max, PageMemory* memory)
+    : page_bytes_(page_bytes),
+      pages_max_(pages_max),
+      own_memory_(memory == nullptr ? std::make_unique<HeapPages>() : nullptr),
+      memory_(memory == nullptr ? own_memory_.get() : memory) {
   nodes_.emplace_back();
   nodes_[0].alive = true;
   nodes_[0].pins = 1;
@@ -92,7 +95,7 @@ std::optional<KvCache::Sequence> KvCache::open(std::span<const TokenId> tokens,
     } else {
       pin(match.node);  // making room must not throw away what is about to be copied
       std::byte* page = take_page(sequence);
-      std::memcpy(page, nodes_[match.node].page, page_bytes_);
+      memory_->copy_page(page, nodes_[match.node].page, page_bytes_);
       unpin(match.node);
       sequence.pages.push_back(page);
     }
@@ -200,9 +203,11 @@ std::byte* KvCache::take_page(Sequence& sequence) {
   --sequence.reserved;
   --reserved_;
   ++owned_;
-  if (free_.empty() && storage_.size() < pages_max_) {
-    storage_.emplace_back(page_bytes_);
-    free_.push_back(storage_.back().data());
+  if (free_.empty() && made_ < pages_max_) {
+    std::byte* made = memory_->make_page(page_bytes_);
+    CHECK(made != nullptr);  // whoever counted the pages counted what there is
+    free_.push_back(made);
+    ++made_;
   }
   if (free_.empty()) {
     CHECK(!evictable_.empty());  // the reservation promised it
@@ -211,7 +216,7 @@ std::byte* KvCache::take_page(Sequence& sequence) {
   }
   std::byte* page = free_.back();
   free_.pop_back();
-  peak_ = std::max(peak_, storage_.size() - free_.size());
+  peak_ = std::max(peak_, made_ - free_.size());
   return page;
 }
 
@@ -274,8 +279,7 @@ void KvCache::relist(std::uint32_t id, std::uint64_t new_use) {
 }
 
 KvCache::Stats KvCache::stats() const {
-  return {pages_max_,      storage_.size() - free_.size(), pinned_ + owned_, peak_, evicted_,
-          sessions_.size()};
+  return {pages_max_, made_ - free_.size(), pinned_ + owned_, peak_, evicted_, sessions_.size()};
 }
 
 }  // namespace ambit::inference

@@ -7,13 +7,14 @@
 // or the session is gone. A sequence reserves all pages it can ever need when it is opened, so that
 // no step runs out.
 
+#include "inference/backend.h"
 #include "inference/ops.h"
 #include "inference/tensor.h"
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <span>
@@ -41,7 +42,8 @@ class KvCache {
     std::size_t sessions = 0;
   };
 
-  KvCache(std::size_t page_bytes, std::size_t pages_max);
+  // Pages are made in `memory`, which outlives this; by default on the heap.
+  KvCache(std::size_t page_bytes, std::size_t pages_max, PageMemory* memory = nullptr);
 
   // A sequence that begins with `tokens` and grows to at most `capacity`; all but the last token
   // may be found, if the caller may `reuse`. Nothing when its pages are not to be had now.
@@ -118,7 +120,9 @@ class KvCache {
 
   std::size_t page_bytes_;
   std::size_t pages_max_;
-  std::deque<AlignedBytes> storage_;
+  std::unique_ptr<PageMemory> own_memory_;  // where none is given
+  PageMemory* memory_;
+  std::size_t made_ = 0;  // pages
   std::vector<std::byte*> free_;
   std::vector<Node> nodes_;  // [0] is the root
   std::vector<std::uint32_t> free_nodes_;

@@ -17,7 +17,8 @@
 
 namespace ambit::inference {
 
-enum class KvType : std::uint8_t { f32, f16 };
+// 16 bits are half floats on the CPU and bfloat16 on a GPU; fp8 is for GPUs alone.
+enum class KvType : std::uint8_t { f32, f16, fp8 };
 
 inline constexpr std::size_t page_tokens = 32;    // of one KV page
 inline constexpr std::size_t chunk_tokens = 256;  // of one step of the attention's fold

@@ -19,6 +19,8 @@ Scheduler::Scheduler(const Tokenizer& tokenizer, const Config& config, Forward& 
 
 Result<std::uint64_t> Scheduler::submit(Generation request) {
   const std::size_t prompt = request.prompt.size();
+  if (const std::string failure = forward_.backend().failure(); !failure.empty())
+    return Err(Code::unavailable, failure);
   if (prompt == 0) return Err(Code::invalid, "the prompt is empty");
   if (request.pooling != Pooling::none)
     request.tokens_max = 0;
@@ -103,9 +105,9 @@ void Scheduler::plan() {
   for (Running& running : active_) {
     if (!decodes(running)) continue;
     draft(running, std::min(spare, options_.draft_max));
+    take(running, 1);  // may shorten the draft
     spare -= running.draft.size();
     left -= running.draft.size();
-    take(running, 1);
   }
   for (Running& running : active_) {
     if (left == 0) return;
@@ -154,7 +156,50 @@ void Scheduler::draft(Running& running, std::size_t most) {
   }
 }
 
+bool Scheduler::is_chosen_there(const Running& running) const {
+  const agents::Sampling& how = running.request.sampling;
+  const bool is_plain = how.top_k <= 0 && how.top_p >= 1.0 && !(how.min_p > 0) &&
+                        how.logit_bias.empty() && how.presence_penalty == 0 &&
+                        how.frequency_penalty == 0 &&
+                        (how.repeat_penalty == 1.0 || !(how.repeat_penalty > 0));
+  return is_plain && forward_.backend().chooses() && running.request.logprobs < 0 &&
+         running.request.pooling == Pooling::none;
+}
+
+void Scheduler::prepare_choices(Running& running) {
+  running.choices.clear();
+  if (!is_chosen_there(running)) return;
+  Grammar* grammar = running.request.grammar.get();
+  ExpressionId state = running.state;
+  for (std::size_t i = 0; i <= running.draft.size(); ++i) {
+    if (i > 0 && grammar != nullptr) {
+      const TokenId token = running.draft[i - 1];
+      const bool ends = tokenizer_.ends_turn(token);
+      state = ends ? Automaton::never : grammar->advance(state, token);
+      if (state == Automaton::never || state == Automaton::nothing) {
+        running.draft.resize(i - 1);
+        return;
+      }
+    }
+    RowChoice choice = {running.request.sampling.seed,
+                        running.tokens.size() + i,
+                        running.request.sampling.temperature,
+                        {}};
+    if (grammar != nullptr) {
+      const auto words = grammar->mask(state).words();
+      choice.mask.assign(words.begin(), words.end());
+    }
+    running.choices.push_back(std::move(choice));
+  }
+}
+
 void Scheduler::take(Running& running, std::size_t count) {
+  const bool decodes = running.kv.length + count == running.tokens.size();
+  running.choices.clear();
+  if (decodes) prepare_choices(running);
+  const auto choice = [&](std::size_t i) {
+    return i < running.choices.size() ? &running.choices[i] : nullptr;
+  };
   cache_.extend(running.kv, count + running.draft.size());
   running.rows = count;
   for (std::size_t i = 0; i < count; ++i) {
@@ -166,11 +211,13 @@ void Scheduler::take(Running& running, std::size_t count) {
     if (logits) running.logits = logits_wanted_++;
     if (state && (i == 0 || pooling == Pooling::last)) running.states = states_wanted_;
     if (state) ++states_wanted_;
-    rows_.push_back({running.tokens[position], position, running.kv.pages.data(), logits, state});
+    rows_.push_back({running.tokens[position], position, running.kv.pages.data(), logits, state,
+                     logits ? choice(0) : nullptr});
   }
   std::size_t position = running.kv.length + count;
-  for (const TokenId token : running.draft) {
-    rows_.push_back({token, position++, running.kv.pages.data(), true});
+  for (std::size_t i = 0; i < running.draft.size(); ++i) {
+    rows_.push_back(
+        {running.draft[i], position++, running.kv.pages.data(), true, false, choice(i + 1)});
     ++logits_wanted_;
   }
 }
@@ -180,6 +227,8 @@ void Scheduler::step(std::vector<Generated>& ended) {
   if (active_.empty()) return;
   plan();
   forward_.run(rows_);
+  if (const std::string failure = forward_.backend().failure(); !failure.empty())
+    return fail_all(failure, ended);
   ++stats_.steps;
   stats_.rows += rows_.size();
   for (auto running = active_.begin(); running != active_.end();) {
@@ -223,7 +272,7 @@ bool Scheduler::verify(Running& running, std::size_t& length) {
   std::size_t held = 0;
   bool is_over = false;
   for (std::size_t row = 0;;) {
-    is_over = choose(running, forward_.logits(running.logits + row));
+    is_over = choose(running, running.logits + row);
     while (held < drafted && base + held < running.tokens.size() &&
            running.tokens[base + held] == running.draft[held])
       ++held;
@@ -247,21 +296,41 @@ bool Scheduler::verify(Running& running, std::size_t& length) {
   return is_over;
 }
 
-bool Scheduler::choose(Running& running, std::span<const float> logits) {
-  if (observer_) observer_(running.id, running.tokens.size() - 1, logits);
+void Scheduler::fail_all(const std::string& failure, std::vector<Generated>& ended) {
+  const auto tell = [&](std::uint64_t id) {
+    Generated failed;
+    failed.id = id;
+    failed.error = Error{Code::unavailable, failure};
+    ended.push_back(std::move(failed));
+  };
+  for (Running& running : active_) {
+    tell(running.id);
+    cache_.close(std::move(running.kv), running.tokens, "");
+  }
+  for (const auto& [order, waiting] : waiting_) tell(waiting.id);
+  active_.clear();
+  waiting_.clear();
+  waiting_order_.clear();
+}
+
+bool Scheduler::choose(Running& running, std::size_t row) {
+  if (observer_) observer_(running.id, running.tokens.size() - 1, forward_.logits(row));
   if (running.result.tokens.empty()) running.first_token_us = now();
   Grammar* grammar = running.request.grammar.get();
   const TokenMask* mask = grammar == nullptr ? nullptr : &grammar->mask(running.state);
   TokenId token = mask == nullptr ? -1 : mask->single();
   bool forced = token >= 0;
-  if (!forced) token = sampler_.sample(logits, mask, running.tokens, running.request.sampling);
+  if (!forced)
+    token = running.choices.empty() ? sampler_.sample(forward_.logits(row), mask, running.tokens,
+                                                      running.request.sampling)
+                                    : forward_.backend().chosen(row);
   for (;;) {
     if (token < 0) {
       running.result.error =
           Error{Code::internal, "the grammar allows no token of this vocabulary here"};
       return true;
     }
-    if (append(running, token, forced, logits)) return true;
+    if (append(running, token, forced, row)) return true;
     if (grammar == nullptr) return false;
     if (grammar->automaton().is_full()) {
       running.result.error =
@@ -277,8 +346,7 @@ bool Scheduler::choose(Running& running, std::span<const float> logits) {
   }
 }
 
-bool Scheduler::append(Running& running, TokenId token, bool forced,
-                       std::span<const float> logits) {
+bool Scheduler::append(Running& running, TokenId token, bool forced, std::size_t row) {
   if (tokenizer_.ends_turn(token)) {
     running.result.ended = true;
     return true;
@@ -287,8 +355,8 @@ bool Scheduler::append(Running& running, TokenId token, bool forced,
   running.result.tokens.push_back(token);
   if (running.request.on_token) running.request.on_token(token);
   if (running.request.logprobs >= 0)
-    running.result.logprobs.push_back(
-        likelihoods(logits, token, static_cast<std::size_t>(running.request.logprobs)));
+    running.result.logprobs.push_back(likelihoods(
+        forward_.logits(row), token, static_cast<std::size_t>(running.request.logprobs)));
   ++stats_.output_tokens;
   if (forced) {
     ++stats_.forced_tokens;

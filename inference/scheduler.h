@@ -107,6 +107,7 @@ class Scheduler {
     std::size_t states = 0;  // which of this step's states are its first
     std::vector<double> pooled;
     std::vector<TokenId> draft;
+    std::vector<RowChoice> choices;         // of its rows with logits, where the back end chooses
     std::size_t drafted = 0, accepted = 0;  // of late: drafts that do not pay are left out
     std::size_t draft_again = 0;            // once it has so many tokens
     std::string text;                       // where there are texts that end it
@@ -131,8 +132,14 @@ class Scheduler {
   // tokens are computed now.
   bool verify(Running& running, std::size_t& length);
   // Chooses tokens until one must be computed; true when the sequence has ended.
-  bool choose(Running& running, std::span<const float> logits);
-  bool append(Running& running, TokenId token, bool forced, std::span<const float> logits);
+  bool choose(Running& running, std::size_t row);
+  // What the back end must know to choose after each row of this step; shortens a draft that the
+  // grammar forbids.
+  void prepare_choices(Running& running);
+  [[nodiscard]] bool is_chosen_there(const Running& running) const;
+  // The back end is broken for good: everybody is told.
+  void fail_all(const std::string& failure, std::vector<Generated>& ended);
+  bool append(Running& running, TokenId token, bool forced, std::size_t row);
   [[nodiscard]] bool is_stopped(Running& running, TokenId token) const;
   void finish(Running& running, std::vector<Generated>& ended);
   [[nodiscard]] std::int64_t now() const { return options_.clock_us ? options_.clock_us() : 0; }

@@ -1,0 +1,204 @@
+// The device behind CUDA. One stream; graphs for what was recorded; on sm_90 each kernel may start
+// while the one before it ends, and waits where it first reads (await_inputs). The runtime is
+// linked statically and finds the driver when it is first used, so a machine without one just has
+// no device.
+
+#include "inference/cuda/launches.h"
+
+#include <cuda_runtime.h>
+
+#include <dlfcn.h>
+#include <map>
+
+namespace ambit::inference::cuda {
+namespace {
+
+// The driver's management library, for the meter of energy alone; loaded if it is there.
+class EnergyMeter {
+ public:
+  explicit EnergyMeter(const std::string& bus_id) {
+    library_ = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
+    if (library_ == nullptr) return;
+    const auto start = reinterpret_cast<int (*)()>(dlsym(library_, "nvmlInit_v2"));
+    const auto find = reinterpret_cast<int (*)(const char*, void**)>(
+        dlsym(library_, "nvmlDeviceGetHandleByPciBusId_v2"));
+    read_ = reinterpret_cast<Read>(dlsym(library_, "nvmlDeviceGetTotalEnergyConsumption"));
+    if (start == nullptr || find == nullptr || start() != 0 || find(bus_id.c_str(), &device_) != 0)
+      read_ = nullptr;
+  }
+  ~EnergyMeter() {
+    if (library_ != nullptr) dlclose(library_);
+  }
+  EnergyMeter(const EnergyMeter&) = delete;
+  EnergyMeter& operator=(const EnergyMeter&) = delete;
+  double joules() const {
+    unsigned long long millijoules = 0;
+    if (read_ == nullptr || read_(device_, &millijoules) != 0) return 0;
+    return static_cast<double>(millijoules) * 1e-3;
+  }
+
+ private:
+  using Read = int (*)(void*, unsigned long long*);
+  void* library_ = nullptr;
+  void* device_ = nullptr;
+  Read read_ = nullptr;
+};
+
+class CudaLauncher : public Device {
+ public:
+  CudaLauncher(DeviceInfo info, const std::string& bus_id, cudaStream_t stream)
+      : info_(std::move(info)), stream_(stream), meter_(bus_id) {}
+  ~CudaLauncher() override {
+    for (const auto& [key, graph] : graphs_) cudaGraphExecDestroy(graph);
+    cudaStreamDestroy(stream_);
+  }
+  CudaLauncher(const CudaLauncher&) = delete;
+  CudaLauncher& operator=(const CudaLauncher&) = delete;
+
+  const DeviceInfo& info() const override { return info_; }
+  std::byte* allocate(std::size_t bytes) override {
+    void* memory = nullptr;
+    if (cudaMalloc(&memory, bytes == 0 ? 1 : bytes) != cudaSuccess) {
+      cudaGetLastError();  // that there is no more is an answer, not a failure
+      return nullptr;
+    }
+    check(cudaMemsetAsync(memory, 0, bytes, stream_), "zeroing memory");
+    return static_cast<std::byte*>(memory);
+  }
+  void release(std::byte* memory) override {
+    cudaStreamSynchronize(stream_);
+    cudaFree(memory);
+  }
+  void upload(std::byte* to, const void* from, std::size_t bytes) override {
+    if (bytes > 0)
+      check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_), "copying to it");
+  }
+  void download(void* to, const std::byte* from, std::size_t bytes) override {
+    if (bytes > 0)
+      check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_), "copying from it");
+    wait();
+  }
+  void copy(std::byte* to, const std::byte* from, std::size_t bytes) override {
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_), "copying on it");
+  }
+  void wait() override { check(cudaStreamSynchronize(stream_), "waiting for it"); }
+
+  bool replay(std::uint64_t key) override {
+    const auto at = graphs_.find(key);
+    if (at == graphs_.end()) return false;
+    check(cudaGraphLaunch(at->second, stream_), "playing a recorded step");
+    return true;
+  }
+  void begin_recording(std::uint64_t key) override {
+    recording_ = key;
+    check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "recording a step");
+  }
+  void end_recording() override {
+    cudaGraph_t graph = nullptr;
+    check(cudaStreamEndCapture(stream_, &graph), "recording a step");
+    cudaGraphExec_t made = nullptr;
+    if (failure_.empty()) check(cudaGraphInstantiate(&made, graph, 0), "making a graph of a step");
+    if (graph != nullptr) cudaGraphDestroy(graph);
+    if (made == nullptr) return;
+    constexpr std::size_t graphs_max = 128;
+    if (graphs_.size() >= graphs_max) forget_recordings();
+    graphs_.emplace(recording_, made);
+    replay(recording_);
+  }
+  void forget_recordings() override {
+    wait();
+    for (const auto& [key, graph] : graphs_) cudaGraphExecDestroy(graph);
+    graphs_.clear();
+  }
+
+  const std::string& failure() const override { return failure_; }
+  double joules() override { return meter_.joules(); }
+
+ protected:
+  static bool few_rows(unsigned rows) { return rows <= 64; }
+
+  template <class Kernel, class Job>
+  void launch(const char* name, Kernel kernel, unsigned blocks_x, unsigned blocks_y,
+              unsigned threads, std::size_t shared_bytes, const Job& job) {
+    if (!failure_.empty() || blocks_x == 0 || blocks_y == 0) return;
+    constexpr std::size_t granted = std::size_t{48} << 10U;
+    if (shared_bytes > granted)
+      check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                 cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                 static_cast<int>(shared_bytes)),
+            name);
+    cudaLaunchAttribute overlap{};
+    overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    overlap.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t how{};
+    how.gridDim = dim3(blocks_x, blocks_y);
+    how.blockDim = dim3(threads);
+    how.dynamicSmemBytes = shared_bytes;
+    how.stream = stream_;
+    how.attrs = &overlap;
+    how.numAttrs = info_.architecture >= 90 ? 1 : 0;
+    check(cudaLaunchKernelEx(&how, kernel, job), name);
+  }
+
+ private:
+  void check(cudaError_t error, const char* doing) {
+    if (error == cudaSuccess || !failure_.empty()) return;
+    failure_ = std::string("the GPU failed (") + doing + "): " + cudaGetErrorString(error);
+  }
+
+  DeviceInfo info_;
+  cudaStream_t stream_;
+  EnergyMeter meter_;
+  std::map<std::uint64_t, cudaGraphExec_t> graphs_;
+  std::uint64_t recording_ = 0;
+  std::string failure_;
+};
+
+int attribute(cudaDeviceAttr which, int device) {
+  int value = 0;
+  cudaDeviceGetAttribute(&value, which, device);
+  return value;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Device>> open_device(unsigned index) {
+  int count = 0;
+  const cudaError_t found = cudaGetDeviceCount(&count);
+  if (found != cudaSuccess || count == 0)
+    return Err(Code::unavailable,
+               std::string("this machine has no CUDA device that can be used: ") +
+                   (found == cudaSuccess ? "none was found" : cudaGetErrorString(found)));
+  const int device = static_cast<int>(index);
+  if (device >= count)
+    return Err(Code::unavailable, "there is no CUDA device " + std::to_string(index) +
+                                      "; this machine has " + std::to_string(count));
+  cudaDeviceProp properties{};
+  cudaStream_t stream = nullptr;
+  if (const cudaError_t error = cudaSetDevice(device); error != cudaSuccess)
+    return Err(Code::unavailable,
+               std::string("the CUDA device cannot be opened: ") + cudaGetErrorString(error));
+  cudaGetDeviceProperties(&properties, device);
+  DeviceInfo info;
+  info.name = properties.name;
+  info.architecture = static_cast<unsigned>(properties.major * 10 + properties.minor);
+  info.processors = static_cast<unsigned>(properties.multiProcessorCount);
+  info.shared_bytes = properties.sharedMemPerBlockOptin;
+  constexpr unsigned oldest = 80;
+  if (info.architecture < oldest)
+    return Err(Code::unsupported, info.name + " is too old: compute capability 8.0 is needed");
+  cudaMemGetInfo(&info.free_bytes, &info.memory_bytes);
+  // Both edges of the memory's clock, which is told in kHz.
+  info.bandwidth_bytes_per_s = 2e3 * attribute(cudaDevAttrMemoryClockRate, device) *
+                               attribute(cudaDevAttrGlobalMemoryBusWidth, device) / 8;
+  char bus_id[32] = {};
+  cudaDeviceGetPCIBusId(bus_id, sizeof bus_id, device);
+  if (const cudaError_t error = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
+      error != cudaSuccess)
+    return Err(Code::unavailable,
+               std::string("the CUDA device cannot be opened: ") + cudaGetErrorString(error));
+  return std::unique_ptr<Device>(
+      std::make_unique<Operations<CudaLauncher>>(std::move(info), bus_id, stream));
+}
+
+}  // namespace ambit::inference::cuda

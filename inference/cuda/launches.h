@@ -1,0 +1,120 @@
+#pragma once
+
+// From a job to its kernel: which instance, how many blocks of how many threads, how much shared
+// memory. Included by whatever can launch: device.cu for a GPU, the tests' shim for the CPU.
+// Launcher is a Device with launch(kernel, blocks_x, blocks_y, threads, shared_bytes, job).
+
+#include "inference/cuda/attention.h"
+#include "inference/cuda/choose.h"
+#include "inference/cuda/device.h"
+#include "inference/cuda/multiply.h"
+#include "inference/cuda/rows.h"
+
+namespace ambit::inference::cuda {
+
+template <class Launcher>
+class Operations final : public Launcher {
+ public:
+  using Launcher::Launcher;
+
+  void run(const EmbedJob& job) override {
+    this->launch("embed_rows", embed_rows, job.rows, 8, small_threads, 0, job);
+  }
+  void run(const NormJob& job) override {
+    this->launch("norm_rows", norm_rows, job.rows, 1, row_threads,
+                 row_threads / warp_lanes * sizeof(float), job);
+  }
+  void run(const MultiplyJob& job) override {
+    switch (job.weight.type) {
+      case WeightType::f32:
+        return multiply<F32Format>(job);
+      case WeightType::f16:
+        return multiply<F16Format>(job);
+      case WeightType::bf16:
+        return multiply<Bf16Format>(job);
+      case WeightType::fp8:
+        return multiply<Fp8Format>(job);
+      case WeightType::q8_0:
+        return multiply<Q8Format>(job);
+      case WeightType::q4_0:
+        return multiply<Q4Format>(job);
+      case WeightType::q4_k:
+        return multiply<Q45KFormat<false>>(job);
+      case WeightType::q5_k:
+        return multiply<Q45KFormat<true>>(job);
+      case WeightType::q6_k:
+        return multiply<Q6KFormat>(job);
+    }
+  }
+  void run(const PrepareJob& job) override {
+    const unsigned warps = small_threads / warp_lanes;
+    this->launch("prepare_rows", prepare_rows, job.rows,
+                 (job.heads + 2 * job.kv_heads + warps - 1) / warps, small_threads,
+                 prepare_bytes(job.head_width), job);
+  }
+  void run(const AttendJob& job, unsigned tiles) override {
+    if (job.items_max == 0) return;
+    if (job.head_width <= 64)
+      tiles == 1 ? attend<1, 2>(job) : attend<4, 2>(job);
+    else if (job.head_width <= 128)
+      tiles == 1 ? attend<1, 4>(job) : attend<4, 4>(job);
+    else
+      attend<1, 8>(job);
+  }
+  void run(const FoldJob& job) override {
+    this->launch("fold_rows", fold_rows, job.rows, gate_grid(job.out), small_threads, 0, job);
+  }
+  void run(const GateJob& job) override {
+    this->launch("gate_rows", gate_rows, job.rows, gate_grid(job.out), small_threads, 0, job);
+  }
+  void run(const CapJob& job) override {
+    this->launch("cap_rows", cap_rows, job.rows, 16, row_threads, 0, job);
+  }
+  void run(const ChooseJob& job) override {
+    this->launch("choose_tokens", choose_tokens, job.rows, 1, choose_threads, choose_bytes, job);
+  }
+
+ private:
+  static unsigned gate_grid(const FormView& out) {
+    return (out.padded / block_inputs + gate_blocks - 1) / gate_blocks;
+  }
+
+  // The schedule is free (multiply.h): it follows from how many rows there are.
+  template <class Format>
+  void multiply(const MultiplyJob& job) {
+    constexpr bool has_tensor_product = Format::block_bytes != F32Format::block_bytes;
+    if (this->few_rows(job.rows) || !has_tensor_product) {
+      const unsigned tiles = (job.rows + token_tile - 1) / token_tile;
+      if (tiles == 1 || !has_tensor_product)
+        few<Format, 1>(job);
+      else if (tiles == 2)
+        few<Format, 2>(job);
+      else if (tiles <= 4)
+        few<Format, 4>(job);
+      else
+        few<Format, 8>(job);
+      return;
+    }
+    if constexpr (has_tensor_product)
+      this->launch(
+          "multiply_many", multiply_many<Format>,
+          (job.rows + many_block_rows - 1) / many_block_rows,
+          (job.weight.panel_count + 2 * many_panels<Format> - 1) / (2 * many_panels<Format>),
+          many_warps * warp_lanes, 0, job);
+  }
+  template <class Format, unsigned tiles>
+  void few(const MultiplyJob& job) {
+    const unsigned rows = tiles * token_tile;
+    this->launch("multiply_few", multiply_few<Format, tiles>, job.weight.panel_count,
+                 (job.rows + rows - 1) / rows, job.weight.segments * warp_lanes,
+                 multiply_few_bytes(job.weight.segments, tiles), job);
+  }
+  template <unsigned tiles, unsigned dim_tiles>
+  void attend(const AttendJob& job) {
+    this->launch("attend_chunks", attend_chunks<tiles, dim_tiles>, job.items_max,
+                 job.kv_heads * head_parts(job.heads, job.kv_heads), attend_threads,
+                 attend_layout(tiles, job.head_width).bytes, job);
+  }
+};
+
+}  // namespace ambit::inference::cuda

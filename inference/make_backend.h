@@ -1,0 +1,39 @@
+#pragma once
+
+// Finds the device that a model shall run on and makes its back end: "cpu", "cuda" or "cuda:1" (the
+// second GPU), or "auto": a GPU where this build and this machine have one, else the CPU.
+
+#include "async/result.h"
+#include "inference/backend.h"
+#include "inference/cpu/pool.h"
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+namespace ambit::inference {
+
+struct BackendChoice {
+  std::string device = "cpu";
+  std::size_t rows_max = 256;
+  std::size_t context_max = 0;  // positions of one sequence; 0: what the model was made for
+  KvType kv_type = KvType::f16;
+  // Of the CPU.
+  std::size_t threads = 1;
+  bool pin_threads = false;
+  std::string instruction_set;  // empty: the best
+  // Of a GPU.
+  bool fp8_weights = false;
+  bool shares_prefixes = true;  // false: for measuring what sharing is worth
+};
+
+struct MadeBackend {
+  std::unique_ptr<Pool> pool;  // of the CPU's threads; outlives the back end
+  std::unique_ptr<Backend> backend;
+};
+
+// `model` outlives what is made. invalid: no such name. unsupported or unavailable: what was asked
+// for is not there; the message says why.
+Result<MadeBackend> make_backend(const Model& model, const BackendChoice& choice);
+
+}  // namespace ambit::inference

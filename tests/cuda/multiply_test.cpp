@@ -1,0 +1,231 @@
+// Products of every type of weight against the CPU's kernels, on shapes that fill nothing evenly,
+// and the same bits for any number of rows, either schedule, any order of blocks and threads.
+
+#include "inference/cuda/multiply.h"
+
+#include "inference/cuda/panels.h"
+#include "inference/ops.h"
+#include "inference/repack.h"
+#include "support.h"
+
+#include <catch2/catch.hpp>
+
+namespace ambit::inference::cuda {
+
+namespace {
+
+// A weight of random values in a file's type, as the CPU and as the device has it.
+struct Weight {
+  std::vector<std::byte> file;
+  TensorView view;
+  Matrix matrix;
+
+  Weight(DType type, std::size_t inputs, std::size_t outputs, std::uint64_t seed = 3) {
+    const std::vector<float> values = noise(inputs * outputs, seed, 0.2F);
+    file.resize(row_bytes(type, inputs) * outputs);
+    for (std::size_t o = 0; o < outputs; ++o)
+      from_floats(type, values.data() + o * inputs, inputs,
+                  file.data() + o * row_bytes(type, inputs));
+    view = {"w", type, {inputs, outputs}, file.data(), file.size()};
+    const WeightRows rows[] = {all_rows(view)};
+    matrix = repack(rows);
+  }
+};
+
+struct OnDevice {
+  std::unique_ptr<Array<std::byte>> panels;
+  std::unique_ptr<Array<float>> scales;
+  WeightView view{};
+
+  OnDevice(Device& device, const Weight& weight, bool fp8 = false) {
+    const Segment& segment = weight.matrix.segments[0];
+    const std::size_t inputs = weight.matrix.inputs;
+    view.type = weight_type(segment.type, fp8);
+    const std::size_t bytes = panel_bytes(view.type, inputs);
+    std::vector<std::byte> turned(bytes * segment.panel_count);
+    std::vector<float> factors(view.type == WeightType::fp8 ? segment.panel_count * 16 : 0);
+    for (std::size_t i = 0; i < segment.panel_count; ++i)
+      device_panel(segment, i, inputs, view.type, turned.data() + i * bytes,
+                   factors.empty() ? nullptr : factors.data() + i * 16);
+    panels = std::make_unique<Array<std::byte>>(device, turned);
+    scales = std::make_unique<Array<float>>(device, factors);
+    view.panels = panels->at();
+    view.scales = factors.empty() ? nullptr : scales->at();
+    view.panel_count = static_cast<std::uint32_t>(segment.panel_count);
+    view.panel_bytes = static_cast<std::uint32_t>(bytes);
+    view.blocks = static_cast<std::uint32_t>(whole_blocks(inputs));
+    view.segment_blocks = static_cast<std::uint32_t>(segment_blocks(view.blocks));
+    view.segments = (view.blocks + view.segment_blocks - 1) / view.segment_blocks;
+  }
+};
+
+// Rows of inputs in all forms, made by the kernel that makes them for the engine.
+struct Inputs {
+  static constexpr std::size_t rows_capacity = 128;
+  std::vector<float> values;
+  Array<float> source, ones, floats;
+  Array<std::uint16_t> halves, bf16;
+  Array<std::int8_t> levels;
+  Array<LevelBlock> blocks;
+  FormView view{};
+
+  static std::size_t padded(std::size_t width) { return whole_blocks(width) * 32; }
+  Inputs(Device& device, std::size_t rows, std::size_t width, std::uint64_t seed = 5)
+      : values(noise(rows * width, seed)),
+        source(device, values),
+        ones(device, std::vector<float>(width, 1.0F)),
+        floats(device, rows_capacity * width),
+        halves(device, rows_capacity * padded(width)),
+        bf16(device, rows_capacity * padded(width)),
+        levels(device, rows_capacity * padded(width)),
+        blocks(device, rows_capacity * whole_blocks(width)) {
+    view = {floats.at(),
+            halves.at(),
+            bf16.at(),
+            levels.at(),
+            blocks.at(),
+            static_cast<std::uint32_t>(width),
+            static_cast<std::uint32_t>(padded(width))};
+    NormJob job{};
+    job.residual = source.at();
+    job.next = ones.at();
+    job.out = view;
+    job.epsilon = 1e-5F;
+    job.width = static_cast<std::uint32_t>(width);
+    job.rows = static_cast<std::uint32_t>(rows);
+    device.run(job);
+  }
+};
+
+std::vector<float> product(ShimOptions options, const Weight& weight, std::size_t rows,
+                           bool fp8 = false) {
+  const auto device = test_device(options);
+  const OnDevice on(*device, weight, fp8);
+  const Inputs in(*device, rows, weight.matrix.inputs);
+  const Array<float> out(*device, rows * weight.matrix.outputs);
+  device->run(MultiplyJob{on.view, in.view, out.at(),
+                          static_cast<std::uint32_t>(weight.matrix.outputs),
+                          static_cast<std::uint32_t>(rows)});
+  INFO(device->failure());
+  REQUIRE(device->failure().empty());
+  return out.read();
+}
+
+// The same rows by the CPU's plain kernels.
+std::vector<float> on_cpu(const Weight& weight, std::size_t rows) {
+  const Kernels& kernels = *usable_kernels().back();
+  const std::size_t inputs = weight.matrix.inputs;
+  const std::vector<float> source = noise(rows * inputs, 5);
+  std::vector<float> values(source.size());
+  const std::vector<float> ones(inputs, 1.0F);
+  const auto device = test_device();
+  const Inputs made(*device, rows, inputs);
+  const std::vector<float> normed = made.floats.read();
+  std::copy_n(normed.begin(), values.size(), values.begin());
+  const std::size_t padded = (rows + row_padding - 1) / row_padding * row_padding;
+  const std::size_t blocks = (inputs + input_block - 1) / input_block;
+  std::vector<std::int8_t> levels(padded * inputs);
+  std::vector<InputBlock> of_blocks(padded * blocks);
+  std::vector<std::uint16_t> rounded(padded * blocks * input_block);
+  for (std::size_t r = 0; r < rows; ++r) {
+    if (weight.matrix.is_quantized())
+      kernels.quantize_row(&values[r * inputs], inputs, &levels[levels_at(r, inputs)],
+                           &of_blocks[block_at(r, inputs)]);
+    kernels.round_row(&values[r * inputs], inputs, &rounded[levels_at(r, blocks * input_block)]);
+  }
+  std::vector<float> out(rows * weight.matrix.outputs);
+  const Segment& segment = weight.matrix.segments[0];
+  const MatmulJob job = {segment.type,  segment.panels.data(), segment.panel_bytes,
+                         inputs,        values.data(),         inputs,
+                         levels.data(), of_blocks.data(),      rounded.data(),
+                         out.data(),    weight.matrix.outputs, rows};
+  kernels.matmul(job, 0, segment.panel_count);
+  return out;
+}
+
+std::size_t inputs_of(DType type) {
+  return block_elements(type) == 256 ? 768 : is_quantized(type) ? 160 : 176;
+}
+
+}  // namespace
+
+TEST_CASE("products agree with the CPU's kernels for every type of weight", "[multiply]") {
+  const DType type = GENERATE(DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0,
+                              DType::q4_k, DType::q5_k, DType::q6_k);
+  const Weight weight(type, inputs_of(type), 40);
+  const auto ours = product({}, weight, 5);
+  const auto theirs = on_cpu(weight, 5);
+  INFO(to_string(type));
+  // F16 rounds its inputs to half floats here and takes them as they are there.
+  CHECK(worst_error(ours, theirs) < (type == DType::f16 ? 2e-3 : 2e-6));
+}
+
+TEST_CASE("with one segment whole numbers give the CPU's bits", "[multiply]") {
+  const DType type = GENERATE(DType::q8_0, DType::q4_0, DType::q4_k, DType::q5_k, DType::q6_k);
+  const Weight weight(type, block_elements(type) == 256 ? 256 : 96, 32);
+  const auto device = test_device();
+  OnDevice on(*device, weight);
+  on.view.segment_blocks = on.view.blocks;
+  on.view.segments = 1;
+  const Inputs in(*device, 3, weight.matrix.inputs);
+  const Array<float> out(*device, 3 * weight.matrix.outputs);
+  device->run(MultiplyJob{on.view, in.view, out.at(),
+                          static_cast<std::uint32_t>(weight.matrix.outputs), 3});
+  INFO(to_string(type) << device->failure());
+  CHECK(same_bits(out.read(), on_cpu(weight, 3)));
+}
+
+TEST_CASE("8-bit floats made at load are close to the weights that they were made of",
+          "[multiply]") {
+  const DType type = GENERATE(DType::bf16, DType::f16, DType::f32);
+  const Weight weight(type, 176, 40);
+  // Three bits of mantissa: an error of up to a 16th of each weight, much less of the sum.
+  CHECK(worst_error(product({}, weight, 5, true), on_cpu(weight, 5)) < 0.05);
+}
+
+TEST_CASE("a row's product has the same bits alone, in a batch, in either schedule, in any order",
+          "[multiply]") {
+  const DType type = GENERATE(DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0,
+                              DType::q4_k, DType::q5_k, DType::q6_k);
+  const bool fp8 = type == DType::f16 && GENERATE(false, true);
+  const Weight weight(type, inputs_of(type), 72);  // five panels: the last warp has one alone
+  const auto whole = product({}, weight, 67, fp8);
+  const std::size_t outputs = weight.matrix.outputs;
+  const auto same = [&](const std::vector<float>& other) {
+    for (std::size_t i = 0; i < other.size(); ++i)
+      if (std::memcmp(&other[i], &whole[i], sizeof(float)) != 0) return false;
+    shim_tally().equal_values += other.size();
+    return other.size() % outputs == 0;
+  };
+  INFO(to_string(type) << (fp8 ? " as fp8" : ""));
+  for (const std::size_t rows : {1U, 7U, 9U, 20U, 64U}) CHECK(same(product({}, weight, rows, fp8)));
+  CHECK(same(product(schedule(11), weight, 3, fp8)));
+  CHECK(same(product(schedule(12, 0), weight, 67, fp8)));
+  CHECK(same(product(schedule(13, 1000), weight, 67, fp8)));
+}
+
+TEST_CASE("tokens are looked up in panels of every type", "[multiply]") {
+  const DType type = GENERATE(DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0,
+                              DType::q4_k, DType::q5_k, DType::q6_k);
+  const std::size_t width = block_elements(type) == 256 ? 512 : is_quantized(type) ? 96 : 80;
+  const Weight weight(type, width, 37);
+  const auto device = test_device(schedule(2));
+  const OnDevice on(*device, weight);
+  const std::vector<std::int32_t> tokens = {36, 0, 17, 8, 15};
+  const Array<std::int32_t> asked(*device, tokens);
+  const Array<float> out(*device, tokens.size() * width);
+  device->run(EmbedJob{on.view, asked.at(), out.at(), 2.0F, static_cast<std::uint32_t>(width),
+                       static_cast<std::uint32_t>(tokens.size())});
+  const auto found = out.read();
+  std::vector<float> expected(width);
+  INFO(to_string(type) << device->failure());
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    to_floats(type,
+              weight.file.data() + static_cast<std::size_t>(tokens[i]) * row_bytes(type, width),
+              width, expected.data());
+    for (std::size_t d = 0; d < width; ++d)
+      CHECK(found[i * width + d] == Approx(expected[d] * 2.0F).epsilon(1e-6).margin(1e-7));
+  }
+}
+
+}  // namespace ambit::inference::cuda

@@ -1,0 +1,94 @@
+#pragma once
+
+// A GPU that is not there: runs the kernels' own source on the CPU, the threads of a block as
+// fibers, in an order drawn from a seed. Checks what a GPU would not say: threads that skip a
+// barrier, lanes that skip an exchange or come to another one, shared memory beyond what was asked
+// for or read before it was written (it is full of numbers that are none), memory on the device
+// beyond its end (the address sanitizer sees it). It proves the order of sums, indices, masks,
+// pages and reduction trees. It does not prove the hardware's own rounding within a tile product,
+// its memory model, or speed.
+
+#include "inference/cuda/device.h"
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace ambit::inference::cuda {
+
+struct ShimOptions {
+  std::uint64_t seed = 0;      // of the orders of blocks and threads; 0: as they are numbered
+  unsigned few_rows_max = 64;  // beyond, the schedule for many rows
+  std::size_t memory_bytes = std::size_t{1} << 30U;
+  std::uint64_t launches_max = 0;  // then the device fails; 0: never
+};
+
+// What all launches of this process have shown.
+struct ShimTally {
+  std::set<std::string> kernels;
+  std::uint64_t launches = 0;
+  std::uint64_t blocks = 0;
+  std::uint64_t permuted_launches = 0;
+  std::uint64_t equal_values = 0;  // compared to the last bit
+};
+ShimTally& shim_tally();
+
+class ShimLauncher : public Device {
+ public:
+  explicit ShimLauncher(ShimOptions options);
+  ~ShimLauncher() override;
+
+  [[nodiscard]] const DeviceInfo& info() const override { return info_; }
+  std::byte* allocate(std::size_t bytes) override;
+  void release(std::byte* memory) override;
+  void upload(std::byte* to, const void* from, std::size_t bytes) override;
+  void download(void* to, const std::byte* from, std::size_t bytes) override;
+  void copy(std::byte* to, const std::byte* from, std::size_t bytes) override;
+  void wait() override {}
+  bool replay(std::uint64_t key) override;
+  void begin_recording(std::uint64_t key) override;
+  void end_recording() override;
+  void forget_recordings() override { recordings_.clear(); }
+  [[nodiscard]] const std::string& failure() const override { return failure_; }
+  double joules() override { return 0; }
+
+ protected:
+  [[nodiscard]] bool few_rows(unsigned rows) const { return rows <= options_.few_rows_max; }
+  template <class Kernel, class Job>
+  void launch(const char* name, Kernel kernel, unsigned blocks_x, unsigned blocks_y,
+              unsigned threads, std::size_t shared_bytes, const Job& job) {
+    auto work = [=, this] {
+      run_grid(name, blocks_x, blocks_y, threads, shared_bytes, [&] { kernel(job); });
+    };
+    if (recording_ != nullptr)
+      recording_->push_back(std::move(work));
+    else
+      work();
+  }
+
+ private:
+  void run_grid(const char* name, unsigned blocks_x, unsigned blocks_y, unsigned threads,
+                std::size_t shared_bytes, const std::function<void()>& work);
+
+  ShimOptions options_;
+  DeviceInfo info_;
+  std::string failure_;
+  std::size_t used_ = 0;
+  std::uint64_t launches_ = 0;
+  std::map<std::byte*, std::size_t> memory_;
+  std::map<std::uint64_t, std::vector<std::function<void()>>> recordings_;
+  std::vector<std::function<void()>>* recording_ = nullptr;
+};
+
+std::unique_ptr<Device> make_shim(ShimOptions options = {});
+
+// Runs `work` as every thread of one block and says what went wrong; empty: nothing. For the tests
+// of the shim itself.
+std::string run_block(unsigned threads, std::size_t shared_bytes, std::uint64_t seed,
+                      const std::function<void()>& work);
+
+}  // namespace ambit::inference::cuda
