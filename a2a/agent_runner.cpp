@@ -1,8 +1,10 @@
 #include "a2a/agent_runner.h"
 
 #include "a2a/remote_tools.h"
+#include "a2a/session_words.h"
 #include "agents/fleet_run.h"
 #include "agents/sub_agents.h"
+#include "async/race.h"
 
 #include <nlohmann/json.hpp>
 
@@ -14,13 +16,6 @@ namespace {
 using agents::SessionEnd;
 using agents::SessionState;
 using rpc::Json;
-
-Message words(std::string text) {
-  Message message;
-  message.role = Role::agent;
-  message.parts.push_back(text_part(std::move(text)));
-  return message;
-}
 
 std::string session_of(const Run& run) {
   // Each message of a task is a session of its own; the name tells them apart and is the same in
@@ -43,6 +38,16 @@ std::string calls_with(const SessionState& state, agents::Verdict verdict) {
     text += (text.empty() ? "" : "; ") + call.call.name + ": " + call.reason;
   }
   return text;
+}
+
+// Who asks from outside, as the record and the policies know them. No name of theirs is one of an
+// agent of this fleet.
+std::vector<std::string> through_of(const Delegation& delegation) {
+  std::vector<std::string> through;
+  for (auto at = delegation.actors.rbegin(); at != delegation.actors.rend(); ++at) {
+    through.push_back(at->find('/') == std::string::npos ? "elsewhere/" + *at : *at);
+  }
+  return through;
 }
 
 std::string text_of_field(const Json& value) {
@@ -92,7 +97,7 @@ AgentRunner::AgentRunner(const agents::Fleet& fleet, const agents::AgentSpec& ag
 AgentRunner::~AgentRunner() = default;
 
 Task<Result<void>> AgentRunner::open(std::vector<agents::Toolbox*> toolboxes) {
-  catalogue_ = co_await ok(agents::list_tools(agent_, std::move(toolboxes)));
+  catalogue_ = co_await ok(agents::list_tools(agent_, std::move(toolboxes), ports_.check_tool));
   co_return Result<void>();
 }
 
@@ -178,7 +183,16 @@ agents::SessionStarted AgentRunner::started_by(const Run& run, const std::string
   return started;
 }
 
-Task<Result<void>> AgentRunner::work(Run run, std::string prompt, SessionState& state) {
+// Its words are told beside it, and to the last of them.
+Task<Result<void>> AgentRunner::run_aloud(agents::TurnLoop& loop, SessionState& state,
+                                          SessionWords& words) {
+  auto ran = co_await loop.run(state);
+  words.close();
+  co_return ran;
+}
+
+Task<Result<void>> AgentRunner::work(Run run, std::string prompt, SessionState& state,
+                                     SessionWords& words) {
   const std::string id = session_of(run);
   const bool is_resumed = !state.id.empty();
   agents::Event begun{
@@ -193,19 +207,35 @@ Task<Result<void>> AgentRunner::work(Run run, std::string prompt, SessionState& 
                                   {"message", run.message.id},
                                   {"delegation", delegation ? to_json(*delegation) : Json()}}));
   co_await ok(append(std::move(begun)));
+  for (agents::Event& event : agents::quarantine_events(catalogue_, run.task_id, agent_.name)) {
+    co_await ok(append(std::move(event)));
+  }
   const Ending ending(*this, run.task_id, state);
   agents::Ledger whole("run " + run.task_id, fleet_.limits, Loop::current().now(), nullptr);
   agents::Ledger ledger("session " + id, agent_.limits, Loop::current().now(), &whole);
   agents::TurnLoop loop(run.task_id, agent_, *fleet_.model(agent_.model), model_, catalogue_,
                         ports_, ledger, agents::session_seed(options_.seed, id));
+  loop.fall_back_to(agents::fallbacks_of(fleet_, *fleet_.model(agent_.model), options_.models));
+  loop.park_with(&words);
+  loop.tell(&words);
+  const bool names_person = delegation && !delegation->person.empty();
+  loop.ask_for(names_person ? delegation->person : run.caller,
+               delegation ? through_of(*delegation) : std::vector<std::string>());
   if (is_resumed) {
-    whole.restore(agents::spent_by(state));
-    ledger.restore(agents::spent_by(state));
+    const agents::Cost spent = ports_.roster != nullptr
+                                   ? agents::spent_in(ports_.roster->restored, state)
+                                   : agents::spent_by(state);
+    whole.restore(spent);
+    ledger.restore(spent);
   } else {
     agents::SessionStarted started = started_by(run, prompt);
     co_await ok(loop.start(state, id, std::move(started)));
   }
-  co_await ok(loop.run(state));
+  std::vector<Task<Result<void>>> both;
+  both.push_back(run_aloud(loop, state, words));
+  both.push_back(words.pump());
+  auto ran = co_await join(std::move(both));
+  co_await ok(std::move(ran.front()));
   remember(conversation_of(run), prompt, state);
   agents::Event ended{"run.ended", run.task_id, "", agent_.name, "{}", {}};
   ended.body = rpc::compact(Json({{std::string(agents::to_string(state.end)), 1}}));
@@ -213,14 +243,9 @@ Task<Result<void>> AgentRunner::work(Run run, std::string prompt, SessionState& 
 }
 
 // The one place where a session's end becomes a task's state.
-Task<Result<void>> AgentRunner::tell(const SessionState& state, RunEvents& events) {
-  if (!state.answer.empty()) {
-    Artifact artifact;
-    artifact.id = state.id;
-    artifact.name = "answer";
-    artifact.parts.push_back(text_part(state.answer));
-    co_await ok(events.artifact(std::move(artifact), false, true));
-  }
+Task<Result<void>> AgentRunner::tell(const SessionState& state, SessionWords& answer,
+                                     RunEvents& events) {
+  co_await ok(answer.finish());
   const std::string denied = calls_with(state, agents::Verdict::deny);
   TaskState end = TaskState::failed;
   std::optional<Message> message;
@@ -266,22 +291,32 @@ Task<Result<void>> AgentRunner::run(Run run, RunEvents& events) {
   co_await ok(check_depth(run));
   auto prompt = prompt_of(run.message);
   if (!prompt) co_return Err(std::move(prompt).error());
-  const Semaphore::Permit permit = co_await places_.acquire();
-  co_await ok(events.status(TaskState::working, std::nullopt));
   SessionState state;
-  co_await ok(work(std::move(run), std::move(*prompt), state));
-  co_return co_await tell(state, events);
+  SessionWords answer(state, agent_.owner, places_, events, false);
+  co_await answer.take_place();
+  co_await ok(events.status(TaskState::working, std::nullopt));
+  co_await ok(work(std::move(run), std::move(*prompt), state, answer));
+  co_return co_await tell(state, answer, events);
 }
 
+// The session as the record has it; those that it delegated to are left in the roster, which they
+// go on from.
 Result<SessionState> AgentRunner::recorded(const Run& run) {
   const std::string id = session_of(run);
-  SessionState state;
+  std::map<std::string, SessionState> all;
   Result<void> folded;
   TRY(ports_.journal.read(run.task_id, [&](const agents::StoredEvent& stored) {
-    if (stored.event.session == id) folded = agents::apply(state, stored.event);
+    const std::string& session = stored.event.session;
+    if (!session.empty()) folded = agents::apply(all[session], stored.event);
     return folded.has_value();
   }));
   TRY(folded);
+  SessionState state = std::move(all[id]);
+  for (auto& [name, other] : all) {
+    if (ports_.roster != nullptr && name.starts_with(id + ".") && !other.parent.empty()) {
+      ports_.roster->restored[name] = std::move(other);
+    }
+  }
   return state;
 }
 
@@ -289,14 +324,18 @@ Task<Result<void>> AgentRunner::resume(Run run, TaskRecord so_far, RunEvents& ev
   auto prompt = prompt_of(run.message);
   if (!prompt) co_return Err(std::move(prompt).error());
   SessionState state = co_await ok(recorded(run));
-  const Semaphore::Permit permit = co_await places_.acquire();
-  if (so_far.status.state != TaskState::working) {
+  const bool waits = is_interrupted(so_far.status.state);
+  // Its session has ended, and its client has been told.
+  if (waits && state.end != SessionEnd::running) co_return Result<void>();
+  SessionWords answer(state, agent_.owner, places_, events, waits);
+  co_await answer.take_place();
+  if (!waits && so_far.status.state != TaskState::working) {
     co_await ok(events.status(TaskState::working, std::nullopt));
   }
   if (state.end == SessionEnd::running) {
-    co_await ok(work(std::move(run), std::move(*prompt), state));
+    co_await ok(work(std::move(run), std::move(*prompt), state, answer));
   }
-  co_return co_await tell(state, events);
+  co_return co_await tell(state, answer, events);
 }
 
 AgentCard card_of(const agents::Fleet& fleet, const agents::AgentSpec& agent,
@@ -307,7 +346,10 @@ AgentCard card_of(const agents::Fleet& fleet, const agents::AgentSpec& agent,
                                                : agent.description;
   card.version = agent.a2a ? agent.a2a->version : "1";
   card.interfaces = {{url, "JSONRPC", "1.0", ""}, {url, "HTTP+JSON", "1.0", ""}};
-  if (speaks_0_3) card.interfaces.push_back({url, "JSONRPC", "0.3", ""});
+  if (speaks_0_3) {
+    card.interfaces.push_back({url, "JSONRPC", "0.3", ""});
+    card.interfaces.push_back({url, "HTTP+JSON", "0.3", ""});
+  }
   card.has_extended_card = needs_bearer_token;
   card.needs_bearer_token = needs_bearer_token;
   card.input_modes = {"text/plain", "application/json"};

@@ -2,8 +2,8 @@
 
 // AgentRunner: the port to our own agents. Each message of a task becomes a session of one agent of
 // the fleet, gated, budgeted and recorded like any other, in the run that has the task's id; what
-// the session comes to becomes the task's state. An action that waits for a person's approval shows
-// as AUTH_REQUIRED.
+// the session comes to becomes the task's state. Its words are told while they are decoded. An
+// action that waits for a person's approval shows as AUTH_REQUIRED.
 
 #include "a2a/card.h"
 #include "a2a/runner.h"
@@ -22,11 +22,14 @@ namespace ambit::a2a {
 
 struct AgentRunnerOptions {
   std::uint64_t seed = 0;
-  std::size_t sessions_max = 256;                 // at once; further tasks wait as SUBMITTED
-  std::size_t conversations_max = 1000;           // that are remembered, by context
-  std::size_t conversation_bytes_max = 64 << 10;  // a longer one loses its oldest messages
-  std::size_t depth_max = 4;                      // of agents that call agents
+  std::size_t sessions_max = 256;                  // at once; further tasks wait as SUBMITTED
+  std::size_t conversations_max = 1000;            // that are remembered, by context
+  std::size_t conversation_bytes_max = 64 << 10;   // a longer one loses its oldest messages
+  std::size_t depth_max = 4;                       // of agents that call agents
+  std::map<std::string, agents::Model*> models{};  // by name, for those that a model falls back to
 };
+
+class SessionWords;
 
 class AgentRunner final : public TaskRunner {
  public:
@@ -62,8 +65,12 @@ class AgentRunner final : public TaskRunner {
   Result<std::string> prompt_of(const Message& message) const;
   Task<Result<void>> append(agents::Event event);
   agents::SessionStarted started_by(const Run& run, const std::string& prompt) const;
-  Task<Result<void>> work(Run run, std::string prompt, agents::SessionState& state);
-  Task<Result<void>> tell(const agents::SessionState& state, RunEvents& events);
+  Task<Result<void>> work(Run run, std::string prompt, agents::SessionState& state,
+                          SessionWords& words);
+  static Task<Result<void>> run_aloud(agents::TurnLoop& loop, agents::SessionState& state,
+                                      SessionWords& words);
+  Task<Result<void>> tell(const agents::SessionState& state, SessionWords& words,
+                          RunEvents& events);
   void remember(const std::string& key, const std::string& prompt,
                 const agents::SessionState& state);
   Task<void> record_end(agents::Event ended);

@@ -78,6 +78,30 @@ Json reduced(const Json& json, std::span<const Member> members) {
   return out;
 }
 
+// Without whatever is empty, at any depth; null: nothing is left of it.
+Json without_empty(const Json& json) {
+  if (json.is_null() || json == Json("")) return nullptr;
+  if (!json.is_structured()) return json;
+  Json out = json.is_array() ? Json::array() : Json::object();
+  for (const auto& [key, value] : json.items()) {
+    Json inner = without_empty(value);
+    if (inner.is_null()) continue;
+    if (json.is_array()) {
+      out.push_back(std::move(inner));
+    } else {
+      out[key] = std::move(inner);
+    }
+  }
+  if (out.empty()) return nullptr;
+  return out;
+}
+
+// What the official SDKs sign: the same members, and of those nothing that is empty.
+std::string bare_form(const Json& card) {
+  const Json bare = without_empty(reduced(card, card_members));
+  return bare.is_null() ? "{}" : rpc::canonical(bare);
+}
+
 std::string text_of(const Json& json, const char* key) {
   const auto at = json.find(key);
   return at != json.end() && at->is_string() ? at->get<std::string>() : std::string();
@@ -113,8 +137,13 @@ Result<void> sign_card(Json& card, const jose::Key& key, const std::string& jwks
   Json header = {{"alg", to_string(key.algorithm())}, {"kid", key.id()}, {"typ", "JOSE"}};
   if (!jwks_url.empty()) header["jku"] = jwks_url;
   const std::string head = jose::to_base64url(rpc::compact(header));
-  const std::string signature = TRY(key.sign(head + "." + jose::to_base64url(signed_form(card))));
-  card["signatures"].push_back({{"protected", head}, {"signature", jose::to_base64url(signature)}});
+  std::vector<std::string> forms = {signed_form(card)};
+  if (std::string bare = bare_form(card); bare != forms.front()) forms.push_back(std::move(bare));
+  for (const std::string& form : forms) {
+    const std::string signature = TRY(key.sign(head + "." + jose::to_base64url(form)));
+    card["signatures"].push_back(
+        {{"protected", head}, {"signature", jose::to_base64url(signature)}});
+  }
   return {};
 }
 
@@ -123,9 +152,12 @@ Answer<std::string> verify_card(const Json& card, const std::vector<jose::Key>& 
   if (at == card.end() || !at->is_array() || at->empty()) {
     return Fail(Fault::invalid_agent_response, "the agent card is not signed");
   }
-  const std::string payload = jose::to_base64url(signed_form(card));
+  const std::string payloads[] = {jose::to_base64url(signed_form(card)),
+                                  jose::to_base64url(bare_form(card))};
   for (std::size_t n = 0; n < at->size() && n < signatures_max; ++n) {
-    if (const jose::Key* key = signer_of((*at)[n], payload, keys)) return key->id();
+    for (const std::string& payload : payloads) {
+      if (const jose::Key* key = signer_of((*at)[n], payload, keys)) return key->id();
+    }
   }
   return Fail(Fault::invalid_agent_response,
               "the agent card has no good signature of a key that is trusted");

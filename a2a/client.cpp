@@ -1,12 +1,11 @@
 #include "a2a/client.h"
 
-#include "a2a/v0_3.h"
+#include "a2a/client_wire.h"
 #include "http/url.h"
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <cctype>
 
 namespace ambit::a2a {
 namespace {
@@ -15,105 +14,9 @@ using http::Request;
 using http::Response;
 using rpc::Json;
 
-constexpr std::size_t words_max = 300;  // of a message that is no JSON, in our error
-
-std::string escaped(std::string_view text) {
-  constexpr std::string_view digits = "0123456789ABCDEF";
-  std::string out;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (std::isalnum(byte) != 0 || c == '-' || c == '.' || c == '_' || c == '~') {
-      out += c;
-    } else {
-      out += '%';
-      out += digits[byte >> 4];
-      out += digits[byte & 15];
-    }
-  }
-  return out;
-}
-
 Failure unreachable(const Error& error) {
   const bool is_size = error.code == Code::exhausted;
   return {is_size ? Fault::invalid_agent_response : Fault::unreachable, error.message, ""};
-}
-
-std::string member(Json& params, const char* key) {
-  const auto at = params.find(key);
-  if (at == params.end()) return "";
-  std::string text = at->is_string() ? at->get<std::string>() : at->dump();
-  params.erase(key);
-  return text;
-}
-
-std::string query_of(const Json& params) {
-  std::string query;
-  for (const auto& [name, value] : params.items()) {
-    query += (query.empty() ? "?" : "&") + escaped(name) + "=" +
-             escaped(value.is_string() ? value.get<std::string>() : value.dump());
-  }
-  return query;
-}
-
-// The path of REST, and what of the parameters is left for the body.
-void put_rest(Operation operation, Json& params, Request& request) {
-  const std::string tenant = member(params, "tenant");
-  if (!tenant.empty()) request.url += "/" + escaped(tenant);
-  request.method = "GET";
-  switch (operation) {
-    case Operation::send:
-    case Operation::stream:
-      request.method = "POST";
-      request.url += operation == Operation::send ? "/message:send" : "/message:stream";
-      request.body = rpc::compact(params);
-      return;
-    case Operation::cancel:
-      request.method = "POST";
-      request.url += "/tasks/" + escaped(member(params, "id")) + ":cancel";
-      request.body = "{}";
-      return;
-    case Operation::subscribe:
-      // The proto says GET, the text of the specification POST; agents of both kinds take POST or
-      // say so, and most take both.
-      request.method = "POST";
-      request.url += "/tasks/" + escaped(member(params, "id")) + ":subscribe";
-      request.body = "{}";
-      return;
-    case Operation::get:
-      request.url += "/tasks/" + escaped(member(params, "id"));
-      break;
-    case Operation::extended_card:
-      request.url += "/extendedAgentCard";
-      break;
-    default:
-      request.url += "/tasks";
-      break;
-  }
-  request.url += query_of(params);
-}
-
-Failure failure_of_body(const Response& response) {
-  const auto value = rpc::Value::parse(response.body);
-  if (value && value->json().is_object()) {
-    const Json& json = value->json();
-    const auto error = json.find("error");
-    if (error != json.end() && error->is_object()) {
-      std::string message;
-      if (error->contains("message") && (*error)["message"].is_string()) {
-        message = (*error)["message"].get<std::string>();
-      }
-      const char* key = error->contains("details") ? "details" : "data";
-      const Json details = error->contains(key) ? (*error)[key] : Json();
-      const auto code = error->find("code");
-      if (code != error->end() && code->is_number_integer() && code->get<std::int64_t>() < 0) {
-        return failure_of_rpc(code->get<std::int64_t>(), message, details);
-      }
-      return failure_of_http(response.status, message, details);
-    }
-  }
-  std::string words(rpc::utf8_prefix(response.body, words_max));
-  if (words.empty()) words = "the agent answered " + std::to_string(response.status);
-  return failure_of_http(response.status, words, Json());
 }
 
 bool is_streamed(const http::Headers& headers) {
@@ -121,16 +24,6 @@ bool is_streamed(const http::Headers& headers) {
 }
 
 }  // namespace
-
-std::optional<Version> version_of(const Interface& interface) {
-  const std::string& version = interface.protocol_version;
-  const bool is_1_0 = version == "1.0" || version.starts_with("1.0.");
-  const bool is_0_3 = version == "0.3" || version.starts_with("0.3.");
-  if (interface.binding == "JSONRPC" && is_1_0) return Version::v1_0;
-  if (interface.binding == "JSONRPC" && is_0_3) return Version::v0_3;
-  if (interface.binding == "HTTP+JSON" && is_1_0) return Version::v1_0;
-  return std::nullopt;
-}
 
 Answer<std::unique_ptr<RemoteAgent>> RemoteAgent::create(http::Client& http, AgentCard card,
                                                          const std::string& card_url,
@@ -141,82 +34,56 @@ Answer<std::unique_ptr<RemoteAgent>> RemoteAgent::create(http::Client& http, Age
   std::string offered;
   for (const Interface& interface : card.interfaces) {
     offered += (offered.empty() ? "" : ", ") + interface.binding + " " + interface.protocol_version;
-    if (version_of(interface) && http::parse_url(interface.url)) usable.push_back(interface);
+    if (!version_of(interface)) continue;
+    const bool is_grpc = interface.binding == "GRPC";
+    const bool can_use =
+        is_grpc ? options.grpc != nullptr : http::parse_url(interface.url).has_value();
+    if (can_use) usable.push_back(interface);
   }
   if (usable.empty()) {
     return Fail(Fault::unsupported_operation,
                 "agent " + card.name + " offers " + offered +
-                    "; we speak JSONRPC 1.0 and 0.3, and HTTP+JSON 1.0");
+                    "; we speak 1.0 and 0.3 over JSONRPC and HTTP+JSON" +
+                    (options.grpc != nullptr ? ", and over GRPC" : ""));
   }
   return std::unique_ptr<RemoteAgent>(new RemoteAgent(http, std::move(card), http::origin(*from),
                                                       std::move(usable), std::move(options)));
 }
 
 void RemoteAgent::name_caller(const Interface& interface, Request& request) const {
-  if (!options_.token.empty() && http::origin(*http::parse_url(interface.url)) == card_origin_) {
+  const auto url = http::parse_url(interface.url);
+  // gRPC listens on a port of its own; the same host is meant by the same name.
+  const bool is_same = url ? http::origin(*url) == card_origin_ : false;
+  if (!options_.token.empty() &&
+      (is_same || (interface.binding == "GRPC" && is_card_host(interface)))) {
     request.headers.set("Authorization", "Bearer " + options_.token);
   }
   std::string uris;
   for (const std::string& uri : options_.extensions) uris += (uris.empty() ? "" : ", ") + uri;
-  const bool is_old = version_of(interface) == Version::v0_3;
+  const bool is_old = version_of(interface) != Version::v1_0;
   if (!uris.empty()) request.headers.set(is_old ? "X-A2A-Extensions" : "A2A-Extensions", uris);
   if (!is_old) request.headers.set("A2A-Version", "1.0");
 }
 
+// Without a scheme, as gRPC's addresses often are, or with one.
+bool RemoteAgent::is_card_host(const Interface& interface) const {
+  std::string text = interface.url;
+  if (text.find("://") == std::string::npos) text = "https://" + text;
+  const auto url = http::parse_url(text);
+  const auto from = http::parse_url(card_origin_);
+  return url && from && url->host == from->host;
+}
+
 Answer<Request> RemoteAgent::request_for(const Interface& interface, Operation operation,
                                          Json params) {
-  Request request;
-  request.url = interface.url;
-  const Version version = *version_of(interface);
   if (!interface.tenant.empty() && !params.contains("tenant")) params["tenant"] = interface.tenant;
-  const bool is_rest = interface.binding == "HTTP+JSON";
-  request.headers.set("Accept", is_streaming(operation) ? "text/event-stream, application/json"
-                                                        : "application/json, application/a2a+json");
-  if (is_rest) {
-    while (request.url.ends_with('/')) request.url.pop_back();
-    put_rest(operation, params, request);
-  } else {
-    const std::string_view method = method_name(operation, version);
-    if (method.empty()) {
-      return Fail(Fault::unsupported_operation, "A2A 0.3 has no such operation, and agent " +
-                                                    card_.name + " speaks nothing newer");
-    }
-    if (version == Version::v0_3) params = v0_3::downgrade_params(operation, std::move(params));
-    Json message = {{"jsonrpc", "2.0"}, {"id", ++request_number_}, {"method", method}};
-    message["params"] = std::move(params);
-    request.method = "POST";
-    request.body = rpc::compact(message);
-  }
-  if (!request.body.empty()) request.headers.set("Content-Type", "application/json");
-  name_caller(interface, request);
+  auto request = wire_request(interface, operation, std::move(params), ++request_number_);
+  if (request) name_caller(interface, *request);
   return request;
 }
 
-// The result in 1.0's shape.
-Answer<rpc::Value> RemoteAgent::result_of(const Interface& interface, Operation operation,
-                                          const Response& response) const {
-  if (!response.is_success()) return tl::unexpected<Failure>(failure_of_body(response));
-  auto value = rpc::Value::parse(response.body, options_.parse);
-  if (!value || !value->json().is_object()) {
-    return Fail(Fault::invalid_agent_response,
-                "the agent's answer is no JSON object" +
-                    (value ? std::string() : ": " + value.error().message));
-  }
-  Json& json = value->edit();
-  if (interface.binding == "JSONRPC") {
-    if (json.contains("error")) return tl::unexpected<Failure>(failure_of_body(response));
-    const auto result = json.find("result");
-    if (result == json.end()) {
-      return Fail(Fault::invalid_agent_response,
-                  "the agent's answer holds neither result nor error");
-    }
-    Json inner = std::move(*result);
-    json = std::move(inner);
-  }
-  if (version_of(interface) == Version::v0_3 && operation != Operation::extended_card) {
-    json = v0_3::upgrade_result(operation, std::move(json));
-  }
-  return std::move(*value);
+http::Client& RemoteAgent::client_of(const Interface& interface) const {
+  return interface.binding == "GRPC" ? *options_.grpc : http_;
 }
 
 // An interface that cannot be reached has not seen the request: the next one may.
@@ -225,8 +92,8 @@ Task<Answer<rpc::Value>> RemoteAgent::call(Operation operation, rpc::Value param
     const Interface interface = usable_[current_];
     auto request = request_for(interface, operation, params.json());
     if (!request) co_return tl::unexpected<Failure>(request.error());
-    auto response = co_await http_.send(std::move(*request));
-    if (response) co_return result_of(interface, operation, *response);
+    auto response = co_await client_of(interface).send(std::move(*request));
+    if (response) co_return wire_result(interface, operation, *response, options_.parse);
     if (response.error().code != Code::unavailable || tried + 1 >= usable_.size()) {
       co_return tl::unexpected<Failure>(unreachable(response.error()));
     }
@@ -239,7 +106,7 @@ Task<Answer<RemoteAgent::Opened>> RemoteAgent::open(Operation operation, rpc::Va
     const Interface interface = usable_[current_];
     auto request = request_for(interface, operation, params.json());
     if (!request) co_return tl::unexpected<Failure>(request.error());
-    auto reply = co_await http_.open(std::move(*request));
+    auto reply = co_await client_of(interface).open(std::move(*request));
     if (!reply) {
       if (reply.error().code != Code::unavailable || tried + 1 >= usable_.size()) {
         co_return tl::unexpected<Failure>(unreachable(reply.error()));
@@ -248,8 +115,7 @@ Task<Answer<RemoteAgent::Opened>> RemoteAgent::open(Operation operation, rpc::Va
       continue;
     }
     Opened opened;
-    opened.version = *version_of(interface);
-    opened.is_rpc = interface.binding == "JSONRPC";
+    opened.interface = interface;
     if (reply->status == 200 && is_streamed(reply->headers)) {
       opened.body = std::move(reply->body);
       co_return opened;
@@ -262,7 +128,7 @@ Task<Answer<RemoteAgent::Opened>> RemoteAgent::open(Operation operation, rpc::Va
       if (!part || part->empty()) break;
       response.body += *part;
     }
-    auto result = result_of(interface, operation, response);
+    auto result = wire_result(interface, operation, response, options_.parse);
     if (!result) co_return tl::unexpected<Failure>(result.error());
     co_return Fail(Fault::invalid_agent_response, "the agent did not answer with an event stream");
   }
@@ -331,6 +197,63 @@ Task<Answer<RemotePage>> RemoteAgent::list(ListRequest request) {
   co_return read_page(result->json());
 }
 
+namespace {
+
+// What an agent says of a configuration is its fault where it is wrong.
+Answer<PushConfig> told_config(const Json& json) {
+  auto config = read_push_config(json, "");
+  if (!config) return Fail(Fault::invalid_agent_response, config.error().message);
+  return config;
+}
+
+rpc::Value names_of(const std::string& task_id, const std::string& config_id) {
+  Json json = Json::object();
+  json["taskId"] = task_id;
+  if (!config_id.empty()) json["id"] = config_id;
+  return rpc::Value(std::move(json));
+}
+
+}  // namespace
+
+Task<Answer<PushConfig>> RemoteAgent::create_push(PushConfig config) {
+  rpc::Value params(to_request_json(config));
+  auto result = co_await call(Operation::create_push, std::move(params));
+  if (!result) co_return tl::unexpected<Failure>(result.error());
+  co_return told_config(result->json());
+}
+
+Task<Answer<PushConfig>> RemoteAgent::get_push(std::string task_id, std::string config_id) {
+  rpc::Value params = names_of(task_id, config_id);
+  auto result = co_await call(Operation::get_push, std::move(params));
+  if (!result) co_return tl::unexpected<Failure>(result.error());
+  co_return told_config(result->json());
+}
+
+Task<Answer<std::vector<PushConfig>>> RemoteAgent::list_push(std::string task_id) {
+  rpc::Value params = names_of(task_id, "");
+  auto result = co_await call(Operation::list_push, std::move(params));
+  if (!result) co_return tl::unexpected<Failure>(result.error());
+  std::vector<PushConfig> configs;
+  const Json& json = result->json();
+  if (!json.contains("configs")) co_return configs;
+  if (!json["configs"].is_array()) {
+    co_return Fail(Fault::invalid_agent_response, "configs: must be an array");
+  }
+  for (const Json& one : json["configs"]) {
+    auto config = told_config(one);
+    if (!config) co_return tl::unexpected<Failure>(config.error());
+    configs.push_back(std::move(*config));
+  }
+  co_return configs;
+}
+
+Task<Answer<void>> RemoteAgent::delete_push(std::string task_id, std::string config_id) {
+  rpc::Value params = names_of(task_id, config_id);
+  auto result = co_await call(Operation::delete_push, std::move(params));
+  if (!result) co_return tl::unexpected<Failure>(result.error());
+  co_return Answer<void>();
+}
+
 Task<Answer<AgentCard>> RemoteAgent::extended_card() {
   rpc::Value params(Json::object());
   auto result = co_await call(Operation::extended_card, std::move(params));
@@ -346,6 +269,7 @@ void RemoteStream::note(const StreamEvent& event) {
     if (task_id_.empty()) task_id_ = id;
     // A stream goes on while somebody logs in; that it may also end there is for next() to see.
     is_over_ = is_terminal(state) || is_interrupted(state);
+    waits_for_us_ = state == TaskState::input_required;
   };
   if (const auto* task = std::get_if<TaskRecord>(&event)) {
     see(task->id, task->status.state);
@@ -359,26 +283,7 @@ void RemoteStream::note(const StreamEvent& event) {
 }
 
 Answer<void> RemoteStream::take(const std::string& data) {
-  auto value = rpc::Value::parse(data, agent_.options().parse);
-  if (!value || !value->json().is_object()) {
-    return Fail(Fault::invalid_agent_response, "an event of the agent's stream is no JSON object");
-  }
-  Json json = std::move(value->edit());
-  if (opened_.is_rpc) {
-    if (json.contains("error")) {
-      Response response;
-      response.status = 200;
-      response.body = data;
-      return tl::unexpected<Failure>(failure_of_body(response));
-    }
-    if (!json.contains("result")) {
-      return Fail(Fault::invalid_agent_response, "an event holds neither result nor error");
-    }
-    Json inner = std::move(json["result"]);
-    json = std::move(inner);
-  }
-  if (opened_.version == Version::v0_3) json = v0_3::upgrade_event(std::move(json));
-  auto event = read_stream_event(json);
+  auto event = wire_event(opened_.interface, data, agent_.options().parse);
   if (!event) return tl::unexpected<Failure>(event.error());
   note(*event);
   ready_.push_back(std::move(*event));
@@ -444,6 +349,7 @@ Task<Answer<void>> RemoteStream::resume(Failure why) {
 
 Task<Answer<std::optional<StreamEvent>>> RemoteStream::next() {
   while (ready_.empty()) {
+    if (waits_for_us_) opened_.body.reset();
     if (!opened_.body) co_return std::optional<StreamEvent>();
     auto filled = co_await fill();
     if (!filled) {

@@ -1,13 +1,13 @@
 #pragma once
 
 // RemoteAgent: an agent somewhere else, found by its card and spoken to over the first of its
-// interfaces that we can use (JSON-RPC in 1.0 and 0.3, REST in 1.0) and that can be reached. A
-// stream that breaks is taken up again by itself. The bearer token goes only to the origin from
-// which the card came. Deadlines are the caller's: with_timeout(...).
+// interfaces that we can use and that can be reached: JSON-RPC, REST, and gRPC where there is a
+// client of it, in 1.0 and 0.3. A stream that breaks is taken up again by itself. The bearer token
+// goes only to the origin from which the card came (gRPC: to its host). Deadlines are the caller's:
+// with_timeout(...).
 
 #include "a2a/card.h"
-#include "a2a/codec.h"
-#include "a2a/operations.h"
+#include "a2a/client_wire.h"
 #include "http/service.h"
 #include "http/sse.h"
 
@@ -26,6 +26,7 @@ struct ClientOptions {
   std::vector<std::string> extensions;  // to ask for
   int resumes_max = 5;  // of a stream, one after the other, without an event between
   Duration resume_delay = std::chrono::milliseconds(250);  // the first; each one doubles it
+  http::Client* grpc = nullptr;  // grpc_door/grpc_client.h; outlives the agent. Null: not spoken
   rpc::ParseLimits parse;
   http::SseLimits sse;
 };
@@ -52,6 +53,11 @@ class RemoteAgent {
   Task<Answer<TaskRecord>> get(GetRequest request);
   Task<Answer<TaskRecord>> cancel(std::string task_id);
   Task<Answer<RemotePage>> list(ListRequest request);
+  // How the agent tells of a task; what it gives back holds no secrets.
+  Task<Answer<PushConfig>> create_push(PushConfig config);
+  Task<Answer<PushConfig>> get_push(std::string task_id, std::string config_id);
+  Task<Answer<std::vector<PushConfig>>> list_push(std::string task_id);
+  Task<Answer<void>> delete_push(std::string task_id, std::string config_id);
   Task<Answer<AgentCard>> extended_card();
 
   [[nodiscard]] const AgentCard& card() const { return card_; }
@@ -63,8 +69,7 @@ class RemoteAgent {
   friend class RemoteStream;
   struct Opened {
     std::unique_ptr<http::Body> body;
-    Version version = Version::v1_0;
-    bool is_rpc = true;
+    Interface interface;
   };
 
   RemoteAgent(http::Client& http, AgentCard card, std::string card_origin,
@@ -80,8 +85,8 @@ class RemoteAgent {
   Task<Answer<std::unique_ptr<RemoteStream>>> open_stream(Operation operation, rpc::Value params);
   Answer<http::Request> request_for(const Interface& interface, Operation operation,
                                     rpc::Json params);
-  Answer<rpc::Value> result_of(const Interface& interface, Operation operation,
-                               const http::Response& response) const;
+  http::Client& client_of(const Interface& interface) const;
+  [[nodiscard]] bool is_card_host(const Interface& interface) const;
   void name_caller(const Interface& interface, http::Request& request) const;
 
   http::Client& http_;
@@ -99,7 +104,8 @@ class RemoteStream {
  public:
   RemoteStream(RemoteAgent& agent, RemoteAgent::Opened opened);
 
-  // None: the stream has come to its end, at a state that ends or interrupts the task.
+  // None: the stream has come to its end, at a state that ends or interrupts the task. It ends by
+  // itself where the task waits for input, whatever its server keeps open.
   Task<Answer<std::optional<StreamEvent>>> next();
   [[nodiscard]] const std::string& task_id() const { return task_id_; }
   [[nodiscard]] int resumes() const { return resumes_all_; }
@@ -115,12 +121,10 @@ class RemoteStream {
   http::SseParser parser_;
   std::deque<StreamEvent> ready_;
   std::string task_id_;
-  bool is_over_ = false;  // nothing more is to come, and that is right
+  bool is_over_ = false;       // nothing more is to come, and that is right
+  bool waits_for_us_ = false;  // nothing more is to come before a further message
   int resumes_ = 0;
   int resumes_all_ = 0;
 };
-
-// The version of an interface, if it is one that we speak over its binding.
-std::optional<Version> version_of(const Interface& interface);
 
 }  // namespace ambit::a2a

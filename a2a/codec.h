@@ -49,7 +49,8 @@ struct RemotePage {
 Answer<TaskRecord> read_task(const rpc::Json& json);
 Answer<StreamEvent> read_stream_event(const rpc::Json& json);
 Answer<RemotePage> read_page(const rpc::Json& json);
-rpc::Json to_json(const SendRequest& request);  // without the push configuration
+rpc::Json to_json(const SendRequest& request);
+rpc::Json to_request_json(const PushConfig& config);  // with its secrets
 
 // "2026-11-21T06:00:00.123Z", in milliseconds.
 std::string format_time(std::int64_t unix_ns);

@@ -182,6 +182,13 @@ Answer<RemotePage> read_page(const Json& json) {
   return checked(std::move(page), fault);
 }
 
+Json to_request_json(const PushConfig& config) {
+  Json json = to_json(config);
+  if (!config.token.empty()) json["token"] = config.token;
+  if (!config.credentials.empty()) json["authentication"]["credentials"] = config.credentials;
+  return json;
+}
+
 Json to_json(const SendRequest& request) {
   Json json = Json::object();
   if (!request.tenant.empty()) json["tenant"] = request.tenant;
@@ -192,6 +199,7 @@ Json to_json(const SendRequest& request) {
   }
   if (request.history_length) configuration["historyLength"] = *request.history_length;
   if (request.return_immediately) configuration["returnImmediately"] = true;
+  if (request.push) configuration["taskPushNotificationConfig"] = to_request_json(*request.push);
   if (!configuration.empty()) json["configuration"] = std::move(configuration);
   if (request.metadata.present()) json["metadata"] = request.metadata.json();
   return json;

@@ -58,6 +58,7 @@ std::string rpc_error(const Json& id, const Failure& failure) {
 
 struct RpcRequest {
   Json id;
+  bool has_id = false;
   std::string method;
   rpc::Value params;
 };
@@ -74,7 +75,8 @@ Answer<void> read_rpc(rpc::Value& message, RpcRequest& request) {
   if (version == json.end() || *version != "2.0") {
     return Fail(Fault::invalid_request, "jsonrpc: must be \"2.0\"");
   }
-  if (id == json.end() || id->is_structured() || id->is_boolean()) {
+  request.has_id = id != json.end();
+  if (request.has_id && (id->is_structured() || id->is_boolean())) {
     return Fail(Fault::invalid_request, "id: must be a string or a number");
   }
   const auto method = json.find("method");
@@ -242,8 +244,13 @@ Answer<rpc::Value> Door::read_json(const http::RequestHead& head, std::string_vi
 
 Task<void> Door::handle_rpc(http::Exchange& exchange) {
   const http::RequestHead& head = exchange.request();
+  // Who looks there with a browser or a client of 0.3 finds the card.
+  if (head.method == "GET" || head.method == "HEAD") {
+    co_await give_card(exchange);
+    co_return;
+  }
   if (head.method != "POST") {
-    const Headers allow({{"Allow", "POST"}});
+    const Headers allow({{"Allow", "GET, HEAD, POST"}});
     co_await exchange.respond(405, allow, "");
     co_return;
   }
@@ -272,6 +279,9 @@ Task<void> Door::handle_rpc(http::Exchange& exchange) {
     if (!operation) {
       failure = Failure{Fault::method_not_found,
                         "there is no method " + rpc::compact(Json(request.method)), ""};
+    } else if (!request.has_id && version == Version::v1_0) {
+      // Clients of 0.3 may leave it out, and are answered all the same.
+      failure = Failure{Fault::invalid_request, "id: must be a string or a number", ""};
     }
   }
   Headers headers = extension_headers(*call);
@@ -292,6 +302,12 @@ Task<void> Door::handle_rpc(http::Exchange& exchange) {
     }
   }
   if (failure) text = rpc_error(request.id, *failure);
+  // Such a client of 0.3 reads nothing but events.
+  if (failure && version == Version::v0_3 && operation && is_streaming(*operation) &&
+      head.headers.find("Accept") == "text/event-stream") {
+    co_await send_one_event(exchange, std::move(text), std::move(headers));
+    co_return;
+  }
   headers.set("Content-Type", std::string(plain_json));
   co_await exchange.respond(200, std::move(headers), std::move(text));
 }
@@ -363,6 +379,13 @@ Task<void> Door::answer_rest(http::Exchange& exchange, Operation operation, Vers
   if (!outcome) text = rpc::compact(error_json(outcome.error()));
   if (outcome && !is_nothing) text = outcome->result.text();
   co_await exchange.respond(status, std::move(headers), std::move(text));
+}
+
+Task<void> Door::send_one_event(http::Exchange& exchange, std::string text, Headers headers) {
+  http::EventStream events(exchange, options_.heartbeat);
+  auto sent = co_await events.open(std::move(headers));
+  if (sent) sent = co_await events.send("data: " + text + "\n\n");
+  if (sent) co_await events.end();
 }
 
 Task<void> Door::send_events(http::Exchange& exchange, SubscriptionHandle stream, Version version,

@@ -58,6 +58,7 @@ class Door {
   Task<void> send_events(http::Exchange& exchange, SubscriptionHandle stream, Version version,
                          std::string before, std::string after, http::Headers headers);
   Task<void> refuse_caller(http::Exchange& exchange);
+  Task<void> send_one_event(http::Exchange& exchange, std::string text, http::Headers headers);
   // Which version the client names, if any.
   Answer<std::optional<Version>> version_of(const http::RequestHead& head) const;
   std::optional<Call> call_of(const http::RequestHead& head) const;

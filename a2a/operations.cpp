@@ -3,6 +3,7 @@
 #include "a2a/codec.h"
 #include "a2a/v0_3.h"
 #include "a2a/v0_3_proto.h"
+#include "a2a/v0_3_shape.h"
 
 #include <nlohmann/json.hpp>
 
@@ -218,7 +219,12 @@ Task<Answer<Outcome>> perform(Service& service, Operation operation, Version ver
   if (!admitted) co_return tl::unexpected<Failure>(admitted.error());
   Json json = params.present() ? std::move(params.edit()) : Json::object();
   if (version == Version::v0_3) json = v0_3::upgrade_params(operation, std::move(json));
-  if (version == Version::v0_3_proto) json = v0_3_proto::upgrade_params(operation, std::move(json));
+  // Who writes the proto's own names gets them back.
+  bool has_proto_names = false;
+  if (version == Version::v0_3_proto) {
+    has_proto_names = v0_3_shape::to_json_names(json);
+    json = v0_3_proto::upgrade_params(operation, std::move(json));
+  }
   auto done = co_await perform_now(service, operation, std::move(call), std::move(json));
   if (!done || !done->result.present() || version == Version::v1_0) co_return done;
   if (operation == Operation::extended_card) {
@@ -228,9 +234,10 @@ Task<Answer<Outcome>> perform(Service& service, Operation operation, Version ver
     co_return done;
   }
   Json result = std::move(done->result.edit());
-  done->result = rpc::Value(version == Version::v0_3
-                                ? v0_3::downgrade_result(operation, std::move(result))
-                                : v0_3_proto::downgrade_result(operation, std::move(result)));
+  result = version == Version::v0_3 ? v0_3::downgrade_result(operation, std::move(result))
+                                    : v0_3_proto::downgrade_result(operation, std::move(result));
+  if (has_proto_names) v0_3_shape::to_proto_names(result);
+  done->result = rpc::Value(std::move(result));
   co_return done;
 }
 

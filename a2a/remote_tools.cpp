@@ -1,7 +1,10 @@
 #include "a2a/remote_tools.h"
 
+#include "agents/gate.h"
+
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <utility>
 
 namespace ambit::a2a {
@@ -119,6 +122,18 @@ Result<std::optional<Delegation>> read_delegation(const rpc::Value& metadata) {
   return found;
 }
 
+Delegation delegation_of(const agents::Roster::Entry& session, const std::string& fleet) {
+  Delegation delegation;
+  const agents::Roster::Entry* first = &session;
+  for (const agents::Roster::Entry* by = &session; by != nullptr; by = by->parent) {
+    delegation.actors.push_back(fleet + "/" + by->agent.name);
+    first = by;
+  }
+  delegation.actors.insert(delegation.actors.end(), first->through.rbegin(), first->through.rend());
+  delegation.person = first->person.empty() ? first->agent.owner : first->person;
+  return delegation;
+}
+
 std::string RemoteTools::tool_name(const std::string& agent) {
   return std::string(prefix) + agent;
 }
@@ -167,6 +182,7 @@ Task<Result<void>> RemoteTools::connect(Remote& remote) {
   }
   ClientOptions options;
   options.token = remote.spec.token;
+  options.grpc = options_.grpc;
   auto agent = RemoteAgent::create(http_, (*found)->card, (*found)->url, std::move(options));
   if (!agent) {
     co_return Err(Code::unavailable, "agent " + remote.spec.name + ": " + agent.error().message);
@@ -200,7 +216,25 @@ Task<agents::Outcome> RemoteTools::call(std::string session, agents::ToolCall ca
   if (at == remotes_.end()) {
     co_return outcome(OutcomeKind::refused, "there is no agent " + call.name);
   }
-  Remote& remote = at->second;
+  agents::Roster::Entry* entry = nullptr;
+  agents::Hold hold;
+  const agents::Cost one{0, 0, 0, 0, 1};
+  if (options_.roster != nullptr) {
+    entry = options_.roster->find(session);
+    if (entry == nullptr) {
+      co_return outcome(OutcomeKind::refused, "the session " + session + " cannot delegate");
+    }
+    const auto reserved = entry->ledger.reserve(one, Loop::current().now());
+    if (!reserved) co_return outcome(OutcomeKind::refused, reserved.error().message);
+    hold = agents::Hold(entry->ledger, one);
+  }
+  auto done = co_await delegate(at->second, std::move(session), std::move(call));
+  hold.settle(one, false);
+  co_return done;
+}
+
+Task<agents::Outcome> RemoteTools::delegate(Remote& remote, std::string session,
+                                            agents::ToolCall call) {
   const auto arguments = rpc::Value::parse(call.arguments);
   const Json* task = nullptr;
   if (arguments && arguments->json().is_object() && arguments->json().contains("task")) {
@@ -209,15 +243,22 @@ Task<agents::Outcome> RemoteTools::call(std::string session, agents::ToolCall ca
   if (task == nullptr || !task->is_string()) {
     co_return outcome(OutcomeKind::bad_arguments, "task: must be a text");
   }
+  SendRequest request;
+  request.message.id = session + "." + call.id;
   Delegation delegation;
-  if (options_.delegation_of) delegation = options_.delegation_of(session);
+  if (options_.delegation_of) {
+    delegation = options_.delegation_of(session);
+  } else if (options_.roster != nullptr) {
+    const agents::Roster::Entry& entry = *options_.roster->find(session);
+    delegation = a2a::delegation_of(entry, options_.fleet);
+    // Sessions of two runs may have one name.
+    request.message.id = entry.run + "/" + request.message.id;
+  }
   if (delegation.actors.size() > options_.depth_max) {
     co_return outcome(OutcomeKind::denied, "agents have called agents to the depth of " +
                                                std::to_string(options_.depth_max) +
                                                "; no further one is called");
   }
-  SendRequest request;
-  request.message.id = session + "." + call.id;
   request.message.role = Role::user;
   request.message.parts.push_back(text_part(task->get<std::string>()));
   if (delegation != Delegation()) {
@@ -263,11 +304,14 @@ Task<agents::Outcome> RemoteTools::ask(Remote& remote, SendRequest request) {
     if (auto* chunk = std::get_if<ArtifactUpdate>(&heard)) {
       Artifact& artifact = chunk->artifact;
       bytes += text_of(artifact.parts).size();
-      if (!chunk->append || task.artifacts.empty() || task.artifacts.back().id != artifact.id) {
+      const auto known = std::find_if(task.artifacts.begin(), task.artifacts.end(),
+                                      [&](const Artifact& one) { return one.id == artifact.id; });
+      if (known == task.artifacts.end()) {
         task.artifacts.push_back(std::move(artifact));
+      } else if (chunk->append) {
+        known->parts.insert(known->parts.end(), artifact.parts.begin(), artifact.parts.end());
       } else {
-        auto& parts = task.artifacts.back().parts;
-        parts.insert(parts.end(), artifact.parts.begin(), artifact.parts.end());
+        *known = std::move(artifact);
       }
     }
     cancelling.task_id = (*stream)->task_id();

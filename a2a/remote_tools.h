@@ -4,11 +4,13 @@
 // `agent__NAME` sends the task over A2A and gives the answer that the remote task comes to. It is
 // sent under an id made from session and call, so that a call which is done again after a crash
 // finds the task it began. Who stands behind it goes along: the person, the chain of agents so far,
-// its depth, which is bounded here and by the agents that take our calls.
+// its depth, which is bounded here and by the agents that take our calls. It counts as a descendant
+// of the session that calls.
 
 #include "a2a/client.h"
 #include "a2a/directory.h"
 #include "agents/ports.h"
+#include "agents/roster.h"
 
 #include <functional>
 #include <map>
@@ -37,10 +39,17 @@ struct RemoteSpec {
   std::vector<jose::Key> trusted;  // where there are any, the card must be signed by one of them
 };
 
+// Who stands behind a session of the fleet. Its agents are called FLEET/AGENT out there.
+Delegation delegation_of(const agents::Roster::Entry& session, const std::string& fleet);
+
 struct RemoteToolsOptions {
   std::size_t depth_max = 4;  // actors of one delegation
   std::size_t answer_bytes_max = 64 << 10;
-  // Who stands behind a session of ours; absent: nobody is named.
+  http::Client* grpc = nullptr;  // as in ClientOptions
+  // The sessions that may call, with their budgets; outlives the tools. Absent: any may.
+  agents::Roster* roster = nullptr;
+  std::string fleet;  // its name
+  // Who stands behind a session of ours. Absent: as the roster says; nobody, without one.
   std::function<Delegation(const std::string& session)> delegation_of;
 };
 
@@ -66,6 +75,7 @@ class RemoteTools final : public agents::Toolbox {
   };
   class Cancelling;
   Task<Result<void>> connect(Remote& remote);
+  Task<agents::Outcome> delegate(Remote& remote, std::string session, agents::ToolCall call);
   Task<agents::Outcome> ask(Remote& remote, SendRequest request);
   Task<void> cancel(RemoteAgent& agent, std::string task_id);
 

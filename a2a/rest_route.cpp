@@ -1,5 +1,6 @@
 #include "a2a/rest_route.h"
 
+#include "a2a/v0_3_shape.h"
 #include "http/target.h"
 
 #include <nlohmann/json.hpp>
@@ -110,7 +111,10 @@ Answer<rpc::Value> rest_params(const RestRoute& route, std::string_view query, r
   const auto pairs = http::split_query(query);
   if (!pairs) return Fail(Fault::invalid_params, "the query holds a broken escape");
   if (!route.has_body) {
-    for (const auto& [name, value] : *pairs) params[name] = query_value(name, value);
+    for (const auto& [name, value] : *pairs) {
+      const std::string member = v0_3_shape::json_name(name);
+      params[member] = query_value(member, value);
+    }
   }
   if (!route.tenant.empty()) params["tenant"] = route.tenant;
   const bool is_push =

@@ -44,8 +44,9 @@ class TaskRunner {
   // completed; after an Error it has failed (Code::denied: is rejected) with the error's message.
   virtual Task<Result<void>> run(Run run, RunEvents& events) = 0;
   // The same for a task whose run ended with its process; `so_far` is what is recorded of it, and
-  // its last message of the client is the run's. By itself such a task fails.
-  virtual Task<Result<void>> resume(Run /*run*/, TaskRecord /*so_far*/, RunEvents& /*events*/) {
+  // its last message of the client is the run's. By itself such a task fails, unless it waits.
+  virtual Task<Result<void>> resume(Run /*run*/, TaskRecord so_far, RunEvents& /*events*/) {
+    if (is_interrupted(so_far.status.state)) co_return Result<void>();
     co_return Err(Code::unavailable, "the server was started again while this task was at work");
   }
 };

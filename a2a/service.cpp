@@ -61,6 +61,11 @@ Service::Service(io::World& world, TaskStore& store, TaskRunner& runner, Service
 Service::~Service() {
   runs_.cancel();
   for (const auto& [id, live] : live_) live->close_subscribers();
+  for (const auto& [id, listeners] : waiting_) {
+    for (const auto& listener : listeners) {
+      if (const auto subscription = listener.lock()) subscription->queue().close();
+    }
+  }
 }
 
 Answer<void> Service::admit(const Call& call) {
@@ -92,7 +97,7 @@ TaskStatus Service::status_of(TaskState state, const TaskRecord& record, const s
 
 Answer<TaskStore::Ref> Service::owned(const Call& call, const std::string& id) const {
   auto task = store_.find(owner_of(call), id);
-  if (!task) return Fail(Fault::task_not_found, "there is no task " + id);
+  if (!task) return Fail(Fault::task_not_found, "task not found: " + id);
   return task;
 }
 
@@ -270,9 +275,14 @@ Task<Answer<SubscriptionHandle>> Service::stream(Call call, SendRequest request)
   co_return SubscriptionHandle(std::move(only));
 }
 
-SubscriptionHandle Service::subscribe_to(const TaskStore::Ref& task) {
+std::shared_ptr<Subscription> Service::subscription_of(const TaskStore::Ref& task) const {
   auto subscription = std::make_shared<Subscription>(options_.queue_max, task->generation);
   subscription->queue().try_send(std::make_shared<const Update>(task->record));
+  return subscription;
+}
+
+SubscriptionHandle Service::subscribe_to(const TaskStore::Ref& task) {
+  auto subscription = subscription_of(task);
   const auto live = live_.find(task->record.id);
   if (live == live_.end() || is_terminal(task->record.status.state)) {
     subscription->queue().close();
@@ -292,10 +302,40 @@ Answer<SubscriptionHandle> Service::subscribe(const Call& call, const TaskReques
     return Fail(Fault::unsupported_operation, "task " + request.id + " has ended; use GetTask");
   }
   const auto live = live_.find(request.id);
-  if (live != live_.end() && live->second->subscribers.size() >= options_.subscribers_max) {
+  if (live != live_.end()) {
+    if (live->second->subscribers.size() < options_.subscribers_max) return subscribe_to(*task);
     return Fail(Fault::exhausted, "task " + request.id + " has as many subscribers as it may");
   }
-  return subscribe_to(*task);
+  // Nothing is at work: what comes next begins when its client answers.
+  auto& listeners = waiting_[request.id];
+  std::erase_if(listeners, [](const auto& one) { return one.expired(); });
+  if (listeners.size() >= options_.subscribers_max) {
+    return Fail(Fault::exhausted, "task " + request.id + " has as many subscribers as it may");
+  }
+  auto subscription = subscription_of(*task);
+  listeners.emplace_back(subscription);
+  return SubscriptionHandle(std::move(subscription));
+}
+
+// The last word on a task that nothing is at work on.
+void Service::tell_waiting(const TaskStore::Ref& task, TaskStatus last) {
+  StatusUpdate told;
+  told.task_id = task->record.id;
+  told.context_id = task->record.context_id;
+  told.status = std::move(last);
+  const auto update = std::make_shared<const Update>(std::move(told));
+  for (const auto& [id, config] : task->push) {
+    if (options_.push != nullptr) options_.push->notify(config, update);
+  }
+  const auto at = waiting_.find(task->record.id);
+  if (at == waiting_.end()) return;
+  for (const auto& listener : at->second) {
+    const auto subscription = listener.lock();
+    if (!subscription) continue;
+    if (!subscription->queue().try_send(update)) subscription->drop();
+    subscription->queue().close();
+  }
+  waiting_.erase(at);
 }
 
 Answer<TaskView> Service::get(const Call& call, const GetRequest& request) const {
@@ -329,10 +369,13 @@ Task<Answer<TaskView>> Service::cancel(Call call, TaskRequest request) {
       co_await live->settled.wait();
     }
   } else if (!had_ended) {
+    const TaskStatus canceled = status_of(TaskState::canceled, (*task)->record, "");
     TaskChanges changes;
-    changes.emplace_back(status_of(TaskState::canceled, (*task)->record, ""));
+    changes.emplace_back(canceled);
     auto appended = co_await store_.append(request.id, std::move(changes));
-    if (!appended && appended.error().code != Code::conflict) {
+    if (appended) {
+      tell_waiting(*task, canceled);
+    } else if (appended.error().code != Code::conflict) {
       co_return tl::unexpected<Failure>(to_failure(appended.error()));
     }
   }
@@ -414,6 +457,7 @@ Task<Answer<void>> Service::delete_push(Call call, TaskRequest request) {
 }
 
 void Service::forget(const StoredTask& task) {
+  waiting_.erase(task.record.id);
   for (const auto& [id, config] : task.push) {
     if (options_.push != nullptr) options_.push->forget(task.record.id, id);
   }

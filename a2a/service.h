@@ -3,8 +3,8 @@
 // Service: the eleven operations of A2A, of one agent, whatever binding they come by. Each run is a
 // task of the service's own: a client that goes away changes nothing. One writer a task applies its
 // events to the store and then passes them to the subscribers, all in the same order; a subscriber
-// that stays behind for too long is dropped and may subscribe again. Events cost the same however
-// long a task is.
+// that stays behind for too long is dropped and may subscribe again. Who subscribes to a task that
+// waits for its client hears of it once it goes on. Events cost the same however long a task is.
 
 #include "a2a/card.h"
 #include "a2a/codec.h"
@@ -178,6 +178,8 @@ class Service {
   Task<Answer<TaskStore::Ref>> continue_task(const Call& call, const SendRequest& request);
   Answer<TaskStore::Ref> owned(const Call& call, const std::string& id) const;
   SubscriptionHandle subscribe_to(const TaskStore::Ref& task);
+  std::shared_ptr<Subscription> subscription_of(const TaskStore::Ref& task) const;
+  void tell_waiting(const TaskStore::Ref& task, TaskStatus last);
   Task<void> settled(std::string id);
   Task<void> drive(std::shared_ptr<Live> live, Run run, bool is_resumed);
   Task<Result<void>> run_guarded(Run run, std::optional<TaskRecord> so_far, RunEvents& events);
@@ -196,6 +198,8 @@ class Service {
   Log log_;
   CallerRates rates_;
   std::map<std::string, std::shared_ptr<Live>> live_;
+  // Of a task that waits for its client: who listens until its next run, or its end.
+  std::map<std::string, std::vector<std::weak_ptr<Subscription>>> waiting_;
   std::set<std::string> arriving_;    // owner and id of messages on their way to the store
   std::set<std::string> continuing_;  // tasks that a message is about to continue
   Waiters arrived_;

@@ -47,6 +47,12 @@ Service::Started Service::launch(TaskStore::Ref task, Run run, bool subscribes, 
   auto live = std::make_shared<Live>();
   live->task = task;
   live_[run.task_id] = live;
+  if (const auto waiting = waiting_.find(run.task_id); waiting != waiting_.end()) {
+    for (const auto& listener : waiting->second) {
+      if (auto subscription = listener.lock()) live->subscribers.push_back(std::move(subscription));
+    }
+    waiting_.erase(waiting);
+  }
   Started started;
   if (subscribes) started.subscription = subscribe_to(task);
   started.task = std::move(task);
@@ -59,7 +65,8 @@ std::size_t Service::recover() {
   std::size_t resumed = 0;
   for (const TaskStore::Ref& task : store_.open_tasks()) {
     const TaskRecord& record = task->record;
-    if (is_interrupted(record.status.state) || live_.contains(record.id)) continue;
+    // Who waits for an approval may have it by now; who waits for words gets them by a message.
+    if (record.status.state == TaskState::input_required || live_.contains(record.id)) continue;
     const auto last = std::find_if(record.history.rbegin(), record.history.rend(),
                                    [](const Message& one) { return one.role == Role::user; });
     if (last == record.history.rend()) continue;

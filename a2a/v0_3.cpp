@@ -1,5 +1,7 @@
 #include "a2a/v0_3.h"
 
+#include "a2a/v0_3_shape.h"
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -10,12 +12,14 @@ namespace ambit::a2a::v0_3 {
 namespace {
 
 using rpc::Json;
+using v0_3_shape::rename;
 
 constexpr std::pair<const char*, const char*> states[] = {
     {"submitted", "TASK_STATE_SUBMITTED"}, {"working", "TASK_STATE_WORKING"},
     {"completed", "TASK_STATE_COMPLETED"}, {"failed", "TASK_STATE_FAILED"},
     {"canceled", "TASK_STATE_CANCELED"},   {"input-required", "TASK_STATE_INPUT_REQUIRED"},
     {"rejected", "TASK_STATE_REJECTED"},   {"auth-required", "TASK_STATE_AUTH_REQUIRED"},
+    {"unknown", "TASK_STATE_UNSPECIFIED"},
 };
 
 bool is_string(const Json& json, const char* key, const char* value) {
@@ -23,15 +27,14 @@ bool is_string(const Json& json, const char* key, const char* value) {
   return at != json.end() && at->is_string() && *at == value;
 }
 
-void rename(Json& json, const char* from, const char* to) {
-  const auto at = json.find(from);
-  if (at == json.end()) return;
-  Json value = std::move(*at);
-  json.erase(from);
-  json[to] = std::move(value);
-}
-
 }  // namespace
+
+std::string upgrade_state(std::string state) {
+  for (const auto& [old, name] : states) {
+    if (state == old) return name;
+  }
+  return state;
+}
 
 Json upgrade_part(Json part) {
   if (!part.is_object()) return part;
@@ -54,14 +57,7 @@ Json downgrade_part(Json part) {
   if (!is_file) {
     Json out = {{"kind", part.contains("text") ? "text" : "data"}};
     if (part.contains("text")) out["text"] = part["text"];
-    if (part.contains("data")) {
-      // 0.3 knows objects alone.
-      if (part["data"].is_object()) {
-        out["data"] = std::move(part["data"]);
-      } else {
-        out["data"]["value"] = std::move(part["data"]);
-      }
-    }
+    if (part.contains("data")) out["data"] = v0_3_shape::object_of(std::move(part["data"]));
     if (part.contains("metadata")) out["metadata"] = std::move(part["metadata"]);
     return out;
   }
@@ -81,18 +77,11 @@ Json upgrade_message(Json message) {
   message.erase("kind");
   if (is_string(message, "role", "user")) message["role"] = "ROLE_USER";
   if (is_string(message, "role", "agent")) message["role"] = "ROLE_AGENT";
-  const auto parts = message.find("parts");
-  if (parts != message.end() && parts->is_array()) {
-    for (Json& part : *parts) part = upgrade_part(std::move(part));
-  }
+  v0_3_shape::change_each(message, "parts", upgrade_part);
   return message;
 }
 
 namespace {
-
-void downgrade_parts(Json& holder) {
-  for (Json& part : holder["parts"]) part = downgrade_part(std::move(part));
-}
 
 Json with_kind(const char* kind, const Json& json) {
   Json out = {{"kind", kind}};
@@ -102,7 +91,7 @@ Json with_kind(const char* kind, const Json& json) {
 
 Json downgrade_message(Json message) {
   message["role"] = message["role"] == "ROLE_AGENT" ? "agent" : "user";
-  downgrade_parts(message);
+  v0_3_shape::change_each(message, "parts", downgrade_part);
   return with_kind("message", std::move(message));
 }
 
@@ -118,25 +107,8 @@ void downgrade_status(Json& status) {
 Json downgrade_task(Json task) {
   if (!task.contains("contextId")) task["contextId"] = "";
   downgrade_status(task["status"]);
-  if (task.contains("artifacts")) {
-    for (Json& artifact : task["artifacts"]) downgrade_parts(artifact);
-  }
-  if (task.contains("history")) {
-    for (Json& message : task["history"]) message = downgrade_message(std::move(message));
-  }
+  v0_3_shape::change_task(task, downgrade_part, downgrade_message);
   return with_kind("task", std::move(task));
-}
-
-Json upgrade_push(Json config) {
-  const auto at = config.find("authentication");
-  if (at == config.end() || !at->is_object()) return config;
-  Json scheme = "Bearer";
-  if (at->contains("schemes") && (*at)["schemes"].is_array() && !(*at)["schemes"].empty()) {
-    scheme = (*at)["schemes"][0];
-  }
-  at->erase("schemes");
-  (*at)["scheme"] = std::move(scheme);
-  return config;
 }
 
 Json downgrade_push(Json config) {
@@ -144,28 +116,14 @@ Json downgrade_push(Json config) {
   out["taskId"] = config.contains("taskId") ? config["taskId"] : Json("");
   config.erase("taskId");
   config.erase("tenant");
-  if (config.contains("authentication")) {
-    Json schemes = Json::array();
-    schemes.push_back(config["authentication"]["scheme"]);
-    config["authentication"].erase("scheme");
-    config["authentication"]["schemes"] = std::move(schemes);
-  }
+  v0_3_shape::downgrade_authentication(config);
   out["pushNotificationConfig"] = std::move(config);
   return out;
 }
 
 Json upgrade_send(Json params) {
   if (params.contains("message")) params["message"] = upgrade_message(std::move(params["message"]));
-  const auto configuration = params.find("configuration");
-  if (configuration == params.end() || !configuration->is_object()) return params;
-  const auto blocking = configuration->find("blocking");
-  if (blocking != configuration->end() && blocking->is_boolean()) {
-    (*configuration)["returnImmediately"] = !blocking->get<bool>();
-  }
-  if (configuration->contains("pushNotificationConfig")) {
-    (*configuration)["taskPushNotificationConfig"] =
-        upgrade_push(std::move((*configuration)["pushNotificationConfig"]));
-  }
+  v0_3_shape::upgrade_configuration(params, {"pushNotificationConfig"});
   return params;
 }
 
@@ -180,7 +138,7 @@ Json upgrade_params(Operation operation, Json params) {
     case Operation::create_push: {
       Json out =
           params.contains("pushNotificationConfig") && params["pushNotificationConfig"].is_object()
-              ? upgrade_push(params["pushNotificationConfig"])
+              ? v0_3_shape::upgrade_push(params["pushNotificationConfig"])
               : Json::object();
       if (params.contains("taskId")) out["taskId"] = params["taskId"];
       // A configuration without an id is the one of its task.
@@ -193,6 +151,8 @@ Json upgrade_params(Operation operation, Json params) {
       // There the task's id is "id".
       rename(params, "id", "taskId");
       rename(params, "pushNotificationConfigId", "id");
+      // The one that was set without an id may be called so too.
+      if (is_string(params, "id", "default")) params.erase("id");
       if (operation != Operation::list_push && !params.contains("id") && params.contains("taskId"))
         params["id"] = params["taskId"];
       return params;
@@ -206,13 +166,12 @@ Json downgrade_event(Json event) {
   if (event.contains("message")) return downgrade_message(std::move(event["message"]));
   if (event.contains("artifactUpdate")) {
     Json update = std::move(event["artifactUpdate"]);
-    downgrade_parts(update["artifact"]);
+    v0_3_shape::change_each(update["artifact"], "parts", downgrade_part);
     return with_kind("artifact-update", std::move(update));
   }
   Json update = std::move(event["statusUpdate"]);
+  update["final"] = v0_3_shape::is_final(update["status"]["state"].get<std::string>());
   downgrade_status(update["status"]);
-  const std::string state = update["status"]["state"];
-  update["final"] = state != "submitted" && state != "working" && state != "auth-required";
   return with_kind("status-update", std::move(update));
 }
 

@@ -7,6 +7,8 @@
 #include "a2a/operations.h"
 #include "rpc/value.h"
 
+#include <string>
+
 namespace ambit::a2a::v0_3 {
 
 // What is not 0.3 stays as it is; reading it as 1.0 then finds the fault.
@@ -21,7 +23,8 @@ rpc::Json downgrade_params(Operation operation, rpc::Json params);
 rpc::Json upgrade_result(Operation operation, rpc::Json result);
 rpc::Json upgrade_event(rpc::Json event);
 
-// One message or part, as both directions need it.
+// One state, message or part, as both directions need it. A state that is none stays as it is.
+std::string upgrade_state(std::string state);
 rpc::Json upgrade_message(rpc::Json message);
 rpc::Json upgrade_part(rpc::Json part);
 rpc::Json downgrade_part(rpc::Json part);

@@ -1,5 +1,7 @@
 #include "a2a/v0_3_proto.h"
 
+#include "a2a/v0_3_shape.h"
+
 #include <nlohmann/json.hpp>
 
 #include <string>
@@ -9,14 +11,10 @@ namespace ambit::a2a::v0_3_proto {
 namespace {
 
 using rpc::Json;
+using v0_3_shape::change_each;
+using v0_3_shape::rename;
 
-void rename(Json& json, const char* from, const char* to) {
-  const auto at = json.find(from);
-  if (at == json.end()) return;
-  Json value = std::move(*at);
-  json.erase(from);
-  json[to] = std::move(value);
-}
+}  // namespace
 
 Json upgrade_part(Json part) {
   if (!part.is_object()) return part;
@@ -42,14 +40,7 @@ Json downgrade_part(Json part) {
   if (part.contains("text")) {
     out["text"] = std::move(part["text"]);
   } else if (part.contains("data")) {
-    Json data = std::move(part["data"]);
-    if (!data.is_object()) {
-      // 0.3 knows objects alone.
-      Json wrapped = Json::object();
-      wrapped["value"] = std::move(data);
-      data = std::move(wrapped);
-    }
-    out["data"]["data"] = std::move(data);
+    out["data"]["data"] = v0_3_shape::object_of(std::move(part["data"]));
   } else {
     Json file = Json::object();
     if (part.contains("url")) file["fileWithUri"] = std::move(part["url"]);
@@ -62,22 +53,17 @@ Json downgrade_part(Json part) {
   return out;
 }
 
-void downgrade_parts(Json& holder) {
-  for (Json& part : holder["parts"]) part = downgrade_part(std::move(part));
-}
-
 Json upgrade_message(Json message) {
   if (!message.is_object()) return message;
   rename(message, "content", "parts");
-  const auto parts = message.find("parts");
-  if (parts != message.end() && parts->is_array()) {
-    for (Json& part : *parts) part = upgrade_part(std::move(part));
-  }
+  change_each(message, "parts", upgrade_part);
   return message;
 }
 
+namespace {
+
 Json downgrade_message(Json message) {
-  downgrade_parts(message);
+  change_each(message, "parts", downgrade_part);
   rename(message, "parts", "content");
   message.erase("referenceTaskIds");
   return message;
@@ -92,24 +78,8 @@ void downgrade_status(Json& status) {
 
 Json downgrade_task(Json task) {
   downgrade_status(task["status"]);
-  if (task.contains("artifacts")) {
-    for (Json& artifact : task["artifacts"]) downgrade_parts(artifact);
-  }
-  if (task.contains("history")) {
-    for (Json& message : task["history"]) message = downgrade_message(std::move(message));
-  }
+  v0_3_shape::change_task(task, downgrade_part, downgrade_message);
   return task;
-}
-
-Json upgrade_push(Json config) {
-  const auto at = config.find("authentication");
-  if (at == config.end() || !at->is_object()) return config;
-  if (at->contains("schemes") && (*at)["schemes"].is_array() && !(*at)["schemes"].empty()) {
-    Json scheme = (*at)["schemes"][0];
-    at->erase("schemes");
-    (*at)["scheme"] = std::move(scheme);
-  }
-  return config;
 }
 
 Json downgrade_push(Json config) {
@@ -120,12 +90,7 @@ Json downgrade_push(Json config) {
   out["name"] = "tasks/" + text("taskId") + "/pushNotificationConfigs/" + text("id");
   config.erase("taskId");
   config.erase("tenant");
-  const auto at = config.find("authentication");
-  if (at != config.end()) {
-    Json schemes = Json::array({(*at)["scheme"]});
-    at->erase("scheme");
-    (*at)["schemes"] = std::move(schemes);
-  }
+  v0_3_shape::downgrade_authentication(config);
   out["pushNotificationConfig"] = std::move(config);
   return out;
 }
@@ -158,22 +123,15 @@ void take_name(Json& params, const char* member, const char* id_key, const char*
 Json upgrade_send(Json params) {
   rename(params, "request", "message");
   if (params.contains("message")) params["message"] = upgrade_message(std::move(params["message"]));
-  const auto configuration = params.find("configuration");
-  if (configuration == params.end() || !configuration->is_object()) return params;
-  const auto blocking = configuration->find("blocking");
-  if (blocking != configuration->end() && blocking->is_boolean()) {
-    (*configuration)["returnImmediately"] = !blocking->get<bool>();
-  }
-  for (const char* name : {"pushNotification", "pushNotificationConfig"}) {
-    if (!configuration->contains(name)) continue;
-    (*configuration)["taskPushNotificationConfig"] = upgrade_push((*configuration)[name]);
-  }
+  v0_3_shape::upgrade_configuration(params, {"pushNotification", "pushNotificationConfig"});
   return params;
 }
 
+}  // namespace
+
 // {parent, configId, config: {name, pushNotificationConfig}}; REST has the parent in its path and
 // may give the inner members alone.
-Json upgrade_create_push(Json params) {
+Json upgrade_create_push(const Json& params) {
   Json out = Json::object();
   const auto take = [&](const Json& holder, const char* key) -> Json {
     const auto at = holder.find(key);
@@ -182,8 +140,9 @@ Json upgrade_create_push(Json params) {
   Json config = take(params, "config");
   Json inner = take(config.is_object() ? config : params, "pushNotificationConfig");
   if (!inner.is_object()) inner = config;
-  if (inner.is_object()) out = upgrade_push(std::move(inner));
+  if (inner.is_object()) out = v0_3_shape::upgrade_push(std::move(inner));
   auto ids = ids_of(take(params, "parent"));
+  if (ids.first.empty()) ids = ids_of(take(params, "name"));
   if (config.is_object() && ids.first.empty()) ids = ids_of(take(config, "name"));
   if (params.contains("taskId")) out["taskId"] = params["taskId"];
   if (!ids.first.empty()) out["taskId"] = ids.first;
@@ -192,8 +151,6 @@ Json upgrade_create_push(Json params) {
   if (!out.contains("id") && !ids.second.empty()) out["id"] = ids.second;
   return out;
 }
-
-}  // namespace
 
 Json upgrade_params(Operation operation, Json params) {
   if (!params.is_object()) return params;
@@ -207,7 +164,7 @@ Json upgrade_params(Operation operation, Json params) {
       take_name(params, "name", "id", nullptr);
       return params;
     case Operation::create_push:
-      return upgrade_create_push(std::move(params));
+      return upgrade_create_push(params);
     case Operation::get_push:
     case Operation::delete_push:
       take_name(params, "name", "taskId", "id");
@@ -223,13 +180,13 @@ Json upgrade_params(Operation operation, Json params) {
 Json downgrade_event(Json event) {
   if (event.contains("task")) event["task"] = downgrade_task(std::move(event["task"]));
   if (event.contains("message")) event["message"] = downgrade_message(std::move(event["message"]));
-  if (event.contains("artifactUpdate")) downgrade_parts(event["artifactUpdate"]["artifact"]);
+  if (event.contains("artifactUpdate")) {
+    change_each(event["artifactUpdate"]["artifact"], "parts", downgrade_part);
+  }
   if (event.contains("statusUpdate")) {
     Json& update = event["statusUpdate"];
-    const std::string state = update["status"]["state"];
+    update["final"] = v0_3_shape::is_final(update["status"]["state"].get<std::string>());
     downgrade_status(update["status"]);
-    update["final"] = state != "TASK_STATE_SUBMITTED" && state != "TASK_STATE_WORKING" &&
-                      state != "TASK_STATE_AUTH_REQUIRED";
   }
   return event;
 }

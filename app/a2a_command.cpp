@@ -9,6 +9,10 @@
 #include "io/uuid.h"
 #include "io/uv_world.h"
 
+#ifdef AMBIT_GRPC
+#include "grpc_door/grpc_client.h"
+#endif
+
 #include <nlohmann/json.hpp>
 
 #include <cstdio>
@@ -126,6 +130,12 @@ class Follower {
     } else if (const auto* status = std::get_if<a2a::StatusUpdate>(&event)) {
       state(status->status);
     } else if (const auto* chunk = std::get_if<a2a::ArtifactUpdate>(&event)) {
+      // Other words in the place of those that stand there.
+      if (!chunk->append && chunk->artifact.id == artifact_) {
+        end_line();
+        printed_ = 0;
+      }
+      artifact_ = chunk->artifact.id;
       words(text_of(chunk->artifact.parts));
     }
   }
@@ -153,6 +163,7 @@ class Follower {
 
   a2a::TaskState state_ = a2a::TaskState::unspecified;
   std::size_t printed_ = 0;
+  std::string artifact_;  // whose words came last
   bool at_line_start_ = true;
 };
 
@@ -376,6 +387,10 @@ int run(const Options& options, const Context& context, const Work& work, bool s
   a2a::Answer<int> code = 0;
   {
     http::CurlClient http(world.watcher());
+#ifdef AMBIT_GRPC
+    a2a::GrpcClient grpc(world.loop());
+    asked.client.grpc = &grpc;
+#endif
     Scope scope;
     scope.spawn([](http::Client& client, Asked what, Work how, std::int64_t seconds,
                    a2a::Answer<int>& out) -> Task<void> {

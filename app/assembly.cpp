@@ -1,10 +1,16 @@
 #include "app/assembly.h"
 
 #include "app/argument_check.h"
+#include "app/guard_options.h"
 #include "app/jailed_servers.h"
 #include "app/mcp_connect.h"
 #include "async/scope.h"
 #include "io/file.h"
+#include "jose/key.h"
+
+#ifdef AMBIT_GRPC
+#include "grpc_door/grpc_client.h"
+#endif
 
 #include <sys/stat.h>
 
@@ -65,13 +71,17 @@ Result<std::unique_ptr<Assembly>> Assembly::open(io::UvWorld& world, agents::Fle
   log::JournalOptions journal;
   journal.writer.folder = made->journal_path();
   made->journal_ = TRY(log::LogJournal::open(world.world(), journal));
-  made->book_ = std::make_unique<SessionBook>(*made->journal_);
+  made->redacting_ =
+      std::make_unique<RedactingJournal>(*made->journal_, TRY(redaction_of(made->fleet_)));
+  made->book_ = std::make_unique<SessionBook>(*made->redacting_);
   TRY(made->open_guard());
   TRY(made->open_bounds());
   if (made->options_.models) TRY(made->open_models());
   TRY(made->open_tools());
+  TRY(made->open_remote_agents());
   std::vector<agents::Toolbox*> others{made->command_tools_.get()};
   for (const auto& server : made->servers_) others.push_back(server.get());
+  if (made->remote_agents_) others.push_back(made->remote_agents_.get());
   made->sub_agents_ = std::make_unique<agents::SubAgents>(made->fleet_, made->models(),
                                                           made->ports(), std::move(others));
   return made;
@@ -84,8 +94,7 @@ Result<void> Assembly::open_guard() {
     sources.push_back({path, TRY(io::read_file(path, policy_bytes_max))});
     sources_.push_back({"policy " + path.substr(path.rfind('/') + 1), sources.back().text});
   }
-  governance::GuardOptions options;
-  options.fleet = fleet_.name;
+  governance::GuardOptions options = guard_options(fleet_);
   const std::string levels = options_.state + "/autonomy.json";
   options.keep_levels = [levels](const std::string& text) {
     // What cannot be kept still holds until the end of this process; the journal has it.
@@ -105,13 +114,30 @@ Result<void> Assembly::open_guard() {
 Result<void> Assembly::open_bounds() {
   const std::string approvers = options_.state + "/approvers";
   if (::access(approvers.c_str(), F_OK) == 0) {
-    approvals_ = TRY(FolderApprovals::open(world_.world(), options_.state + "/approvals", approvers,
-                                           fleet_.approval_ms));
+    PeopleOptions people;
+    people.folder = options_.state + "/approvals";
+    people.approvers = approvers;
+    people.lifetime_ms = fleet_.approval_ms;
+    people.levels = fleet_.approval_levels;
+    people.journal = book_.get();
+    const auto secret = options_.environment.find(fleet_.approval_secret);
+    if (!fleet_.approval_url.empty() && secret != options_.environment.end()) {
+      webhook_ = std::make_unique<http::CurlClient>(world_.watcher());
+      people.webhook = fleet_.approval_url;
+      people.secret = secret->second;
+      people.client = webhook_.get();
+    }
+    approvals_ = TRY(FolderApprovals::open(world_.world(), std::move(people)));
   }
   if (!fleet_.quotas.empty() || fleet_.guards != agents::Guards{}) {
     quotas_ = TRY(LimitQuotas::create(world_.world().clock, fleet_));
   }
   check_tool_ = TRY(pinned_tools(fleet_.tool_pins));
+  governance::InstanceOptions instances;
+  instances.issuer = "ambit:" + fleet_.name;
+  instances.now_s = [this] { return world_.world().clock.unix_ns() / 1'000'000'000; };
+  instances.level_of = [this](const std::string& agent) { return guard_->autonomy().of(agent); };
+  instances_ = std::make_unique<governance::Instances>(std::move(instances));
   return {};
 }
 
@@ -136,6 +162,11 @@ Result<void> Assembly::open_models() {
       throttled_.emplace(spec.name,
                          std::make_unique<agents::ThrottledModel>(
                              model(spec.name), static_cast<std::size_t>(spec.at_once_max)));
+    }
+    // Of models that this machine computes itself.
+    if (engines_.contains(spec.name)) {
+      if (!meter_) meter_ = std::make_unique<EnergyMeter>(world_.world().clock);
+      metered_.emplace(spec.name, std::make_unique<MeteredModel>(model(spec.name), *meter_));
     }
   }
   return {};
@@ -171,7 +202,7 @@ Result<void> Assembly::open_tools() {
   sandbox::RunnerOptions options;
   options.forbidden = {journal_path()};
   options.work_root = work_path();
-  gate_ = std::make_unique<JailGate>(*guard_, *book_, options_.run);
+  gate_ = std::make_unique<JailGate>(*guard_, *book_, approvals_.get(), options_.run);
   http::CurlOptions public_alone;
   public_alone.connects_to_public_alone = true;
   egress_ = std::make_unique<http::CurlClient>(world_.watcher(), public_alone);
@@ -194,6 +225,39 @@ Result<void> Assembly::open_tools() {
   for (const agents::McpServerSpec& server : fleet_.mcp_servers) {
     servers_.push_back(open_server(server, toolbox));
   }
+  return {};
+}
+
+// Agents elsewhere are found when their tools are first listed.
+Result<void> Assembly::open_remote_agents() {
+  if (fleet_.remote_agents.empty()) return {};
+  std::vector<a2a::RemoteSpec> specs;
+  for (const agents::RemoteAgentSpec& agent : fleet_.remote_agents) {
+    a2a::RemoteSpec spec{agent.name, agent.card_url, "", {}};
+    const auto token = options_.environment.find(agent.token_variable);
+    if (token != options_.environment.end()) spec.token = token->second;
+    if (!agent.keys_file.empty()) {
+      const auto keys = rpc::Value::parse(TRY(io::read_file(agent.keys_file, policy_bytes_max)));
+      if (!keys) return Err(Code::invalid, agent.keys_file + ": " + keys.error().message);
+      auto trusted = jose::read_jwks(keys->json());
+      if (!trusted) return Err(std::move(trusted).error().context(agent.keys_file));
+      spec.trusted = std::move(*trusted);
+      // No key at all would mean that any card is believed.
+      if (spec.trusted.empty()) return Err(Code::invalid, agent.keys_file + ": holds no key");
+    }
+    specs.push_back(std::move(spec));
+  }
+  a2a::RemoteToolsOptions options;
+  options.depth_max = static_cast<std::size_t>(fleet_.depth_max);
+  options.roster = &roster_;
+  options.fleet = fleet_.name;
+  agents_client_ = std::make_unique<http::CurlClient>(world_.watcher());
+#ifdef AMBIT_GRPC
+  agents_grpc_ = std::make_unique<a2a::GrpcClient>(world_.loop());
+  options.grpc = agents_grpc_.get();
+#endif
+  remote_agents_ =
+      std::make_unique<a2a::RemoteTools>(*agents_client_, std::move(specs), std::move(options));
   return {};
 }
 
@@ -222,7 +286,14 @@ Result<std::string> Assembly::work_directory(const std::string& session) {
 }
 
 Task<Result<mcp::Connection>> Assembly::connect(const agents::McpServerSpec& server) {
-  co_return open_mcp_server(server, fleet_, *runner_, *http_);
+  // One login a server: its tokens serve every connection to it.
+  auto& login = logins_[server.name];
+  if (server.login && !login) {
+    mcp::OAuthOptions options = co_await ok(login_options(*server.login, options_.environment));
+    login = std::make_shared<mcp::OAuth>(*http_, world_.world().clock, world_.world().entropy,
+                                         std::move(options));
+  }
+  co_return open_mcp_server(server, fleet_, *runner_, *http_, login);
 }
 
 std::map<std::string, agents::Model*> Assembly::models() const {
@@ -234,6 +305,8 @@ std::map<std::string, agents::Model*> Assembly::models() const {
 }
 
 agents::Model& Assembly::model(const std::string& name) const {
+  const auto metered = metered_.find(name);
+  if (metered != metered_.end()) return *metered->second;
   const auto throttled = throttled_.find(name);
   if (throttled != throttled_.end()) return *throttled->second;
   const auto engine = engines_.find(name);
@@ -246,6 +319,7 @@ agents::Model& Assembly::model(const std::string& name) const {
 std::vector<agents::Toolbox*> Assembly::toolboxes() const {
   std::vector<agents::Toolbox*> toolboxes{command_tools_.get()};
   for (const auto& server : servers_) toolboxes.push_back(server.get());
+  if (remote_agents_) toolboxes.push_back(remote_agents_.get());
   toolboxes.push_back(sub_agents_.get());
   return toolboxes;
 }
@@ -257,19 +331,23 @@ agents::FleetRun& Assembly::start(agents::RunOptions options) {
 }
 
 agents::Ports Assembly::ports() {
-  return {*guard_,     *book_,  make_argument_check(), approvals_.get(), quotas_.get(),
-          check_tool_, &roster_};
+  return {*guard_,     *book_,   make_argument_check(), approvals_.get(), quotas_.get(),
+          check_tool_, &roster_, instances_.get()};
 }
 
 void Assembly::stop() {
   run_.reset();
   sub_agents_.reset();
+  remote_agents_.reset();
+  agents_grpc_.reset();
+  agents_client_.reset();
   servers_.clear();
   http_.reset();
   command_tools_.reset();
   runner_.reset();
   egress_private_.reset();
   egress_.reset();
+  metered_.clear();
   throttled_.clear();
   scripts_.clear();
   endpoints_.clear();

@@ -3,6 +3,7 @@
 // Assembly: the rooms wired to the ports for one fleet. What `ambit run` owns while it runs, in the
 // order in which it comes up; reading open() shows the program.
 
+#include "a2a/remote_tools.h"
 #include "agents/command_tools.h"
 #include "agents/fleet.h"
 #include "agents/fleet_run.h"
@@ -12,12 +13,17 @@
 #include "agents/throttled_model.h"
 #include "app/bounds.h"
 #include "app/command.h"
+#include "app/energy.h"
 #include "app/jail_gate.h"
+#include "app/people.h"
+#include "app/redacting_journal.h"
 #include "governance/guard.h"
+#include "governance/instances.h"
 #include "http/curl_client.h"
 #include "inference/engine.h"
 #include "io/uv_world.h"
 #include "log/journal.h"
+#include "mcp/oauth.h"
 #include "mcp/toolbox.h"
 #include "remote/chat_model.h"
 #include "sandbox/runner.h"
@@ -81,6 +87,7 @@ class Assembly {
   void open_endpoint(const agents::ModelSpec& spec);
   Result<void> open_guard();
   Result<void> open_tools();
+  Result<void> open_remote_agents();
   std::unique_ptr<agents::Toolbox> open_server(const agents::McpServerSpec& server,
                                                const mcp::ToolboxOptions& options);
   Result<std::string> work_directory(const std::string& session);
@@ -90,18 +97,25 @@ class Assembly {
   agents::Fleet fleet_;
   AssemblyOptions options_;
   std::unique_ptr<log::LogJournal> journal_;
+  // Before the journal: what it never gets to hold, and whose session is whose.
+  std::unique_ptr<RedactingJournal> redacting_;
+  std::unique_ptr<SessionBook> book_;
   std::unique_ptr<governance::PolicyGuard> guard_;
+  std::unique_ptr<http::CurlClient> webhook_;   // null: nobody is told of approvals
   std::unique_ptr<FolderApprovals> approvals_;  // null: no person can be asked
-  std::unique_ptr<LimitQuotas> quotas_;         // null: the fleet has none
+  std::unique_ptr<governance::Instances> instances_;
+  std::unique_ptr<LimitQuotas> quotas_;  // null: the fleet has none
   agents::ToolCheck check_tool_;
   agents::Roster roster_;
   std::vector<agents::Payload> sources_;
   std::map<std::string, std::unique_ptr<inference::Engine>> engines_;
+  std::map<std::string, std::shared_ptr<mcp::OAuth>> logins_;  // by MCP server; null: none
   std::unique_ptr<http::CurlClient> client_;  // made when the first endpoint needs it
   std::map<std::string, std::unique_ptr<remote::ChatModel>> endpoints_;
   std::map<std::string, std::unique_ptr<agents::ScriptModel>> scripts_;
   std::map<std::string, std::unique_ptr<agents::ThrottledModel>> throttled_;
-  std::unique_ptr<SessionBook> book_;  // before the journal: whose session is whose
+  std::unique_ptr<EnergyMeter> meter_;
+  std::map<std::string, std::unique_ptr<MeteredModel>> metered_;
   std::unique_ptr<JailGate> gate_;
   std::unique_ptr<http::CurlClient> egress_;          // of jails, to public addresses alone
   std::unique_ptr<http::CurlClient> egress_private_;  // for origins that are named as private
@@ -109,6 +123,9 @@ class Assembly {
   std::unique_ptr<agents::CommandTools> command_tools_;
   std::unique_ptr<http::CurlClient> http_;
   std::vector<std::unique_ptr<agents::Toolbox>> servers_;
+  std::unique_ptr<http::CurlClient> agents_client_;
+  std::unique_ptr<http::Client> agents_grpc_;        // null: this program has no gRPC
+  std::unique_ptr<a2a::RemoteTools> remote_agents_;  // null: the fleet has none
   std::unique_ptr<agents::SubAgents> sub_agents_;
   std::unique_ptr<agents::FleetRun> run_;
 };

@@ -109,6 +109,16 @@ Task<std::string> ControlDesk::handle(std::string order, std::string by) {
     }
     co_return sessions(limit);
   }
+  if (what == "reload") {
+    if (!reload_) co_return failure("this process has no policies to read again");
+    auto reloaded = co_await reload_(std::move(by));
+    if (!reloaded) co_return failure(reloaded.error().message);
+    json told = json::parse(*reloaded, nullptr, false);
+    told["do"] = what;
+    told["meant"] = 1;
+    told["run"] = info_.run;
+    co_return told.dump();
+  }
   const agents::Selector which{text_of(said, "run"), text_of(said, "agent"),
                                text_of(said, "session")};
   const std::string reason = text_of(said, "reason");
@@ -120,7 +130,8 @@ Task<std::string> ControlDesk::handle(std::string order, std::string by) {
   } else if (what == "resume") {
     meant = roster_.resume(which);
   } else {
-    co_return failure("there is no order \"" + what + "\"; there are: ps, stop, pause, resume");
+    co_return failure("there is no order \"" + what +
+                      "\"; there are: ps, stop, pause, resume, reload");
   }
   agents::Event event{"control." + what,
                       which.run.empty() ? info_.run : which.run,

@@ -9,6 +9,7 @@
 #include "async/scope.h"
 #include "io/world.h"
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -26,9 +27,13 @@ class ControlDesk {
   ControlDesk(agents::Roster& roster, agents::Journal& journal, ControlInfo info)
       : roster_(roster), journal_(journal), info_(std::move(info)) {}
 
-  // One order as a JSON object: {"do": "ps" | "stop" | "pause" | "resume", "run", "agent",
-  // "session", "reason", "limit"}. `by` gave it. The answer is a JSON object; {"error"} if the
-  // order makes no sense.
+  // What "reload" does: reads the policies again, and says what became of it.
+  using Reload = std::function<Task<Result<std::string>>(std::string by)>;
+  void on_reload(Reload reload) { reload_ = std::move(reload); }
+
+  // One order as a JSON object: {"do": "ps" | "stop" | "pause" | "resume" | "reload", "run",
+  // "agent", "session", "reason", "limit"}. `by` gave it. The answer is a JSON object; {"error"} if
+  // the order makes no sense.
   Task<std::string> handle(std::string order, std::string by);
 
  private:
@@ -37,6 +42,7 @@ class ControlDesk {
   agents::Roster& roster_;
   agents::Journal& journal_;
   ControlInfo info_;
+  Reload reload_;
 };
 
 // The folder of the sockets.

@@ -166,7 +166,8 @@ int top(const Options& options, const Context& context) {
     std::int64_t tokens = 0;
     for (const json& answer : answers) {
       live += answer.value("live", std::int64_t{0});
-      for (const auto& [name, count] : answer.value("states", json::object()).items()) {
+      const json of_answer = answer.value("states", json::object());
+      for (const auto& [name, count] : of_answer.items()) {
         states[name] += count.get<std::int64_t>();
       }
       for (const json& session : answer.value("sessions", json::array())) {
@@ -236,6 +237,29 @@ std::vector<OptionSpec> selection(std::vector<OptionSpec> more) {
   return all;
 }
 
+// Every process on the state folder, each with the policies that its fleet file names.
+int reload(const Options& options, const Context& context) {
+  const auto user = context.environment.find("USER");
+  const json said = {
+      {"do", "reload"},
+      {"by", options.text("by", user != context.environment.end() ? user->second : "")}};
+  const std::vector<json> answers = ask_all(state_of(options, context), said);
+  if (answers.empty()) return fail("no fleet runs in " + state_of(options, context));
+  int code = 0;
+  for (const json& answer : answers) {
+    if (answer.contains("error")) {
+      code = fail(answer.value("error", ""));
+    } else if (options.flag("json")) {
+      print(answer.dump() + "\n");
+    } else {
+      print("run " + answer.value("run", "") + ": " +
+            std::to_string(answer.value("policies", std::int64_t{0})) + " policies, set " +
+            answer.value("policySet", "") + "\n");
+    }
+  }
+  return code;
+}
+
 Command order_command(const std::string& name, const std::string& summary) {
   return {
       name,
@@ -252,18 +276,26 @@ Command order_command(const std::string& name, const std::string& summary) {
 }  // namespace
 
 std::vector<Command> control_commands() {
-  return {{"ps", "", "the sessions that live now, of every process on this state folder",
-           selection({{"in", "STATE", "only in this state: model, tool, waiting, paused"},
-                      {"limit", "N", "at most N rows (default 1000)"}}),
-           0, 0, ps},
-          {"top", "", "the same as a live view",
-           selection({{"in", "STATE", "only in this state"},
-                      {"every", "MS", "how often (default 1000)"},
-                      {"rows", "N", "at most N rows (default 30)"}}),
-           0, 0, top},
-          order_command("stop", "end sessions now: one, those of a run or an agent, or all"),
-          order_command("pause", "let sessions go no further than their next step"),
-          order_command("resume", "let paused sessions go on")};
+  return {
+      {"ps", "", "the sessions that live now, of every process on this state folder",
+       selection({{"in", "STATE", "only in this state: model, tool, waiting, paused"},
+                  {"limit", "N", "at most N rows (default 1000)"}}),
+       0, 0, ps},
+      {"top", "", "the same as a live view",
+       selection({{"in", "STATE", "only in this state"},
+                  {"every", "MS", "how often (default 1000)"},
+                  {"rows", "N", "at most N rows (default 30)"}}),
+       0, 0, top},
+      {"reload",
+       "",
+       "read the policies of every fleet on this state folder again",
+       {state_option(), {"by", "NAME", "who says so (default: $USER)"}, {"json", "", "as JSON"}},
+       0,
+       0,
+       reload},
+      order_command("stop", "end sessions now: one, those of a run or an agent, or all"),
+      order_command("pause", "let sessions go no further than their next step"),
+      order_command("resume", "let paused sessions go on")};
 }
 
 }  // namespace ambit::app

@@ -12,6 +12,7 @@ using agents::Event;
 using json = nlohmann::json;
 
 constexpr std::size_t sessions_max = 1 << 16;
+constexpr std::size_t depth_max = 64;
 
 std::string text_of(const json& value) {
   return value.dump(-1, ' ', false, json::error_handler_t::replace);
@@ -32,8 +33,13 @@ void SessionBook::note(const Event& event) {
   entry.agent = event.agent;
   const json body = json::parse(event.body, nullptr, false);
   if (!body.is_object()) return;
-  if (const auto who = body.find("principal"); who != body.end() && who->is_string())
-    entry.on_behalf_of = who->get<std::string>();
+  const auto take = [&body](const char* name, std::string& into) {
+    const auto said = body.find(name);
+    if (said != body.end() && said->is_string()) into = said->get<std::string>();
+  };
+  take("principal", entry.requester);
+  take("onBehalfOf", entry.on_behalf_of);
+  take("parent", entry.parent);
   if (const auto tainted = body.find("tainted"); tainted != body.end() && tainted->is_boolean())
     entry.tainted = tainted->get<bool>();
 }
@@ -60,31 +66,23 @@ Action JailGate::propose(const std::string& agent, const std::string& session) {
   action.run = known.run.empty() ? run_ : known.run;
   action.session = session;
   action.agent = known.agent.empty() ? agent : known.agent;
-  action.on_behalf_of = known.on_behalf_of;
+  action.on_behalf_of = known.on_behalf_of.empty() ? known.requester : known.on_behalf_of;
+  action.requester = known.requester;
+  std::string above = known.parent;
+  for (std::size_t depth = 0; !above.empty() && depth < depth_max; ++depth) {
+    const SessionBook::Entry by = book_.find(above);
+    action.chain.insert(action.chain.begin(), by.agent.empty() ? above : by.agent);
+    above = by.parent;
+  }
   action.tainted = known.tainted;
   action.id = action.run + "/" + session + "/jail-" + std::to_string(++asked_);
   return action;
 }
 
-// Recorded before it is told: without a record nothing happens.
-Task<Result<void>> JailGate::decide(Action action, std::string type) {
-  const agents::Decision decision = guard_.decide(action);
-  const json body = {{"id", action.id},
-                     {"kind", agents::to_string(action.kind)},
-                     {"tool", action.tool},
-                     {"arguments", json::parse(action.arguments, nullptr, false)},
-                     {"verdict", agents::to_string(decision.verdict)},
-                     {"reason", decision.reason},
-                     {"policies", decision.policies},
-                     {"policy_set", decision.policy_set}};
-  Event event{std::move(type), action.run, action.session, action.agent, text_of(body), {}};
-  auto kept = co_await book_.append(std::move(event));
-  if (!kept)
-    co_return Err(std::move(kept).error().context("nothing is done that cannot be recorded"));
-  if (decision.verdict == agents::Verdict::allow) co_return Result<void>{};
-  const bool waits = decision.verdict == agents::Verdict::escalate;
-  co_return Err(Code::denied,
-                (waits ? "waits for an approval: " : "denied by policy: ") + decision.reason);
+Task<Result<void>> JailGate::decide(Action action, std::string family) {
+  std::string refused = co_await ok(aside_.pass(std::move(action), std::move(family)));
+  if (refused.empty()) co_return Result<void>();
+  co_return Err(Code::denied, std::move(refused));
 }
 
 Task<Result<void>> JailGate::may_request(sandbox::EgressAsk ask) {
@@ -98,7 +96,7 @@ Task<Result<void>> JailGate::may_request(sandbox::EgressAsk ask) {
   action.arguments = text_of(arguments);
   action.read_only = ask.method == "GET" || ask.method == "HEAD";
   action.destructive = !action.read_only;
-  auto decided = co_await decide(std::move(action), "egress.decided");
+  auto decided = co_await decide(std::move(action), "egress");
   co_return decided;
 }
 
@@ -108,6 +106,8 @@ Task<void> JailGate::requested(sandbox::EgressAsk ask, sandbox::EgressResult res
                      {"url", ask.url},
                      {"profile", ask.profile},
                      {"status", result.status},
+                     {"tool", ask.host},
+                     {"outcome", result.error.empty() ? "ok" : "tool_error"},
                      {"error", result.error},
                      {"sent", result.sent_bytes},
                      {"received", result.received_bytes}};
@@ -124,7 +124,7 @@ Task<Result<void>> JailGate::may_open(sandbox::OpenAsk ask) {
   action.arguments = text_of(arguments);
   action.read_only = !ask.writes;
   action.destructive = ask.writes;
-  auto decided = co_await decide(std::move(action), "open.decided");
+  auto decided = co_await decide(std::move(action), "open");
   co_return decided;
 }
 

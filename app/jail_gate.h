@@ -4,6 +4,7 @@
 // happens. SessionBook stands before the Journal and remembers which agent a session is one of, so
 // that a jail's question is asked in its agent's name.
 
+#include "agents/aside.h"
 #include "agents/ports.h"
 #include "sandbox/gate.h"
 
@@ -18,7 +19,9 @@ class SessionBook final : public agents::Journal {
   struct Entry {
     std::string run;
     std::string agent;
-    std::string on_behalf_of;
+    std::string on_behalf_of;  // who answers for the agent
+    std::string requester;     // who asked for the session
+    std::string parent;        // the session that delegated to it
     bool tainted = false;
   };
 
@@ -42,9 +45,10 @@ class SessionBook final : public agents::Journal {
 
 class JailGate final : public sandbox::Gate {
  public:
-  // All outlive the gate. `run` is the one of calls that are of no session.
-  JailGate(agents::Guard& guard, SessionBook& book, std::string run)
-      : guard_(guard), book_(book), run_(std::move(run)) {}
+  // All outlive the gate. `run` is the one of calls that are of no session. Without approvals what
+  // the policies escalate is refused; with them the jail's call waits, as long as it lives itself.
+  JailGate(agents::Guard& guard, SessionBook& book, agents::Approvals* approvals, std::string run)
+      : book_(book), aside_(guard, book, approvals), run_(std::move(run)) {}
 
   Task<Result<void>> may_request(sandbox::EgressAsk ask) override;
   Task<void> requested(sandbox::EgressAsk ask, sandbox::EgressResult result) override;
@@ -52,10 +56,10 @@ class JailGate final : public sandbox::Gate {
 
  private:
   agents::Action propose(const std::string& agent, const std::string& session);
-  Task<Result<void>> decide(agents::Action action, std::string type);
+  Task<Result<void>> decide(agents::Action action, std::string family);
 
-  agents::Guard& guard_;
   SessionBook& book_;
+  agents::Aside aside_;
   std::string run_;
   std::uint64_t asked_ = 0;
 };

@@ -302,9 +302,14 @@ Result<int> ask(const std::string& verb, const Options& options, const Context& 
   if (!server.url.empty()) {
     login = TRY(Login::open(world.world()));
     mcp::OAuthOptions oauth;
-    oauth.redirect_uri = login->redirect_uri();
-    oauth.browse = [&login](std::string url) { return login->browse(std::move(url)); };
-    auth = std::make_shared<mcp::OAuth>(http, world.world().entropy, std::move(oauth));
+    if (server.login) {
+      oauth = TRY(login_options(*server.login, context.environment));
+    } else {
+      oauth.redirect_uri = login->redirect_uri();
+      oauth.browse = [&login](std::string url) { return login->browse(std::move(url)); };
+    }
+    auth = std::make_shared<mcp::OAuth>(http, world.world().clock, world.world().entropy,
+                                        std::move(oauth));
   }
   auto connection = TRY(open_mcp_server(server, fleet, *runner, http, std::move(auth)));
   mcp::Client client(std::move(connection), std::move(client_options));

@@ -1,6 +1,7 @@
 // ambit policy check | explain | test | diff: policies before they decide anything for real.
 
 #include "app/command.h"
+#include "app/guard_options.h"
 #include "app/load_fleet.h"
 #include "app/policy_guard.h"
 #include "cedar/validate.h"
@@ -293,7 +294,11 @@ Result<std::unique_ptr<PolicyGuard>> open_guard(const Options& options, const Co
     if (!file.problems.empty()) {
       return Err(Code::invalid, problem_line(path, file.problems.front()));
     }
-    if (guard.fleet.empty()) guard.fleet = file.fleet.name;
+    const std::string named = guard.fleet;
+    guard = guard_options(file.fleet);
+    // What is asked here is what the policies say, whether they are enforced or not.
+    guard.evaluate_only = false;
+    if (!named.empty()) guard.fleet = named;
     files = file.fleet.policies;
   }
   std::vector<governance::PolicySource> sources;

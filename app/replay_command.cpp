@@ -13,32 +13,29 @@ namespace {
 struct Wanted {
   std::string run;
   replay::Options options;
+  bool other_model = false;
   AssemblyOptions assembly;
 };
 
-// The tools that the run's agent is offered, as the servers list them now.
-Task<Result<std::shared_ptr<const std::vector<agents::ToolSpec>>>> list_tools(
-    const Assembly& assembly, const agents::AgentSpec& agent) {
-  auto specs = std::make_shared<std::vector<agents::ToolSpec>>();
-  for (agents::Toolbox* box : assembly.toolboxes()) {
-    const std::vector<agents::ToolSpec> listed = co_await ok(box->list());
-    for (const agents::ToolSpec& spec : listed) {
-      if (agent.offers(spec.name)) specs->push_back(spec);
-    }
+// The tools that each agent is offered, as the servers list them now; withheld ones as in the run.
+Task<Result<std::map<std::string, replay::Tools>>> list_all(Assembly& assembly) {
+  std::map<std::string, replay::Tools> tools;
+  for (const agents::AgentSpec& agent : assembly.fleet().agents) {
+    const agents::Catalogue listed =
+        co_await ok(agents::list_tools(agent, assembly.toolboxes(), assembly.ports().check_tool));
+    tools[agent.name] = listed.specs;
   }
-  co_return std::shared_ptr<const std::vector<agents::ToolSpec>>(specs);
+  co_return tools;
 }
 
 Task<void> replay_all(Assembly& assembly, const Wanted& wanted, Result<replay::Report>& result) {
-  const agents::AgentSpec& agent = *assembly.fleet().agent(assembly.fleet().workflow.agent);
-  auto tools = co_await list_tools(assembly, agent);
+  auto tools = co_await list_all(assembly);
   if (!tools) {
     result = Err(std::move(tools).error());
     co_return;
   }
-  const replay::Setting setting{agent, *assembly.fleet().model(agent.model),
-                                assembly.models().at(agent.model), assembly.guard(), *tools};
-  replay::Replay replay(setting, wanted.options);
+  replay::Setting setting{assembly.fleet(), assembly.models(), assembly.guard(), *tools};
+  replay::Replay replay(std::move(setting), wanted.options);
   result = co_await replay.run(assembly.journal(), wanted.run);
 }
 
@@ -46,20 +43,38 @@ int show(const Wanted& wanted, const replay::Report& report) {
   const std::string counts = std::to_string(report.turns) + " turns, " +
                              std::to_string(report.tokens) + " tokens, " +
                              std::to_string(report.decisions) + " decisions";
+  std::string left_out;
+  if (report.limited > 0) {
+    left_out += std::to_string(report.limited) + " decisions were made by a budget. ";
+  }
+  if (report.elsewhere > 0) {
+    left_out += std::to_string(report.elsewhere) +
+                " turns are of models elsewhere, which are not asked again. ";
+  }
+  if (report.unreadable > 0) {
+    left_out += std::to_string(report.unreadable) +
+                " turns and decisions rest on what was redacted, and are left out. ";
+  }
+  if (!left_out.empty()) left_out.back() = '\n';
   if (report.differences.empty()) {
-    print(counts + ": identical\n");
+    print(counts + ": identical\n" + left_out);
     return 0;
   }
   for (const replay::Difference& each : report.differences) {
     print("record " + std::to_string(each.index) + ", session " + each.session + ", turn " +
           std::to_string(each.turn) + ": " + each.what + "\n");
   }
+  if (wanted.other_model) {
+    print(std::to_string(report.differences.size()) + " turns would be others, " +
+          std::to_string(report.turns) + " the same\n" + left_out);
+    return 0;
+  }
   if (wanted.options.decode) {
     return fail("the run diverges at record " + std::to_string(report.differences.front().index) +
                 " (" + counts + " were identical until then)");
   }
   print(std::to_string(report.differences.size()) + " decisions would be others, " +
-        std::to_string(report.decisions) + " the same\n");
+        std::to_string(report.decisions) + " the same\n" + left_out);
   return 0;
 }
 
@@ -105,8 +120,12 @@ int replay_run(const Options& options, const Context& context) {
     wanted.options.differences_max = 1000;
   }
   if (options.flag("model")) {
+    wanted.other_model = true;
+    wanted.options.differences_max = 1000;
     for (agents::ModelSpec& model : file->fleet.models) {
-      model.file = absolute(context, options.text("model"));
+      if (model.base_url.empty() && model.script.empty()) {
+        model.file = absolute(context, options.text("model"));
+      }
     }
   }
   auto code = replay_fleet(wanted, std::move(file->fleet));

@@ -5,6 +5,7 @@
 #include "app/command.h"
 #include "app/control.h"
 #include "app/load_fleet.h"
+#include "app/policy_reload.h"
 #include "async/race.h"
 #include "io/file.h"
 #include "io/signals.h"
@@ -105,6 +106,13 @@ Task<void> run_all(agents::FleetRun& run, std::vector<agents::Input> inputs, Ses
 Task<void> watch_signals(io::Signals& signals, ControlDesk& desk, Session& session) {
   while (true) {
     const int signal = co_await signals.next();
+    if (signal == SIGHUP) {
+      const std::string reload = R"({"do":"reload"})";
+      std::string operator_name = "SIGHUP";
+      const std::string told = co_await desk.handle(reload, std::move(operator_name));
+      std::fprintf(stderr, "%sambit: %s\n", session.live ? "\n" : "", told.c_str());
+      continue;
+    }
     if (signal != SIGQUIT) {
       session.signal = signal;
       co_return;
@@ -306,9 +314,12 @@ Result<int> run_fleet(Session session, agents::Fleet fleet) {
   }
   session.assembly.run = session.options.run;
   auto assembly = TRY(Assembly::open(world, std::move(fleet), session.assembly));
-  auto signals = TRY(world.signals({SIGINT, SIGTERM, SIGQUIT}));
+  auto signals = TRY(world.signals({SIGINT, SIGTERM, SIGQUIT, SIGHUP}));
   ControlDesk desk(assembly->roster(), assembly->journal(),
                    {session.options.run, assembly->fleet().name, "run"});
+  desk.on_reload([&assembly, run = session.options.run](std::string by) {
+    return reload_policies(*assembly, run, std::move(by));
+  });
   const auto control =
       TRY(ControlSocket::open(world.world(), desk, session.assembly.state, session.options.run));
   session.options.sources = assembly->sources();

@@ -102,6 +102,7 @@ Result<JailCall> call_of(const Options& options, const Context& context) {
     profile.egress.push_back({origin, {"*"}, {}, options.flag("tunnel"), options.flag("private")});
   if (options.flag("tunnel"))
     for (agents::EgressRule& rule : profile.egress) rule.methods.clear();
+  if (options.flag("reduced")) profile.isolation = "reduced-if-needed";
   profile.wall_ms = TRY(options.integer("wall-ms", profile.wall_ms, 0, 86'400'000));
   const bool shows_nothing = profile.read_paths.empty() && profile.write_paths.empty();
   if (shows_nothing && profile.level != "compute" &&
@@ -228,6 +229,7 @@ std::string to_json(const Run& run) {
                     {"cpuUs", outcome.cpu_us},
                     {"memoryPeakBytes", outcome.memory_peak_bytes},
                     {"limitsBy", run.runner->limits_by()},
+                    {"isolation", outcome.isolation.empty() ? "full" : outcome.isolation},
                     {"requests", run.gate.requests}};
   return all.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
 }
@@ -267,6 +269,8 @@ Result<int> run_jailed(const Options& options, const Context& context) {
       write_all(STDOUT_FILENO, run.outcome.output);
       write_all(STDERR_FILENO, run.outcome.errors);
     }
+    if (!run.outcome.isolation.empty())
+      write_all(STDERR_FILENO, "ambit: " + run.outcome.isolation + "\n");
     const OutcomeKind kind = run.outcome.kind;
     if (kind != OutcomeKind::ok)
       (void)fail(std::string(agents::to_string(kind)) + ": " + run.outcome.detail);
@@ -288,6 +292,7 @@ json to_json(const Profile& profile, const sandbox::seccomp::Tier tier) {
           {"read", profile.read_paths},
           {"write", profile.write_paths},
           {"asks", profile.asks},
+          {"isolation", profile.isolation},
           {"egress", egress},
           {"limits",
            {{"wallMs", profile.wall_ms},
@@ -323,33 +328,35 @@ int done(const Result<int>& code) {
 
 std::vector<Command> sandbox_commands() {
   constexpr std::size_t words_max = 512;
-  return {{"sandbox run",
-           "[FLAGS] -- COMMAND...",
-           "run one command in a jail; its status is ours, 124: a limit ended it, 125: refused",
-           {{"profile", "NAME", "compute, fs-read (default), fs-write, net, or one of --fleet"},
-            {"fleet", "FILE", "where the profile is written"},
-            {"read", "DIR[:DIR]", "shown read-only; without any, the current folder is"},
-            {"write", "DIR[:DIR]", "shown read-write (level fs-write and up)"},
-            {"egress", "URL[,URL]", "origins that level net may reach, by any method"},
-            {"tunnel", "", "reach them by CONNECT, end to end"},
-            {"private", "", "they may have addresses that are not public"},
-            {"wall-ms", "N", "end it after N milliseconds; 0: never"},
-            {"json", "", "collect what it says and print one JSON object at its end"}},
-           1,
-           words_max,
-           [](const Options& options, const Context& context) {
-             return done(run_jailed(options, context));
-           }},
-          {"sandbox explain",
-           "PROFILE",
-           "what a profile allows, in words and in system calls",
-           {{"fleet", "FILE", "where the profile is written; without it, one of the presets"},
-            {"json", "", "print it as JSON"}},
-           1,
-           1,
-           [](const Options& options, const Context& context) {
-             return done(explain(options, context));
-           }}};
+  return {
+      {"sandbox run",
+       "[FLAGS] -- COMMAND...",
+       "run one command in a jail; its status is ours, 124: a limit ended it, 125: refused",
+       {{"profile", "NAME", "compute, fs-read (default), fs-write, net, or one of --fleet"},
+        {"fleet", "FILE", "where the profile is written"},
+        {"read", "DIR[:DIR]", "shown read-only; without any, the current folder is"},
+        {"write", "DIR[:DIR]", "shown read-write (level fs-write and up)"},
+        {"egress", "URL[,URL]", "origins that level net may reach, by any method"},
+        {"tunnel", "", "reach them by CONNECT, end to end"},
+        {"private", "", "they may have addresses that are not public"},
+        {"reduced", "", "where namespaces cannot be made, do with Landlock, filter and rlimits"},
+        {"wall-ms", "N", "end it after N milliseconds; 0: never"},
+        {"json", "", "collect what it says and print one JSON object at its end"}},
+       1,
+       words_max,
+       [](const Options& options, const Context& context) {
+         return done(run_jailed(options, context));
+       }},
+      {"sandbox explain",
+       "PROFILE",
+       "what a profile allows, in words and in system calls",
+       {{"fleet", "FILE", "where the profile is written; without it, one of the presets"},
+        {"json", "", "print it as JSON"}},
+       1,
+       1,
+       [](const Options& options, const Context& context) {
+         return done(explain(options, context));
+       }}};
 }
 
 }  // namespace ambit::app

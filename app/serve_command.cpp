@@ -14,7 +14,10 @@
 #include "app/control.h"
 #include "app/kept_tasks.h"
 #include "app/load_fleet.h"
+#include "app/mcp_door.h"
 #include "app/openai_door.h"
+#include "app/policy_reload.h"
+#include "app/serve_metrics.h"
 #include "app/version.h"
 #include "async/race.h"
 #include "console/door.h"
@@ -24,8 +27,6 @@
 #include "io/signals.h"
 #include "io/uuid.h"
 #include "jose/key.h"
-#include "mcp/fleet_tools.h"
-#include "mcp/http_endpoint.h"
 
 #ifdef AMBIT_GRPC
 #include "grpc_door/grpc_door.h"
@@ -42,8 +43,6 @@ namespace ambit::app {
 namespace {
 
 using http::Headers;
-
-constexpr std::size_t policy_bytes_max = 4 << 20;
 
 // For what webhooks have not taken yet when the program ends.
 constexpr Duration push_patience = std::chrono::seconds(5);
@@ -78,8 +77,7 @@ struct Exposed {
   std::unique_ptr<a2a::Service> service;
   std::unique_ptr<a2a::Door> door;
   // Its tools, for MCP clients at BASE/mcp.
-  std::unique_ptr<mcp::Server> mcp_server;
-  std::unique_ptr<mcp::FleetTools> mcp_tools;
+  std::unique_ptr<McpDoor> mcp;
   std::unique_ptr<mcp::HttpEndpoint> mcp_endpoint;
 };
 
@@ -100,9 +98,19 @@ class Serving {
         log_(Log::Level::warn, [](std::string_view line) {
           std::fwrite(line.data(), 1, line.size(), stderr);
           std::fputc('\n', stderr);
-        }) {}
+        }) {
+    control_.on_reload([this](std::string by) {
+      return reload_policies(assembly_, options_.assembly.run, std::move(by));
+    });
+  }
 
   Task<Result<void>> open() {
+    // What this process serves: the fleet file and the policies, as they were read.
+    agents::Event started{"serve.started", options_.assembly.run, "", "", "", {}};
+    started.body = "{\"fleet\":" + json_text(assembly_.fleet().name) +
+                   ",\"policySet\":" + json_text(assembly_.policy_guard().policy_set()) + "}";
+    started.payloads = assembly_.sources();
+    co_await ok(assembly_.journal().append(std::move(started)));
     auto key = co_await ok(signing_key(options_.assembly.state));
     keys_.push_back(std::move(key));
     http::ServerOptions server;
@@ -129,7 +137,7 @@ class Serving {
                                       {"tasks", static_cast<std::int64_t>(resumed)}});
     }
     if (!options_.console.empty()) co_await ok(open_console());
-    root_mcp_ = endpoint_of(*exposed_[root_], "/mcp");
+    root_mcp_ = exposed_[root_]->mcp->endpoint("/mcp");
     co_return Result<void>();
   }
 
@@ -151,33 +159,6 @@ class Serving {
 
   [[nodiscard]] const std::string& url() const { return url_; }
   ControlDesk& control() { return control_; }
-  // Other policies from the next decision on; the old ones stay where these cannot be read.
-  Task<void> reload() {
-    std::vector<governance::PolicySource> sources;
-    Result<void> good;
-    for (const std::string& path : assembly_.fleet().policies) {
-      auto text = io::read_file(path, policy_bytes_max);
-      if (!text && good) good = Err(std::move(text).error());
-      if (text) sources.push_back({path, std::move(*text)});
-    }
-    if (good) {
-      auto notice = assembly_.policy_guard().reload(sources);
-      if (notice) {
-        agents::Event event{notice->type, options_.assembly.run, "", "", notice->body, {}};
-        for (const governance::PolicySource& source : sources) {
-          event.payloads.push_back(
-              {"policy " + source.name.substr(source.name.rfind('/') + 1), source.text});
-        }
-        auto recorded = co_await assembly_.journal().append(std::move(event));
-        std::fprintf(stderr, "ambit: policies read again: %s\n",
-                     recorded ? notice->body.c_str() : recorded.error().message.c_str());
-        co_return;
-      }
-      good = Err(std::move(notice).error());
-    }
-    std::fprintf(stderr, "ambit: the policies stay as they were: %s\n",
-                 good.error().message.c_str());
-  }
   [[nodiscard]] const std::vector<std::unique_ptr<Exposed>>& exposed() const { return exposed_; }
 
  private:
@@ -211,6 +192,8 @@ class Serving {
     a2a::AgentRunnerOptions runner;
     runner.seed = options_.seed;
     runner.sessions_max = static_cast<std::size_t>(assembly_.fleet().workflow.concurrency);
+    runner.depth_max = static_cast<std::size_t>(assembly_.fleet().depth_max);
+    runner.models = assembly_.models();
     made->runner = std::make_unique<a2a::AgentRunner>(
         assembly_.fleet(), agent, assembly_.model(agent.model), assembly_.ports(), runner);
     co_await ok(made->runner->open(assembly_.toolboxes()));
@@ -225,6 +208,9 @@ class Serving {
     if (grpc_) {
       const std::string address = options_.grpc_url.empty() ? grpc_->address() : options_.grpc_url;
       service.card.interfaces.push_back({address, "GRPC", "1.0", agent.name});
+      if (options_.speaks_0_3) {
+        service.card.interfaces.push_back({address, "GRPC", "0.3", agent.name});
+      }
     }
 #endif
     service.push = push_.get();
@@ -243,7 +229,10 @@ class Serving {
     made->door =
         std::make_unique<a2a::Door>(*made->service, world_.world().clock.unix_ns() / 1'000'000'000,
                                     std::move(door), authenticate_);
-    co_await ok(offer_tools(agent, *made));
+    made->mcp =
+        std::make_unique<McpDoor>(world_, assembly_, agent, options_.assembly.run, authenticate_);
+    co_await ok(made->mcp->open(log_));
+    made->mcp_endpoint = made->mcp->endpoint(made->base + "/mcp");
     // The workflow's agent, or else the first, is also the one at the root.
     if (exposed_.empty() || agent.name == assembly_.fleet().workflow.agent) root_ = exposed_.size();
     exposed_.push_back(std::move(made));
@@ -275,38 +264,6 @@ class Serving {
       return agent->service.get();
     }
     return exposed_.empty() ? nullptr : exposed_[root_]->service.get();
-  }
-
-  Task<Result<void>> offer_tools(const agents::AgentSpec& agent, Exposed& made) {
-    mcp::ServerOptions server;
-    server.info = {"ambit-" + assembly_.fleet().name, std::string(version)};
-    server.instructions = agent.description;
-    Exposed* kept = &made;
-    server.before_list = [kept]() { return kept->mcp_tools->refresh(); };
-    made.mcp_server = std::make_unique<mcp::Server>(world_.world().clock, world_.world().entropy,
-                                                    std::move(server));
-    mcp::FleetToolsOptions tools;
-    tools.run = options_.assembly.run;
-    tools.session = "mcp-" + agent.name;
-    tools.agent = agent;
-    tools.is_shared = true;
-    made.mcp_tools = std::make_unique<mcp::FleetTools>(*made.mcp_server, assembly_.toolboxes(),
-                                                       assembly_.ports(), std::move(tools));
-    co_await ok(made.mcp_tools->refresh());
-    made.mcp_endpoint = endpoint_of(made, made.base + "/mcp");
-    co_return Result<void>();
-  }
-
-  std::unique_ptr<mcp::HttpEndpoint> endpoint_of(Exposed& agent, std::string path) {
-    mcp::HttpEndpointOptions endpoint;
-    endpoint.path = std::move(path);
-    endpoint.authenticate = [this](const http::RequestHead& head) -> Result<std::string> {
-      auto caller = authenticate_(head);
-      if (caller) return *caller;
-      return Err(Code::denied, "a bearer token is needed");
-    };
-    return std::make_unique<mcp::HttpEndpoint>(*agent.mcp_server, world_.world().entropy,
-                                               std::move(endpoint));
   }
 
   Task<void> handle(http::Exchange& exchange) {
@@ -406,44 +363,13 @@ class Serving {
     return text + "]}\n";
   }
 
-  std::string metrics() {
-    std::ostringstream text;
-    text << "# TYPE ambit_requests_total counter\nambit_requests_total " << requests_
-         << "\n# TYPE ambit_connections gauge\nambit_connections " << server_->connections()
-         << "\n# TYPE ambit_records_total counter\nambit_records_total "
-         << assembly_.journal().stats().records << "\n# TYPE ambit_tasks gauge\n";
+  [[nodiscard]] std::string metrics() {
+    std::vector<TaskCount> tasks;
     for (const auto& agent : exposed_) {
-      text << "ambit_tasks{agent=\"" << agent->name << "\"} " << agent->store->size() << "\n";
+      tasks.push_back({agent->name, agent->store->size(),
+                       agent->service ? agent->service->runs() : std::size_t{0}});
     }
-    std::map<std::string, std::int64_t> live;
-    std::map<std::string, std::int64_t> waiting;
-    assembly_.roster().for_each([&](const agents::Roster::Entry& entry) {
-      ++live[entry.agent.name];
-      if (entry.state.waits() != nullptr) ++waiting[entry.agent.name];
-    });
-    text << "# TYPE ambit_sessions gauge\n";
-    for (const auto& [agent, count] : live) {
-      text << "ambit_sessions{agent=\"" << agent << "\"} " << count << "\n";
-    }
-    text << "# TYPE ambit_sessions_waiting gauge\n";
-    for (const auto& [agent, count] : waiting) {
-      text << "ambit_sessions_waiting{agent=\"" << agent << "\"} " << count << "\n";
-    }
-    text << "# TYPE ambit_engine_tokens_total counter\n";
-    for (const auto& [name, engine] : assembly_.engines()) {
-      const auto stats = engine->stats();
-      text << "ambit_engine_tokens_total{model=\"" << name << "\",kind=\"output\"} "
-           << stats.scheduler.output_tokens << "\nambit_engine_tokens_total{model=\"" << name
-           << "\",kind=\"prompt\"} " << stats.scheduler.prompt_tokens
-           << "\nambit_engine_tokens_total{model=\"" << name << "\",kind=\"cached\"} "
-           << stats.scheduler.cached_tokens << "\n";
-    }
-    text << "# TYPE ambit_tasks_at_work gauge\n";
-    for (const auto& agent : exposed_) {
-      text << "ambit_tasks_at_work{agent=\"" << agent->name << "\"} "
-           << (agent->service ? agent->service->runs() : 0) << "\n";
-    }
-    return text.str();
+    return metrics_text(assembly_, requests_, server_->connections(), tasks);
   }
 
   io::UvWorld& world_;
@@ -480,7 +406,10 @@ Task<void> serve_until_signal(Serving& serving, io::Signals& signals, Result<voi
     const int signal = co_await signals.next();
     if (signal == SIGINT || signal == SIGTERM) break;
     if (signal == SIGHUP) {
-      co_await serving.reload();
+      const std::string reload = R"({"do":"reload"})";
+      std::string hangup = "SIGHUP";
+      const std::string told = co_await serving.control().handle(reload, std::move(hangup));
+      std::fprintf(stderr, "ambit: policies read again: %s\n", told.c_str());
       continue;
     }
     const std::string order = R"({"do":"stop","reason":"SIGQUIT"})";

@@ -39,6 +39,12 @@ constexpr std::array<TextMember, 7> text_keys = {{{"id", &Action::id},
                                                   {"tool", &Action::tool},
                                                   {"toolDigest", &Action::tool_digest}}};
 
+// Only where they are said: an action from before them has the same hash.
+constexpr std::array<TextMember, 4> said_keys = {{{"requester", &Action::requester},
+                                                  {"instance", &Action::instance},
+                                                  {"reversibility", &Action::reversibility},
+                                                  {"risk", &Action::risk}}};
+
 struct FlagMember {
   const char* name;
   bool Action::* member;
@@ -142,6 +148,12 @@ Result<void> read_member(const std::string& name, const json& value, Action& act
     action.arguments = value.dump(-1, ' ', false, json::error_handler_t::replace);
     return {};
   }
+  for (const TextMember& member : said_keys) {
+    if (name != member.name) continue;
+    if (!value.is_string()) return Err(Code::invalid, "\"" + name + "\" must be a string");
+    action.*member.member = value.get<std::string>();
+    return {};
+  }
   if (name == "budgetLeft") return read_budget(value, action.left);
   if (name == "origins") return read_origins(value, action);
   if (name == "autonomyLevel") {
@@ -154,10 +166,12 @@ Result<void> read_member(const std::string& name, const json& value, Action& act
     action.chain = TRY(texts_of(value, "chain"));
     return {};
   }
-  return Err(Code::invalid, "an action has no member " + json(name).dump() +
-                                "; it has agent, kind, tool, arguments, id, session, run, "
-                                "onBehalfOf, toolDigest, readOnly, destructive, tainted, "
-                                "budgetLeft, autonomyLevel, origins and chain");
+  return Err(Code::invalid,
+             "an action has no member " + json(name).dump() +
+                 "; it has agent, kind, tool, arguments, id, session, run, "
+                 "onBehalfOf, toolDigest, readOnly, destructive, tainted, "
+                 "budgetLeft, autonomyLevel, requester, instance, reversibility, risk, origins "
+                 "and chain");
 }
 
 }  // namespace
@@ -173,6 +187,9 @@ Result<Action> action_from_json(const json& value) {
 json to_json(const Action& action) {
   json out = {{"kind", to_string(action.kind)}};
   for (const TextMember& member : text_keys) {
+    if (!(action.*member.member).empty()) out[member.name] = action.*member.member;
+  }
+  for (const TextMember& member : said_keys) {
     if (!(action.*member.member).empty()) out[member.name] = action.*member.member;
   }
   for (const FlagMember& member : flag_keys) out[member.name] = action.*member.member;
@@ -209,6 +226,7 @@ Result<std::string> action_text(const Action& action) {
   if (!arguments) return Err(std::move(arguments).error().context("arguments"));
   json out = {{"kind", to_string(action.kind)}, {"arguments", *arguments}};
   for (const TextMember& member : text_keys) out[member.name] = action.*member.member;
+  if (!action.requester.empty()) out["requester"] = action.requester;
   return canonical_text(out);
 }
 

@@ -66,10 +66,12 @@ type Context = {
 action effect;
 action model_call in [effect] appliesTo { principal: [Agent], resource: [Model], context: Context };
 action tool_call in [effect] appliesTo { principal: [Agent], resource: [Tool], context: Context };
-action delegation, message, spawn in [effect]
-  appliesTo { principal: [Agent], resource: [Agent], context: Context };
-action memory_write in [effect] appliesTo { principal: [Agent], resource: [Memory], context: Context };
-action egress in [effect] appliesTo { principal: [Agent], resource: [Host], context: Context };
+action delegation in [effect] appliesTo { principal: [Agent], resource: [Agent], context: Context };
+action message, spawn in [effect]
+  appliesTo { principal: [Agent], resource: [Agent, Tool], context: Context };
+action memory_write in [effect]
+  appliesTo { principal: [Agent], resource: [Memory, Tool], context: Context };
+action egress in [effect] appliesTo { principal: [Agent], resource: [Host, Tool], context: Context };
 )";
 
 std::string record_of(const json& schema, std::size_t depth, const std::string& margin);

@@ -23,6 +23,7 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t file_bytes_max = 4U << 20;
 constexpr std::size_t files_max = 100'000;
+constexpr std::size_t refusals_max = 10'000;
 
 Result<std::vector<log::VerifierKey>> read_approvers(const std::string& path) {
   const std::string text = TRY(io::read_file(path, 1U << 20));
@@ -47,6 +48,14 @@ std::string dumped(const json& value) {
   return value.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
+json levels_json(const ApprovalRequest& request) {
+  json levels = json::array();
+  for (const ApprovalLevel& level : request.levels) {
+    levels.push_back({{"people", level.people}, {"afterMs", level.after_ms}});
+  }
+  return levels;
+}
+
 json to_json(const ApprovalRequest& request) {
   json out = {{"id", request.id},
               {"hash", request.hash},
@@ -57,9 +66,7 @@ json to_json(const ApprovalRequest& request) {
               {"action", governance::to_json(request.action)}};
   // As it was said: what is hashed must not go through a parser's numbers.
   out["arguments"] = request.action.arguments;
-  for (const ApprovalLevel& level : request.levels) {
-    out["levels"].push_back({{"people", level.people}, {"afterMs", level.after_ms}});
-  }
+  if (!request.levels.empty()) out["levels"] = levels_json(request);
   return out;
 }
 
@@ -153,10 +160,10 @@ Result<void> ApprovalFolder::load_requests() {
 
 Result<ApprovalRequest> ApprovalFolder::ask(const agents::Action& action, std::string reason,
                                             std::int64_t needed, std::string id,
-                                            std::int64_t now_ms,
-                                            std::vector<ApprovalLevel> levels) {
-  ApprovalRequest request =
-      TRY(desk_.ask(action, std::move(reason), needed, std::move(id), now_ms, std::move(levels)));
+                                            std::int64_t now_ms, std::vector<ApprovalLevel> levels,
+                                            std::int64_t lifetime_ms) {
+  ApprovalRequest request = TRY(desk_.ask(action, std::move(reason), needed, std::move(id), now_ms,
+                                          std::move(levels), lifetime_ms));
   const std::string name = request.id + ".request.json";
   TRY(io::write_file(folder_ + "/" + name,
                      to_json(request).dump(2, ' ', false, json::error_handler_t::replace) + "\n",
@@ -166,6 +173,7 @@ Result<ApprovalRequest> ApprovalFolder::ask(const agents::Action& action, std::s
                                                 {"approval", request.id},
                                                 {"expiresMs", request.expires_ms},
                                                 {"hash", request.hash},
+                                                {"levels", levels_json(request)},
                                                 {"needed", request.needed},
                                                 {"reason", request.reason}})});
   return request;
@@ -202,12 +210,14 @@ Result<ApprovalState> ApprovalFolder::take_answer(std::string_view note, std::in
   json body = {{"approval", id},         {"approvals", desk_.approvals(id)}, {"hash", said->hash},
                {"reason", said->reason}, {"state", to_string(*state)},       {"who", who}};
   if (const auto next = desk_.successor(id)) body["successor"] = *next;
-  notices_.push_back({"approval.answered", dumped(body)});
+  notices_.push_back({"approval.voted", dumped(body)});
   return state;
 }
 
 Result<ApprovalState> ApprovalFolder::answer(std::string_view note, std::int64_t now_ms) {
-  ApprovalState state = TRY(take_answer(note, now_ms));
+  auto taken = take_answer(note, now_ms);
+  if (!taken) leave_refusal(note, taken.error(), now_ms);
+  const ApprovalState state = TRY(std::move(taken));
   const std::string digest = log::to_hex(log::sha256(note)).substr(0, 16);
   const auto parsed = log::Note::parse(note);
   const auto said = parsed ? parse_answer(parsed->text) : Result<ApprovalAnswer>();
@@ -221,8 +231,43 @@ Result<ApprovalState> ApprovalFolder::answer(std::string_view note, std::int64_t
   return state;
 }
 
+// For the process that keeps the record: an answer that did not count, and why. Best effort, and
+// bounded: a folder full of refusals must not fill the disk.
+void ApprovalFolder::leave_refusal(std::string_view note, const Error& why, std::int64_t now_ms) {
+  const auto others = list(folder_, ".refused");
+  if (!others || others->size() >= refusals_max) return;
+  const auto parsed = log::Note::parse(note);
+  const auto said =
+      parsed ? parse_answer(parsed->text) : Result<ApprovalAnswer>(Err(parsed.error()));
+  const json body = {{"approval", said ? said->request : ""},
+                     {"atMs", now_ms},
+                     {"reason", why.message},
+                     {"what", "answer"}};
+  const std::string digest = log::to_hex(log::sha256({note, "\n", dumped(body)})).substr(0, 16);
+  // It is told already here.
+  const std::string name = digest + ".refused";
+  known_.insert(std::upper_bound(known_.begin(), known_.end(), name), name);
+  (void)io::write_file(folder_ + "/" + name, dumped(body), 0600);
+}
+
+void ApprovalFolder::take_refusals() {
+  const auto names = list(folder_, ".refused");
+  for (const std::string& name : names ? *names : std::vector<std::string>()) {
+    if (std::binary_search(known_.begin(), known_.end(), name)) continue;
+    known_.insert(std::upper_bound(known_.begin(), known_.end(), name), name);
+    const auto text = io::read_file(folder_ + "/" + name, file_bytes_max);
+    const json body = text ? json::parse(*text, nullptr, false) : json();
+    if (!body.is_object()) continue;
+    const auto said = [&body](const char* key) {
+      return body.contains(key) && body[key].is_string() ? body[key].get<std::string>() : "";
+    };
+    note_refusal("answer", said("approval"), Error{Code::denied, said("reason")});
+  }
+}
+
 Result<void> ApprovalFolder::refresh(std::int64_t now_ms) {
   TRY(load_requests());
+  take_refusals();
   for (const std::string& name : TRY(list(folder_, ".answer"))) {
     if (std::binary_search(known_.begin(), known_.end(), name)) continue;
     known_.insert(std::upper_bound(known_.begin(), known_.end(), name), name);

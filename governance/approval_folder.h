@@ -27,7 +27,7 @@ class ApprovalFolder {
   // The request is durable when this returns.
   Result<ApprovalRequest> ask(const agents::Action& action, std::string reason, std::int64_t needed,
                               std::string id, std::int64_t now_ms,
-                              std::vector<ApprovalLevel> levels = {});
+                              std::vector<ApprovalLevel> levels = {}, std::int64_t lifetime_ms = 0);
   // Writes the answer beside the request, after it was checked.
   Result<ApprovalState> answer(std::string_view note, std::int64_t now_ms);
   // Takes in answers that other processes have written since.
@@ -40,7 +40,7 @@ class ApprovalFolder {
   [[nodiscard]] const std::vector<log::VerifierKey>& approvers() const { return keys_; }
   // Answers that did not count, and why.
   [[nodiscard]] const std::vector<Refused>& refused() const { return refused_; }
-  // What has happened since the last call, for the journal: approval.asked, approval.answered,
+  // What has happened since the last call, for the journal: approval.asked, approval.voted,
   // approval.refused (an answer, or a use, that did not count, and why), approval.used.
   std::vector<agents::Notice> take_notices();
 
@@ -50,6 +50,8 @@ class ApprovalFolder {
   Result<void> load_requests();
   Result<ApprovalState> take_answer(std::string_view note, std::int64_t now_ms);
   Result<void> mark_used(const std::string& id) const;
+  void leave_refusal(std::string_view note, const Error& why, std::int64_t now_ms);
+  void take_refusals();
   void note_refusal(const std::string& what, const std::string& approval, const Error& why);
 
   std::string folder_;

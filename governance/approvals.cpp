@@ -77,6 +77,10 @@ std::string_view to_string(ApprovalState state) {
   return "denied";
 }
 
+const std::string& requester_of(const agents::Action& action) {
+  return action.requester.empty() ? action.on_behalf_of : action.requester;
+}
+
 std::string to_text(const ApprovalAnswer& answer) {
   const auto text = [](const std::string& of) {
     return json(of).dump(-1, ' ', false, json::error_handler_t::replace);
@@ -134,7 +138,8 @@ Result<ApprovalDesk> ApprovalDesk::create(std::vector<log::VerifierKey> approver
 
 Result<ApprovalRequest> ApprovalDesk::ask(const Action& action, std::string reason,
                                           std::int64_t needed, std::string id, std::int64_t now_ms,
-                                          std::vector<ApprovalLevel> levels) {
+                                          std::vector<ApprovalLevel> levels,
+                                          std::int64_t lifetime_ms) {
   if (!is_id(id)) return Err(Code::invalid, "an approval's id is 32 hex digits");
   if (requests_.contains(id)) return Err(Code::conflict, "the approval " + id + " exists already");
   if (requests_.size() >= options_.requests_max) {
@@ -148,11 +153,12 @@ Result<ApprovalRequest> ApprovalDesk::ask(const Action& action, std::string reas
                           std::move(reason),
                           needed,
                           now_ms,
-                          now_ms + options_.lifetime_ms,
+                          now_ms + (lifetime_ms > 0 ? std::min(lifetime_ms, options_.lifetime_ms)
+                                                    : options_.lifetime_ms),
                           std::move(levels)};
   TRY(check_levels(request));
   const auto able = std::count_if(approvers_.begin(), approvers_.end(), [&](const auto& key) {
-    return key.name != action.on_behalf_of && key.name != action.agent &&
+    return key.name != requester_of(action) && key.name != action.agent &&
            may_answer(request, key.name, request.expires_ms);
   });
   if (needed < 1 || needed > able) {
@@ -227,7 +233,7 @@ Result<ApprovalState> ApprovalDesk::answer(std::string_view note, std::int64_t n
     return Err(Code::conflict, "the approval " + said.request + " is " +
                                    std::string(to_string(before)) + " already");
   }
-  if (who == kept.request.action.on_behalf_of || who == kept.request.action.agent) {
+  if (who == requester_of(kept.request.action) || who == kept.request.action.agent) {
     return Err(Code::denied, who + " asked for this and cannot answer it too");
   }
   if (!may_answer(kept.request, who, now_ms)) {

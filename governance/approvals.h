@@ -46,6 +46,9 @@ struct ApprovalRequest {
   std::vector<ApprovalLevel> levels{};  // the owner first; each in order of time
 };
 
+// Who asked for the action, and so cannot answer for it.
+const std::string& requester_of(const agents::Action& action);
+
 enum class Answer : std::uint8_t { approve, deny, modify };
 
 // What an approver signs.
@@ -75,9 +78,10 @@ class ApprovalDesk {
   // `id` is 32 hex digits from the world's entropy. Errors: an id that was used, more people
   // needed than there are without the requester, too many requests.
   // With levels: people who are no approvers, levels out of order, and one that begins too late.
+  // `lifetime_ms`: shorter than the desk's own; 0: the desk's.
   Result<ApprovalRequest> ask(const agents::Action& action, std::string reason, std::int64_t needed,
                               std::string id, std::int64_t now_ms,
-                              std::vector<ApprovalLevel> levels = {});
+                              std::vector<ApprovalLevel> levels = {}, std::int64_t lifetime_ms = 0);
   // A signed answer. Errors: a signature of nobody we know, another action than was asked about,
   // the requester's own, a second answer of one person, too late, already decided.
   Result<ApprovalState> answer(std::string_view note, std::int64_t now_ms);

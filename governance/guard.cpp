@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <utility>
 
 namespace ambit::governance {
@@ -17,220 +16,8 @@ using agents::Action;
 using agents::ActionKind;
 using agents::Decision;
 using agents::Verdict;
-using cedar::Entity;
 using cedar::Policy;
-using cedar::Record;
-using cedar::Value;
 using nlohmann::json;
-
-// A number with a fraction: a decimal where four digits after the point hold it exactly, else its
-// text.
-Value fraction_value(double number) {
-  std::array<char, 400> buffer{};
-  const auto end =
-      std::to_chars(buffer.data(), buffer.data() + buffer.size(), number, std::chars_format::fixed);
-  std::string text(buffer.data(), end.ptr);
-  if (text.find('.') == std::string::npos) text += ".0";
-  const auto decimal = cedar::parse_decimal(text);
-  if (decimal) return Value(*decimal);
-  return Value(json(number).dump());
-}
-
-// Null has no counterpart and is left out. Nothing in the arguments can become an entity: they are
-// said by the model.
-std::optional<Value> argument_value(const json& value) {
-  switch (value.type()) {
-    case json::value_t::boolean:
-      return Value(value.get<bool>());
-    case json::value_t::string:
-      return Value(value.get<std::string>());
-    case json::value_t::number_integer:
-      return Value(value.get<std::int64_t>());
-    case json::value_t::number_unsigned:
-      if (value.get<std::uint64_t>() > INT64_MAX) return Value(value.dump());
-      return Value(value.get<std::int64_t>());
-    case json::value_t::number_float:
-      return fraction_value(value.get<double>());
-    case json::value_t::array: {
-      std::vector<Value> elements;
-      for (const json& element : value) {
-        auto made = argument_value(element);
-        if (made) elements.push_back(std::move(*made));
-      }
-      return Value(cedar::make_set(std::move(elements)));
-    }
-    case json::value_t::object: {
-      Record record;
-      for (const auto& [name, field] : value.items()) {
-        auto made = argument_value(field);
-        if (made) record.set(name, std::move(*made));
-      }
-      return Value(std::move(record));
-    }
-    default:
-      return std::nullopt;
-  }
-}
-
-std::size_t nesting(std::string_view text) {
-  std::size_t depth = 0;
-  std::size_t deepest = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string && c == '\\') {
-      ++i;
-    } else if (c == '"') {
-      in_string = !in_string;
-    } else if (!in_string && (c == '[' || c == '{')) {
-      deepest = std::max(deepest, ++depth);
-    } else if (!in_string && (c == ']' || c == '}') && depth > 0) {
-      --depth;
-    }
-  }
-  return deepest;
-}
-
-Result<Value> arguments_value(const Action& action, const GuardOptions& options) {
-  if (action.arguments.empty()) return Value(Record{});
-  if (action.arguments.size() > options.argument_bytes_max) {
-    return Err(Code::invalid, "the arguments have " + std::to_string(action.arguments.size()) +
-                                  " bytes, more than " +
-                                  std::to_string(options.argument_bytes_max));
-  }
-  if (nesting(action.arguments) > options.argument_depth_max) {
-    return Err(Code::invalid, "the arguments are nested deeper than " +
-                                  std::to_string(options.argument_depth_max) + " levels");
-  }
-  const json parsed = json::parse(action.arguments, nullptr, false);
-  if (!parsed.is_object()) return Err(Code::invalid, "the arguments are not a JSON object");
-  return *argument_value(parsed);
-}
-
-std::string_view resource_type(ActionKind kind) {
-  switch (kind) {
-    case ActionKind::model_call:
-      return "Model";
-    case ActionKind::tool_call:
-      return "Tool";
-    case ActionKind::delegation:
-    case ActionKind::message:
-    case ActionKind::spawn:
-      return "Agent";
-    case ActionKind::memory_write:
-      return "Memory";
-    case ActionKind::egress:
-      return "Host";
-  }
-  return "Tool";
-}
-
-// Of "mcp__registry__lookup" the "registry"; empty for other tools.
-std::string server_of(const std::string& tool) {
-  constexpr std::string_view prefix = "mcp__";
-  if (!tool.starts_with(prefix)) return {};
-  const std::size_t end = tool.find("__", prefix.size());
-  return end == std::string::npos ? std::string() : tool.substr(prefix.size(), end - prefix.size());
-}
-
-Entity agent_entity(const std::string& name, const Action& action, const GuardOptions& options,
-                    const AutonomyLevels* levels) {
-  Entity agent;
-  agent.uid = {"Agent", name};
-  const auto facts = options.agents.find(name);
-  const AgentFacts known = facts == options.agents.end() ? AgentFacts{} : facts->second;
-  agent.attributes.set("name", Value(name));
-  // What the action says is what held when it was proposed: a replay of it decides by that.
-  const bool said = name == action.agent && action.autonomy_level > 0;
-  const std::int64_t held = levels != nullptr ? levels->of(name) : known.autonomy_level;
-  agent.attributes.set("autonomyLevel", Value(said ? action.autonomy_level : held));
-  agent.attributes.set("onBehalfOf", Value(action.on_behalf_of));
-  agent.parents.push_back({"Fleet", options.fleet});
-  return agent;
-}
-
-std::string reversibility_of(const Action& action, const ToolFacts& facts) {
-  if (!facts.reversibility.empty()) return facts.reversibility;
-  if (action.read_only) return "none";
-  return action.destructive ? "irreversible" : "reversible";
-}
-
-Entity resource_entity(const Action& action, const GuardOptions& options,
-                       const AutonomyLevels* levels) {
-  const std::string type(resource_type(action.kind));
-  if (type == "Agent") return agent_entity(action.tool, action, options, levels);
-  Entity resource;
-  resource.uid = {type, action.tool};
-  resource.attributes.set("name", Value(action.tool));
-  if (action.kind != ActionKind::tool_call) return resource;
-  const auto found = options.tools.find(action.tool);
-  const ToolFacts facts = found == options.tools.end() ? ToolFacts{} : found->second;
-  resource.attributes.set("readOnly", Value(action.read_only));
-  resource.attributes.set("destructive", Value(action.destructive));
-  resource.attributes.set("reversibility", Value(reversibility_of(action, facts)));
-  resource.attributes.set("risk", Value(facts.risk));
-  if (!action.tool_digest.empty()) resource.attributes.set("digest", Value(action.tool_digest));
-  const std::string server = server_of(action.tool);
-  if (server.empty()) return resource;
-  resource.attributes.set("server", Value(server));
-  resource.parents.push_back({"Toolbox", server});
-  return resource;
-}
-
-Value text_set(const std::vector<std::string>& texts) {
-  std::vector<Value> values;
-  for (const std::string& text : texts) values.emplace_back(text);
-  return Value(cedar::make_set(std::move(values)));
-}
-
-// Nothing that could carry a value: it needs no origin.
-bool is_empty(const Value& value) {
-  const auto* text = value.as<std::string>();
-  const auto* set = value.as<cedar::Set>();
-  const auto* record = value.as<Record>();
-  return (text != nullptr && text->empty()) || (set != nullptr && set->elements.empty()) ||
-         (record != nullptr && record->fields.empty());
-}
-
-// `provenance`, and the names of the arguments that nobody vouches for. An argument without an
-// origin was never looked up, so it counts among them.
-void add_provenance(const Action& action, const Record& arguments, Record& context) {
-  Record provenance;
-  std::vector<std::string> unvouched;
-  std::vector<std::string> untrusted;
-  for (const auto& [name, value] : arguments.fields) {
-    const auto at = std::find_if(action.origins.begin(), action.origins.end(),
-                                 [&](const auto& one) { return one.argument == name; });
-    if (at == action.origins.end()) {
-      if (!is_empty(value)) unvouched.push_back(name);
-      continue;
-    }
-    Record origin;
-    origin.set("trust", Value(std::string(to_string(at->trust))));
-    origin.set("weak", Value(at->weak));
-    origin.set("sources", text_set(at->sources));
-    provenance.set(name, Value(std::move(origin)));
-    if (at->trust > agents::Trust::trusted) unvouched.push_back(name);
-    if (at->trust == agents::Trust::untrusted) untrusted.push_back(name);
-  }
-  context.set("provenance", Value(std::move(provenance)));
-  context.set("unvouched", text_set(unvouched));
-  context.set("untrusted", text_set(untrusted));
-}
-
-// What may still be spent. A budget without limit (-1) has no field, so that no policy takes it for
-// spent.
-Value budget_value(const agents::Budget& left) {
-  Record record;
-  const auto add = [&record](const char* name, std::int64_t amount) {
-    if (amount >= 0) record.set(name, Value(amount));
-  };
-  add("turns", left.turns);
-  add("toolCalls", left.tool_calls);
-  add("tokens", left.tokens);
-  add("wallMs", left.wall_ms);
-  return Value(std::move(record));
-}
 
 std::string names_of(const std::vector<const Policy*>& policies) {
   std::string names = policies.size() == 1 ? "policy " : "policies ";
@@ -267,35 +54,6 @@ std::vector<const Policy*> determining(const Reading& reading) {
 }
 
 }  // namespace
-
-Result<CedarCall> to_cedar(const Action& action, const GuardOptions& options,
-                           const AutonomyLevels* levels) {
-  CedarCall call;
-  Entity principal = agent_entity(action.agent, action, options, levels);
-  Entity resource = resource_entity(action, options, levels);
-  Entity effect;
-  effect.uid = {"Action", std::string(to_string(action.kind))};
-  effect.parents.push_back({"Action", "effect"});
-  Record context;
-  Value arguments = TRY(arguments_value(action, options));
-  add_provenance(action, *arguments.as<Record>(), context);
-  context.set("arguments", std::move(arguments));
-  context.set("tainted", Value(action.tainted));
-  context.set("budgetLeft", budget_value(action.left));
-  context.set("onBehalfOf", Value(action.on_behalf_of));
-  context.set("session", Value(action.session));
-  context.set("chain", text_set(action.chain));
-  context.set("depth", Value(static_cast<std::int64_t>(action.chain.size())));
-  call.request = cedar::Request::make(principal.uid, effect.uid, resource.uid, std::move(context));
-  std::vector<Entity> entities;
-  // An agent that acts on itself is one entity, not two.
-  const bool same = principal.uid == resource.uid;
-  entities.push_back(std::move(principal));
-  entities.push_back(std::move(effect));
-  if (!same) entities.push_back(std::move(resource));
-  call.entities = TRY(cedar::Entities::create(std::move(entities)));
-  return call;
-}
 
 PolicyGuard::PolicyGuard(Compiled compiled, AutonomyLevels levels, GuardOptions options)
     : set_(std::move(compiled.set)),
@@ -356,12 +114,20 @@ Result<std::unique_ptr<PolicyGuard>> PolicyGuard::create(const std::vector<Polic
       new PolicyGuard(std::move(compiled), std::move(begin), std::move(options)));
 }
 
+agents::Notice PolicyGuard::notice_of(const Compiled& compiled) const {
+  return {"policy.loaded", json({{"before", hash_},
+                                 {"policies", compiled.set.policies().size()},
+                                 {"policySet", compiled.hash}})
+                               .dump()};
+}
+
+Result<agents::Notice> PolicyGuard::announce(const std::vector<PolicySource>& sources) const {
+  return notice_of(TRY(compile(sources)));
+}
+
 Result<agents::Notice> PolicyGuard::reload(const std::vector<PolicySource>& sources) {
   Compiled compiled = TRY(compile(sources));
-  agents::Notice notice{"policy.loaded", json({{"before", hash_},
-                                               {"policies", compiled.set.policies().size()},
-                                               {"policySet", compiled.hash}})
-                                             .dump()};
+  agents::Notice notice = notice_of(compiled);
   set_ = std::move(compiled.set);
   rules_ = std::move(compiled.rules);
   hash_ = std::move(compiled.hash);
@@ -455,7 +221,11 @@ void PolicyGuard::oblige(const Action& action, const Obligations& asked, Decisio
     in_force = Obligations{};
     in_force.autonomy = asked.autonomy;
   }
-  if (decision.verdict != Verdict::escalate) in_force.approvers.reset();
+  if (decision.verdict != Verdict::escalate) {
+    in_force.approvers.reset();
+    in_force.people.reset();
+    in_force.deadline_ms.reset();
+  }
   decision.obligations = to_pairs(in_force);
   if (options_.evaluate_only || !in_force.changes_arguments()) return;
   auto changed = apply_obligations(in_force, action.arguments);
@@ -495,10 +265,9 @@ void PolicyGuard::heard(const std::string& session, agents::Speaker speaker,
     label = {"agent:" + name, agents::Trust::untrusted};
   } else {
     label = {"tool:" + name, agents::Trust::untrusted};
-    const auto facts = options_.tools.find(name);
-    if (facts != options_.tools.end()) {
-      if (facts->second.trusted) label.trust = agents::Trust::trusted;
-      label.trusted_fields = facts->second.trusted_fields;
+    if (const ToolFacts* facts = find_facts(options_, name)) {
+      if (facts->trusted) label.trust = agents::Trust::trusted;
+      label.trusted_fields = facts->trusted_fields;
     }
   }
   const auto at = heard_.try_emplace(session).first;
@@ -514,7 +283,18 @@ void PolicyGuard::heard(const std::string& session, agents::Speaker speaker,
 }
 
 void PolicyGuard::trace(Action& action) const {
+  // Who acts for another acts at most at the other's level.
   action.autonomy_level = levels_.of(action.agent);
+  for (const std::string& by : action.chain) {
+    action.autonomy_level = std::min(action.autonomy_level, levels_.of(by));
+  }
+  if (action.kind == ActionKind::tool_call) {
+    const ToolFacts* found = find_facts(options_, action.tool);
+    const ToolFacts facts = found == nullptr ? ToolFacts{} : *found;
+    action.reversibility = reversibility_of(action, facts);
+    action.risk = facts.risk;
+    action.kind = facts.effect;
+  }
   const auto at = heard_.find(action.session);
   if (at == heard_.end() || action.arguments.size() > options_.argument_bytes_max) return;
   if (nesting(action.arguments) > options_.argument_depth_max) return;

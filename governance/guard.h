@@ -10,6 +10,7 @@
 #include "cedar/explain.h"
 #include "cedar/policy_set.h"
 #include "governance/autonomy.h"
+#include "governance/cedar_call.h"
 #include "governance/obligations.h"
 #include "governance/provenance.h"
 
@@ -29,37 +30,6 @@ struct PolicySource {
   std::string text;
 };
 
-struct AgentFacts {
-  std::int64_t autonomy_level = 1;  // 1 (a person does it) to 5 (nobody watches)
-};
-
-// What the operator says of a tool.
-struct ToolFacts {
-  bool trusted = false;                       // its results are vouched for
-  std::vector<std::string> trusted_fields{};  // or these members of them (JSON)
-  // Empty: by what the tool says of itself: "none" (it only reads), "reversible", "irreversible".
-  std::string reversibility{};
-  std::string risk = "medium";  // "low", "medium", "high"
-};
-
-// {"TOOL": {"trusted", "trustedFields", "reversibility", "risk"}}. Errors name the JSON path.
-Result<std::map<std::string, ToolFacts>> tool_facts_from_json(std::string_view text);
-
-struct GuardOptions {
-  std::string fleet;
-  std::map<std::string, AgentFacts> agents;  // by name; one that is not here has the defaults
-  std::map<std::string, ToolFacts> tools{};
-  // Everything is allowed, and the decision says what the policies would have said.
-  bool evaluate_only = false;
-  // So many refusals of one agent in a row lower its level by one; 0: never.
-  std::int64_t refusals_max = 5;
-  std::size_t heard_bytes_max = 256U << 20;  // of all sessions
-  // Called with the levels (AutonomyLevels::to_json) whenever one has fallen.
-  std::function<void(const std::string&)> keep_levels{};
-  std::size_t argument_bytes_max = 1U << 20;
-  std::size_t argument_depth_max = 64;
-};
-
 class PolicyGuard final : public agents::Guard {
  public:
   // Errors: a text that does not parse (FILE:LINE:COLUMN), two policies of one @id, no policy at
@@ -76,8 +46,10 @@ class PolicyGuard final : public agents::Guard {
   void forget(const std::string& session) override;
 
   // Other policies from the next decision on; every decision names its set. What comes back belongs
-  // into the journal. After an error the old policies stay.
+  // into the journal, and announce() gives it before anything has changed. After an error the old
+  // policies stay.
   Result<agents::Notice> reload(const std::vector<PolicySource>& sources);
+  [[nodiscard]] Result<agents::Notice> announce(const std::vector<PolicySource>& sources) const;
 
   [[nodiscard]] AutonomyLevels& autonomy() { return levels_; }
   // Levels that were kept, or raised, since: those of agents that they do not name stay.
@@ -115,6 +87,7 @@ class PolicyGuard final : public agents::Guard {
 
   PolicyGuard(Compiled compiled, AutonomyLevels levels, GuardOptions options);
   static Result<Compiled> compile(const std::vector<PolicySource>& sources);
+  [[nodiscard]] agents::Notice notice_of(const Compiled& compiled) const;
   [[nodiscard]] const Annotations& rule(const cedar::Policy* policy) const;
   [[nodiscard]] Reading read(const cedar::Answer& answer, bool with_watching) const;
   [[nodiscard]] std::string reason_of(const std::vector<const cedar::Policy*>& policies,
@@ -135,14 +108,5 @@ class PolicyGuard final : public agents::Guard {
   std::size_t heard_bytes_ = 0;
   GuardOptions options_;
 };
-
-// What the policies get to see of an action: public for tests and for explanations.
-struct CedarCall {
-  cedar::Request request;
-  cedar::Entities entities;
-};
-// Without `levels` the autonomy levels are those of the options.
-Result<CedarCall> to_cedar(const agents::Action& action, const GuardOptions& options,
-                           const AutonomyLevels* levels = nullptr);
 
 }  // namespace ambit::governance

@@ -26,6 +26,7 @@ std::string resource_of(const Action& action) {
   if (action.kind == ActionKind::tool_call) type = "Tool";
   if (action.kind == ActionKind::memory_write) type = "Memory";
   if (action.kind == ActionKind::egress) type = "Host";
+  if (!action.reversibility.empty()) type = "Tool";
   return cedar::to_text(cedar::EntityUid{type, action.tool});
 }
 

@@ -2,6 +2,8 @@
 
 #include "log/sha256.h"
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 
 namespace ambit::governance {
@@ -11,7 +13,8 @@ using agents::Action;
 
 constexpr std::size_t cycle_max = 8;
 constexpr std::size_t recent_max = 64;
-constexpr std::int64_t slice_count = 60;  // of a window: an amount counts until its slice is over
+constexpr std::size_t notices_max = 1000;  // that nobody has taken yet
+constexpr std::int64_t slice_count = 60;   // of a window: an amount counts until its slice is over
 
 std::string digest_of(const Action& action) {
   const auto hash = log::sha256(
@@ -183,7 +186,10 @@ Result<ReservationId> Limits::reserve(const Action& action, const Amounts& most,
   held.tool = action.tool;
   held.probe = TRY(check_breaker(action.tool, now_ms));
   held.call = digest_of(action);
-  TRY(check_repeats(action, held.call));
+  if (auto fresh = check_repeats(action, held.call); !fresh) {
+    note("limit.repeated", action.tool, fresh.error().message);
+    return Err(std::move(fresh).error());
+  }
   TRY(check_rules(action, most, now_ms, held.keys));
   TRY(make_room(held.keys.size(), now_ms));
   for (const Key& key : held.keys) {
@@ -242,11 +248,26 @@ bool Limits::settle(ReservationId id, const Amounts& spent, bool failed, std::in
     breaker.failures = failed ? breaker.failures + 1 : 0;
     if (breaker.failures >= options_.failures_max) {
       breaker.open_until_ms = sum_of(now_ms, options_.cool_down_ms);
+      note("limit.breaker_opened", at->second.tool,
+           "it failed " + std::to_string(breaker.failures) +
+               " times in a row; it is left alone for " + std::to_string(options_.cool_down_ms) +
+               " ms");
     }
-    if (!failed) breakers_.erase(at->second.tool);
+    if (!failed) {
+      if (at->second.probe) {
+        note("limit.breaker_closed", at->second.tool, "a call that tried it went well");
+      }
+      breakers_.erase(at->second.tool);
+    }
   }
   held_.erase(at);
   return true;
+}
+
+void Limits::note(const std::string& type, const std::string& tool, const std::string& why) {
+  if (notices_.size() >= notices_max) return;
+  const nlohmann::json body = {{"reason", why}, {"tool", tool}};
+  notices_.push_back({type, body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)});
 }
 
 bool Limits::cancel(ReservationId id) {

@@ -14,6 +14,7 @@
 #include <deque>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace ambit::governance {
@@ -78,6 +79,9 @@ class Limits {
   // What the rule has left for this action now.
   [[nodiscard]] std::int64_t left(std::size_t rule, const agents::Action& action,
                                   std::int64_t now_ms) const;
+  // limit.breaker_opened, limit.breaker_closed, limit.repeated: what has happened since the last
+  // call, for the journal.
+  std::vector<agents::Notice> take_notices() { return std::exchange(notices_, {}); }
   [[nodiscard]] bool breaker_open(const std::string& tool, std::int64_t now_ms) const;
 
  private:
@@ -120,7 +124,10 @@ class Limits {
   std::map<std::string, std::deque<std::string>> recent_;  // by session: digests of its last calls
   std::map<std::string, Breaker> breakers_;
   std::map<ReservationId, Held> held_;
+  void note(const std::string& type, const std::string& tool, const std::string& why);
+
   ReservationId next_ = 1;
+  std::vector<agents::Notice> notices_;
 };
 
 }  // namespace ambit::governance

@@ -74,6 +74,37 @@ Result<std::int64_t> bounded(std::string_view text, std::int64_t least, std::int
   return Err(Code::invalid, "it must be " + std::to_string(least) + " to " + std::to_string(most));
 }
 
+// "2", or "2 of eve, mia, tom".
+Result<void> read_approvers(std::string_view text, Obligations& out) {
+  constexpr std::string_view of = " of ";
+  const std::size_t at = text.find(of);
+  out.approvers = TRY(bounded(text.substr(0, at), 1, 100));
+  if (at == std::string_view::npos) return {};
+  out.people.emplace();
+  for (const std::string_view who : split(text.substr(at + of.size()), ',')) {
+    if (who.empty()) return Err(Code::invalid, "a name is missing after \"of\"");
+    out.people->emplace_back(who);
+  }
+  const std::set<std::string> distinct(out.people->begin(), out.people->end());
+  if (distinct.size() == out.people->size() &&
+      static_cast<std::int64_t>(distinct.size()) >= *out.approvers) {
+    return {};
+  }
+  return Err(Code::invalid, "it names fewer people than it needs, or one of them twice");
+}
+
+// "90s", "10m", "2h", "1d".
+Result<std::int64_t> read_time(std::string_view text) {
+  constexpr std::string_view units = "smhd";
+  constexpr std::int64_t milliseconds[] = {1000, 60'000, 3'600'000, 86'400'000};
+  text = trimmed(text);
+  const std::size_t unit = text.empty() ? std::string_view::npos : units.find(text.back());
+  if (unit == std::string_view::npos) {
+    return Err(Code::invalid, "it must be a time such as 90s, 10m, 2h or 1d");
+  }
+  return TRY(bounded(text.substr(0, text.size() - 1), 1, 10'000)) * milliseconds[unit];
+}
+
 // {"verdict", "reason", "message", "transform": {"path", "value"}}, as the Agent Control
 // Specification has it.
 Result<void> read_transform(const json& value, Obligations& out) {
@@ -150,7 +181,8 @@ Result<void> read_one(const std::string& name, const std::string& text, Annotati
     out.obligations.warnings.push_back(text);
   }
   if (name == "autonomy") out.obligations.autonomy = TRY(bounded(text, 1, 4));
-  if (name == "approvers") out.obligations.approvers = TRY(bounded(text, 1, 100));
+  if (name == "approvers") return read_approvers(text, out.obligations);
+  if (name == "deadline") out.obligations.deadline_ms = TRY(read_time(text));
   if (name == "mode") {
     if (text != "enforce" && text != "evaluate-only") {
       return Err(Code::invalid, "it is enforce or evaluate-only");
@@ -242,16 +274,34 @@ void add(Obligations& all, const Obligations& more) {
   append(all.warnings, more.warnings);
   if (more.autonomy) all.autonomy = std::min(*more.autonomy, all.autonomy.value_or(*more.autonomy));
   if (more.approvers) all.approvers = std::max(*more.approvers, all.approvers.value_or(0));
+  if (more.deadline_ms) {
+    all.deadline_ms = std::min(*more.deadline_ms, all.deadline_ms.value_or(*more.deadline_ms));
+  }
+  if (!more.people) return;
+  if (all.people) {
+    // Whom both name; nobody at all if they agree on nobody.
+    std::erase_if(*all.people, [&](const std::string& who) {
+      return std::find(more.people->begin(), more.people->end(), who) == more.people->end();
+    });
+  } else {
+    all.people = more.people;
+  }
 }
 
 std::vector<std::pair<std::string, std::string>> to_pairs(const Obligations& obligations) {
   std::vector<std::pair<std::string, std::string>> pairs;
-  if (obligations.approvers)
-    pairs.emplace_back("approvers", std::to_string(*obligations.approvers));
+  if (obligations.approvers) {
+    std::string needed = std::to_string(*obligations.approvers);
+    if (obligations.people) needed += " of " + joined(*obligations.people);
+    pairs.emplace_back("approvers", std::move(needed));
+  }
   if (obligations.autonomy) pairs.emplace_back("autonomy", std::to_string(*obligations.autonomy));
   std::vector<std::string> caps;
   for (const Cap& cap : obligations.caps) caps.push_back(cap.path + " " + std::to_string(cap.most));
   if (!caps.empty()) pairs.emplace_back("cap", joined(caps));
+  if (obligations.deadline_ms) {
+    pairs.emplace_back("deadline", std::to_string(*obligations.deadline_ms) + " ms");
+  }
   if (!obligations.redact.empty()) pairs.emplace_back("redact", joined(obligations.redact));
   std::vector<std::string> replaced;
   for (const Replacement& one : obligations.replacements) {
@@ -260,6 +310,26 @@ std::vector<std::pair<std::string, std::string>> to_pairs(const Obligations& obl
   if (!replaced.empty()) pairs.emplace_back("transform", joined(replaced));
   if (!obligations.warnings.empty()) pairs.emplace_back("warn", joined(obligations.warnings));
   return pairs;
+}
+
+ApprovalTerms approval_terms(const std::vector<std::pair<std::string, std::string>>& obligations) {
+  ApprovalTerms terms;
+  constexpr std::string_view of = " of ";
+  for (const auto& [name, value] : obligations) {
+    const auto read = [&value](std::int64_t& number) {
+      std::from_chars(value.data(), value.data() + value.size(), number);
+    };
+    if (name == "deadline") read(terms.deadline_ms);
+    if (name != "approvers") continue;
+    read(terms.needed);
+    const std::size_t at = value.find(of);
+    if (at == std::string::npos) continue;
+    for (const std::string_view who : split(std::string_view(value).substr(at + of.size()), ',')) {
+      terms.people.emplace_back(who);
+    }
+  }
+  terms.needed = std::max<std::int64_t>(1, terms.needed);
+  return terms;
 }
 
 Result<std::string> apply_obligations(const Obligations& obligations, std::string_view arguments) {

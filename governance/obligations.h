@@ -39,8 +39,10 @@ struct Obligations {
   std::vector<Cap> caps;
   std::vector<Replacement> replacements;
   std::vector<std::string> warnings;
-  std::optional<std::int64_t> autonomy;   // lower to this level
-  std::optional<std::int64_t> approvers;  // people whom an escalation needs
+  std::optional<std::int64_t> autonomy;            // lower to this level
+  std::optional<std::int64_t> approvers;           // people whom an escalation needs
+  std::optional<std::vector<std::string>> people;  // who alone may be among them; absent: anybody
+  std::optional<std::int64_t> deadline_ms;         // no answer by then is a no
 
   [[nodiscard]] bool changes_arguments() const {
     return !redact.empty() || !caps.empty() || !replacements.empty();
@@ -63,6 +65,14 @@ void add(Obligations& all, const Obligations& more);
 
 // As a decision carries them: {"cap": "amount 100", "redact": "body, subject", ...}, sorted.
 std::vector<std::pair<std::string, std::string>> to_pairs(const Obligations& obligations);
+
+// What an escalation asks of people, out of a decision's obligations.
+struct ApprovalTerms {
+  std::int64_t needed = 1;
+  std::vector<std::string> people{};  // of these alone; empty: of all who may
+  std::int64_t deadline_ms = 0;       // 0: the fleet's
+};
+ApprovalTerms approval_terms(const std::vector<std::pair<std::string, std::string>>& obligations);
 
 // The arguments (a JSON object) after them, as compact text. Errors (denied): a value to cap that
 // is no number, so that nobody knows how much it is.

@@ -1,5 +1,5 @@
 // What the operator says of tools, out of JSON: {"TOOL": {"trusted", "trustedFields",
-// "reversibility", "risk"}}.
+// "reversibility", "risk", "effect"}}.
 
 #include "governance/guard.h"
 
@@ -16,6 +16,8 @@ using nlohmann::json;
 constexpr std::array<std::string_view, 4> reversibilities = {"none", "reversible", "compensable",
                                                              "irreversible"};
 constexpr std::array<std::string_view, 3> risks = {"low", "medium", "high"};
+constexpr std::array<std::string_view, 5> effects = {"tool_call", "message", "memory_write",
+                                                     "spawn", "egress"};
 
 template <std::size_t N>
 Result<std::string> word_of(const json& value, const std::array<std::string_view, N>& all) {
@@ -41,14 +43,26 @@ Result<void> read_member(const std::string& name, const json& value, ToolFacts& 
     facts.reversibility = TRY(word_of(value, reversibilities));
   } else if (name == "risk") {
     facts.risk = TRY(word_of(value, risks));
+  } else if (name == "effect") {
+    facts.effect = effect_named(TRY(word_of(value, effects)));
   } else {
     return Err(Code::invalid,
-               "a tool has trusted, trustedFields, reversibility and risk, and nothing else");
+               "a tool has trusted, trustedFields, reversibility, risk and effect, and nothing "
+               "else");
   }
   return {};
 }
 
 }  // namespace
+
+agents::ActionKind effect_named(std::string_view name) {
+  using agents::ActionKind;
+  for (const ActionKind kind :
+       {ActionKind::message, ActionKind::memory_write, ActionKind::spawn, ActionKind::egress}) {
+    if (name == to_string(kind)) return kind;
+  }
+  return ActionKind::tool_call;
+}
 
 Result<std::map<std::string, ToolFacts>> tool_facts_from_json(std::string_view text) {
   const json all = json::parse(text, nullptr, false);

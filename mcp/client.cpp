@@ -1,6 +1,7 @@
 #include "mcp/client.h"
 
 #include "async/race.h"
+#include "mcp/task_record.h"
 
 #include <nlohmann/json.hpp>
 
@@ -14,7 +15,6 @@ namespace {
 using rpc::Json;
 using rpc::Reply;
 
-constexpr std::size_t cancelling_max = 64;
 constexpr const char* discover_method = "server/discover";
 constexpr const char* initialize_method = "initialize";
 
@@ -39,12 +39,6 @@ rpc::Peer::Handlers handlers_for(
   handlers.on_notification = std::move(on_notification);
   handlers.on_abandoned = std::move(on_abandoned);
   return handlers;
-}
-
-// What a server may ask of its client, in whichever way.
-bool is_input_method(const std::string& method) {
-  return method == "elicitation/create" || method == "sampling/createMessage" ||
-         method == "roots/list";
 }
 
 // Whether an error means that the other end did not understand a modern request, rather than that
@@ -141,6 +135,9 @@ Value Client::meta(std::optional<std::int64_t> progress_token) const {
   meta.era = server_.era;
   meta.client_info = options_.info;
   meta.client_capabilities = options_.capabilities;
+  if (meta.era == Era::modern && options_.takes_tasks) {
+    meta.client_capabilities.edit()["extensions"][tasks_extension] = Json::object();
+  }
   meta.progress_token = progress_token;
   if (options_.on_log) meta.log_level = "debug";
   return to_value(meta);
@@ -374,6 +371,7 @@ Task<Result<Reply>> Client::converse(std::string method, Value params, std::int6
   if (about.present()) said["_meta"] = about.json();
   for (std::size_t round = 0; round <= options_.input_rounds_max; ++round) {
     auto reply = co_await ok(peer_.call(method, Value(said)));
+    if (is_task(reply)) co_return co_await follow_task(std::move(reply.result), token);
     const Json& result = reply.result.json();
     const bool asks = server_.era == Era::modern && options_.on_input && !reply.fault &&
                       result.is_object() && result.contains("resultType") &&
@@ -386,31 +384,6 @@ Task<Result<Reply>> Client::converse(std::string method, Value params, std::int6
   }
   co_return Err(Code::exhausted, "the server asks more than " +
                                      std::to_string(options_.input_rounds_max) + " times");
-}
-
-Task<Result<Value>> Client::answer_inputs(Value result) {
-  Json answers = Json::object();
-  const Json& json = result.json();
-  const auto asked = json.find("inputRequests");
-  if (asked != json.end() && !asked->is_object()) {
-    co_return Err(Code::invalid, "$.result.inputRequests: must be an object");
-  }
-  if (asked == json.end()) co_return Value(std::move(answers));
-  for (const auto& [key, question] : asked->items()) {
-    const bool good = question.is_object() && question.contains("method") &&
-                      question["method"].is_string() &&
-                      is_input_method(question["method"].get<std::string>());
-    if (!good) {
-      co_return Err(Code::unsupported,
-                    "the server asks for \"" + key + "\" in a way that this client does not know");
-    }
-    const std::string method = question["method"].get<std::string>();
-    Value params = question.contains("params") ? Value(question["params"]) : Value();
-    auto answer = co_await options_.on_input(method, std::move(params));
-    if (!answer) co_return Err(std::move(answer).error().context(method));
-    answers[key] = answer->json();
-  }
-  co_return Value(std::move(answers));
 }
 
 Task<Result<Reply>> Client::request(std::string method, Value params, CallOptions options) {
@@ -446,6 +419,18 @@ Task<Result<ToolAnswer>> Client::call_tool(std::string name, Value arguments, Ca
                                          "\", which this client has not offered to take");
   }
   co_return answer;
+}
+
+// A sign of life of what the request with this progress token asked for.
+void Client::hear(std::int64_t token, std::string message) {
+  const auto at = watches_.find(token);
+  if (at == watches_.end()) return;
+  at->second->heard = Loop::current().now();
+  if (message.empty() || !at->second->options->on_progress) return;
+  ProgressParams progress;
+  progress.token = token;
+  progress.message = std::move(message);
+  at->second->options->on_progress(progress);
 }
 
 void Client::on_notification(const rpc::Notification& notification) {

@@ -45,6 +45,7 @@ struct ClientOptions {
   std::function<Task<Result<Value>>(std::string method, Value params)> on_input;
   Value capabilities;
   std::size_t input_rounds_max = 8;  // of one request
+  bool takes_tasks = true;           // a modern server may answer a call with a task
   std::shared_ptr<EraMemory> eras;   // may be null
 };
 
@@ -108,6 +109,8 @@ class Client {
 
  private:
   struct Watch;
+  struct Withdrawal;
+  static constexpr std::size_t cancelling_max = 64;
   Task<void> watch(Watch& watch, CallOptions& options);
   enum class Verdict { modern, legacy, ask_again };
   Task<Result<bool>> discover();
@@ -115,6 +118,15 @@ class Client {
   void remember();
   Task<Result<rpc::Reply>> converse(std::string method, Value params, std::int64_t token);
   Task<Result<Value>> answer_inputs(Value result);
+  // A call that has become a task at the server.
+  [[nodiscard]] bool is_task(const rpc::Reply& reply) const;
+  Task<Result<rpc::Reply>> follow_task(Value created, std::int64_t token);
+  static Result<rpc::Reply> outcome_of_task(rpc::Reply reply);
+  [[nodiscard]] Value task_params(const std::string& id) const;
+  Task<Result<void>> answer_task(std::string id, Value task);
+  void withdraw_task(const std::string& id);
+  Task<void> cancel_task(std::string id);
+  void hear(std::int64_t token, std::string message);
   Task<rpc::Reply> answer_input(rpc::Request request);
   void note_headers(ToolList& list);
   Task<Result<void>> initialize();

@@ -95,6 +95,8 @@ Result<void> FleetTools::offer(agents::Toolbox* box, const agents::ToolSpec& spe
   tool.run = [this, name = spec.name](Value arguments, Call& to) {
     return call(name, std::move(arguments), to);
   };
+  // It may wait for people, or run for long.
+  tool.tasks = TaskSupport::optional;
   TRY(server_.add(std::move(tool)));
   offered_.emplace(spec.name, Offered{box, spec});
   return {};

@@ -31,6 +31,9 @@ class FleetTools {
   // Everything is borrowed and outlives it; the server gets its tools at the first refresh().
   FleetTools(Server& server, std::vector<agents::Toolbox*> boxes, agents::Ports ports,
              FleetToolsOptions options);
+  ~FleetTools() { server_.end_tasks(); }
+  FleetTools(const FleetTools&) = delete;
+  FleetTools& operator=(const FleetTools&) = delete;
 
   // Lists every toolbox again and offers what the agent may use. For Server's before_list.
   Task<Result<void>> refresh();

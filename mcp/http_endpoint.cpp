@@ -58,12 +58,6 @@ std::string header_of(const http::Headers& headers, std::string_view name) {
   return std::string(headers.find(name).value_or(""));
 }
 
-// What Mcp-Name must repeat.
-const char* named_by(const std::string& method) {
-  if (method == "tools/call" || method == "prompts/get") return "name";
-  return method == "resources/read" ? "uri" : nullptr;
-}
-
 rpc::Fault mismatch(const std::string& what) {
   return rpc::Fault{header_mismatch, what, {}};
 }

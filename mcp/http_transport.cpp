@@ -24,14 +24,6 @@ Task<T> wait_for(Pending<T> pending) {
   co_return value;
 }
 
-// What Mcp-Name repeats of a request's params.
-const char* named_by(const std::string& method) {
-  if (method == "tools/call" || method == "prompts/get") return "name";
-  if (method == "resources/read") return "uri";
-  if (method.starts_with("tasks/")) return "taskId";
-  return nullptr;
-}
-
 std::string shown(const std::string& body) {
   std::string text(rpc::utf8_prefix(body, 200));
   for (char& c : text) {
@@ -205,8 +197,9 @@ Task<Result<http::Reply>> HttpTransport::open(const Post& post) {
     request.headers = headers(post);
     request.body = post.text;
     const std::string used = target_.auth ? target_.auth->authorization() : "";
-    if (!used.empty()) request.headers.set("Authorization", used);
+    if (target_.auth) target_.auth->sign(request);
     auto reply = co_await client_.open(std::move(request));
+    if (reply && target_.auth) target_.auth->note(target_.url, reply->headers);
     const bool asks = reply && target_.auth && (reply->status == 401 || reply->status == 403);
     if (!asks || attempt >= challenges_max) co_return std::move(reply);
     const std::string challenge(reply->headers.find("WWW-Authenticate").value_or(""));
@@ -315,8 +308,7 @@ Task<Result<http::Reply>> HttpTransport::resume(const std::string& last_event_id
     request.headers.set("Last-Event-ID", last_event_id);
   }
   for (const auto& [name, value] : target_.headers) request.headers.set(name, value);
-  const std::string token = target_.auth ? target_.auth->authorization() : "";
-  if (!token.empty()) request.headers.set("Authorization", token);
+  if (target_.auth) target_.auth->sign(request);
   return client_.open(std::move(request));
 }
 

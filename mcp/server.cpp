@@ -1,6 +1,7 @@
 #include "mcp/server.h"
 
 #include "mcp/digest.h"
+#include "mcp/live_call.h"
 #include "mcp/server_replies.h"
 
 #include <nlohmann/json.hpp>
@@ -41,7 +42,10 @@ std::optional<rpc::Id> token_of(const Json& meta) {
 }  // namespace
 
 Server::Server(io::Clock& clock, io::Entropy& entropy, ServerOptions options)
-    : options_(std::move(options)), sealer_(clock, entropy, options_.state_lifetime) {}
+    : clock_(clock),
+      entropy_(entropy),
+      options_(std::move(options)),
+      sealer_(clock, entropy, options_.state_lifetime) {}
 Server::~Server() = default;
 
 // ---- what is offered
@@ -64,6 +68,7 @@ Result<void> Server::add(ServerTool tool) {
   if (tools_.contains(name)) {
     return Err(Code::conflict, "there is a tool \"" + name + "\" already");
   }
+  search_.add(definition);
   tools_.emplace(name,
                  Tool{std::move(tool), std::move(*input), std::move(output), std::move(headers)});
   changed(&Changes::tools);
@@ -96,6 +101,7 @@ Result<void> Server::add(ServerResource resource) {
 
 bool Server::remove_tool(const std::string& name) {
   const bool was = tools_.erase(name) > 0;
+  if (was) search_.remove(name);
   if (was) changed(&Changes::tools);
   return was;
 }
@@ -108,6 +114,7 @@ bool Server::remove_prompt(const std::string& name) {
 
 void Server::clear() {
   tools_.clear();
+  search_.clear();
   prompts_.clear();
   resources_.clear();
   templates_.clear();
@@ -121,12 +128,13 @@ const HeaderParameters* Server::mirrored(const std::string& tool) const {
   return at == tools_.end() ? nullptr : &at->second.headers;
 }
 
-Json Server::capabilities() const {
+Json Server::capabilities(Era era) const {
   Json all = {{"tools", {{"listChanged", true}}},
               {"prompts", {{"listChanged", true}}},
               {"resources", {{"subscribe", true}, {"listChanged", true}}},
               {"logging", Json::object()}};
   if (complete_) all["completions"] = Json::object();
+  if (era == Era::modern) all["extensions"] = {{tasks_extension, Json::object()}};
   return all;
 }
 
@@ -170,6 +178,20 @@ Task<Answer> Server::answer(rpc::Request request, Session* session, Wire& wire,
   co_return co_await answer_legacy(std::move(request), *session, wire, std::move(principal));
 }
 
+void Server::read_meta(const Json& meta, Call& call) {
+  call.client_capabilities_ = Value(meta[meta_client_capabilities]);
+  call.log_level_ = text_of(meta, meta_log_level);
+  call.progress_token_ = token_of(meta);
+}
+
+bool Server::may_become_task(const rpc::Request& request, const Call& call) const {
+  if (request.method != "tools/call" || !call.takes_tasks()) return false;
+  const std::string name = text_of(request.params.json(), "name");
+  const auto at =
+      tools_.find(is_meta_tool(name) ? text_of(meant(request.params.json()), "name") : name);
+  return at != tools_.end() && at->second.given.tasks != TaskSupport::none;
+}
+
 Task<Answer> Server::answer_modern(rpc::Request request, Wire& wire, std::string principal) {
   Answer answer;
   if (auto fault = fault_of_meta(request)) {
@@ -177,15 +199,19 @@ Task<Answer> Server::answer_modern(rpc::Request request, Wire& wire, std::string
     answer.status = 400;
     co_return answer;
   }
-  const Json& meta = request.params.json()["_meta"];
   Call call(*this, wire, Era::modern, std::move(principal));
-  call.client_capabilities_ = Value(meta[meta_client_capabilities]);
-  call.log_level_ = text_of(meta, meta_log_level);
-  call.progress_token_ = token_of(meta);
+  read_meta(request.params.json()["_meta"], call);
   if (request.method == "server/discover") {
     answer.reply.result = discovery();
   } else if (request.method == "subscriptions/listen") {
-    answer.reply = co_await listen(request, wire);
+    answer.reply = co_await listen(request, call);
+  } else if (request.method.starts_with("tasks/")) {
+    answer.reply = co_await answer_task(request, call);
+  } else if (may_become_task(request, call)) {
+    auto live = std::make_shared<LiveCall>(*this, std::move(request), call.principal_);
+    read_meta(live->request.params.json()["_meta"], live->call);
+    answer.reply = co_await answer_live(live, wire);
+    request.method = "tools/call";
   } else {
     auto taken = take_answers(request, call);
     if (taken) {
@@ -251,7 +277,7 @@ Reply Server::initialize(const Json& params, Session& session) {
   if (params.contains("capabilities")) session.client_capabilities = Value(params["capabilities"]);
   InitializeResult result;
   result.protocol_version = session.version;
-  result.capabilities = capabilities();
+  result.capabilities = capabilities(Era::legacy);
   result.server_info = options_.info;
   result.instructions = options_.instructions;
   Reply reply;
@@ -262,7 +288,7 @@ Reply Server::initialize(const Json& params, Session& session) {
 Json Server::discovery() const {
   DiscoverResult result;
   result.supported_versions = {std::string(modern_version)};
-  result.capabilities = capabilities();
+  result.capabilities = capabilities(Era::modern);
   result.instructions = options_.instructions;
   result.caching = options_.caching;
   return to_value(result).json();

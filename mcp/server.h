@@ -7,14 +7,19 @@
 // the questions and a sealed state, and the handler runs again from its start once the answers are
 // there. So a handler does nothing that cannot be done twice before its last question.
 
+#include "async/scope.h"
 #include "async/waiters.h"
 #include "mcp/protocol.h"
 #include "mcp/request_state.h"
+#include "mcp/server_options.h"
+#include "mcp/task_record.h"
 #include "mcp/tool_headers.h"
+#include "mcp/tool_search.h"
 #include "rpc/schema.h"
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -22,50 +27,7 @@
 
 namespace ambit::mcp {
 
-class Call;
-class Server;
-
-// The way to the client beside a request's own reply.
-class Wire {
- public:
-  virtual ~Wire() = default;
-  virtual Task<Result<void>> notify(std::string method, Value params) = 0;
-  // A request to a legacy client.
-  virtual Task<Result<rpc::Reply>> ask(std::string method, Value params) = 0;
-  // Closes the stream of the answer; the client comes back for it. Nothing where there is none.
-  virtual void hang_up() {}
-};
-
-// Handlers give the whole result as the protocol has it, without resultType and caching.
-using Handler = std::function<Task<Result<Value>>(Value arguments, Call& call)>;
-
-struct ServerTool {
-  Value definition;  // as tools/list shows it
-  Handler run;       // gets the arguments, checked; an Error becomes a result with isError
-  std::vector<std::string> needs;  // capabilities that the client must have: "sampling"
-};
-struct ServerPrompt {
-  Value definition;
-  Handler get;  // gets the arguments
-};
-struct ServerResource {
-  Value definition;  // with "uri", or with "uriTemplate" whose {name}s stand for one path segment
-  Handler read;      // gets {"uri": ...}
-};
-
-struct ServerOptions {
-  Implementation info = {"ambit", "0.1.0"};
-  std::string instructions;
-  std::size_t page_items = 200;
-  Caching caching;  // of modern lists and resources
-  Duration state_lifetime = std::chrono::minutes(15);
-  std::size_t watched_max = 1024;  // resources that one client may subscribe to
-  // Before any list of tools, prompts or resources is given; an Error is the answer then. Null:
-  // nothing to do.
-  std::function<Task<Result<void>>()> before_list;
-  // Whether this caller may see and call the tool; null: everybody every one.
-  std::function<bool(const std::string& principal, const std::string& tool)> offers;
-};
+class LiveCall;
 
 // What has changed and somebody has not been told yet. Bounded by what can change, however often
 // it does.
@@ -74,7 +36,10 @@ struct Changes {
   bool prompts = false;
   bool resources = false;
   std::set<std::string> uris;
-  [[nodiscard]] bool any() const { return tools || prompts || resources || !uris.empty(); }
+  std::set<std::string> tasks;  // by id
+  [[nodiscard]] bool any() const {
+    return tools || prompts || resources || !uris.empty() || !tasks.empty();
+  }
 };
 
 // Hears of changes while it lives: a legacy session, a modern subscription.
@@ -95,7 +60,7 @@ class Watcher {
 
 // What the server knows of one legacy client, from initialize on.
 struct Session {
-  explicit Session(Server& server) : watcher(server, {true, true, true, {}}) {}
+  explicit Session(Server& server) : watcher(server, {true, true, true, {}, {}}) {}
   std::string version;  // empty: initialize has not come
   Value client_capabilities;
   std::string log_level = "debug";
@@ -123,6 +88,10 @@ class Server {
   void clear();
   void set_completion(Handler complete) { complete_ = std::move(complete); }
   void resource_updated(const std::string& uri);
+  // What was kept of tasks before this process began; those that had not ended have failed.
+  void restore_tasks(std::vector<TaskRecord> records);
+  // Cancels the calls that are tasks. Whoever owns what their handlers use does so before it dies.
+  void end_tasks();
 
   // Answers one request. `session` is null where there can be no legacy client. What it is given
   // must outlive the task.
@@ -140,6 +109,7 @@ class Server {
  private:
   friend class Watcher;
   friend class Call;
+  friend class LiveCall;
   struct Tool {
     ServerTool given;
     rpc::Schema input;
@@ -155,24 +125,51 @@ class Server {
   Task<rpc::Reply> get_prompt(const rpc::Json& params, Call& call);
   Task<rpc::Reply> read_resource(const rpc::Json& params, Call& call);
   Task<rpc::Reply> list(const std::string& method, const rpc::Json& params, Call& call);
-  Task<rpc::Reply> listen(const rpc::Request& request, Wire& wire);
+  Task<rpc::Reply> listen(const rpc::Request& request, Call& call);
+  Task<rpc::Reply> answer_live(std::shared_ptr<LiveCall> live, Wire& wire);
+  Task<rpc::Reply> answer_task(const rpc::Request& request, Call& call);
+  Task<void> work(LiveCall& live);
+  Task<void> become_task(std::shared_ptr<LiveCall> live);
+  Task<void> conclude(LiveCall& live);
+  Task<void> settle(std::string id);
+  Task<void> reap(std::string id);
+  Result<void> take_task_answers(LiveCall& live, const rpc::Json& answers);
+  void task_says(const std::string& id, std::string message);
+  void task_waits(LiveCall& live);
+  void task_changed(const std::string& id);
+  [[nodiscard]] std::optional<Value> task_news(const std::string& id) const;
+  [[nodiscard]] bool has_task(const std::string& id, const std::string& principal) const;
+  void forget_expired();
+  [[nodiscard]] bool may_become_task(const rpc::Request& request, const Call& call) const;
+  static void read_meta(const rpc::Json& meta, Call& call);
+  [[nodiscard]] bool is_progressive() const;
+  [[nodiscard]] bool is_meta_tool(const std::string& name) const;
+  static const rpc::Json& meta_definitions();
+  [[nodiscard]] rpc::Json meant(const rpc::Json& params) const;
+  [[nodiscard]] rpc::Reply answer_meta(const rpc::Json& params, const std::string& principal) const;
   rpc::Reply initialize(const rpc::Json& params, Session& session);
   rpc::Reply subscribe(const rpc::Json& params, Session& session, bool on);
   rpc::Json discovery() const;
-  rpc::Json capabilities() const;
+  rpc::Json capabilities(Era era) const;
   void stamp(const std::string& method, rpc::Reply& reply) const;
   rpc::Reply input_required(const rpc::Request& request, Call& call);
   Result<void> take_answers(const rpc::Request& request, Call& call) const;
   void changed(bool Changes::* what);
 
+  io::Clock& clock_;
+  io::Entropy& entropy_;
   ServerOptions options_;
   StateSealer sealer_;
   std::map<std::string, Tool> tools_;
+  ToolSearch search_;  // over the same tools
   std::map<std::string, ServerPrompt> prompts_;
   std::map<std::string, ServerResource> resources_;  // by uri
   std::map<std::string, ServerResource> templates_;  // by uriTemplate
   Handler complete_;
   std::set<Watcher*> watchers_;
+  std::map<std::string, TaskRecord> tasks_;                // by id
+  std::map<std::string, std::shared_ptr<LiveCall>> live_;  // those that still run
+  Scope reaping_;
 };
 
 // One request as its handler sees it.
@@ -191,12 +188,17 @@ class Call {
   Task<Result<Value>> ask(std::string key, std::string method, Value params);
   // Several at once: {key: {"method": ..., "params": ...}} gives {key: answer}.
   Task<Result<Value>> ask_all(Value questions);
+  // What the tool still has to do takes long: its client, if it takes tasks, is answered with one
+  // now. Questions that are asked afterwards wait in the task.
+  Task<void> detach();
+  [[nodiscard]] bool takes_tasks() const;
   // The request is answered with this fault, whatever the handler returns.
   void refuse(rpc::Fault fault) { fault_ = std::move(fault); }
   void hang_up() { wire_.hang_up(); }
 
  private:
   friend class Server;
+  friend class LiveCall;
   [[nodiscard]] Result<void> check_asked(const std::string& method);
   Server& server_;
   Wire& wire_;
@@ -208,6 +210,7 @@ class Call {
   Value answers_;  // by key, of this round and those before
   Value pending_;  // questions that have no answer yet
   std::optional<rpc::Fault> fault_;
+  LiveCall* live_ = nullptr;  // the call that this is of, where it may become a task
 };
 
 // {"content": [{"type": "text", "text": ...}]}

@@ -1,4 +1,5 @@
-#include "mcp/server.h"
+#include "mcp/live_call.h"
+#include "mcp/server_replies.h"
 
 #include <nlohmann/json.hpp>
 
@@ -29,7 +30,8 @@ Json from_id(const rpc::Id& id) {
   return std::get<std::string>(id);
 }
 
-// An answer that the protocol allows for this question; the values of a form fit what was asked.
+}  // namespace
+
 bool is_answer(const Json& question, const Json& answer) {
   if (!answer.is_object()) return false;
   const std::string method = question["method"].get<std::string>();
@@ -46,8 +48,6 @@ bool is_answer(const Json& question, const Json& answer) {
   return !schema || schema->validate(content).has_value();
 }
 
-}  // namespace
-
 Call::Call(Server& server, Wire& wire, Era era, std::string principal)
     : server_(server),
       wire_(wire),
@@ -62,6 +62,10 @@ bool Call::client_can(const std::string& capability) const {
 }
 
 Task<void> Call::progress(double done, std::optional<double> total, std::string message) {
+  if (live_ != nullptr && !live_->task.empty()) {
+    server_.task_says(live_->task, std::move(message));
+    co_return;
+  }
   if (!progress_token_) co_return;
   ProgressParams params;
   params.token = *progress_token_;
@@ -107,6 +111,7 @@ Task<Result<Value>> Call::ask_all(Value questions) {
     co_await ok(check_asked(method));
     if (era_ == Era::modern) {
       const Json& known = answers_.json();
+      if (live_ != nullptr && !live_->task.empty()) continue;
       if (known.contains(key) && is_answer(question, known[key])) {
         answers[key] = known[key];
       } else {
@@ -121,6 +126,9 @@ Task<Result<Value>> Call::ask_all(Value questions) {
       co_return Err(Code::invalid, method + ": the client's answer does not fit the question");
     }
     answers[key] = reply.result.json();
+  }
+  if (live_ != nullptr && !live_->task.empty()) {
+    co_return co_await live_->park(std::move(questions));
   }
   if (!pending_.json().empty()) {
     co_return Err(Code::unavailable, "waits for an answer of the client");
@@ -166,6 +174,10 @@ Task<void> Server::tell(Watcher& watcher, Wire& wire, Value meta) {
     if (now.tools) news.emplace_back("notifications/tools/list_changed", Json::object());
     if (now.prompts) news.emplace_back("notifications/prompts/list_changed", Json::object());
     if (now.resources) news.emplace_back("notifications/resources/list_changed", Json::object());
+    for (const std::string& id : now.tasks) {
+      auto task = task_news(id);
+      if (task) news.emplace_back("notifications/tasks", std::move(task->edit()));
+    }
     for (const std::string& uri : now.uris) {
       news.emplace_back("notifications/resources/updated", Json{{"uri", uri}});
     }
@@ -178,7 +190,7 @@ Task<void> Server::tell(Watcher& watcher, Wire& wire, Value meta) {
 }
 
 // Lives until the client closes its stream or cancels: then this task is destroyed.
-Task<rpc::Reply> Server::listen(const rpc::Request& request, Wire& wire) {
+Task<rpc::Reply> Server::listen(const rpc::Request& request, Call& call) {
   rpc::Reply reply;
   const Json& params = request.params.json();
   const auto filter = params.find("notifications");
@@ -189,8 +201,11 @@ Task<rpc::Reply> Server::listen(const rpc::Request& request, Wire& wire) {
   const auto is_set = [&](const char* key) {
     return filter->contains(key) && (*filter)[key].is_boolean() && (*filter)[key].get<bool>();
   };
-  Changes wanted{
-      is_set("toolsListChanged"), is_set("promptsListChanged"), is_set("resourcesListChanged"), {}};
+  Changes wanted{is_set("toolsListChanged"),
+                 is_set("promptsListChanged"),
+                 is_set("resourcesListChanged"),
+                 {},
+                 {}};
   if (filter->contains("resourceSubscriptions") && (*filter)["resourceSubscriptions"].is_array()) {
     for (const Json& uri : (*filter)["resourceSubscriptions"]) {
       if (uri.is_string() && wanted.uris.size() < options_.watched_max) {
@@ -198,11 +213,20 @@ Task<rpc::Reply> Server::listen(const rpc::Request& request, Wire& wire) {
       }
     }
   }
+  if (call.takes_tasks() && filter->contains("taskIds") && (*filter)["taskIds"].is_array()) {
+    for (const Json& id : (*filter)["taskIds"]) {
+      if (!id.is_string() || wanted.tasks.size() >= options_.watched_max) continue;
+      if (has_task(id.get<std::string>(), call.principal_))
+        wanted.tasks.insert(id.get<std::string>());
+    }
+  }
   Json honoured = Json::object();
   if (wanted.tools) honoured["toolsListChanged"] = true;
   if (wanted.prompts) honoured["promptsListChanged"] = true;
   if (wanted.resources) honoured["resourcesListChanged"] = true;
   if (!wanted.uris.empty()) honoured["resourceSubscriptions"] = wanted.uris;
+  if (!wanted.tasks.empty()) honoured["taskIds"] = wanted.tasks;
+  Wire& wire = call.wire_;
   Watcher watcher(*this, std::move(wanted));
   const Json meta = {{meta_subscription, from_id(request.id)}};
   Value accepted = Json{{"_meta", meta}, {"notifications", std::move(honoured)}};

@@ -81,7 +81,9 @@ Task<Reply> Server::list(const std::string& method, const Json& params, Call& ca
   }
   std::vector<const Json*> all;
   std::string key = method.substr(0, method.find('/'));
-  if (method == "tools/list") {
+  if (method == "tools/list" && is_progressive()) {
+    for (const Json& tool : meta_definitions()) all.push_back(&tool);
+  } else if (method == "tools/list") {
     for (const auto& [name, tool] : tools_) {
       if (!options_.offers || options_.offers(call.principal_, name))
         all.push_back(&tool.given.definition.json());
@@ -117,11 +119,22 @@ Task<Reply> Server::list(const std::string& method, const Json& params, Call& ca
   co_return reply;
 }
 
-Task<Reply> Server::call_tool(const Json& params, Call& call) {
+Task<Reply> Server::call_tool(const Json& given_params, Call& call) {
+  // The frame keeps what a call_tool means: the tool's arguments are read from it.
+  const bool is_meta = is_meta_tool(text_of(given_params, "name"));
+  const Json inner = is_meta ? meant(given_params) : Json();
+  const Json& params = is_meta ? inner : given_params;
   const std::string name = text_of(params, "name");
+  if (is_meta && is_meta_tool(name)) co_return answer_meta(params, call.principal());
   const auto at = tools_.find(name);
   if (at == tools_.end() || (options_.offers && !options_.offers(call.principal_, name))) {
     co_return invalid("there is no tool \"" + name + "\"");
+  }
+  if (at->second.given.tasks == TaskSupport::required && !call.takes_tasks()) {
+    if (call.era() == Era::legacy) co_return invalid("the tool needs a client that takes tasks");
+    const Json extension = {{"extensions", {{tasks_extension, Json::object()}}}};
+    co_return refusal(missing_client_capability, "the tool needs a client that takes tasks",
+                      Value(Json{{"requiredCapabilities", extension}}));
   }
   // The tool may be taken away while it runs.
   const Handler run = at->second.given.run;

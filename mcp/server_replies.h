@@ -30,4 +30,7 @@ inline std::string text_of(const rpc::Json& object, const char* key) {
   return object.is_object() && at != object.end() && at->is_string() ? at->get<std::string>() : "";
 }
 
+// An answer that the protocol allows for this question; the values of a form fit what was asked.
+bool is_answer(const rpc::Json& question, const rpc::Json& answer);
+
 }  // namespace ambit::mcp

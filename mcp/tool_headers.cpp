@@ -119,4 +119,12 @@ Result<std::string> decode_header(std::string_view value) {
   return std::move(*text);
 }
 
+const char* named_by(const std::string& method) {
+  if (method == "tools/call" || method == "prompts/get") return "name";
+  if (method == "resources/read") return "uri";
+  const bool is_of_task =
+      method == "tasks/get" || method == "tasks/update" || method == "tasks/cancel";
+  return is_of_task ? "taskId" : nullptr;
+}
+
 }  // namespace ambit::mcp

@@ -31,4 +31,7 @@ std::string encode_header(std::string_view text);
 // The text behind a header's value. An error: it claims to be base64 and is not.
 Result<std::string> decode_header(std::string_view value);
 
+// The member of a request's params that the header Mcp-Name repeats; null: none.
+const char* named_by(const std::string& method);
+
 }  // namespace ambit::mcp

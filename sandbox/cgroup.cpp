@@ -116,7 +116,7 @@ void remove_group(const std::string& folder) {
 
 struct CgroupPool::Group {
   std::vector<std::string> folders;
-  std::vector<int> members;  // cgroup.procs
+  std::vector<int> members;  // where a process joins by writing 0
   int memory_limit = -1;
   int memory_peak = -1;
   int memory_events = -1;
@@ -127,6 +127,12 @@ struct CgroupPool::Group {
   std::int64_t killed_before = 0;
   std::int64_t refused_before = 0;
 
+  // What is counted from here on is the next call's.
+  void begin() {
+    killed_before = read_number(memory_events, "oom_kill");
+    refused_before = read_number(pids_events, "max");
+    if (memory_peak >= 0) write_number(memory_peak, 0);
+  }
   ~Group() {
     for (const int file : members) ::close(file);
     for (const int file : {memory_limit, memory_peak, memory_events, pids_limit, pids_events})
@@ -194,8 +200,11 @@ Result<std::unique_ptr<CgroupPool::Group>> CgroupPool::make() {
     const std::string folder = root + name;
     if (root != memory_root_ && ::mkdir(folder.c_str(), 0755) != 0) return fail(folder);
     group->folders.push_back(folder);
-    const int members = ::open((folder + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC);
-    if (members < 0) return fail(folder + "/cgroup.procs");
+    // Whoever joins has one thread. Moving one thread of a version 1 group waits for nobody;
+    // cgroup.procs stops the machine's forks for it, and that takes milliseconds now and then.
+    const std::string door = folder + (version_ == 1 ? "/tasks" : "/cgroup.procs");
+    const int members = ::open(door.c_str(), O_WRONLY | O_CLOEXEC);
+    if (members < 0) return fail(door);
     group->members.push_back(members);
   }
   const auto file = [&](const std::string& folder, const char* v1, const char* v2, int flags) {
@@ -218,6 +227,7 @@ Result<std::unique_ptr<CgroupPool::Group>> CgroupPool::make() {
       ::close(swap);
     }
   }
+  group->begin();
   return group;
 }
 
@@ -236,14 +246,14 @@ Result<std::unique_ptr<CgroupPool::Lease>> CgroupPool::lease(std::int64_t memory
     return Err(Code::unavailable, std::string("bound a call's processes: ") + ::strerror(errno));
   group->memory_bytes = memory_bytes;
   group->processes = processes;
-  group->killed_before = read_number(group->memory_events, "oom_kill");
-  group->refused_before = read_number(group->pids_events, "max");
-  if (group->memory_peak >= 0) write_number(group->memory_peak, 0);
   return std::make_unique<Lease>(*this, std::move(group));
 }
 
+// Nothing of the call is left by now, and nobody waits for this.
 void CgroupPool::give_back(std::unique_ptr<Group> group) {
-  if (free_.size() < free_max) free_.push_back(std::move(group));
+  if (free_.size() >= free_max) return;
+  group->begin();
+  free_.push_back(std::move(group));
 }
 
 CgroupPool::Lease::Lease(CgroupPool& pool, std::unique_ptr<Group> group)

@@ -30,7 +30,7 @@ class CgroupPool {
     Lease(const Lease&) = delete;
     Lease& operator=(const Lease&) = delete;
     ~Lease();
-    // The cgroup.procs files to join by writing "0".
+    // The files to join by writing "0", by a process that has one thread.
     [[nodiscard]] const std::vector<int>& members() const;
     // Since the lease began.
     [[nodiscard]] Usage usage() const;

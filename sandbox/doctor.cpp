@@ -162,11 +162,28 @@ int parent_death_signal() {
   return ::poll(&end, 1, 2000) == 1 && ::read(ends[0], &rest, 1) == 0 ? 0 : ETIME;
 }
 
+int landlock_scopes() {
+  landlock::Ruleset ruleset;
+  const pid_t outsider = ::getppid();
+  if (const int error = limits::set_no_new_privileges()) return error;
+  if (const int error = ruleset.create_scope(landlock::abi())) return error;
+  if (const int error = ruleset.enforce()) return error;
+  return ::kill(outsider, 0) != 0 && errno == EPERM ? 0 : EINVAL;
+}
+
+enum class Needed { by_full, by_both, by_reduced, by_none };
+
 struct Entry {
   const char* name;
   Trial trial;
-  bool needed;
+  Needed needed;
   const char* how_to_get;
+  [[nodiscard]] bool by_full() const {
+    return needed == Needed::by_full || needed == Needed::by_both;
+  }
+  [[nodiscard]] bool by_reduced() const {
+    return needed == Needed::by_reduced || needed == Needed::by_both;
+  }
 };
 
 constexpr const char* allow_user_namespaces =
@@ -177,29 +194,36 @@ constexpr const char* allow_user_namespaces =
 constexpr const char* newer_kernel = "use a kernel of 5.13 or newer";
 
 constexpr Entry entries[] = {
-    {"user namespace", user_namespace, true, allow_user_namespaces},
-    {"mount namespace", private_mounts, true, allow_user_namespaces},
-    {"pid namespace", pid_namespace, true, allow_user_namespaces},
-    {"net namespace", one_namespace<CLONE_NEWNET>, true, allow_user_namespaces},
-    {"ipc namespace", one_namespace<CLONE_NEWIPC>, true, allow_user_namespaces},
-    {"uts namespace", one_namespace<CLONE_NEWUTS>, true, allow_user_namespaces},
-    {"cgroup namespace", one_namespace<CLONE_NEWCGROUP>, true, allow_user_namespaces},
-    {"mount calls by descriptor", new_mount_calls, true, newer_kernel},
-    {"pivot_root", pivot, true, "run from a root that is a mount point, not from an initramfs"},
-    {"tmpfs quota", bounded_tmpfs, true, allow_user_namespaces},
-    {"no_new_privs", no_new_privileges, true, newer_kernel},
-    {"seccomp filter", filter, true, "use a kernel with CONFIG_SECCOMP_FILTER"},
-    {"seccomp log", filter_log, false, newer_kernel},
-    {"seccomp notice", filter_notice, false,
+    {"user namespace", user_namespace, Needed::by_full, allow_user_namespaces},
+    {"mount namespace", private_mounts, Needed::by_full, allow_user_namespaces},
+    {"pid namespace", pid_namespace, Needed::by_full, allow_user_namespaces},
+    {"net namespace", one_namespace<CLONE_NEWNET>, Needed::by_full, allow_user_namespaces},
+    {"ipc namespace", one_namespace<CLONE_NEWIPC>, Needed::by_full, allow_user_namespaces},
+    {"uts namespace", one_namespace<CLONE_NEWUTS>, Needed::by_full, allow_user_namespaces},
+    {"cgroup namespace", one_namespace<CLONE_NEWCGROUP>, Needed::by_full, allow_user_namespaces},
+    {"mount calls by descriptor", new_mount_calls, Needed::by_full, newer_kernel},
+    {"pivot_root", pivot, Needed::by_full,
+     "run from a root that is a mount point, not from an initramfs"},
+    {"tmpfs quota", bounded_tmpfs, Needed::by_full, allow_user_namespaces},
+    {"no_new_privs", no_new_privileges, Needed::by_both, newer_kernel},
+    {"seccomp filter", filter, Needed::by_both, "use a kernel with CONFIG_SECCOMP_FILTER"},
+    {"seccomp log", filter_log, Needed::by_none, newer_kernel},
+    {"seccomp notice", filter_notice, Needed::by_none,
      "another supervisor listens already: violations are still killed, without the name of the "
      "call"},
-    {"landlock", landlock_denies, true,
+    {"landlock", landlock_denies, Needed::by_both,
      "use a kernel of 5.13 or newer with landlock in its lsm= list"},
-    {"parent death signal", parent_death_signal, true, newer_kernel},
+    {"parent death signal", parent_death_signal, Needed::by_both, newer_kernel},
+    {"landlock scopes", landlock_scopes, Needed::by_reduced,
+     "use a kernel of 6.12 or newer; only reduced jails need it"},
 };
 
+std::string reason(const Entry& entry, int error) {
+  return std::string(entry.name) + ": " + ::strerror(error);
+}
+
 Layer limits_layer() {
-  Layer layer{"cgroup memory and pids", false, ::geteuid() == 0, "", ""};
+  Layer layer{"cgroup memory and pids", false, ::geteuid() == 0, ::geteuid() == 0, "", ""};
   const auto pool = CgroupPool::open();
   layer.available = pool != nullptr;
   if (layer.available) {
@@ -220,8 +244,12 @@ std::vector<Layer> examine_machine() {
   std::vector<Layer> layers;
   for (const Entry& entry : entries) {
     const int error = in_child(entry.trial);
-    Layer layer{entry.name, error == 0, entry.needed,
-                error == 0 ? "tried: works" : ::strerror(error), ""};
+    Layer layer{entry.name,
+                error == 0,
+                entry.by_full(),
+                entry.by_reduced(),
+                error == 0 ? "tried: works" : ::strerror(error),
+                ""};
     if (error == 0 && layer.name == "landlock")
       layer.detail = "tried: works, ABI " + std::to_string(landlock::abi());
     if (error != 0) layer.how_to_get = entry.how_to_get;
@@ -229,6 +257,19 @@ std::vector<Layer> examine_machine() {
   }
   layers.push_back(limits_layer());
   return layers;
+}
+
+std::string missing_for_full_jails() {
+  for (const Entry& entry : entries)
+    if (const int error = entry.by_full() ? in_child(entry.trial) : 0) return reason(entry, error);
+  return "";
+}
+
+std::string missing_for_reduced_jails() {
+  for (const Entry& entry : entries)
+    if (const int error = entry.by_reduced() ? in_child(entry.trial) : 0)
+      return reason(entry, error);
+  return "";
 }
 
 }  // namespace ambit::sandbox

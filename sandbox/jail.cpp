@@ -2,6 +2,7 @@
 
 #include "door.h"
 #include "limits.h"
+#include "reduced.h"
 #include "worker.h"
 
 #include <linux/seccomp.h>
@@ -40,6 +41,7 @@ struct Start {
   int gate = -1;
   bool with_proc = false;
   bool has_listener = false;
+  int work = -1;  // of a reduced jail
 };
 
 // Static, so that its pages are there when the call arrives.
@@ -180,8 +182,11 @@ int run_command(void* argument) {
   require(report, Stage::parent_death_signal, limits::die_with_parent());
   const mounts::Rules rules{start.cell.landlock_abi, start.with_proc, true,
                             static_cast<std::uint16_t>(start.gate < 0 ? 0 : start.jail.port)};
-  if (const auto fault = mounts::restrict_to(spec, start.cell.places, rules))
-    give_up(report, fault.stage, fault.error, fault.index);
+  const mounts::Fault fault =
+      start.cell.is_reduced()
+          ? reduced::restrict_to(start.cell.places, start.cell.landlock_abi, start.work)
+          : mounts::restrict_to(spec, start.cell.places, rules);
+  if (fault) give_up(report, fault.stage, fault.error, fault.index);
   require(report, Stage::descriptors, arrange_descriptors(start));
   require(report, Stage::limits, limits::apply(spec.limits));
   const bool late = (spec.flags & protocol::Spec::late_filter) != 0;
@@ -321,16 +326,18 @@ void examine(const Cell& cell, Report& report) {
   (void)limits::apply_processes(bound);
   probe_processes(report);
   struct statfs scratch{};
-  if (statfs("/tmp", &scratch) == 0 && scratch.f_bfree == 0 && scratch.f_blocks != 0)
+  if (!cell.is_reduced() && statfs("/tmp", &scratch) == 0 && scratch.f_bfree == 0 &&
+      scratch.f_blocks != 0)
     report.flags |= Report::scratch_full;
 }
 
-// After this the pid namespace holds init alone. A process that is being made while the signal goes
-// round is not missed: the kernel makes none for a parent that has one pending.
+// After this the pid namespace holds init alone, and so does a reduced jail's domain. A process
+// that is being made while the signal goes round is not missed: the kernel makes none for a parent
+// that has one pending.
 void end_the_rest() {
   int status = 0;
   pid_t who = waitpid(-1, &status, WNOHANG | __WALL);
-  if (who == 0) (void)kill(-1, SIGKILL);
+  if (who >= 0) reduced::end_all();
   while (who >= 0 || errno == EINTR) who = waitpid(-1, &status, __WALL);
 }
 
@@ -365,7 +372,27 @@ void supervise(const Start& start, pid_t command, const sigset_t& while_waiting,
 
 }  // namespace
 
-void contain(const Cell& cell, const protocol::Jail& jail, std::span<const int> descriptors,
+unsigned long clone_flags(const Cell& cell, const protocol::Jail& jail) {
+  if (cell.is_reduced()) return 0;
+  const bool is_worker = (jail.flags & protocol::Jail::worker) != 0;
+  return CLONE_NEWPID | (is_worker && !mounts::tools_mount(cell.spec) ? 0UL : CLONE_NEWNS);
+}
+
+namespace {
+
+// The namespaces of this process are the zygote's own: what holds the jail together instead.
+void hold_together(Cell& cell, const protocol::Jail& jail, bool is_worker, int& work,
+                   Report& report) {
+  require(report, Stage::landlock, reduced::hold_together(cell.landlock_abi, getppid()));
+  if (!is_worker) require(report, Stage::session, reduced::adopt_orphans());
+  if (cell.spec.limits.processes != 0) cell.spec.limits.others = reduced::tasks_of_user();
+  if (const auto fault = reduced::find_work(cell.spec, jail, work))
+    give_up(report, fault.stage, fault.error, fault.index);
+}
+
+}  // namespace
+
+void contain(Cell& cell, const protocol::Jail& jail, std::span<const int> descriptors,
              Report& report) {
   const bool has_door = (jail.flags & protocol::Jail::has_door) != 0;
   const bool is_worker = (jail.flags & protocol::Jail::worker) != 0;
@@ -374,17 +401,23 @@ void contain(const Cell& cell, const protocol::Jail& jail, std::span<const int> 
   require(report, Stage::parent_death_signal, limits::die_with_parent());
   require(report, Stage::session, setsid() < 0 ? errno : 0);
   require(report, Stage::cgroup, join_cgroups(descriptors.subspan(has_door ? 2 : 1)));
-  if (const auto fault = mounts::make_scratch(cell.spec, jail))
-    give_up(report, fault.stage, fault.error, fault.index);
-  if (is_worker) worker::serve(cell, descriptors[0], report);
   Start start{cell, jail, descriptors[0], report, has_door ? descriptors[1] : -1};
+  if (cell.is_reduced()) {
+    hold_together(cell, jail, is_worker, start.work, report);
+  } else if (!is_worker || mounts::tools_mount(cell.spec)) {
+    if (const auto fault = mounts::make_scratch(cell.spec, jail))
+      give_up(report, fault.stage, fault.error, fault.index);
+  }
+  if (is_worker) worker::serve(cell, descriptors[0], start.work, report);
   if (has_door && jail.port != 0)
     require(report, Stage::gate,
             door::open_gate(static_cast<std::uint16_t>(jail.port), start.gate));
-  if ((cell.spec.flags & protocol::Spec::with_proc) != 0)
+  if ((cell.spec.flags & protocol::Spec::with_proc) != 0 && !cell.is_reduced())
     require(report, Stage::proc, mounts::mount_proc(start.with_proc));
   require(report, Stage::capabilities, limits::drop_capabilities());
-  require(report, Stage::parent_death_signal, limits::die_with_parent());
+  // A reduced jail's init is asked to wind up: nothing else would end what the command has made.
+  require(report, Stage::parent_death_signal,
+          limits::die_with_parent(cell.is_reduced() ? SIGTERM : SIGKILL));
   const pid_t command = start_command(start);
   if (command < 0) give_up(report, Stage::clone, errno);
   if (report.stage != Stage::none) _exit(127);

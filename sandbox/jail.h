@@ -18,12 +18,16 @@ struct Cell {
   mounts::Places places;
   int landlock_abi = 0;
   int reports = 1;  // the pipe up to the supervisor
+  [[nodiscard]] bool is_reduced() const { return (spec.flags & protocol::Spec::reduced) != 0; }
 };
 
 // Never returns: becomes init of the jail's pid namespace, makes the command's process, which waits
 // for the call and executes it, and ends when that has ended and nothing of it is left. `report`
 // lies in memory shared with the zygote. `descriptors`: the jail's socket, cgroups to join.
-[[noreturn]] void contain(const Cell& cell, const protocol::Jail& jail,
-                          std::span<const int> descriptors, protocol::Report& report);
+[[noreturn]] void contain(Cell& cell, const protocol::Jail& jail, std::span<const int> descriptors,
+                          protocol::Report& report);
+
+// The flags of the clone that makes it.
+unsigned long clone_flags(const Cell& cell, const protocol::Jail& jail);
 
 }  // namespace ambit::sandbox

@@ -76,16 +76,24 @@ int Ruleset::create(int abi_version) {
   if (abi_version < 1) return ENOSYS;
   Attributes attributes{known_rights(abi_version), 0, 0};
   std::size_t size = sizeof(attributes.handled_fs);
-  if (abi_version >= 4) {
+  if (abi_version >= abi_of_ports) {
     attributes.handled_net = net_bind_connect;
     size = offsetof(Attributes, scoped);
   }
-  if (abi_version >= 6) {
+  if (abi_version >= abi_of_scopes) {
     attributes.scoped = scope_all;
     size = sizeof(attributes);
   }
   ruleset_ = static_cast<int>(syscall(SYS_landlock_create_ruleset, &attributes, size, 0));
   handled_ = attributes.handled_fs;
+  return ruleset_ < 0 ? errno : 0;
+}
+
+int Ruleset::create_scope(int abi_version) {
+  if (abi_version < abi_of_scopes) return ENOSYS;
+  const Attributes attributes{0, 0, scope_all};
+  ruleset_ =
+      static_cast<int>(syscall(SYS_landlock_create_ruleset, &attributes, sizeof attributes, 0));
   return ruleset_ < 0 ? errno : 0;
 }
 

@@ -14,6 +14,8 @@ int abi();
 
 // From here on a ruleset holds TCP ports apart.
 inline constexpr int abi_of_ports = 4;
+// From here on it keeps signals and abstract Unix sockets inside.
+inline constexpr int abi_of_scopes = 6;
 
 enum class Grant { list, system, device, read, read_write, scratch, proc };
 
@@ -25,6 +27,8 @@ class Ruleset {
   ~Ruleset();
 
   int create(int abi_version);
+  // Files and ports as before; signals and abstract Unix sockets stay inside.
+  int create_scope(int abi_version);
   // `place` is an O_PATH descriptor; `is_directory` because rights of directories are refused on
   // files.
   int allow(Grant grant, int place, bool is_directory);

@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
 #include <unistd.h>
 
 namespace ambit::sandbox::limits {
@@ -26,30 +25,33 @@ int set(__rlimit_resource resource, std::uint64_t soft, std::uint64_t hard) {
 
 int apply_processes(const protocol::Limits& limits) {
   if (limits.processes == 0) return 0;  // a cgroup counts them
-  // The zygote and the jail's init count as well.
-  return set(RLIMIT_NPROC, limits.processes + 2, limits.processes + 2);
+  const std::uint64_t all = limits.processes + limits.others;
+  return set(RLIMIT_NPROC, all, all);
+}
+
+int apply_shared(const protocol::Limits& limits) {
+  struct Wanted {
+    __rlimit_resource resource;
+    std::uint64_t bound;
+  };
+  const Wanted all[] = {
+      {RLIMIT_FSIZE, limits.file_bytes},
+      {RLIMIT_CORE, 0},
+      {RLIMIT_MEMLOCK, 0},
+      {RLIMIT_MSGQUEUE, 0},
+      {RLIMIT_NICE, 0},
+      {RLIMIT_RTPRIO, 0},
+      {RLIMIT_SIGPENDING, 1024},
+      {RLIMIT_STACK, 8UL << 20},
+  };
+  for (const Wanted& one : all)
+    if (const int error = set(one.resource, one.bound, one.bound)) return error;
+  return 0;
 }
 
 int apply(const protocol::Limits& limits) {
-  struct Wanted {
-    __rlimit_resource resource;
-    std::uint64_t soft;
-    std::uint64_t hard;
-  };
+  if (const int error = set(RLIMIT_NOFILE, limits.open_files, limits.open_files)) return error;
   const std::uint64_t cpu_s = (limits.cpu_ms + 999) / 1000;
-  const Wanted all[] = {
-      {RLIMIT_FSIZE, limits.file_bytes, limits.file_bytes},
-      {RLIMIT_NOFILE, limits.open_files, limits.open_files},
-      {RLIMIT_CORE, 0, 0},
-      {RLIMIT_MEMLOCK, 0, 0},
-      {RLIMIT_MSGQUEUE, 0, 0},
-      {RLIMIT_NICE, 0, 0},
-      {RLIMIT_RTPRIO, 0, 0},
-      {RLIMIT_SIGPENDING, 1024, 1024},
-      {RLIMIT_STACK, 8 << 20, 8 << 20},
-  };
-  for (const Wanted& one : all)
-    if (const int error = set(one.resource, one.soft, one.hard)) return error;
   if (cpu_s != 0)
     if (const int error = set(RLIMIT_CPU, cpu_s, cpu_s + 1)) return error;
   if (limits.address_space_bytes != 0)
@@ -86,8 +88,8 @@ int set_no_new_privileges() {
   return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ? 0 : errno;
 }
 
-int die_with_parent() {
-  return prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0 ? 0 : errno;
+int die_with_parent(int signal) {
+  return prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0) == 0 ? 0 : errno;
 }
 
 }  // namespace ambit::sandbox::limits

@@ -5,9 +5,13 @@
 
 #include "protocol.h"
 
+#include <csignal>
+
 namespace ambit::sandbox::limits {
 
-// The rlimits of one command. RLIMIT_CPU counts whole seconds: init watches the exact figure.
+// Those that the zygote sets for itself and so for all that it clones.
+int apply_shared(const protocol::Limits& limits);
+// The rest, of one command. RLIMIT_CPU counts whole seconds: init watches the exact figure.
 int apply(const protocol::Limits& limits);
 // RLIMIT_NPROC alone: what init needs to see whether another process could still be made.
 int apply_processes(const protocol::Limits& limits);
@@ -17,6 +21,6 @@ int lock_secure_bits();
 int drop_capabilities();
 int set_no_new_privileges();
 // The kernel clears this one whenever credentials change: ask again after that.
-int die_with_parent();
+int die_with_parent(int signal = SIGKILL);
 
 }  // namespace ambit::sandbox::limits

@@ -37,6 +37,8 @@ constexpr const char* workbench = "/tmp";
 
 constexpr const char* system_trees[] = {"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"};
 constexpr const char* outer_proc = "/.outer-proc";
+// Written once: a jail that formats touches pages of the library that no other needs.
+char scratch_options[96];
 // Where the zygote keeps the folder of all work folders: every jail's own /tmp hides it.
 constexpr const char* all_work = "/tmp/.work";
 // The one folder in it that this jail shows, under its own name; empty: none.
@@ -263,21 +265,54 @@ Fault enter_root(const Spec& spec) {
   attributes.attr_set = MOUNT_ATTR_RDONLY;
   if (syscall(SYS_mount_setattr, AT_FDCWD, "/", 0, &attributes, sizeof attributes) != 0)
     return {Stage::root_tree, errno};
+  std::snprintf(scratch_options, sizeof scratch_options, "mode=1777,size=%llu,nr_inodes=%llu",
+                static_cast<unsigned long long>(spec.limits.scratch_bytes),
+                static_cast<unsigned long long>(spec.limits.scratch_bytes / 4096 + 64));
   return {};
 }
 
 namespace {
 
-// One step a part and never through a link, so that nobody who can write in a work folder can make
-// this lead out of it.
 int clone_work(const protocol::Jail& jail, int& tree) {
-  std::string_view work = jail.work;
-  int place = open(all_work, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  while (place >= 0 && !work.empty()) {
-    const std::size_t length = std::min(work.find('/'), work.size());
+  int place = -1;
+  if (const int error = open_work(all_work, jail, place)) return error;
+  tree = static_cast<int>(
+      syscall(SYS_open_tree, place, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH));
+  const int error = tree < 0 ? errno : 0;
+  close(place);
+  return error;
+}
+
+// Under its own name, in a small tmpfs of this jail's own: nobody's name but its own is seen there.
+int show_work(const Path& root, std::string_view work, int tree) {
+  if (root.name.size() + 1 + work.size() >= sizeof work_path) return ENAMETOOLONG;
+  std::memcpy(work_path, root.name.data(), root.name.size());
+  work_path[root.name.size()] = '/';
+  std::memcpy(work_path + root.name.size() + 1, work.data(), work.size());
+  work_path[root.name.size() + 1 + work.size()] = '\0';
+  if (!below_tmp(root.name) &&
+      mount("work", root.name.data(), "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+            "mode=755,size=64k,nr_inodes=64") != 0)
+    return errno;
+  return attach(tree, work_path);
+}
+
+}  // namespace
+
+bool tools_mount(const Spec& spec) {
+  for (std::size_t i = 0; i < spec.path_count; ++i)
+    if (spec.paths[i].access == Access::work || is_late(spec.paths[i])) return true;
+  return false;
+}
+
+int open_work(const char* root, const protocol::Jail& jail, int& work) {
+  std::string_view rest = jail.work;
+  int place = open(root, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  while (place >= 0 && !rest.empty()) {
+    const std::size_t length = std::min(rest.find('/'), rest.size());
     char name[NAME_MAX + 1] = {};
-    const std::string_view part = work.substr(0, length);
-    work.remove_prefix(std::min(length + 1, work.size()));
+    const std::string_view part = rest.substr(0, length);
+    rest.remove_prefix(std::min(length + 1, rest.size()));
     const bool is_name = !part.empty() && part.size() <= NAME_MAX && part != "." && part != "..";
     if (is_name) std::memcpy(name, part.data(), part.size());
     const int next =
@@ -293,26 +328,9 @@ int clone_work(const protocol::Jail& jail, int& tree) {
     close(place);
     return ESTALE;
   }
-  tree = static_cast<int>(
-      syscall(SYS_open_tree, place, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH));
-  const int error = tree < 0 ? errno : 0;
-  close(place);
-  return error;
+  work = place;
+  return 0;
 }
-
-// Under its own name, in a small tmpfs of this jail's own: nobody's name but its own is seen there.
-int show_work(const Path& root, std::string_view work, int tree) {
-  const int length = std::snprintf(work_path, sizeof work_path, "%s/%.*s", root.name.data(),
-                                   static_cast<int>(work.size()), work.data());
-  if (length < 0 || length >= static_cast<int>(sizeof work_path)) return ENAMETOOLONG;
-  if (!below_tmp(root.name) &&
-      mount("work", root.name.data(), "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
-            "mode=755,size=64k,nr_inodes=64") != 0)
-    return errno;
-  return attach(tree, work_path);
-}
-
-}  // namespace
 
 Fault make_scratch(const Spec& spec, const protocol::Jail& jail) {
   const std::string_view work = jail.work;
@@ -330,11 +348,7 @@ Fault make_scratch(const Spec& spec, const protocol::Jail& jail) {
     }
   }
   if (!work.empty() && work_tree < 0) return {Stage::work_path, EINVAL};
-  char options[96];
-  const auto inodes = static_cast<unsigned long long>(spec.limits.scratch_bytes / 4096 + 64);
-  std::snprintf(options, sizeof options, "mode=1777,size=%llu,nr_inodes=%llu",
-                static_cast<unsigned long long>(spec.limits.scratch_bytes), inodes);
-  if (mount("scratch", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options) != 0)
+  if (mount("scratch", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, scratch_options) != 0)
     return {Stage::scratch, errno};
   for (std::size_t i = 0; i < spec.path_count; ++i) {
     int error = 0;

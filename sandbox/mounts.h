@@ -23,6 +23,12 @@ struct Fault {
 // Builds the tree and moves into it. The network, mount and user namespaces are entered already.
 Fault enter_root(const protocol::Spec& spec);
 
+// Whether a jail of a built-in tool has anything to mount: it writes nothing into /tmp, so where no
+// path lies below /tmp and no work folder is shown, it shares the zygote's tree.
+bool tools_mount(const protocol::Spec& spec);
+// The jail's work folder below `root`, one step a part and never through a link, so that nobody who
+// can write in a work folder can make this lead out of it.
+int open_work(const char* root, const protocol::Jail& jail, int& work);
 // Mounts the private /tmp of one jail, and on it the paths of the profile that lie below /tmp. It
 // hides the folder of all work folders; the one in it that this jail is for is shown under its own
 // name before, if it is still the folder that the supervisor knows.
@@ -44,7 +50,6 @@ struct Places {
   std::size_t count = 0;
 };
 Fault open_places(const protocol::Spec& spec, Places& places);
-// All rules of one call, after its mounts.
 // What distinguishes the rules of one jail from another's.
 struct Rules {
   int landlock_abi = 0;
@@ -52,6 +57,7 @@ struct Rules {
   bool with_scratch = true;  // /tmp may be written
   std::uint16_t port = 0;    // the one that may be connected to; 0: none
 };
+// All rules of one call, after its mounts.
 Fault restrict_to(const protocol::Spec& spec, const Places& places, const Rules& rules);
 
 }  // namespace ambit::sandbox::mounts

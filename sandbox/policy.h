@@ -225,6 +225,17 @@ inline constexpr std::array set_up = std::to_array<Name>({"recvmsg",
                                                           "chdir",
                                                           "statfs"});
 
+// What a reduced jail's init needs besides: it counts what runs.
+inline constexpr std::array set_up_reduced = std::to_array<Name>({"getdents64"});
+// Where no mount hides the rest of the machine and none is read-only, these would reach files that
+// Landlock does not speak of: their modes, times and changes.
+inline constexpr std::array unheld =
+    std::to_array<Name>({"chmod", "fchmod", "fchmodat", "utime", "utimes", "futimesat", "utimensat",
+                         "inotify_add_watch"});
+// The same, of calls that programs take for optional when they are told that there is no support.
+inline constexpr std::array unheld_attributes = std::to_array<Name>(
+    {"getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr", "flistxattr"});
+
 // Nobody calls these by mistake: the command ends, and the record says which it was.
 inline constexpr std::array trip_wires = std::to_array<Name>({"init_module",
                                                               "finit_module",

@@ -1,6 +1,7 @@
 #include "sandbox/pool.h"
 
 #include "async/race.h"
+#include "sandbox/doctor.h"
 #include "sandbox/landlock.h"
 #include "sandbox/profile.h"
 #include "sandbox/zygote_link.h"
@@ -115,10 +116,27 @@ JailPool::JailPool(io::World& world, const RunnerOptions& options, ZygoteImage i
 
 JailPool::~JailPool() = default;
 
-std::size_t JailPool::capacity(const Profile& profile) const {
+std::string JailPool::reduction(const Profile& profile) {
+  if (profile.isolation != "reduced-if-needed") return "";
+  if (!missing_) missing_ = missing_for_full_jails();
+  if (missing_->empty()) return "";
+  return "reduced jail: Landlock, system call filter and rlimits alone, because this machine "
+         "lacks: " +
+         *missing_;
+}
+
+Result<void> JailPool::check_isolation(const Profile& profile) {
+  if (reduction(profile).empty()) return {};
+  if (!missing_for_reduced_) missing_for_reduced_ = missing_for_reduced_jails();
+  if (missing_for_reduced_->empty()) return {};
+  return Err(Code::unsupported, "not even a reduced jail can be made here, for want of " +
+                                    *missing_for_reduced_ + "; `ambit doctor` says how to get it");
+}
+
+std::size_t JailPool::capacity(const Profile& profile) {
   // Below that ABI nothing keeps two jails of one network apart.
   const bool is_alone = profile.level == "net" && landlock::abi() < landlock::abi_of_ports;
-  return cgroups_ && !is_alone ? calls_per_zygote : 1;
+  return cgroups_ && !is_alone && reduction(profile).empty() ? calls_per_zygote : 1;
 }
 
 JailPool::Key JailPool::reuse_key(const Profile& profile) {
@@ -153,10 +171,11 @@ JailPool::Place JailPool::place_of(const Profile& profile) const {
 
 Result<std::shared_ptr<ZygoteProcess>> JailPool::start_zygote(const Profile& profile, bool server) {
   const seccomp::Tier tier = TRY(tier_of(profile));
-  const std::pair key{tier, profile.asks};
-  if (!filters_.contains(key))
-    filters_[key] = TRY(seccomp::build(tier, seccomp::native(), profile.asks));
   SpecOptions options;
+  options.reduced = !reduction(profile).empty();
+  const std::pair key{tier, seccomp::Variant{profile.asks, options.reduced}};
+  if (!filters_.contains(key))
+    filters_[key] = TRY(seccomp::build(tier, seccomp::native(), key.second));
   options.with_proc = server;
   options.cgroups = cgroups_ != nullptr;
   Profile shown = profile;
@@ -338,7 +357,10 @@ void JailPool::refill(const Profile& profile, std::shared_ptr<ZygoteProcess> zyg
 
 Task<void> JailPool::make_spares(Want want, Profile profile,
                                  std::shared_ptr<ZygoteProcess> zygote) {
+  // Whoever waits for the call's outcome, and the next call, go first.
+  co_await delay(Duration{0});
   Demand* wanted = demand(want);
+  if (wanted == nullptr) co_return;
   // Without cgroups the last jail must be gone before the zygote makes another.
   if (capacity(profile) == 1 && zygote->running() != 0) {
     co_await race(wait_for_change(*zygote), delay_task(gone_within));

@@ -20,6 +20,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -90,6 +91,11 @@ class JailPool {
   // What a call must share with the one before to use its jail again.
   static Key reuse_key(const agents::Profile& profile);
 
+  // Why a jail of this profile is reduced, and to what; empty: it has every layer.
+  std::string reduction(const agents::Profile& profile);
+  // Whether this machine can make a jail of this profile at all, as far as layers go.
+  Result<void> check_isolation(const agents::Profile& profile);
+
   [[nodiscard]] std::size_t zygotes() const { return zygotes_.size(); }
   [[nodiscard]] std::size_t spares() const { return spares_.size(); }
   [[nodiscard]] const CgroupPool* cgroups() const { return cgroups_.get(); }
@@ -132,7 +138,7 @@ class JailPool {
 
   static bool is_for(const Spare& spare, const Want& want);
   [[nodiscard]] Place place_of(const agents::Profile& profile) const;
-  [[nodiscard]] std::size_t capacity(const agents::Profile& profile) const;
+  [[nodiscard]] std::size_t capacity(const agents::Profile& profile);
   Result<std::shared_ptr<ZygoteProcess>> start_zygote(const agents::Profile& profile, bool server);
   static Key key_of(agents::Profile profile);
   Task<Result<std::unique_ptr<Claim>>> claim(const Key& key);
@@ -155,8 +161,11 @@ class JailPool {
   std::list<Zygote> zygotes_;
   std::list<Backoff> backoff_;
   std::list<Demand> demands_;
-  // Built once a tier, and once more for jails that may ask.
-  std::map<std::pair<seccomp::Tier, bool>, seccomp::Filters> filters_;
+  // Built once a tier and variant.
+  std::map<std::pair<seccomp::Tier, seccomp::Variant>, seccomp::Filters> filters_;
+  // The first layer that this machine lacks for each kind of jail; tried once.
+  std::optional<std::string> missing_;
+  std::optional<std::string> missing_for_reduced_;
   std::uint64_t clock_ = 0;
   bool letting_go_ = false;
   Waiters room_;

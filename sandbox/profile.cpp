@@ -159,6 +159,11 @@ Result<void> validate(const agents::Profile& profile, std::span<const std::strin
   if (profile.service != "call" && profile.service != "pooled" && profile.service != "warm")
     return Err(Code::invalid,
                "there is no service class '" + profile.service + "': use call, pooled or warm");
+  if (profile.isolation != "full" && profile.isolation != "reduced-if-needed")
+    return Err(Code::invalid,
+               "there is no isolation '" + profile.isolation + "': use full or reduced-if-needed");
+  if (profile.isolation != "full" && tier == seccomp::Tier::net)
+    return Err(Code::invalid, "level 'net' needs a network of its own: its isolation must be full");
   if (profile.asks && tier == seccomp::Tier::compute)
     return Err(Code::invalid, "level 'compute' opens no paths, so it cannot ask for any");
   TRY(check_egress(profile));
@@ -211,6 +216,11 @@ Result<std::string> explain(const agents::Profile& profile) {
   for (const agents::EgressRule& rule : profile.egress) line("network   " + words_of(rule));
   if (profile.asks)
     line("asks      to open a regular file that it does not have; a person or a policy decides");
+  line(profile.isolation == "full"
+           ? "isolation full: where a layer of the jail cannot be made, the call is refused"
+           : "isolation reduced-if-needed: where namespaces cannot be made, Landlock, the filter "
+             "and "
+             "rlimits alone");
   line("service   " + service_of(profile));
   line(tier == seccomp::Tier::compute ? "processes one, with threads"
                                       : "processes at most " + std::to_string(profile.processes));

@@ -133,6 +133,9 @@ struct Limits {
   std::uint64_t file_bytes = 0;
   std::uint64_t open_files = 0;
   std::uint64_t scratch_bytes = 0;
+  // Not in the frame: processes that the kernel counts with the jail's and that are not its own,
+  // the zygote and init.
+  std::uint64_t others = 2;
 };
 
 // How to isolate a zygote. Views point into the frame.
@@ -142,6 +145,7 @@ struct Spec {
   static constexpr std::uint32_t late_filter = 2;  // the last filter allows no recvmsg and no chdir
   static constexpr std::uint32_t with_net = 4;     // a loopback, on which each jail has one port
   static constexpr std::uint32_t asks = 8;  // what the command cannot open is asked for at the door
+  static constexpr std::uint32_t reduced = 16;  // no namespaces, no mounts: reduced.h
   Limits limits;
   std::array<Path, paths_max> paths;
   std::size_t path_count = 0;

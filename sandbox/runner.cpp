@@ -136,8 +136,11 @@ std::string ZygoteRunner::limits_by() const {
   return pool_.cgroups()->version() == 1 ? "cgroup v1" : "cgroup v2";
 }
 
-Result<void> ZygoteRunner::check(const JailCall& call) const {
+Result<void> ZygoteRunner::check(JailCall& call) {
   TRY(validate(call.profile, options_.forbidden));
+  TRY(pool_.check_isolation(call.profile));
+  // A reduced jail has no /tmp of its own to begin in.
+  if (call.directory.empty() && !pool_.reduction(call.profile).empty()) call.directory = "/";
   if (pool_.cgroups() == nullptr && ::geteuid() == 0)
     return Err(
         Code::unsupported,
@@ -178,9 +181,11 @@ Task<JailOutcome> ZygoteRunner::run(JailCall call) {
   const Leave leave{*this};
   if (is_builtin(call)) {
     JailOutcome answered = co_await workers_.run(call);
+    answered.isolation = pool_.reduction(call.profile);
     co_return answered;
   }
   JailOutcome outcome = co_await run_in_turn(call);
+  outcome.isolation = pool_.reduction(call.profile);
   co_return outcome;
 }
 
@@ -293,6 +298,7 @@ class ZygoteRunner::Server final : public JailedProcess {
     const std::int64_t peak_bytes = ask_groups(call, known, jail_->lease.get());
     JailOutcome outcome = outcome_of(call, profile_, known);
     outcome.memory_peak_bytes = std::max(outcome.memory_peak_bytes, peak_bytes);
+    outcome.isolation = runner_.pool_.reduction(profile_);
     co_return outcome;
   }
   void kill() override { jail_->call->kill(); }

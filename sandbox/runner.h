@@ -53,7 +53,7 @@ class ZygoteRunner final : public agents::Runner {
   class Server;
 
   ZygoteRunner(io::World& world, RunnerOptions options, ZygoteImage image, Descriptor nothing);
-  Result<void> check(const agents::JailCall& call) const;
+  Result<void> check(agents::JailCall& call);
   Task<void> take_turn();
   Result<void> send(JailPool::Jail& jail, agents::JailCall& call);
   Result<void> open_door(JailPool::Jail& jail, agents::JailCall& call);

@@ -207,14 +207,19 @@ std::vector<sock_filter> prologue(Architecture architecture) {
   };
 }
 
-Result<std::vector<sock_filter>> build_first(Tier tier, Architecture architecture, bool asks) {
+Result<std::vector<sock_filter>> build_first(Tier tier, Architecture architecture,
+                                             Variant variant) {
   Builder builder(SCMP_ACT_ERRNO(EPERM), architecture);
   for (const policy::Name name : policy::absent) builder.add(SCMP_ACT_ERRNO(ENOSYS), name);
   for (const policy::Name name : names_of(tier)) builder.add(SCMP_ACT_ALLOW, name);
   for (const policy::Name name : policy::set_up) builder.add(SCMP_ACT_ALLOW, name);
   if (tier >= Tier::net)
     for (const policy::Name name : policy::set_up_net) builder.add(SCMP_ACT_ALLOW, name);
-  if (asks) {
+  if (variant.reduced) {
+    for (const policy::Name name : policy::set_up_reduced) builder.add(SCMP_ACT_ALLOW, name);
+    builder.add(SCMP_ACT_ALLOW, "prctl", {equal(0, PR_SET_CHILD_SUBREAPER)});
+  }
+  if (variant.asks) {
     for (const policy::Name name : policy::set_up_asks) builder.add(SCMP_ACT_ALLOW, name);
     for (const std::uint64_t command : notify_answer)
       builder.add(SCMP_ACT_ALLOW, "ioctl", {equal(1, command)});
@@ -228,7 +233,24 @@ Result<std::vector<sock_filter>> build_first(Tier tier, Architecture architectur
   return program;
 }
 
-Result<std::vector<sock_filter>> build_last(Tier tier, Architecture architecture, bool asks) {
+// What mounts and namespaces refuse elsewhere.
+void refuse_unheld(Builder& builder, Tier tier, const std::vector<policy::Name>& own) {
+  const std::uint32_t refuse = SCMP_ACT_ERRNO(EPERM);
+  builder.add(refuse, "prctl", {equal(0, PR_SET_CHILD_SUBREAPER)});
+  for (const policy::Name name : policy::set_up_reduced)
+    if (std::find(own.begin(), own.end(), name) == own.end()) builder.add(refuse, name);
+  for (const policy::Name name : policy::unheld) builder.add(refuse, name);
+  for (const policy::Name name : policy::unheld_attributes)
+    builder.add(SCMP_ACT_ERRNO(EOPNOTSUPP), name);
+  // Datagrams go to whatever path they name, and no domain keeps those inside.
+  constexpr std::uint64_t kind = 0xf;
+  if (tier >= Tier::fs_read)
+    for (std::uint64_t other = 0; other <= kind; ++other)
+      if (other != SOCK_STREAM && other != SOCK_SEQPACKET)
+        builder.add(refuse, "socketpair", {masked(1, kind, other)});
+}
+
+Result<std::vector<sock_filter>> build_last(Tier tier, Architecture architecture, Variant variant) {
   const std::uint32_t refuse = SCMP_ACT_ERRNO(EPERM);
   Builder builder(SCMP_ACT_ALLOW, architecture);
   for (const policy::Name name : policy::trip_wires) builder.add(SCMP_ACT_NOTIFY, name);
@@ -239,7 +261,8 @@ Result<std::vector<sock_filter>> build_last(Tier tier, Architecture architecture
   }
   if (tier >= Tier::net)
     for (const policy::Name name : policy::set_up_net) builder.add(refuse, name);
-  if (asks) {
+  if (variant.reduced) refuse_unheld(builder, tier, own);
+  if (variant.asks) {
     for (const policy::Name name : policy::set_up_asks) builder.add(refuse, name);
     for (const char* name : {"openat", "open"}) builder.add(SCMP_ACT_NOTIFY, name);
   }
@@ -289,10 +312,10 @@ std::string name_of(int number, std::uint32_t audit) {
   return name ? std::string(name.get()) : "system call " + std::to_string(number);
 }
 
-Result<Filters> build(Tier tier, Architecture architecture, bool asks) {
+Result<Filters> build(Tier tier, Architecture architecture, Variant variant) {
   Filters filters;
-  filters.first = TRY(build_first(tier, architecture, asks));
-  filters.last = TRY(build_last(tier, architecture, asks));
+  filters.first = TRY(build_first(tier, architecture, variant));
+  filters.last = TRY(build_last(tier, architecture, variant));
   filters.worker = TRY(build_worker(architecture));
   return filters;
 }

@@ -10,6 +10,7 @@
 
 #include <linux/filter.h>
 
+#include <compare>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -26,8 +27,12 @@ struct Filters {
   std::vector<sock_filter> last;
   std::vector<sock_filter> worker;  // for built-in tools, instead of the last one
 };
-// `asks`: opening files is told to the jail's init, which may ask for what the jail does not have.
-Result<Filters> build(Tier tier, Architecture architecture, bool asks = false);
+struct Variant {
+  bool asks = false;     // opening files is told to init, which may ask for what the jail lacks
+  bool reduced = false;  // no namespaces and no mounts: more is left to the filter
+  friend auto operator<=>(const Variant&, const Variant&) = default;
+};
+Result<Filters> build(Tier tier, Architecture architecture, Variant variant = {});
 
 // Names of what a tier may call, sorted.
 std::vector<std::string> allowed(Tier tier);

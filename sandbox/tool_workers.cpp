@@ -112,6 +112,14 @@ Task<void> ToolWorkers::let_go() {
   letting_go_ = false;
 }
 
+// Ends the jail of a call and has the next one made, once its outcome is on its way.
+Task<void> ToolWorkers::retire(std::unique_ptr<Worker> worker, agents::Profile profile,
+                               std::shared_ptr<ZygoteProcess> zygote) {
+  co_await delay(Duration{0});
+  worker.reset();
+  if (profile.service != "warm") pool_.refill(profile, std::move(zygote), JailUse::worker);
+}
+
 // It did not answer: why?
 Task<JailOutcome> ToolWorkers::explain_end(Worker& worker, const JailCall& call) {
   ZygoteCall& running = *worker.jail->call;
@@ -180,8 +188,7 @@ Task<JailOutcome> ToolWorkers::run(JailCall& call) {
     }
     outcome.wall_us =
         std::chrono::duration_cast<std::chrono::microseconds>(world_.loop.now() - began).count();
-    worker = std::unique_ptr<Worker>();
-    if (call.profile.service != "warm") pool_.refill(call.profile, zygote, JailUse::worker);
+    if (*worker) scope_.spawn(retire(std::move(*worker), call.profile, zygote));
     co_return outcome;
   }
 }

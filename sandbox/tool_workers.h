@@ -47,6 +47,8 @@ class ToolWorkers {
   void give_back(std::unique_ptr<Worker> worker, const agents::JailCall& call);
   static Task<void> exchange(Worker& worker, const std::string& frame, Answer& answer);
   Task<agents::JailOutcome> explain_end(Worker& worker, const agents::JailCall& call);
+  Task<void> retire(std::unique_ptr<Worker> worker, agents::Profile profile,
+                    std::shared_ptr<ZygoteProcess> zygote);
   Task<void> let_go();
 
   io::World& world_;

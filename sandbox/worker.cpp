@@ -2,6 +2,7 @@
 
 #include "builtin.h"
 #include "limits.h"
+#include "reduced.h"
 
 #include <linux/seccomp.h>
 #include <sys/stat.h>
@@ -21,7 +22,7 @@ namespace {
 using protocol::Report;
 using protocol::Stage;
 
-alignas(16) char frame[protocol::frame_bytes_max];
+char received[sizeof(std::uint32_t) + protocol::frame_bytes_max];
 char answer[sizeof(protocol::Done) + protocol::output_bytes_max + 4096];
 protocol::Work work;
 
@@ -45,14 +46,13 @@ int keep_only(int socket) {
   return syscall(SYS_close_range, 4U, ~0U, 0U) == 0 ? 0 : errno;
 }
 
-// False at the end of the stream.
-bool read_all(char* into, std::size_t bytes) {
-  while (bytes > 0) {
-    const ssize_t count = read(protocol::jail_socket, into, bytes);
+// Reads on until `into` holds at least `bytes`; false at the end of the stream.
+bool read_until(char* into, std::size_t& held, std::size_t bytes, std::size_t bytes_max) {
+  while (held < bytes) {
+    const ssize_t count = read(protocol::jail_socket, into + held, bytes_max - held);
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0) return false;
-    into += count;
-    bytes -= static_cast<std::size_t>(count);
+    held += static_cast<std::size_t>(count);
   }
   return true;
 }
@@ -78,10 +78,15 @@ std::int64_t cpu_us() {
 // not see.
 bool serve_call() {
   std::uint32_t bytes = 0;
-  if (!read_all(reinterpret_cast<char*>(&bytes), sizeof bytes)) return false;
-  if (bytes > sizeof frame || !read_all(frame, bytes)) return false;
+  std::size_t held = 0;
+  if (!read_until(received, held, sizeof bytes, sizeof received)) return false;
+  std::memcpy(&bytes, received, sizeof bytes);
+  // The supervisor sends one call at a time: more than that is not it any longer.
+  const std::size_t all = sizeof bytes + std::size_t{bytes};
+  if (all > sizeof received || !read_until(received, held, all, sizeof received) || held != all)
+    return false;
   const std::int64_t began_us = cpu_us();
-  if (!protocol::parse_work({frame, bytes}, work)) return false;
+  if (!protocol::parse_work({received + sizeof bytes, bytes}, work)) return false;
   protocol::Done done;
   done.id = work.id;
   builtin::Said said;
@@ -105,14 +110,16 @@ bool serve_call() {
 
 }  // namespace
 
-void serve(const Cell& cell, int socket, Report& report) {
+void serve(const Cell& cell, int socket, int work_folder, Report& report) {
   const protocol::Spec& spec = cell.spec;
   for (const int number : {SIGPIPE, SIGCHLD, SIGTERM}) (void)signal(number, SIG_DFL);
   umask(022);
   // Nothing of one call may lie in /tmp when the next one comes.
   const mounts::Rules rules{cell.landlock_abi, false, false, 0};
-  if (const auto fault = mounts::restrict_to(spec, cell.places, rules))
-    require(report, fault.stage, fault.error, fault.index);
+  const mounts::Fault fault =
+      cell.is_reduced() ? reduced::restrict_to(cell.places, cell.landlock_abi, work_folder)
+                        : mounts::restrict_to(spec, cell.places, rules);
+  if (fault) require(report, fault.stage, fault.error, fault.index);
   require(report, Stage::capabilities, limits::drop_capabilities());
   require(report, Stage::parent_death_signal, limits::die_with_parent());
   require(report, Stage::descriptors, keep_only(socket));

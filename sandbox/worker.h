@@ -9,6 +9,6 @@
 namespace ambit::sandbox::worker {
 
 // The mounts of the jail are made. Never returns.
-[[noreturn]] void serve(const Cell& cell, int socket, protocol::Report& report);
+[[noreturn]] void serve(const Cell& cell, int socket, int work, protocol::Report& report);
 
 }  // namespace ambit::sandbox::worker

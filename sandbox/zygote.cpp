@@ -7,6 +7,7 @@
 #include "limits.h"
 #include "namespaces.h"
 #include "protocol.h"
+#include "reduced.h"
 
 #include <linux/seccomp.h>
 #include <sys/epoll.h>
@@ -137,13 +138,9 @@ void require_place(const mounts::Fault& fault) {
   if (fault) fail(fault.stage, fault.error, fault.index);
 }
 
-// Once: from here on nothing outside can be reached from this process.
-void isolate(Cell& cell) {
+void enter_namespaces(Cell& cell) {
   const unsigned uid = geteuid();
   const unsigned gid = getegid();
-  const pid_t supervisor = getppid();
-  require(Stage::descriptors, close_the_rest());
-  namespaces::drop_groups();
   require(Stage::user_namespace, namespaces::enter_user());
   require(Stage::id_maps, namespaces::write_id_maps(uid, gid));
   require(Stage::namespaces, namespaces::enter_others());
@@ -153,10 +150,33 @@ void isolate(Cell& cell) {
   require_place(mounts::enter_root(cell.spec));
   require(Stage::descriptors, close_the_rest());
   require_place(mounts::open_places(cell.spec, cell.places));
-  cell.landlock_abi = landlock::abi();
-  if (cell.landlock_abi < 1) fail(Stage::landlock, ENOSYS);
   require(Stage::bounding_set, limits::clear_bounding_set());
   require(Stage::bounding_set, limits::lock_secure_bits());
+}
+
+// Without namespaces: see reduced.h.
+void enter_domain(Cell& cell, pid_t supervisor) {
+  require_place(reduced::open_places(cell.spec, cell.places));
+  require(Stage::bounding_set, reduced::clear_bounding_set());
+  require(Stage::bounding_set, reduced::lock_secure_bits());
+  require(Stage::no_new_privileges, limits::set_no_new_privileges());
+  require(Stage::session, reduced::adopt_orphans());
+  require(Stage::landlock, reduced::hold_together(cell.landlock_abi, supervisor));
+}
+
+// Once: from here on nothing outside can be reached from this process.
+void isolate(Cell& cell) {
+  const pid_t supervisor = getppid();
+  require(Stage::descriptors, close_the_rest());
+  namespaces::drop_groups();
+  cell.landlock_abi = landlock::abi();
+  if (cell.landlock_abi < 1) fail(Stage::landlock, ENOSYS);
+  if (cell.is_reduced()) {
+    enter_domain(cell, supervisor);
+  } else {
+    enter_namespaces(cell);
+  }
+  require(Stage::limits, limits::apply_shared(cell.spec.limits));
   require(Stage::no_new_privileges, limits::set_no_new_privileges());
   (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   require(Stage::clone, make_slots());
@@ -190,7 +210,7 @@ void begin_jail(const Received& received) {
   report.call = jail.id;
   int pidfd = -1;
   // The old call, because a filter can read its flags.
-  const unsigned long flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_PIDFD | SIGCHLD;
+  const unsigned long flags = clone_flags(zygote.cell, jail) | CLONE_PIDFD | SIGCHLD;
   const long child = syscall(SYS_clone, flags, nullptr, &pidfd, nullptr, nullptr);
   if (child == 0)
     contain(zygote.cell, jail, {received.descriptors, received.descriptor_count}, report);
@@ -200,6 +220,18 @@ void begin_jail(const Received& received) {
   event.events = EPOLLIN;
   event.data.u32 = slot;
   if (epoll_ctl(zygote.epoll, EPOLL_CTL_ADD, pidfd, &event) != 0) _exit(1);
+}
+
+// What an init that was killed from outside has left of a reduced jail, of which there is one at a
+// time.
+void end_orphans() {
+  if (!zygote.cell.is_reduced()) return;
+  for (const Live& live : zygote.live)
+    if (live.pidfd >= 0) return;
+  reduced::end_all();
+  pid_t who = 0;
+  do who = waitpid(-1, nullptr, __WALL);
+  while (who > 0 || (who < 0 && errno == EINTR));
 }
 
 void end_jail(std::uint32_t slot) {
@@ -216,6 +248,7 @@ void end_jail(std::uint32_t slot) {
   (void)epoll_ctl(zygote.epoll, EPOLL_CTL_DEL, live.pidfd, nullptr);
   close(live.pidfd);
   live.pidfd = -1;
+  end_orphans();
   Report report = zygote.slots[slot];
   report.kind = Kind::gone;
   if ((report.flags & Report::told) == 0) {

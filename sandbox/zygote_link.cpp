@@ -91,7 +91,8 @@ Result<std::string> encode_spec(const Profile& profile, const seccomp::Filters& 
   writer.number((options.with_proc ? protocol::Spec::with_proc : 0U) |
                 (late ? protocol::Spec::late_filter : 0U) |
                 (profile.level == "net" ? protocol::Spec::with_net : 0U) |
-                (profile.asks ? protocol::Spec::asks : 0U));
+                (profile.asks ? protocol::Spec::asks : 0U) |
+                (options.reduced ? protocol::Spec::reduced : 0U));
   const auto unsigned_of = [](std::int64_t value) { return static_cast<std::uint64_t>(value); };
   writer.number(unsigned_of(profile.cpu_ms));
   writer.number(std::uint64_t{0});

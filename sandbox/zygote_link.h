@@ -28,6 +28,7 @@ std::vector<JailPath> ordered_paths(const agents::Profile& profile,
 struct SpecOptions {
   bool with_proc = false;   // a /proc that shows the jail's own processes
   bool cgroups = false;     // they bound memory and processes: no rlimits for those
+  bool reduced = false;     // no namespaces: reduced.h
   std::string work_root{};  // jails show one folder in it, each its own; empty: none
 };
 Result<std::string> encode_spec(const agents::Profile& profile, const seccomp::Filters& filters,

@@ -18,6 +18,18 @@ std::unique_ptr<pb::Message> make(const pb::Descriptor& type) {
       pb::MessageFactory::generated_factory()->GetPrototype(&type)->New());
 }
 
+Answer<std::string> bytes_of(const pb::Descriptor& type, const std::string& json) {
+  const auto message = make(type);
+  pb::util::JsonParseOptions options;
+  options.ignore_unknown_fields = true;
+  const auto read = pb::util::JsonStringToMessage(json, message.get(), options);
+  std::string bytes;
+  if (!read.ok() || !message->SerializeToString(&bytes)) {
+    return Fail(Fault::internal, "this cannot be written as " + type.full_name());
+  }
+  return bytes;
+}
+
 }  // namespace
 
 std::optional<GrpcMethod> find_grpc_method(std::string_view path) {
@@ -66,15 +78,19 @@ Answer<rpc::Value> request_json(const GrpcMethod& method, const std::string& byt
 }
 
 Answer<std::string> response_bytes(const GrpcMethod& method, const std::string& json) {
+  return bytes_of(*method.response, json);
+}
+
+Answer<std::string> request_bytes(const GrpcMethod& method, const std::string& json) {
+  return bytes_of(*method.request, json);
+}
+
+Answer<std::string> response_json(const GrpcMethod& method, const std::string& bytes) {
   const auto message = make(*method.response);
-  pb::util::JsonParseOptions options;
-  options.ignore_unknown_fields = true;
-  const auto read = pb::util::JsonStringToMessage(json, message.get(), options);
-  std::string bytes;
-  if (!read.ok() || !message->SerializeToString(&bytes)) {
-    return Fail(Fault::internal, "the answer cannot be written as " + method.response->full_name());
-  }
-  return bytes;
+  std::string text;
+  const bool is_read = message->ParseFromString(bytes);
+  if (is_read && pb::util::MessageToJsonString(*message, &text).ok()) return text;
+  return Fail(Fault::invalid_agent_response, "the answer is no " + method.response->full_name());
 }
 
 }  // namespace ambit::a2a

@@ -29,4 +29,8 @@ Answer<rpc::Value> request_json(const GrpcMethod& method, const std::string& byt
 // Members that the message does not have are left out.
 Answer<std::string> response_bytes(const GrpcMethod& method, const std::string& json);
 
+// The same for a client.
+Answer<std::string> request_bytes(const GrpcMethod& method, const std::string& json);
+Answer<std::string> response_json(const GrpcMethod& method, const std::string& bytes);
+
 }  // namespace ambit::a2a

@@ -63,7 +63,75 @@ std::string detail_bytes(const rpc::Json& detail) {
   return bytes;
 }
 
+// Takes one member of protobuf's wire off `bytes`: its number, and what it holds where that is
+// bytes. False: there is no sound one.
+bool take_member(std::string_view& bytes, std::uint64_t& number, std::string_view& value) {
+  const auto varint = [&](std::uint64_t& out) {
+    out = 0;
+    for (unsigned shift = 0; shift < 64 && !bytes.empty(); shift += 7) {
+      const auto byte = static_cast<unsigned char>(bytes.front());
+      bytes.remove_prefix(1);
+      out |= static_cast<std::uint64_t>(byte & 0x7F) << shift;
+      if ((byte & 0x80) == 0) return true;
+    }
+    return false;
+  };
+  std::uint64_t tag = 0;
+  std::uint64_t size = 0;
+  if (!varint(tag)) return false;
+  number = tag >> 3;
+  value = {};
+  if ((tag & 7) == 0) return varint(size);
+  if ((tag & 7) == 2) {
+    if (!varint(size)) return false;
+  } else if ((tag & 7) == 1 || (tag & 7) == 5) {
+    size = (tag & 7) == 1 ? 8 : 4;
+  } else {
+    return false;
+  }
+  if (size > bytes.size()) return false;
+  value = bytes.substr(0, size);
+  bytes.remove_prefix(size);
+  return true;
+}
+
+std::string member(std::string_view bytes, std::uint64_t wanted) {
+  std::uint64_t number = 0;
+  std::string_view value;
+  while (take_member(bytes, number, value)) {
+    if (number == wanted) return std::string(value);
+  }
+  return "";
+}
+
+constexpr std::pair<grpc::StatusCode, int> http_statuses[] = {
+    {grpc::StatusCode::INVALID_ARGUMENT, 400},  {grpc::StatusCode::FAILED_PRECONDITION, 400},
+    {grpc::StatusCode::NOT_FOUND, 404},         {grpc::StatusCode::UNAUTHENTICATED, 401},
+    {grpc::StatusCode::PERMISSION_DENIED, 403}, {grpc::StatusCode::RESOURCE_EXHAUSTED, 429},
+    {grpc::StatusCode::DEADLINE_EXCEEDED, 504}};
+
 }  // namespace
+
+rpc::Json to_rest_error(const grpc::Status& status) {
+  rpc::Json details = rpc::Json::array();
+  const std::string bytes = status.error_details();
+  std::string_view rest = bytes;
+  std::uint64_t number = 0;
+  std::string_view any;
+  while (take_member(rest, number, any)) {
+    const std::string type = number == 3 ? member(any, 1) : "";
+    if (!type.ends_with("/google.rpc.ErrorInfo")) continue;
+    const std::string info = member(any, 2);
+    details.push_back({{"@type", type}, {"reason", member(info, 1)}, {"domain", member(info, 2)}});
+  }
+  int code = 500;
+  for (const auto& [known, http] : http_statuses) {
+    if (known == status.error_code()) code = http;
+  }
+  rpc::Json json = rpc::Json::object();
+  json["error"] = {{"code", code}, {"message", status.error_message()}, {"details", details}};
+  return json;
+}
 
 // google.rpc.Status {code = 1; message = 2; repeated google.protobuf.Any details = 3}.
 grpc::Status to_status(const Failure& failure) {

@@ -176,6 +176,19 @@ governance::PolicyGuard* Desk::guard_of(const std::string& policy_set, const Run
   std::vector<std::vector<governance::PolicySource>> candidates;
   const auto first = reader().get(run.totals.first_index);
   if (first) candidates.push_back(sources_of(first->payloads));
+  // A process that serves says once which policies it began with, and then which it read again.
+  for (const char* type : {"policy.loaded", "serve.started"}) {
+    Query said;
+    said.filter.type = type;
+    const auto matches = find(said);
+    if (!matches) continue;
+    const auto& indexes = (*matches)->indexes;
+    const std::size_t last = std::min<std::size_t>(indexes.size(), guards_max);
+    for (std::size_t i = 0; i < last; ++i) {
+      const auto record = reader().get(indexes[indexes.size() - 1 - i]);
+      if (record) candidates.push_back(sources_of(record->payloads));
+    }
+  }
   std::vector<governance::PolicySource> files;
   for (const std::string& path : options_.policies) {
     auto text = io::read_file(path, policy_bytes_max);
@@ -185,6 +198,7 @@ governance::PolicyGuard* Desk::guard_of(const std::string& policy_set, const Run
   if (guards_.size() >= guards_max) guards_.clear();
   auto& place = guards_[policy_set + fleet];
   for (const auto& sources : candidates) {
+    if (sources.empty()) continue;
     governance::GuardOptions options;
     options.fleet = fleet;
     auto guard = governance::PolicyGuard::create(sources, options);

@@ -68,7 +68,7 @@ void RecordIndex::count(Totals& totals, const Row& row, std::uint64_t index) con
     totals.output_tokens += row.output_tokens;
     totals.cost_micros += row.cost_micros;
     totals.energy_uj += row.energy_uj;
-  } else if (type == "action.decided") {
+  } else if (type.ends_with(".decided")) {
     if (names_.text(row.kind) == "tool_call") ++totals.calls;
     const std::string& verdict = names_.text(row.verdict);
     totals.allowed += verdict == "allow" ? 1 : 0;
@@ -199,11 +199,11 @@ bool RecordIndex::fits(const Wanted& wanted, const Row& row) const {
   }
   if (wanted.group.empty()) return true;
   const std::string& type = names_.text(row.type);
-  if (wanted.group == "decisions") return type == "action.decided";
+  if (wanted.group == "decisions") return type.ends_with(".decided");
   if (wanted.group == "refused") return row.verdict != 0 && names_.text(row.verdict) != "allow";
   if (wanted.group == "calls") {
-    return (type == "action.decided" && names_.text(row.kind) == "tool_call") ||
-           type == "action.outcome";
+    return (type.ends_with(".decided") && names_.text(row.kind) != "model_call") ||
+           type.ends_with(".outcome");
   }
   if (wanted.group == "turns") return type == "turn.completed";
   if (wanted.group == "reviews") return type.starts_with("review.");

@@ -1,20 +1,24 @@
 #include "evidence/bundle.h"
 
+#include "evidence/members.h"
 #include "io/file.h"
 #include "log/canonical_json.h"
 #include "log/folder_lock.h"
+#include "log/sha256.h"
 
 #include <sys/stat.h>
 
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <map>
 
 namespace ambit::evidence {
 namespace {
 
 constexpr std::uint64_t records_max = 100'000;
 constexpr std::size_t policy_bytes_max = std::size_t{4} << 20;
+constexpr std::size_t policies_max = 1000;
 
 constexpr std::string_view how_to = R"(# How to check this bundle without the program that made it
 
@@ -89,6 +93,46 @@ void add_redaction(Texts& texts, std::uint64_t index, const std::string& name, c
                       ",\"why\":\"" + why + "\"}\n";
 }
 
+// What the fleet's rules took out of it before it was recorded.
+void add_early_redactions(Texts& texts, const log::Leaf& leaf) {
+  for_each_member(leaf.body, [&](std::string_view name, std::string_view value) {
+    if (name != "redacted") return;
+    for_each_element(value, [&](std::string_view each) {
+      if (each.starts_with('"')) {
+        add_redaction(texts, leaf.index, text_of(each), "taken out before it was recorded");
+      }
+    });
+  });
+}
+
+using PolicyTexts = std::map<std::string, std::string>;  // by their SHA-256
+
+void take_policies(const std::vector<agents::Payload>& payloads, PolicyTexts& policies) {
+  for (const agents::Payload& payload : payloads) {
+    if (!payload.name.starts_with("policy ") || policies.size() >= policies_max) continue;
+    policies.emplace(log::to_hex(log::sha256(payload.bytes)), payload.bytes);
+  }
+}
+
+// A process that serves says which policies it began with, and which it read again; a run says it
+// in its first record. They are nobody's secret, and a decision means nothing without them.
+Result<void> take_policies_of_processes(const log::LogReader& reader, PolicyTexts& policies) {
+  for (const char* type : {"serve.started", "policy.loaded"}) {
+    log::Filter filter;
+    filter.type = type;
+    std::vector<std::uint64_t> indexes;
+    TRY(reader.for_each(filter, [&indexes](const log::Leaf& leaf) {
+      indexes.push_back(leaf.index);
+      return indexes.size() < policies_max;
+    }));
+    for (const std::uint64_t index : indexes) {
+      const log::ProvenRecord record = TRY(reader.get(index));
+      take_policies(record.payloads, policies);
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<BundleReport> write_bundle(const log::LogReader& reader, const log::VerifierKey& key,
@@ -107,10 +151,14 @@ Result<BundleReport> write_bundle(const log::LogReader& reader, const log::Verif
   BundleReport report;
   Texts texts;
   std::string checkpoint;
+  PolicyTexts policies;
+  TRY(take_policies_of_processes(reader, policies));
   for (const std::uint64_t index : chosen) {
     const log::ProvenRecord record = TRY(reader.get(index));
     texts.records += record.bytes + "\n";
     checkpoint = record.note;
+    add_early_redactions(texts, record.leaf);
+    take_policies(record.payloads, policies);
     TRY(io::write_file(options.folder + "/proofs/" + std::to_string(index) + ".tlog-proof",
                        record.tlog_proof()));
     ++report.records;
@@ -149,10 +197,14 @@ Result<BundleReport> write_bundle(const log::LogReader& reader, const log::Verif
     for (const std::string& line : options.cosignatures) lines += line + "\n";
     TRY(io::write_file(options.folder + "/cosignatures", lines));
   }
-  if (!options.policies.empty()) TRY(make_folder(options.folder + "/policies"));
   for (const std::string& path : options.policies) {
-    const std::string text = TRY(io::read_file(path, policy_bytes_max));
-    TRY(io::write_file(options.folder + "/policies/" + log::to_hex(log::sha256(text)), text));
+    std::string text = TRY(io::read_file(path, policy_bytes_max));
+    std::string hash = log::to_hex(log::sha256(text));
+    policies.emplace(std::move(hash), std::move(text));
+  }
+  if (!policies.empty()) TRY(make_folder(options.folder + "/policies"));
+  for (const auto& [hash, text] : policies) {
+    TRY(io::write_file(options.folder + "/policies/" + hash, text));
   }
   return report;
 }

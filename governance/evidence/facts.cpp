@@ -78,7 +78,8 @@ Facts facts_of(const log::Leaf& leaf) {
 }
 
 std::string gist(const log::Leaf& leaf, const Facts& facts) {
-  if (leaf.type == "action.decided") {
+  // Also what a jail asks for while it runs: egress.decided, open.decided.
+  if (leaf.type.ends_with(".decided")) {
     std::string line = facts.verdict + " " + facts.tool;
     for (std::size_t i = 0; i < facts.policies.size(); ++i) {
       line += (i == 0 ? " by " : ", ") + facts.policies[i];
@@ -86,7 +87,7 @@ std::string gist(const log::Leaf& leaf, const Facts& facts) {
     if (facts.verdict != "allow" && !facts.reason.empty()) line += ": " + facts.reason;
     return line;
   }
-  if (leaf.type == "action.outcome") {
+  if (leaf.type.ends_with(".outcome")) {
     return facts.outcome + " " + facts.tool + (facts.detail.empty() ? "" : ": " + facts.detail);
   }
   if (leaf.type == "turn.completed") {

@@ -152,7 +152,7 @@ json attributes_of(const log::Leaf& leaf, const Facts& facts, const Source& sour
     list.push_back(attribute("gen_ai.usage.input_tokens", facts.input_tokens));
     list.push_back(attribute("gen_ai.usage.output_tokens", facts.output_tokens));
     list.push_back(attribute("gen_ai.usage.cache_read.input_tokens", facts.cached_tokens));
-  } else if (leaf.type == "action.outcome") {
+  } else if (leaf.type.ends_with(".outcome")) {
     add("gen_ai.operation.name", "execute_tool");
     add("gen_ai.tool.name", facts.tool);
     add("gen_ai.tool.call.id", facts.call);
@@ -197,10 +197,10 @@ std::string Exporter::otel(const log::Leaf& leaf, const Facts& facts, const Sour
   if (leaf.type == "turn.completed") {
     name = "chat " + facts.model;
     start -= (facts.queue_us + facts.prefill_us + facts.decode_us) * 1000;
-  } else if (leaf.type == "action.outcome") {
+  } else if (leaf.type.ends_with(".outcome")) {
     name = "execute_tool " + facts.tool;
     start -= facts.duration_us * 1000;
-  } else if (leaf.type == "action.decided") {
+  } else if (leaf.type.ends_with(".decided")) {
     name = "decide " + facts.tool;
   } else if (leaf.type == "session.ended") {
     name = "invoke_agent " + leaf.agent;

@@ -1,8 +1,11 @@
 #include "log/store.h"
 
+#include <sys/wait.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <fcntl.h>
 #include <unistd.h>
@@ -35,6 +38,29 @@ Result<void> check_header_pages(const std::string& data_file) {
     return Err(Code::invalid, data_file + " is damaged: its header pages disagree");
   }
   return {};
+}
+
+Result<void> check_last_write(const std::string& folder) {
+  enum Verdict : int { whole = 0, torn = 1, not_readable = 2 };
+  const pid_t child = ::fork();
+  if (child < 0) {
+    return Err(Code::unavailable, folder + ": cannot start a process to check it: " +
+                                      std::string(std::strerror(errno)));
+  }
+  if (child == 0) {
+    for (const int signal : {SIGSEGV, SIGBUS, SIGABRT}) ::signal(signal, SIG_DFL);
+    auto store = Store::open(folder, Store::Mode::read, 0);
+    if (!store) ::_exit(not_readable);
+    const auto snapshot = (*store)->snapshot();
+    if (!snapshot) ::_exit(not_readable);
+    ::_exit(snapshot->check_transaction() ? whole : torn);
+  }
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+  // What cannot be opened at all, opening it says better.
+  if (WIFEXITED(status) && WEXITSTATUS(status) != torn) return {};
+  return Err(Code::invalid, folder + "/data.mdb is damaged: the disk has lost a part of the last " +
+                                "write; ambit audit verify names the place, restore a copy");
 }
 
 }  // namespace ambit::log

@@ -16,6 +16,7 @@ namespace {
 constexpr std::array<const char*, 2> table_names = {"log", "index"};
 constexpr char run_mark = 'r';
 constexpr char head_mark = 's';  // sorts after run_mark
+constexpr std::string_view transaction_key = "t";
 constexpr std::size_t index_bytes = 8;
 constexpr std::size_t count_bytes = 4;
 constexpr std::size_t hash_bytes = 32;
@@ -311,6 +312,14 @@ Result<void> Store::commit(const Batch& batch) {
   if (code != MDB_SUCCESS) return Err(error("write", code));
   auto filled = fill_log(transaction, batch);
   if (filled) filled = fill_index(transaction, batch);
+  if (filled) {
+    std::string number;
+    append_index(number, mdb_txn_id(transaction));
+    MDB_val k = to_val(transaction_key);
+    MDB_val v = to_val(number);
+    code = mdb_put(transaction, tables_[index_table], &k, &v, 0);
+    if (code != MDB_SUCCESS) filled = Err(error("write", code));
+  }
   if (!filled) {
     mdb_txn_abort(transaction);
     return filled;
@@ -426,6 +435,24 @@ Result<std::optional<Head>> Snapshot::head(std::string_view run, std::string_vie
   return std::optional<Head>(Head{index_at(bytes), to_hash(bytes.substr(index_bytes))});
 }
 
+Result<void> Snapshot::check_transaction() const {
+  const std::uint64_t records = TRY(size());
+  if (records == 0) return {};
+  MDB_val key = to_val(transaction_key);
+  MDB_val value{};
+  const int code = mdb_get(transaction_, store_->tables_[Store::index_table], &key, &value);
+  if (code == MDB_SUCCESS && value.mv_size == index_bytes &&
+      index_at(to_view(value)) == mdb_txn_id(transaction_)) {
+    return {};
+  }
+  if (code != MDB_SUCCESS && code != MDB_NOTFOUND) {
+    return Err(store_->error("read its transaction", code));
+  }
+  return Err(Code::invalid, "log " + store_->folder_ +
+                                ": data.mdb is damaged: its pages are of another transaction than "
+                                "its header; the disk has lost a write, restore a copy");
+}
+
 Result<void> Snapshot::for_each_in_run(std::string_view run, const Visit& visit) const {
   Cursor cursor(transaction_, store_->tables_[Store::index_table]);
   const std::string prefix = run_prefix(run);
@@ -481,6 +508,7 @@ Result<void> Snapshot::for_each_index(const IndexVisitor& visitor) const {
     const std::string_view value = cursor.value();
     const bool in_run = key.size() >= 2 + index_bytes && key.front() == run_mark &&
                         key[key.size() - index_bytes - 1] == '\0' && count_of(value) > 0;
+    if (key == transaction_key && value.size() == index_bytes) continue;
     if (in_run) {
       TRY(visitor.in_run(key.substr(1, key.size() - index_bytes - 2),
                          index_at(key.substr(key.size() - index_bytes)), count_of(value)));

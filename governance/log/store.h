@@ -95,6 +95,10 @@ class Snapshot {
   [[nodiscard]] Result<std::optional<Head>> head(std::string_view run,
                                                  std::string_view session) const;
 
+  // Whether what is read here is what the last transaction wrote: a disk that has lost a write, and
+  // says that it has not, would show an older state that is sound in itself.
+  [[nodiscard]] Result<void> check_transaction() const;
+
   using Visit = std::function<bool(std::uint64_t)>;
   // The indexes of a run's records in order, until `visit` returns false.
   [[nodiscard]] Result<void> for_each_in_run(std::string_view run, const Visit& visit) const;
@@ -161,5 +165,8 @@ class Store {
 // each other. A flipped bit there would silently bring back an older state. True for a file that
 // has no data yet.
 Result<void> check_header_pages(const std::string& data_file);
+// Snapshot::check_transaction in a process of its own: LMDB trusts its file, and what a disk has
+// left of one may end who reads it.
+Result<void> check_last_write(const std::string& folder);
 
 }  // namespace ambit::log

@@ -481,6 +481,8 @@ VerifyReport verify_here(const std::string& folder, const VerifierKey& key,
   Verifier verifier(*snapshot, key, **subjects, report, progress);
   const auto result = verifier.run(threads);
   if (!result) return bad(verifier.at_fault(), result.error());
+  const auto whole = snapshot->check_transaction();
+  if (!whole) return bad(0, whole.error());
   const auto seal = check_seal(folder, key, report);
   if (!seal) {
     report.what = seal.error().message;

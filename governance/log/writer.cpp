@@ -126,7 +126,10 @@ Result<std::unique_ptr<LogWriter>> LogWriter::open(const WriterOptions& options,
   SignerKey signer = TRY(load_key(options, random));
   const std::string data = options.folder + "/data.mdb";
   std::error_code failed;
-  if (std::filesystem::exists(data, failed)) TRY(check_header_pages(data));
+  if (std::filesystem::exists(data, failed)) {
+    TRY(check_header_pages(data));
+    TRY(check_last_write(options.folder));
+  }
   std::shared_ptr<Store> store =
       TRY(Store::open(options.folder, Store::Mode::write, options.map_bytes));
   Tree tree;

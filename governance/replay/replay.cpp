@@ -1,5 +1,6 @@
 #include "replay/replay.h"
 
+#include "agents/fact.h"
 #include "agents/fleet_run.h"
 #include "agents/message.h"
 
@@ -41,47 +42,23 @@ std::string joined(const std::vector<std::string>& parts) {
   return text.empty() ? "none" : text;
 }
 
-Decision decision_of(const json& body) {
-  Decision decision;
-  const std::string verdict = body.value("verdict", "");
-  for (const agents::Verdict each :
-       {agents::Verdict::allow, agents::Verdict::deny, agents::Verdict::escalate}) {
-    if (to_string(each) == verdict) decision.verdict = each;
+// The facts that it was decided by, as they are recorded. A definition of its tool that changed
+// since then is a difference that the policies may see.
+Action action_of(Action recorded, const std::vector<agents::ToolSpec>& tools) {
+  for (const agents::ToolSpec& tool : tools) {
+    if (recorded.kind == agents::ActionKind::model_call || tool.name != recorded.tool) continue;
+    recorded.read_only = tool.read_only;
+    recorded.destructive = tool.destructive;
+    recorded.tool_digest = tool.digest;
   }
-  decision.reason = body.value("reason", "");
-  decision.policies = body.value("policies", std::vector<std::string>{});
-  decision.policy_set = body.value("policySet", "");
-  return decision;
+  return recorded;
 }
 
-Action action_of(const agents::Event& event, const json& body,
-                 const std::vector<agents::ToolSpec>& tools) {
-  Action action;
-  action.id = body.value("action", "");
-  action.kind = agents::ActionKind::tool_call;
-  for (const agents::ActionKind each :
-       {agents::ActionKind::model_call, agents::ActionKind::delegation}) {
-    if (body.value("kind", "") == to_string(each)) action.kind = each;
-  }
-  action.agent = event.agent;
-  action.session = event.session;
-  action.run = event.run;
-  action.on_behalf_of = body.value("onBehalfOf", "");
-  action.tool = body.value("tool", "");
-  action.arguments = payload(event, "arguments");
-  action.tainted = body.value("tainted", false);
-  action.tool_digest = body.value("toolDigest", "");
-  const json left = body.value("left", json::object());
-  action.left = {left.value("turns", std::int64_t{0}), left.value("toolCalls", std::int64_t{0}),
-                 left.value("tokens", std::int64_t{0}), left.value("wallMs", std::int64_t{0})};
-  for (const agents::ToolSpec& tool : tools) {
-    if (action.kind != agents::ActionKind::tool_call || tool.name != action.tool) continue;
-    action.read_only = tool.read_only;
-    action.destructive = tool.destructive;
-    // A definition that changed since then is a difference that the policies may see.
-    action.tool_digest = tool.digest;
-  }
-  return action;
+// Something that was said in the session is not in this record any more.
+bool is_clouded(const agents::Event& event) {
+  if (event.body.find("\"redacted\"") == std::string::npos) return false;
+  const json body = json::parse(event.body, nullptr, false);
+  return body.is_object() && body.contains("redacted");
 }
 
 // The verdict of a budget or a quota: recorded as a denial that names its bound; in older records a
@@ -103,10 +80,14 @@ bool is_limit(const std::vector<StoredEvent>& events, std::size_t at, const Deci
 Result<void> Replay::read(agents::Journal& journal, const std::string& run) {
   TRY(journal.read(run, [this](const StoredEvent& stored) {
     found_ = true;
-    if (stored.event.type == "run.started") {
+    const std::string& type = stored.event.type;
+    if (type == "run.started" || type == "session.started") {
       const json body = json::parse(stored.event.body, nullptr, false);
       if (body.is_object() && body.contains("seed") && body["seed"].is_number_unsigned()) {
         seed_ = body["seed"].get<std::uint64_t>();
+      }
+      if (body.is_object() && body.contains("parent") && body["parent"].is_string()) {
+        parents_[stored.event.session] = body["parent"].get<std::string>();
       }
     }
     if (!stored.event.session.empty()) sessions_[stored.event.session].push_back(stored);
@@ -134,16 +115,50 @@ Task<void> Replay::admitted(const Events& events) {
   if (!done && failure_) failure_ = std::move(done);
 }
 
+// A session that was delegated to is seeded by the one that delegated.
+std::uint64_t Replay::seed_of(const std::string& session) const {
+  std::vector<const std::string*> chain{&session};
+  for (auto at = parents_.find(session); at != parents_.end(); at = parents_.find(at->second)) {
+    if (chain.size() > parents_.size()) break;
+    chain.push_back(&at->second);
+  }
+  std::uint64_t seed = seed_;
+  for (auto at = chain.rbegin(); at != chain.rend(); ++at) seed = agents::session_seed(seed, **at);
+  return seed;
+}
+
+Result<void> Replay::begin(Walk& walk, const StoredEvent& first) {
+  const std::string& name = first.event.agent;
+  walk.agent = setting_.fleet.agent(name);
+  const auto tools = setting_.tools.find(name);
+  if (walk.agent == nullptr || tools == setting_.tools.end()) {
+    return Err(Code::invalid, "the run has sessions of the agent " + name +
+                                  ", whom this fleet does not have; is it the run's fleet file?");
+  }
+  walk.tools = tools->second;
+  walk.seed = seed_of(first.event.session);
+  walk.output_schema = walk.agent->output_schema;
+  return {};
+}
+
 Task<Result<void>> Replay::session(const Events& events) {
-  SessionState state;
+  Walk walk;
+  co_await ok(begin(walk, events.front()));
   ++report_.sessions;
   for (std::size_t at = 0; at < events.size() && !enough(); ++at) {
     const StoredEvent& stored = events[at];
-    if (stored.event.type == "turn.completed" && options_.decode) {
-      co_await ok(turn(state, stored));
+    const std::string& type = stored.event.type;
+    if (type == "session.started") {
+      const std::string held = payload(stored.event, "outputSchema");
+      if (!held.empty()) walk.output_schema = held;
     }
-    if (stored.event.type == "action.decided") co_await ok(decision(state, events, at));
-    co_await ok(agents::apply(state, stored.event));
+    if (type == "turn.completed") {
+      if (options_.decode) co_await ok(turn(walk, stored));
+      walk.attempts = 0;
+    }
+    if (type == "action.decided") co_await ok(decision(walk, events, at));
+    walk.clouded = walk.clouded || is_clouded(stored.event);
+    co_await ok(agents::apply(walk.state, stored.event));
   }
   co_return Result<void>();
 }
@@ -155,18 +170,51 @@ void Replay::differs(const SessionState& state, const StoredEvent& stored, std::
   report_.differences.push_back({stored.index, stored.event.session, turn, std::move(what)});
 }
 
-Task<Result<void>> Replay::turn(const SessionState& state, const StoredEvent& stored) {
+// Which of the agent's models a turn was asked of: the one of that name, else, where models are
+// others now, by how many were asked before it.
+const agents::ModelSpec* Replay::route_of(const Walk& walk) const {
+  const agents::ModelSpec* own = setting_.fleet.model(walk.agent->model);
+  if (own == nullptr) return nullptr;
+  std::vector<std::string> names{own->name};
+  names.insert(names.end(), own->fallback.begin(), own->fallback.end());
+  for (const std::string& name : names) {
+    const auto model = setting_.models.find(name);
+    if (model != setting_.models.end() && model->second->identity() == walk.asked) {
+      return setting_.fleet.model(name);
+    }
+  }
+  const std::size_t place = walk.attempts > 0 ? walk.attempts - 1 : 0;
+  return setting_.fleet.model(names[std::min(place, names.size() - 1)]);
+}
+
+Task<Result<void>> Replay::turn(Walk& walk, const StoredEvent& stored) {
+  const SessionState& state = walk.state;
+  const agents::ModelSpec* spec = route_of(walk);
+  const auto model = spec != nullptr ? setting_.models.find(spec->name) : setting_.models.end();
+  if (model == setting_.models.end()) {
+    co_return Err(Code::invalid, "agent " + walk.agent->name + " has no model in this fleet");
+  }
+  // A model elsewhere is not asked again: it promises nothing, and would be paid for.
+  if (!spec->base_url.empty()) {
+    ++report_.elsewhere;
+    co_return Result<void>();
+  }
+  if (walk.clouded || is_clouded(stored.event)) {
+    ++report_.unreadable;
+    co_return Result<void>();
+  }
   const json body = json::parse(stored.event.body, nullptr, false);
   agents::TurnRequest request;
   request.session = state.id;
-  request.tools = setting_.tools;
+  request.tools = walk.tools;
   request.messages = state.messages;
-  request.sampling = setting_.model_spec.sampling;
-  request.sampling.seed = agents::session_seed(seed_, state.id);
-  request.tokens_max = setting_.model_spec.tokens_max;
-  request.priority = setting_.agent.priority;
-  if (setting_.tools->empty()) request.tool_choice = agents::ToolChoice::none;
-  auto turn = co_await setting_.model->generate(std::move(request));
+  request.sampling = spec->sampling;
+  request.sampling.seed = walk.seed;
+  request.tokens_max = spec->tokens_max;
+  request.priority = walk.agent->priority;
+  request.output_schema = walk.output_schema;
+  if (walk.tools->empty()) request.tool_choice = agents::ToolChoice::none;
+  auto turn = co_await model->second->generate(std::move(request));
   if (!turn) {
     differs(state, stored, "the model did not answer now: " + turn.error().message);
     co_return Result<void>();
@@ -192,30 +240,39 @@ Task<Result<void>> Replay::turn(const SessionState& state, const StoredEvent& st
   co_return Result<void>();
 }
 
-Result<void> Replay::decision(const SessionState& state, const Events& events, std::size_t at) {
+Result<void> Replay::decision(Walk& walk, const Events& events, std::size_t at) {
   const StoredEvent& stored = events[at];
-  const json body = json::parse(stored.event.body, nullptr, false);
-  if (!body.is_object()) return Err(Code::invalid, "a decision without a body");
-  const Decision recorded = decision_of(body);
-  const Action action = action_of(stored.event, body, *setting_.tools);
+  const agents::Fact fact = TRY(agents::fact_of(stored.event));
+  const auto& decided = std::get<agents::ActionDecided>(fact);
+  const Decision& recorded = decided.decision;
+  const bool is_turn = decided.action.kind == agents::ActionKind::model_call;
+  if (is_turn) {
+    walk.asked = decided.action.tool;
+    ++walk.attempts;
+  }
+  if (is_clouded(stored.event)) {
+    ++report_.unreadable;
+    return {};
+  }
+  const Action action = action_of(decided.action, *walk.tools);
   Decision now;
   const bool offered =
-      action.kind == agents::ActionKind::model_call ||
-      std::any_of(setting_.tools->begin(), setting_.tools->end(),
-                  [&action](const agents::ToolSpec& tool) {
-                    return (tool.agent.empty() ? tool.name : tool.agent) == action.tool;
-                  });
+      is_turn ||
+      std::any_of(walk.tools->begin(), walk.tools->end(), [&action](const agents::ToolSpec& tool) {
+        return (tool.agent.empty() ? tool.name : tool.agent) == action.tool;
+      });
   if (offered) {
     now = setting_.guard.decide(action);
   } else {
     now.verdict = agents::Verdict::deny;
-    now.reason = "agent " + setting_.agent.name + " is not offered a tool \"" + action.tool + "\"";
+    now.reason = "agent " + walk.agent->name + " is not offered a tool \"" + action.tool + "\"";
   }
   if (now.verdict == agents::Verdict::allow && is_limit(events, at, recorded)) {
     ++report_.limited;
     ++report_.decisions;
     return {};
   }
+  const SessionState& state = walk.state;
   if (now.verdict != recorded.verdict) {
     differs(state, stored,
             action.tool + ": recorded " + std::string(to_string(recorded.verdict)) + " (" +
@@ -226,7 +283,11 @@ Result<void> Replay::decision(const SessionState& state, const Events& events, s
             action.tool + ": " + std::string(to_string(now.verdict)) +
                 " by other policies: recorded " + joined(recorded.policies) + ", now " +
                 joined(now.policies));
-  } else if (options_.decode && now.policy_set != recorded.policy_set) {
+  } else if (now.arguments != recorded.arguments) {
+    differs(state, stored,
+            action.tool + ": other obligations: recorded " + excerpt(recorded.arguments, 0) +
+                ", now " + excerpt(now.arguments, 0));
+  } else if (options_.decode && offered && now.policy_set != recorded.policy_set) {
     differs(state, stored,
             "the same decision under another set of policies: recorded " + recorded.policy_set +
                 ", now " + now.policy_set);

@@ -3,7 +3,8 @@
 // Replay: a recorded run executed again from its record: every turn is decoded again from the same
 // messages, every decision decided again from the same action, while tools are not called: what
 // they gave comes from the record. The first difference is named; none means that the record tells
-// what this model under these policies does.
+// what these models under these policies do. A run of several agents, a workflow with its sessions
+// and what they delegated, are replayed alike: each session by the agent whose it was.
 
 #include "agents/fleet.h"
 #include "agents/ports.h"
@@ -38,17 +39,20 @@ struct Report {
   std::uint64_t turns = 0;
   std::uint64_t tokens = 0;
   std::uint64_t decisions = 0;
-  std::uint64_t limited = 0;            // decisions by a budget, which is not decided again
+  std::uint64_t limited = 0;     // decisions by a budget, which is not decided again
+  std::uint64_t elsewhere = 0;   // turns of models that are not of this machine: not decoded again
+  std::uint64_t unreadable = 0;  // turns and decisions after what was redacted or erased
   std::vector<Difference> differences;  // in the order of the record
 };
 
+using Tools = std::shared_ptr<const std::vector<agents::ToolSpec>>;
+
 // What the run ran with; all is borrowed and outlives the replay.
 struct Setting {
-  const agents::AgentSpec& agent;
-  const agents::ModelSpec& model_spec;
-  agents::Model* model = nullptr;  // not used without decoding
+  const agents::Fleet& fleet;
+  std::map<std::string, agents::Model*> models;  // by name; not used without decoding
   agents::Guard& guard;
-  std::shared_ptr<const std::vector<agents::ToolSpec>> tools;
+  std::map<std::string, Tools> tools;  // by agent, as they are offered now
 };
 
 class Replay {
@@ -62,11 +66,26 @@ class Replay {
  private:
   using Events = std::vector<agents::StoredEvent>;
 
+  // One session on its way.
+  struct Walk {
+    const agents::AgentSpec* agent = nullptr;
+    Tools tools;
+    std::uint64_t seed = 0;
+    std::string output_schema;
+    std::string asked;         // the model of the last decision to call one, as it was recorded
+    std::size_t attempts = 0;  // such decisions since the last turn
+    bool clouded = false;      // some of what was said is not in the record
+    agents::SessionState state;
+  };
+
   Result<void> read(agents::Journal& journal, const std::string& run);
   Task<void> admitted(const Events& events);
   Task<Result<void>> session(const Events& events);
-  Task<Result<void>> turn(const agents::SessionState& state, const agents::StoredEvent& stored);
-  Result<void> decision(const agents::SessionState& state, const Events& events, std::size_t at);
+  Task<Result<void>> turn(Walk& walk, const agents::StoredEvent& stored);
+  Result<void> decision(Walk& walk, const Events& events, std::size_t at);
+  Result<void> begin(Walk& walk, const agents::StoredEvent& first);
+  [[nodiscard]] std::uint64_t seed_of(const std::string& session) const;
+  [[nodiscard]] const agents::ModelSpec* route_of(const Walk& walk) const;
   void differs(const agents::SessionState& state, const agents::StoredEvent& stored,
                std::string what);
   [[nodiscard]] bool enough() const {
@@ -78,6 +97,7 @@ class Replay {
   std::uint64_t seed_ = 0;
   bool found_ = false;
   std::map<std::string, Events> sessions_;
+  std::map<std::string, std::string> parents_;  // of sessions that were delegated to
   Report report_;
   Result<void> failure_;
   std::unique_ptr<Semaphore> places_;

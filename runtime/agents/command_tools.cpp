@@ -31,6 +31,8 @@ Outcome to_outcome(JailOutcome ended) {
     outcome.content = "error: " + std::string(to_string(outcome.kind)) +
                       (outcome.detail.empty() ? "" : ": " + outcome.detail);
   }
+  // For the record, which keeps the detail.
+  if (!ended.isolation.empty()) outcome.detail += "; " + ended.isolation;
   return outcome;
 }
 

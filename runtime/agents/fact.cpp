@@ -65,6 +65,7 @@ void write(JsonWriter& out, const Usage& usage) {
   out.begin_object();
   out.key("cachedTokens").integer(usage.cached_tokens).key("decodeUs").integer(usage.decode_us);
   out.key("draftedTokens").integer(usage.drafted_tokens);
+  if (usage.energy_uj > 0) out.key("energyUj").integer(usage.energy_uj);
   out.key("forcedTokens").integer(usage.forced_tokens);
   out.key("inputTokens").integer(usage.input_tokens);
   out.key("outputTokens").integer(usage.output_tokens);
@@ -107,6 +108,7 @@ void write_body(Event& event, const SessionStarted& fact) {
     for (const Message& message : fact.earlier) lines += to_json(message) + "\n";
     event.payloads.push_back({"earlier", std::move(lines)});
   }
+  if (!fact.output_schema.empty()) event.payloads.push_back({"outputSchema", fact.output_schema});
   event.payloads.push_back({"prompt", fact.prompt});
 }
 
@@ -121,9 +123,10 @@ void write_body(Event& event, const ActionDecided& fact) {
   if (!fact.bound.empty()) out.key("bound").text(fact.bound);
   if (!fact.call.empty()) out.key("call").text(fact.call);
   if (!action.chain.empty()) write(out.key("chain"), action.chain);
-  const bool tool = action.kind == ActionKind::tool_call;
+  const bool tool = action.kind != ActionKind::model_call && action.kind != ActionKind::delegation;
   if (tool) out.key("destructive").boolean(action.destructive);
   if (!decision.errors.empty()) write(out.key("errors"), decision.errors);
+  if (!action.instance.empty()) out.key("instance").text(action.instance);
   out.key("kind").text(to_string(action.kind));
   out.key("left").begin_object().key("tokens").integer(action.left.tokens);
   out.key("toolCalls").integer(action.left.tool_calls).key("turns").integer(action.left.turns);
@@ -140,7 +143,11 @@ void write_body(Event& event, const ActionDecided& fact) {
   write(out.key("policies"), decision.policies);
   out.key("policySet").text(decision.policy_set);
   if (tool) out.key("readOnly").boolean(action.read_only);
-  out.key("reason").text(decision.reason).key("step").integer(step_of(action.id));
+  out.key("reason").text(decision.reason);
+  if (!action.requester.empty()) out.key("requester").text(action.requester);
+  if (!action.reversibility.empty()) out.key("reversibility").text(action.reversibility);
+  if (!action.risk.empty()) out.key("risk").text(action.risk);
+  out.key("step").integer(step_of(action.id));
   if (!fact.supersedes.empty()) out.key("supersedes").text(fact.supersedes);
   out.key("tainted").boolean(action.tainted);
   out.key("tool").text(action.tool);
@@ -159,6 +166,7 @@ void write_body(Event& event, const TurnCompleted& fact) {
   JsonWriter out(event.body);
   out.begin_object().key("action").text(fact.action);
   if (fact.cost_micros > 0) out.key("costMicros").integer(fact.cost_micros);
+  if (!fact.turn.device.empty()) out.key("device").text(fact.turn.device);
   out.key("finish").text(finish_names[static_cast<std::size_t>(fact.turn.finish)]);
   out.key("model").text(fact.model);
   write(out.key("usage"), fact.turn.usage);
@@ -232,6 +240,7 @@ Result<SessionStarted> started_of(const Event& event, const json& body) {
                       payload(event, "prompt")};
   fact.tainted = body.value("tainted", false);
   fact.parent = text(body, "parent");
+  fact.output_schema = payload(event, "outputSchema");
   const std::string lines = payload(event, "earlier");
   for (std::size_t at = 0; at < lines.size();) {
     const std::size_t end = std::min(lines.find('\n', at), lines.size());
@@ -252,6 +261,7 @@ Usage usage_of(const json& body) {
   usage.queue_us = number(members, "queueUs");
   usage.prefill_us = number(members, "prefillUs");
   usage.decode_us = number(members, "decodeUs");
+  usage.energy_uj = number(members, "energyUj");
   return usage;
 }
 
@@ -283,6 +293,10 @@ ActionDecided decided_of(const Event& event, const json& body) {
   action.autonomy_level = number(body, "autonomyLevel");
   action.origins = origins_of(body);
   action.chain = texts(body, "chain");
+  action.requester = text(body, "requester");
+  action.instance = text(body, "instance");
+  action.reversibility = text(body, "reversibility");
+  action.risk = text(body, "risk");
   const json left = body.value("left", json::object());
   action.left = {number(left, "turns"), number(left, "toolCalls"), number(left, "tokens"),
                  number(left, "wallMs")};
@@ -313,6 +327,7 @@ Result<TurnCompleted> turn_of(const Event& event, const json& body) {
   if (at == std::end(finish_names)) return Err(Code::internal, "an unknown finish");
   fact.turn.finish = static_cast<FinishReason>(at - std::begin(finish_names));
   fact.turn.usage = usage_of(body);
+  fact.turn.device = text(body, "device");
   fact.turn.message = TRY(message_from_json(payload(event, "message")));
   fact.cost_micros = number(body, "costMicros");
   return fact;

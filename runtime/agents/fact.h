@@ -33,8 +33,9 @@ struct SessionStarted {
   std::string prompt;
   // What was said in its conversation before: messages of user and assistant, without calls.
   std::vector<Message> earlier{};
-  bool tainted = false;  // some of it was said after reading what nobody vouches for
-  std::string parent{};  // the session that delegated to this one; empty: none
+  bool tainted = false;         // some of it was said after reading what nobody vouches for
+  std::string parent{};         // the session that delegated to this one; empty: none
+  std::string output_schema{};  // its answers are held to it instead of the agent's own
 };
 
 struct ActionDecided {

@@ -65,6 +65,18 @@ struct ModelSpec {
   bool is_local = true;                 // what it reads does not leave this machine
 };
 
+// How we come to a token of a server over HTTP without a person; mcp/oauth.h says what each grant
+// is.
+struct McpLoginSpec {
+  std::string grant;  // "client_credentials", "jwt_bearer" or "enterprise"
+  std::string client_id;
+  std::string secret_variable;    // the environment variable of its secret
+  std::string key_file;           // absolute; a private key in PEM, in place of a secret
+  std::string assertion_file;     // absolute; a JWT, read anew for each token
+  std::string identity_endpoint;  // enterprise: the token endpoint of the person's company
+  std::string identity_client;    // and who we are there
+};
+
 struct McpServerSpec {
   std::string name;
   std::string command;
@@ -75,6 +87,7 @@ struct McpServerSpec {
   std::string jail = "shared";  // or "agent": one for each, or "call": one for each call
   std::string url;              // of a server over HTTP; then there is no command and no jail
   std::vector<std::pair<std::string, std::string>> headers;  // with every request
+  std::optional<McpLoginSpec> login;                         // to a server over HTTP
 };
 
 struct CommandToolSpec {
@@ -101,10 +114,20 @@ struct AgentSpec {
   std::string owner;  // who is answerable, and who answers escalations
   Limits limits;
   int priority = 0;
-  std::string output_schema{};  // JSON Schema that its answers are held to; empty: free text
-  bool local_only = false;      // its data never leaves this machine
-  std::optional<Exposure> a2a;  // absent: only this fleet can call it
+  std::string output_schema{};      // JSON Schema that its answers are held to; empty: free text
+  bool local_only = false;          // its data never leaves this machine
+  std::int64_t autonomy_level = 1;  // to begin with: 1 (a person does it) to 5 (nobody watches)
+  std::optional<Exposure> a2a;      // absent: only this fleet can call it
   bool offers(std::string_view tool) const;
+};
+
+// An agent elsewhere that agents of the fleet may give tasks to, over A2A.
+struct RemoteAgentSpec {
+  std::string name;
+  std::string card_url;        // its card's, or the agent's own
+  std::string token_variable;  // the environment variable with its bearer token, which is not kept
+  std::string keys_file;       // absolute; a JWKS: the card must be signed by one of these keys
+  friend bool operator==(const RemoteAgentSpec&, const RemoteAgentSpec&) = default;
 };
 
 // What is done with every record of a JSON Lines file.
@@ -142,6 +165,34 @@ struct Guards {
   friend bool operator==(const Guards&, const Guards&) = default;
 };
 
+// What the operator says of a tool, or of all whose names begin like this ("mcp__mail__*").
+struct ToolFactsSpec {
+  std::string tool;
+  bool trusted = false;                       // its results are vouched for
+  std::vector<std::string> trusted_fields{};  // or these members of them (JSON)
+  std::string reversibility{};                // empty: by what the tool says of itself
+  std::string risk = "medium";
+  std::string effect = "tool_call";  // what its call is: "message", "memory_write", ...
+  friend bool operator==(const ToolFactsSpec&, const ToolFactsSpec&) = default;
+};
+
+// Who may answer from when on, beside the owner, who may at once.
+struct ApprovalLevelSpec {
+  std::int64_t after_ms = 0;
+  std::vector<std::string> people;
+  friend bool operator==(const ApprovalLevelSpec&, const ApprovalLevelSpec&) = default;
+};
+
+// What the record never gets to hold: members of JSON, or kinds of text ("email", "number",
+// "secret").
+struct RedactionSpec {
+  std::string of;          // "prompt", "instructions", "message", "arguments", "result", "*"
+  std::string tool = "*";  // whose arguments and results
+  std::vector<std::string> paths;
+  std::vector<std::string> patterns;
+  friend bool operator==(const RedactionSpec&, const RedactionSpec&) = default;
+};
+
 struct Fleet {
   std::string name;
   std::string source;     // the text of the file
@@ -151,13 +202,20 @@ struct Fleet {
   std::vector<CommandToolSpec> tools;
   std::vector<Profile> profiles;  // presets first, then the file's own
   std::vector<AgentSpec> agents;
+  std::vector<RemoteAgentSpec> remote_agents{};
   std::vector<std::string> policies;  // absolute paths
   Limits limits;                      // of a whole run; -1 = without limit
   int depth_max = 4;                  // of sessions that delegate to sessions
   std::vector<QuotaSpec> quotas;
   Guards guards;
-  std::int64_t approval_ms = 15 * 60'000;  // no answer by then is a no
-  std::string tool_pins;                   // absolute path of the pinned definitions; empty: none
+  std::int64_t approval_ms = 15 * 60'000;            // no answer by then is a no
+  std::vector<ApprovalLevelSpec> approval_levels{};  // after the owner; empty: all may answer
+  std::string approval_url{};                        // who is told of approvals; empty: nobody
+  std::string approval_secret{};                     // the environment variable of its secret
+  std::vector<ToolFactsSpec> tool_facts{};
+  bool evaluate_only = false;  // policies say what they would do, and nothing is refused by them
+  std::vector<RedactionSpec> redactions{};
+  std::string tool_pins;  // absolute path of the pinned definitions; empty: none
   Workflow workflow;
 
   [[nodiscard]] const ModelSpec* model(std::string_view name) const;

@@ -1,5 +1,6 @@
 #include "agents/fleet_run.h"
 
+#include "agents/aside.h"
 #include "agents/message.h"
 #include "agents/sub_agents.h"
 #include "async/waiters.h"
@@ -346,6 +347,28 @@ Task<Result<FlowAnswer>> FleetRun::run_flow(FleetFlow& flow, Errand& errand) {
   co_return co_await steps.run();
 }
 
+// A session that begins on an agent's word is an effect of that agent. Empty: it may.
+Task<Result<std::string>> FleetRun::may_spawn(const std::string& session, const FlowOrder& order) {
+  Action action;
+  action.id = options_.run + "/" + session + "/spawn";
+  action.kind = ActionKind::spawn;
+  action.agent = order.by;
+  action.session = session;
+  action.run = options_.run;
+  action.on_behalf_of = fleet_.agent(order.by)->owner;
+  action.requester = options_.principal;
+  action.tool = order.agent;
+  action.arguments =
+      json({{"task", order.prompt}}).dump(-1, ' ', false, json::error_handler_t::replace);
+  action.destructive = false;
+  action.tainted = order.tainted;
+  action.left = ledger_->left(Loop::current().now());
+  Aside aside(ports_.guard, ports_.journal, ports_.approvals);
+  const std::string family = "spawn";
+  auto refused = co_await aside.pass(std::move(action), family);
+  co_return refused;
+}
+
 Task<Result<FlowAnswer>> FleetRun::run_session(FleetSession& session, FlowOrder order,
                                                Parking& parking) {
   FlowAnswer answer;
@@ -356,6 +379,11 @@ Task<Result<FlowAnswer>> FleetRun::run_session(FleetSession& session, FlowOrder 
     answer.end = SessionEnd::stopped;
     answer.error = std::move(refused);
     co_return answer;
+  }
+  if (state.id.empty() && !order.by.empty()) {
+    answer.error = co_await ok(may_spawn(session.id, order));
+    answer.end = SessionEnd::denied;
+    if (!answer.error.empty()) co_return answer;
   }
   if (state.end == SessionEnd::running) {
     AgentSpec held;  // the agent, where this order holds its answer to another form
@@ -377,6 +405,7 @@ Task<Result<FlowAnswer>> FleetRun::run_session(FleetSession& session, FlowOrder 
       SessionStarted started{options_.principal, agent->instructions, std::move(order.prompt)};
       started.earlier = std::move(order.earlier);
       started.tainted = order.tainted;
+      started.output_schema = order.output_schema;
       co_await ok(loop.start(state, session.id, std::move(started)));
     }
     const std::string& error = session.input->error;

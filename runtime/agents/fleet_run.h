@@ -105,6 +105,7 @@ class FleetRun {
   Task<void> admitted(FleetFlow& flow);
   Task<Result<FlowAnswer>> run_flow(FleetFlow& flow, Errand& errand);
   Task<Result<FlowAnswer>> run_session(FleetSession& session, FlowOrder order, Parking& parking);
+  Task<Result<std::string>> may_spawn(const std::string& session, const FlowOrder& order);
   FleetSession& add_session(const std::string& id, const Input* input);
   Task<Result<void>> record_end();
   void sort_sessions();

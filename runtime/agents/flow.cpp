@@ -141,6 +141,7 @@ void Flow::launch(std::size_t node) {
   ++running_;
   FlowOrder order;
   order.agent = spec.agent;
+  order.by = input_.by;
   // A flow of one session is called as its input is.
   order.id = input_.id;
   if (graph_.nodes.size() > 1 || spec.plan || !spec.for_each.empty()) order.id += "." + spec.name;
@@ -261,7 +262,7 @@ Task<Result<FlowAnswer>> Flow::run_plan(const GraphNode& node, FlowOrder order) 
       last = failed("the plan holds nothing new");
       continue;
     }
-    FlowInput input{base + number + ".do", goal, input_.field};
+    FlowInput input{base + number + ".do", goal, input_.field, order.agent};
     Flow inner(graph, sessions_, std::move(input));
     last = co_await ok(inner.run());
     before.clear();

@@ -27,6 +27,7 @@ struct FlowOrder {
   std::vector<Message> earlier;
   bool tainted = false;
   std::string output_schema;  // instead of the agent's own; empty: its own
+  std::string by{};           // the agent on whose word it begins; empty: the workflow's
 };
 
 struct FlowAnswer {
@@ -58,6 +59,7 @@ struct FlowInput {
   std::string id;      // the first part of every session's name
   std::string prompt;  // ${input}
   std::function<std::optional<std::string>(std::string_view)> field;  // of the record
+  std::string by{};  // the agent whose plan it is; empty: it is the workflow's
 };
 
 class Flow {

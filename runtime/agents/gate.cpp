@@ -98,6 +98,7 @@ Task<Result<Gate::Passage>> Gate::pass(Recorder& recorder, Action action, Cost c
       passage.decision.reason = hold.error().message;
     }
   }
+  if (ports_.quotas != nullptr) co_await ok(tell(action, ports_.quotas->take_notices()));
   passage.action = action;
   if (!passage.decision.arguments.empty()) passage.action.arguments = passage.decision.arguments;
   fact.action = std::move(action);
@@ -109,7 +110,13 @@ Task<Result<Gate::Passage>> Gate::pass(Recorder& recorder, Action action, Cost c
 }
 
 Task<Result<void>> Gate::conclude(Action action, Decision decision, Outcome outcome) {
-  for (Notice& notice : ports_.guard.done(action, decision, outcome)) {
+  co_await ok(tell(action, ports_.guard.done(action, decision, outcome)));
+  if (ports_.quotas != nullptr) co_await ok(tell(action, ports_.quotas->take_notices()));
+  co_return Result<void>();
+}
+
+Task<Result<void>> Gate::tell(const Action& action, std::vector<Notice> notices) {
+  for (Notice& notice : notices) {
     Event event{std::move(notice.type), action.run, action.session, action.agent,
                 std::move(notice.body), {}};
     co_await ok(ports_.journal.append(std::move(event)));
@@ -206,7 +213,7 @@ Task<Result<Gate::Clearance>> Gate::clear(Recorder& recorder, Action action, Cos
   }
   Action approved = action;
   if (!asked.asked_as.empty()) approved.id = asked.asked_as;
-  auto fresh = co_await ports_.approvals->use(asked.request, std::move(approved));
+  auto fresh = co_await ports_.approvals->use(asked.request, std::move(approved), decision);
   if (!fresh) {
     hold.cancel();
     made.outcome = refusal(Verdict::deny, fresh.error().message);

@@ -28,8 +28,9 @@ struct Ports {
   ArgumentCheck check_arguments;
   Approvals* approvals = nullptr;  // null: nobody can be asked, so an escalation is a refusal
   Quotas* quotas = nullptr;
-  ToolCheck check_tool = nullptr;  // empty: tools are taken as they are listed
-  Roster* roster = nullptr;        // null: nobody can find or stop the sessions
+  ToolCheck check_tool = nullptr;    // empty: tools are taken as they are listed
+  Roster* roster = nullptr;          // null: nobody can find or stop the sessions
+  Identities* identities = nullptr;  // null: agents have no keys
 };
 
 // What the model reads instead of the result of a call that was denied or escalated.
@@ -103,6 +104,7 @@ class Gate {
  private:
   Result<Hold> reserve(const Action& action, const Cost& cost);
   Task<Result<ApprovalAnswer>> wait(Recorder& recorder, const std::string& request);
+  Task<Result<void>> tell(const Action& action, std::vector<Notice> notices);
   Task<Result<Decision>> supersede(Recorder& recorder, Action& action, Asked& asked,
                                    const std::string& call);
 

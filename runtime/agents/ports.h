@@ -112,6 +112,7 @@ struct Usage {
   std::int64_t queue_us = 0;
   std::int64_t prefill_us = 0;
   std::int64_t decode_us = 0;
+  std::int64_t energy_uj = 0;  // its share of what the machine took; 0: nobody measured
   friend bool operator==(const Usage&, const Usage&) = default;
 };
 
@@ -122,6 +123,7 @@ struct Turn {
   FinishReason finish = FinishReason::stop;
   Usage usage;
   std::vector<TokenLogprob> logprobs{};  // one a token of the output, where they were asked for
+  std::string device{};                  // what computed it: "cpu: ..."; empty: not known
 };
 
 struct EmbeddingRequest {
@@ -222,6 +224,9 @@ struct Profile {
   // for built-in tools alone, used again by the same agent.
   std::string service = "pooled";
   bool asks = false;  // opening a path that it does not have asks for it at run time
+  // "full": a machine that cannot make every layer of a jail refuses the call. "reduced-if-needed":
+  // such a machine runs it with Landlock, the system call filter and rlimits alone.
+  std::string isolation = "full";
   friend bool operator==(const Profile&, const Profile&) = default;
 };
 
@@ -251,6 +256,7 @@ struct JailOutcome {
   std::int64_t wall_us = 0;
   std::int64_t cpu_us = 0;
   std::int64_t memory_peak_bytes = 0;
+  std::string isolation{};  // empty: every layer; else which there were, and why no more
 };
 
 class Runner {
@@ -316,6 +322,12 @@ struct Action {
   std::vector<ArgumentOrigin> origins{};  // what Guard::trace found
   std::int64_t autonomy_level = 0;        // of the agent, by Guard::trace; 0: not said
   std::vector<std::string> chain{};       // agents that delegated to this one, the first one first
+  // The person who asked for the session; he approves none of its actions. Empty: the principal.
+  std::string requester{};
+  std::string instance{};  // the key of the agent's instance, by its thumbprint
+  // What the operator says of the tool, by Guard::trace; empty: it is no tool's effect.
+  std::string reversibility{};
+  std::string risk{};
 };
 
 enum class Verdict { allow, deny, escalate };
@@ -355,8 +367,8 @@ class Guard {
   // taken up after a crash.
   virtual void heard(const std::string& /*session*/, Speaker /*speaker*/,
                      const std::string& /*name*/, const std::string& /*text*/) {}
-  // Fills action.origins by what its session has read, and the agent's autonomy level. To be called
-  // before decide().
+  // Fills action.origins by what its session has read, the agent's autonomy level, and what the
+  // operator says of the tool, its kind of effect among it. To be called before decide().
   virtual void trace(Action& /*action*/) const {}
   // An action has ended, or was refused (its outcome says so). Lowers autonomy where that is due;
   // what comes back belongs into the journal.
@@ -395,8 +407,9 @@ class Approvals {
   // Waits for the answer or the deadline, whichever comes first.
   virtual Task<Result<ApprovalAnswer>> answered(std::string id) = 0;
   // Once, just before the action is done. False: it was used before, so nobody knows whether the
-  // action was done. An error: it may not be done.
-  virtual Task<Result<bool>> use(std::string id, Action action) = 0;
+  // action was done. An error: it may not be done; for one, because `decision`, the last one, asks
+  // for more people than have said yes.
+  virtual Task<Result<bool>> use(std::string id, Action action, Decision decision) = 0;
 };
 
 // ---- Quotas
@@ -419,6 +432,39 @@ class Quotas {
   // Nothing was done: gives all of it back.
   virtual void cancel(std::uint64_t id) = 0;
   virtual void session_gone(const std::string& /*session*/) {}
+  // What has happened since the last call (a breaker opened, an agent went round in circles), for
+  // the journal.
+  virtual std::vector<Notice> take_notices() { return {}; }
+};
+
+// ---- Identities
+// -------------------------------------------------------------------------------------
+
+// What an instance of an agent may do, and for whom.
+struct Charge {
+  std::string run;
+  std::string session;
+  std::string agent;
+  std::string parent;     // the session that delegated to it; empty: none
+  std::string requester;  // the person
+  Budget left;            // when it begins
+};
+
+struct Identity {
+  std::string key;         // thumbprint (RFC 7638) of its public key
+  std::string public_key;  // JWK
+  std::string claims;      // of the token that it acts under, JSON
+  std::string token_hash;  // SHA-256 hex of the token, which is kept nowhere
+};
+
+// Each instance of an agent has a key of its own, and acts under a token that can only be narrower
+// than the one of who delegated to it.
+class Identities {
+ public:
+  virtual ~Identities() = default;
+  // An error (denied): it would be wider.
+  virtual Result<Identity> begin(const Charge& charge) = 0;
+  virtual void end(const std::string& run, const std::string& session) = 0;
 };
 
 // ---- Journal

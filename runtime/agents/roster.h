@@ -36,9 +36,11 @@ class Roster {
     std::uint64_t seed = 0;
     Instant since{};
     Entry* parent = nullptr;  // the session that delegated to this one
-    int depth = 0;
-    int children = 0;     // that live
-    bool paused = false;  // goes on no further than its next step
+    int depth = 0;            // with the agents elsewhere that asked
+    std::string person{};     // for whom it was asked from outside; empty: its agent's owner
+    std::vector<std::string> through{};  // and through which agents, the first one first
+    int children = 0;                    // that live
+    bool paused = false;                 // goes on no further than its next step
     bool stopping = false;
     std::string why{};  // it is stopped
     Interrupt interrupt{};

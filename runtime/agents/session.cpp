@@ -18,6 +18,7 @@ void add(Usage& sum, const Usage& usage) {
   sum.queue_us += usage.queue_us;
   sum.prefill_us += usage.prefill_us;
   sum.decode_us += usage.decode_us;
+  sum.energy_uj += usage.energy_uj;
 }
 
 Result<void> start(SessionState& state, SessionStarted fact, const Origin& origin) {
@@ -26,6 +27,7 @@ Result<void> start(SessionState& state, SessionStarted fact, const Origin& origi
   state.agent = origin.agent;
   state.subject = origin.subject;
   state.parent = std::move(fact.parent);
+  state.requester = std::move(fact.principal);
   if (!fact.instructions.empty()) {
     state.messages.push_back({Role::system, std::move(fact.instructions), {}, "", ""});
   }
@@ -190,7 +192,9 @@ Result<void> apply(SessionState& state, Fact fact, const Origin& origin) {
 }
 
 Result<void> apply(SessionState& state, const Event& event) {
-  constexpr std::string_view families[] = {"session.", "turn.", "action.", "approval."};
+  // Of approvals the people's desk tells more than the session's story holds.
+  constexpr std::string_view families[] = {"session.", "turn.", "action.", "approval.requested",
+                                           "approval.answered"};
   const bool is_told = std::any_of(std::begin(families), std::end(families),
                                    [&](auto family) { return event.type.starts_with(family); });
   if (!is_told) return {};

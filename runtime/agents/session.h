@@ -37,8 +37,9 @@ struct CallRecord {
 struct SessionState {
   std::string id;
   std::string agent;
-  std::string subject;  // whose data it works on; empty: nobody's in particular
-  std::string parent;   // the session that delegated to it
+  std::string subject;    // whose data it works on; empty: nobody's in particular
+  std::string parent;     // the session that delegated to it
+  std::string requester;  // the person who asked for it
   std::vector<Message> messages;
   std::vector<CallRecord> calls;
   Usage usage;

@@ -146,6 +146,7 @@ Task<Result<void>> TurnLoop::start(SessionState& state, const std::string& id,
 Task<Result<void>> TurnLoop::run(SessionState& state) {
   if (subject_.empty()) subject_ = state.subject;
   for (const Message& message : state.messages) hear(state, message);
+  co_await ok(identify(state));
   if (ports_.roster == nullptr) {
     co_await ok(steps(state));
   } else if (state.end == SessionEnd::running) {
@@ -153,7 +154,9 @@ Task<Result<void>> TurnLoop::run(SessionState& state) {
     entry.seed = seed_;
     entry.since = Loop::current().now();
     entry.parent = parent_;
-    entry.depth = parent_ != nullptr ? parent_->depth + 1 : 0;
+    entry.depth = parent_ != nullptr ? parent_->depth + 1 : static_cast<int>(through_.size());
+    entry.person = person_;
+    entry.through = through_;
     const Roster::Listing listing(*ports_.roster, entry);
     entry_ = &entry;
     auto done = co_await interruptible(steps(state), entry.interrupt);
@@ -164,8 +167,32 @@ Task<Result<void>> TurnLoop::run(SessionState& state) {
     }
   }
   model_.observe(state.id, agents::SessionEvent::gone);
+  if (ports_.identities != nullptr) ports_.identities->end(run_, state.id);
   if (ports_.quotas != nullptr) ports_.quotas->session_gone(state.id);
   ports_.guard.forget(state.id);
+  co_return Result<void>();
+}
+
+// A new instance of the agent, with a key of its own; also of a session that goes on after a crash.
+Task<Result<void>> TurnLoop::identify(const SessionState& state) {
+  if (ports_.identities == nullptr || state.end != SessionEnd::running) co_return Result<void>();
+  Charge charge{run_,         state.id,        agent_.name,
+                state.parent, state.requester, ledger_.left(Loop::current().now())};
+  auto identity = ports_.identities->begin(charge);
+  if (!identity) co_return Err(std::move(identity).error().context("agent " + agent_.name));
+  instance_ = identity->key;
+  Event event{"identity.issued", run_, state.id, agent_.name, "", {}};
+  JsonWriter(event.body)
+      .begin_object()
+      .key("instance")
+      .text(instance_)
+      .key("tokenHash")
+      .text(identity->token_hash)
+      .end_object();
+  event.subject = subject_;
+  event.payloads.push_back({"claims", std::move(identity->claims)});
+  event.payloads.push_back({"key", std::move(identity->public_key)});
+  co_await ok(ports_.journal.append(std::move(event)));
   co_return Result<void>();
 }
 
@@ -240,10 +267,15 @@ Action TurnLoop::propose(const SessionState& state, ActionKind kind, std::string
   action.on_behalf_of = agent_.owner;
   action.tool = std::move(tool);
   action.tainted = state.tainted;
+  action.requester = state.requester;
+  action.instance = instance_;
   action.left = ledger_.left(Loop::current().now());
+  const std::vector<std::string>* through = &through_;
   for (const Roster::Entry* by = parent_; by != nullptr; by = by->parent) {
     action.chain.insert(action.chain.begin(), by->agent.name);
+    through = &by->through;
   }
+  action.chain.insert(action.chain.begin(), through->begin(), through->end());
   return action;
 }
 
@@ -314,6 +346,10 @@ TurnRequest TurnLoop::request_of(const SessionState& state, const ModelSpec& spe
   request.priority = agent_.priority;
   request.output_schema = agent_.output_schema;
   if (catalogue_.specs->empty()) request.tool_choice = ToolChoice::none;
+  if (listener_ != nullptr) {
+    listener_->begins();
+    request.on_text = [listener = listener_](const std::string& piece) { listener->hears(piece); };
+  }
   return request;
 }
 
@@ -494,6 +530,7 @@ Task<Result<void>> TurnLoop::resolve_doubt(SessionState& state) {
   if (asks && doubt.verdict != Verdict::deny) {
     Action action = propose_call(state, doubt.call, tool);
     action.id = doubt.action;
+    ports_.guard.trace(action);
     Decision decision;
     decision.verdict = doubt.verdict;
     decision.reason = doubt.reason;

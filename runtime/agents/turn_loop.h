@@ -52,6 +52,15 @@ class Parking {
   virtual Task<void> come_back() = 0;
 };
 
+// Who hears a session's words while they are decoded. Both return at once.
+class Listener {
+ public:
+  virtual ~Listener() = default;
+  // A turn begins: what was heard before was not the answer, or will be said again.
+  virtual void begins() = 0;
+  virtual void hears(const std::string& piece) = 0;
+};
+
 class TurnLoop {
  public:
   // Everything is borrowed and outlives the loop's task.
@@ -73,6 +82,12 @@ class TurnLoop {
   void descend_from(Roster::Entry* parent) { parent_ = parent; }
   void work_on(std::string subject) { subject_ = std::move(subject); }
   void park_with(Parking* parking) { parking_ = parking; }
+  void tell(Listener* listener) { listener_ = listener; }
+  // Somebody outside of this fleet asked: for `person`, through these agents, the first one first.
+  void ask_for(std::string person, std::vector<std::string> through) {
+    person_ = std::move(person);
+    through_ = std::move(through);
+  }
   void fall_back_to(std::vector<ModelRoute> routes) { fallbacks_ = std::move(routes); }
 
   // Records that the session `id` has begun; `state` is empty before.
@@ -86,6 +101,7 @@ class TurnLoop {
  private:
   class SessionRecorder;
   Task<Result<void>> record(SessionState& state, const std::string& session, Fact fact);
+  Task<Result<void>> identify(const SessionState& state);
   Task<Result<void>> steps(SessionState& state);
   Task<Result<void>> step(SessionState& state);
   Task<Result<void>> model_turn(SessionState& state);
@@ -120,8 +136,12 @@ class TurnLoop {
   Gate gate_;
   std::uint64_t seed_;
   std::string subject_;
+  std::string instance_;  // its key, by its thumbprint
   std::vector<ModelRoute> fallbacks_;
   Parking* parking_ = nullptr;
+  Listener* listener_ = nullptr;
+  std::string person_;
+  std::vector<std::string> through_;
   Roster::Entry* parent_ = nullptr;
   Roster::Entry* entry_ = nullptr;  // while it runs
 };

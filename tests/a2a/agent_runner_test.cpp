@@ -26,7 +26,22 @@ class HeardModel final : public agents::Model {
   explicit HeardModel(std::vector<agents::Message> script) : script_(std::move(script)) {}
   Task<Result<agents::Turn>> generate(agents::TurnRequest request) override {
     heard.push_back(request.messages);
-    return script_.generate(std::move(request));
+    if (!streams) return script_.generate(std::move(request));
+    return generate_words(std::move(request));
+  }
+  // As an engine does: word by word, while it decodes.
+  Task<Result<agents::Turn>> generate_words(agents::TurnRequest request) {
+    const auto on_text = request.on_text;
+    auto turn = co_await script_.generate(std::move(request));
+    if (!turn) co_return turn;
+    const std::string& text = turn->message.content;
+    for (std::size_t at = 0; at < text.size();) {
+      const std::size_t end = std::min(text.find(' ', at), text.size() - 1) + 1;
+      if (on_text) on_text(text.substr(at, end - at));
+      at = end;
+      co_await delay(pause);
+    }
+    co_return turn;
   }
   void observe(const std::string& session, agents::SessionEvent event) override {
     if (event == agents::SessionEvent::gone) gone.push_back(session);
@@ -34,6 +49,8 @@ class HeardModel final : public agents::Model {
   std::string identity() const override { return script_.identity(); }
   std::vector<std::vector<agents::Message>> heard;
   std::vector<std::string> gone;
+  bool streams = false;
+  Duration pause = std::chrono::milliseconds(1);
 
  private:
   agents::ScriptedModel script_;
@@ -45,19 +62,22 @@ struct Desk {
   HeardModel model;
   agents::TableGuard guard;
   agents::MemoryJournal journal;
+  agents::Roster roster;
   agents::CountingTools tools{{agents::tool("look", true), agents::tool("restart", false)}};
   std::unique_ptr<AgentRunner> runner;
   MemoryTaskStore store;
   std::unique_ptr<Service> service;
   int messages = 0;
 
-  explicit Desk(std::vector<agents::Message> script, AgentRunnerOptions options = {})
+  explicit Desk(std::vector<agents::Message> script, AgentRunnerOptions options = {},
+                agents::Approvals* approvals = nullptr)
       : model(std::move(script)) {
     fleet.agents[0].a2a.emplace();
     fleet.agents[0].description = "Works reports.";
-    runner = std::make_unique<AgentRunner>(fleet, fleet.agents[0], model,
-                                           agents::Ports{guard, journal, agents::any_arguments},
-                                           options);
+    runner = std::make_unique<AgentRunner>(
+        fleet, fleet.agents[0], model,
+        agents::Ports{guard, journal, agents::any_arguments, approvals, nullptr, nullptr, &roster},
+        options);
     if (!run(runner->open({&tools}))) throw std::logic_error("no tools");
     ServiceOptions service_options;
     service_options.card =
@@ -95,6 +115,31 @@ struct Desk {
     return types;
   }
 };
+
+// What a client of a stream holds in the end, and how many chunks it came in.
+struct Followed {
+  std::string text;
+  int chunks = 0;
+  bool has_last = false;
+  std::vector<TaskState> states;
+};
+
+Task<Followed> follow(SubscriptionHandle stream) {
+  Followed seen;
+  while (true) {
+    auto update = co_await stream->queue().receive();
+    if (!update) co_return seen;
+    const StreamEvent& event = (*update)->event();
+    if (const auto* status = std::get_if<StatusUpdate>(&event)) {
+      seen.states.push_back(status->status.state);
+    } else if (const auto* chunk = std::get_if<ArtifactUpdate>(&event)) {
+      if (!chunk->append) seen.text.clear();
+      seen.text += chunk->artifact.parts.at(0).text;
+      seen.has_last = chunk->last_chunk;
+      ++seen.chunks;
+    }
+  }
+}
 
 std::string words_of(const TaskRecord& task) {
   return task.status.message ? task.status.message->parts.at(0).text : "";
@@ -279,7 +324,7 @@ TEST_CASE("the card is made from the fleet file; tools are shown to known caller
   CHECK(card.version == "2.1");
   CHECK(card.skills.size() == 1);
   CHECK(card.skills[0].examples.size() == 1);
-  CHECK(card.interfaces.size() == 3);
+  CHECK(card.interfaces.size() == 4);
   const AgentCard extended = extended_card_of(card, desk.runner->tools());
   REQUIRE(extended.skills.size() == 3);
   CHECK(extended.skills[1].id == "look");
@@ -350,6 +395,96 @@ TEST_CASE("a chain of agents that is too deep is refused", "[a2a][runner]") {
   CHECK(refused.status.state == TaskState::rejected);
   CHECK(words_of(refused).find("depth") != std::string::npos);
   CHECK(deep("3").status.state == TaskState::rejected);
+}
+
+TEST_CASE("words are told while they are decoded, and the last turn's are the answer",
+          "[a2a][runner]") {
+  agents::Message look = agents::calls("look", "{}");
+  look.content = "let me look first";
+  Desk desk({look, agents::says("one two three four")});
+  desk.model.streams = true;
+  auto stream = desk.run(desk.service->stream(desk.caller(), desk.request("hi")));
+  REQUIRE(stream);
+  const Followed seen = desk.run(follow(std::move(*stream)));
+  CHECK(seen.text == "one two three four");
+  CHECK(seen.has_last);
+  CHECK(seen.chunks == 3 + 4);
+  CHECK(seen.states == std::vector<TaskState>{TaskState::working, TaskState::completed});
+  Call caller = desk.caller();
+  const TaskRecord& task = desk.service->list(caller, {}).value().tasks.at(0)->record;
+  REQUIRE(task.artifacts.size() == 1);
+  CHECK(task.artifacts[0].parts.size() == 4);
+}
+
+TEST_CASE("an engine is never held up: words that come while nobody takes them go out together",
+          "[a2a][runner]") {
+  Desk desk({agents::says(std::string(3000, 'x') + " " + std::string(2000, 'y'))});
+  desk.model.streams = true;
+  desk.model.pause = Duration(0);
+  auto stream = desk.run(desk.service->stream(desk.caller(), desk.request("hi")));
+  REQUIRE(stream);
+  const Followed seen = desk.run(follow(std::move(*stream)));
+  CHECK(seen.text.size() == 5001);
+  CHECK(seen.has_last);
+}
+
+TEST_CASE("while a person is waited for the task says so, its place is free, and then it goes on",
+          "[a2a][runner]") {
+  agents::FakeApprovals people;
+  people.takes = std::chrono::seconds(60);
+  AgentRunnerOptions options;
+  options.sessions_max = 1;
+  Desk desk({agents::calls("restart", "{}"), agents::says("restarted")}, options, &people);
+  desk.guard.verdicts["restart"] = Verdict::escalate;
+  auto stream = desk.run(desk.service->stream(desk.caller(), desk.request("restart it")));
+  REQUIRE(stream);
+  desk.world.loop().run_until([&] { return people.waiting == 1; });
+  // A blocking call does not wait for people, and others are not kept out.
+  desk.guard.verdicts.clear();
+  const TaskRecord& other = desk.sent(desk.request("just look"));
+  CHECK(other.status.state == TaskState::completed);
+  CHECK(people.waiting == 1);
+  const Followed seen = desk.run(follow(std::move(*stream)));
+  CHECK(seen.states == std::vector<TaskState>{TaskState::working, TaskState::auth_required,
+                                              TaskState::working, TaskState::completed});
+  CHECK(seen.text == "restarted");
+}
+
+TEST_CASE("a task that waited for a person when its process ended waits on, and says nothing twice",
+          "[a2a][runner]") {
+  agents::FakeApprovals people;
+  people.takes = std::chrono::hours(1);
+  Desk desk({agents::calls("restart", "{}"), agents::says("restarted")}, {}, &people);
+  desk.guard.verdicts["restart"] = Verdict::escalate;
+  const TaskRecord cut = desk.sent(desk.request("restart it"));
+  CHECK(cut.status.state == TaskState::auth_required);
+  CHECK(words_of(cut).find("ops@example.com: restart: rule of restart") != std::string::npos);
+  desk.runner->leave_open();
+  desk.service.reset();
+  people.takes = std::chrono::milliseconds(5);
+  ServiceOptions again;
+  again.card = card_of(desk.fleet, desk.fleet.agents[0], "http://localhost/", true, true);
+  Service service(desk.world.world(), desk.store, *desk.runner, again);
+  CHECK(service.recover() == 1);
+  TaskRequest named;
+  named.id = cut.id;
+  auto stream = service.subscribe(desk.caller(), named);
+  REQUIRE(stream);
+  const Followed seen = desk.run(follow(std::move(*stream)));
+  CHECK(seen.states == std::vector<TaskState>{TaskState::working, TaskState::completed});
+  CHECK(seen.text == "restarted");
+}
+
+TEST_CASE("the guard knows who asked through whom, and takes nobody for an agent of the fleet",
+          "[a2a][runner]") {
+  Desk desk({agents::calls("look", "{}"), agents::says("hello")});
+  SendRequest request = desk.request("hi");
+  Json metadata = Json::object();
+  metadata["urn:ambit:a2a:delegation:1"] =
+      Json::parse(R"({"sub":"bob","act":{"sub":"clerk","act":{"sub":"other/desk"}}})");
+  request.message.metadata = rpc::Value(metadata);
+  CHECK(desk.sent(std::move(request)).status.state == TaskState::completed);
+  CHECK(desk.guard.seen.at(0).chain == std::vector<std::string>{"other/desk", "elsewhere/clerk"});
 }
 
 }  // namespace ambit::a2a

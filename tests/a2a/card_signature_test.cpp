@@ -100,6 +100,27 @@ TEST_CASE("whatever of the card is changed breaks its signature", "[a2a][sign]")
   CHECK(broken(Json({{"signatures", Json::array({1, "x", Json::object()})}})));
 }
 
+TEST_CASE("a card that has empty members is signed in the form of the SDKs as well",
+          "[a2a][sign]") {
+  const jose::Key key = key_of();
+  Json card = small_card();
+  REQUIRE(sign_card(card, key, ""));
+  CHECK(card["signatures"].size() == 1);
+  Json secured = small_card();
+  secured["securityRequirements"] =
+      Json::array({Json({{"schemes", {{"bearer", Json::object()}}}})});
+  REQUIRE(sign_card(secured, key, ""));
+  REQUIRE(secured["signatures"].size() == 2);
+  // Each of the two is enough.
+  for (const std::size_t gone : {0, 1}) {
+    Json one = secured;
+    one["signatures"].erase(gone);
+    CHECK(verify_card(one, {open_half(key)}));
+    one["name"] = "somebody else";
+    CHECK_FALSE(verify_card(one, {open_half(key)}));
+  }
+}
+
 TEST_CASE("order, defaults and members of other versions are not part of what is signed",
           "[a2a][sign]") {
   const jose::Key key = key_of();

@@ -1,11 +1,13 @@
 // The gRPC binding with a client of grpc++ on threads of its own, against the same scripted agent
 // that the other bindings are tested with.
 
+#include "a2a/client.h"
 #include "async/race.h"
 #include "grpc_door/a2a_v0_3.pb.h"
 #include "grpc_door/a2a_v1.pb.h"
+#include "grpc_door/grpc_client.h"
 #include "grpc_door/grpc_door.h"
-#include "interop_peer.h"
+#include "http/curl_client.h"
 #include "io/uv_world.h"
 #include "scripted_runner.h"
 
@@ -322,30 +324,104 @@ TEST_CASE("a door that closes ends its calls, and calls beyond its number are re
   CHECK_FALSE(hanging.get().ok());
 }
 
-TEST_CASE("the official client works with our agent over gRPC in both versions",
-          "[a2a][grpc][interop]") {
-  if (!is_there() || !is_there("@grpc/grpc-js")) return;
+TEST_CASE("our own client works over gRPC in both versions", "[a2a][grpc]") {
+  GrpcAgent agent;
+  GrpcClient grpc(agent.world.loop());
+  http::CurlClient http(agent.world.watcher());
+  const auto run = [&](auto task) { return run_task(agent.world.loop(), std::move(task)); };
   for (const char* version : {"1.0", "0.3"}) {
-    GrpcAgent agent;
-    std::unique_ptr<Door> door;
-    auto server = http::Server::listen(agent.world.world(), {}, [&](http::Exchange& exchange) {
-                    return door->handle(exchange);
-                  }).value();
-    ServiceOptions options = Agent::card_options();
-    options.card.interfaces = {{agent.door->address(), "GRPC", "1.0", ""},
-                               {agent.door->address(), "GRPC", "0.3", ""}};
-    // Serves the card alone.
-    Service card(agent.world.world(), agent.store, agent.runner, std::move(options));
-    door = std::make_unique<Door>(card, 0);
-    auto client = node(agent.world.world(),
-                       {"sdk_client.cjs", "http://" + server->address(), "GRPC", version});
-    const std::string said = run_task(agent.world.loop(), read_all(client->output()));
-    const std::string errors = run_task(agent.world.loop(), read_all(client->errors()));
-    INFO(said << errors);
-    CHECK(said.find("FAILED") == std::string::npos);
-    CHECK(said.find("ok GRPC " + std::string(version) + " push config delete") !=
-          std::string::npos);
+    INFO(version);
+    AgentCard card = Agent::card_options().card;
+    card.interfaces = {{agent.door->address(), "GRPC", version, ""}};
+    CHECK_FALSE(RemoteAgent::create(http, card, "http://127.0.0.1/card.json"));
+    ClientOptions options;
+    options.grpc = &grpc;
+    options.token = "t";
+    const auto remote =
+        std::move(*RemoteAgent::create(http, card, "http://127.0.0.1/card.json", options));
+    SendRequest request;
+    request.message.id = std::string("m") + version;
+    request.message.role = Role::user;
+    request.message.parts.push_back(text_part("hi"));
+    const auto sent = run(remote->send(request));
+    REQUIRE(sent);
+    const TaskRecord task = std::get<TaskRecord>(*sent);
+    CHECK(task.status.state == TaskState::completed);
+    CHECK(task.artifacts.at(0).parts.at(0).text == "done: hi");
+    GetRequest get;
+    get.id = task.id;
+    CHECK(run(remote->get(get)).value().history.size() == task.history.size());
+    get.id = "none";
+    CHECK(run(remote->get(get)).error().fault == Fault::task_not_found);
+    CHECK(run(remote->cancel(task.id)).error().fault == Fault::task_not_cancelable);
+    request.message.id += "s";
+    request.message.parts = {text_part("stream 20")};
+    auto stream = run(remote->stream(request));
+    REQUIRE(stream);
+    std::string text;
+    while (true) {
+      auto event = run((*stream)->next());
+      REQUIRE(event);
+      if (!*event) break;
+      if (const auto* chunk = std::get_if<ArtifactUpdate>(&**event)) {
+        text += chunk->artifact.parts.at(0).text;
+      }
+    }
+    CHECK(text.ends_with("18 19 "));
+    PushConfig config;
+    config.task_id = task.id;
+    config.id = "c";
+    config.url = "https://example.com/hook";
+    config.scheme = "Bearer";
+    config.credentials = "secret";
+    CHECK(run(remote->create_push(config)).value().url == config.url);
+    CHECK(run(remote->list_push(task.id)).value().size() == 1);
+    CHECK(run(remote->get_push(task.id, "c")).value().scheme == "Bearer");
+    CHECK(run(remote->delete_push(task.id, "c")));
+    CHECK(run(remote->list_push(task.id)).value().empty());
   }
+}
+
+TEST_CASE("a stream over gRPC that nobody reads on ends with its client", "[a2a][grpc]") {
+  GrpcAgent agent;
+  http::CurlClient http(agent.world.watcher());
+  AgentCard card = Agent::card_options().card;
+  card.interfaces = {{agent.door->address(), "GRPC", "1.0", ""}};
+  auto grpc = std::make_unique<GrpcClient>(agent.world.loop());
+  ClientOptions options;
+  options.grpc = grpc.get();
+  const auto remote =
+      std::move(*RemoteAgent::create(http, card, "http://127.0.0.1/card.json", options));
+  SendRequest request;
+  request.message.id = "m";
+  request.message.role = Role::user;
+  request.message.parts.push_back(text_part("hang"));
+  auto stream = run_task(agent.world.loop(), remote->stream(request));
+  REQUIRE(stream);
+  CHECK(agent.door->calls() == 1);
+  SECTION("when the stream dies") {
+    stream->reset();
+    agent.world.loop().run_until([&] { return agent.door->calls() == 0; });
+  }
+  SECTION("when the client dies before it") {
+    grpc.reset();
+    agent.world.loop().run_until([&] { return agent.door->calls() == 0; });
+    stream->reset();
+  }
+  CHECK(agent.runner.running == 1);
+}
+
+TEST_CASE("an agent that is not there is unreachable over gRPC", "[a2a][grpc]") {
+  io::UvWorld world;
+  http::CurlClient http(world.watcher());
+  GrpcClient grpc(world.loop());
+  AgentCard card = Agent::card_options().card;
+  card.interfaces = {{"127.0.0.1:1", "GRPC", "1.0", ""}};
+  ClientOptions options;
+  options.grpc = &grpc;
+  const auto remote =
+      std::move(*RemoteAgent::create(http, card, "http://127.0.0.1/card.json", options));
+  CHECK(run_task(world.loop(), remote->cancel("x")).error().fault == Fault::unreachable);
 }
 
 }  // namespace ambit::a2a

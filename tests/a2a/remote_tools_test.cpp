@@ -2,9 +2,12 @@
 
 #include "a2a/remote_tools.h"
 
+#include "a2a/agent_runner.h"
+#include "agents/budget.h"
 #include "async/race.h"
 #include "http/curl_client.h"
 #include "io/uv_world.h"
+#include "runtime/agents/scripted.h"
 #include "scripted_runner.h"
 
 #include <catch2/catch.hpp>
@@ -169,6 +172,158 @@ TEST_CASE("bad arguments, long answers and cards of strangers are refused or cut
   const auto refused = stranger.ask("hi");
   CHECK(refused.kind == OutcomeKind::protocol_error);
   CHECK(refused.content.find("not signed") != std::string::npos);
+}
+
+TEST_CASE("a delegation is one of its session's descendants, names its run, and is bounded",
+          "[a2a][remote]") {
+  agents::Roster roster;
+  RemoteToolsOptions options;
+  options.roster = &roster;
+  options.fleet = "desk";
+  options.depth_max = 3;
+  FarAgent far(true, options);
+  CHECK(far.ask("hi").kind == OutcomeKind::refused);  // nobody's session
+  agents::AgentSpec clerk;
+  clerk.name = "clerk";
+  clerk.owner = "ops@example.com";
+  agents::SessionState state;
+  state.id = "INC-7";
+  const std::string run = "run-1";
+  far.run([](agents::Roster& list, const std::string& of, const agents::AgentSpec& agent,
+             const agents::SessionState& session, FarAgent& far_one) -> Task<void> {
+    agents::Limits limits;
+    limits.descendants = 2;
+    agents::Ledger ledger("session INC-7", limits, Loop::current().now(), nullptr);
+    agents::Roster::Entry entry{of, agent, session, ledger};
+    entry.through = {"other/boss"};
+    const agents::Roster::Listing listing(list, entry);
+    agents::ToolCall call;
+    call.name = "agent__far";
+    call.arguments = R"({"task":"hi"})";
+    for (int n = 1; n <= 3; ++n) {
+      call.id = std::to_string(n);
+      agents::Outcome outcome = co_await far_one.tools->call("INC-7", call);
+      CHECK(outcome.kind == (n < 3 ? OutcomeKind::ok : OutcomeKind::refused));
+      if (n == 3) CHECK(outcome.content.find("maxDescendants") != std::string::npos);
+    }
+    CHECK(ledger.spent().descendants == 2);
+  }(roster, run, clerk, state, far));
+  REQUIRE(far.runner.runs.size() == 2);
+  CHECK(far.runner.runs[0].message.id == "run-1/INC-7.1");
+  CHECK(far.runner.runs[0].message.metadata.json()[Delegation::uri].dump() ==
+        R"({"sub":"ops@example.com","act":{"sub":"desk/clerk","act":{"sub":"other/boss"}}})");
+}
+
+TEST_CASE("a session's delegation names its agents, then those outside, then whom it is for",
+          "[a2a][remote]") {
+  agents::AgentSpec boss;
+  boss.name = "boss";
+  boss.owner = "ops@example.com";
+  agents::AgentSpec clerk = boss;
+  clerk.name = "clerk";
+  const agents::SessionState state;
+  const std::string run = "r";
+  agents::Ledger ledger("x", {}, Instant{}, nullptr);
+  agents::Roster::Entry root{run, boss, state, ledger};
+  root.through = {"x/first", "y/second"};
+  root.person = "alice";
+  agents::Roster::Entry child{run, clerk, state, ledger};
+  child.parent = &root;
+  const Delegation named = delegation_of(child, "desk");
+  CHECK(named.person == "alice");
+  CHECK(named.actors == std::vector<std::string>{"desk/clerk", "desk/boss", "y/second", "x/first"});
+  root.person.clear();
+  CHECK(delegation_of(root, "desk").person == "ops@example.com");
+}
+
+namespace {
+
+// A fleet with one agent, served over real sockets; what its sessions do is scripted.
+struct Fleet {
+  agents::Fleet spec = agents::small_fleet();
+  agents::ScriptedModel model;
+  agents::TableGuard guard;
+  agents::MemoryJournal journal;
+  agents::Roster roster;
+  std::unique_ptr<AgentRunner> runner;
+  MemoryTaskStore store;
+  std::unique_ptr<Service> service;
+  std::unique_ptr<Door> door;
+  std::unique_ptr<http::Server> server;
+
+  Fleet(io::UvWorld& world, const std::string& name, std::vector<agents::Message> script)
+      : model(std::move(script)) {
+    spec.name = name;
+    spec.agents[0].owner = name + "@example.com";
+    spec.agents[0].a2a.emplace();
+    server = http::Server::listen(world.world(), {}, [this](http::Exchange& exchange) {
+               return door->handle(exchange);
+             }).value();
+  }
+  void serve(io::UvWorld& world, std::vector<agents::Toolbox*> tools) {
+    agents::Ports ports{guard, journal, agents::any_arguments, nullptr, nullptr, nullptr, &roster};
+    runner = std::make_unique<AgentRunner>(spec, spec.agents[0], model, ports);
+    REQUIRE(run_task(world.loop(), runner->open(std::move(tools))));
+    ServiceOptions options;
+    options.card = card_of(spec, spec.agents[0], url() + "/", true, true);
+    service = std::make_unique<Service>(world.world(), store, *runner, std::move(options));
+    door = std::make_unique<Door>(*service, 0, DoorOptions(), bearer_tokens({{"secret", "near"}}));
+  }
+  [[nodiscard]] std::string url() const { return "http://" + server->address(); }
+  [[nodiscard]] std::string record() const {
+    std::string all;
+    for (const agents::Event& event : journal.events) all += event.type + " " + event.body + "\n";
+    return all;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("one fleet gives a task to another: decided, recorded in both, for the same person",
+          "[a2a][remote]") {
+  io::UvWorld world;
+  http::CurlClient http(world.watcher());
+  Fleet far(world, "far", {agents::says("it is 324 metres high")});
+  far.serve(world, {});
+  Fleet near(world, "near",
+             {agents::calls("agent__expert", R"({"task":"how high is it?"})"),
+              agents::says("the expert says: 324 metres")});
+  near.spec.agents[0].tools = {"agent__expert"};
+  RemoteToolsOptions options;
+  options.roster = &near.roster;
+  options.fleet = "near";
+  RemoteTools tools(http, {{"expert", far.url(), "secret", {}}}, options);
+  near.serve(world, {&tools});
+  const auto ask = [&](const std::string& id) {
+    SendRequest request;
+    request.message.id = id;
+    request.message.role = Role::user;
+    request.message.parts.push_back(text_part("how high is the tower?"));
+    Call call;
+    call.caller = "alice";
+    auto sent = run_task(world.loop(), near.service->send(call, std::move(request)));
+    return std::get<TaskView>(sent.value()).task->record;
+  };
+  const TaskRecord task = ask("m1");
+  CHECK(task.status.state == TaskState::completed);
+  CHECK(task.artifacts.at(0).parts.at(0).text == "the expert says: 324 metres");
+  // Decided before it was done, as a delegation, and its outcome recorded.
+  const agents::Action& action = near.guard.seen.at(1);
+  CHECK(action.kind == agents::ActionKind::delegation);
+  CHECK(action.tool == "expert");
+  const std::string record = near.record();
+  CHECK(record.find("\"delegation\"") != std::string::npos);
+  CHECK(record.find("action.outcome") > record.find("\"delegation\""));
+  // The other fleet knows for whom and through whom, in its record and for its policies.
+  CHECK(far.record().find(R"("delegation":{"sub":"alice","act":{"sub":"near/clerk"}})") !=
+        std::string::npos);
+  CHECK(far.guard.seen.at(0).chain == std::vector<std::string>{"near/clerk"});
+  // What the policies forbid goes nowhere.
+  near.guard.verdicts["expert"] = agents::Verdict::deny;
+  const std::size_t before = far.store.size();
+  CHECK(ask("m2").status.state == TaskState::completed);
+  CHECK(far.store.size() == before);
+  CHECK(near.record().find("denied") != std::string::npos);
 }
 
 }  // namespace ambit::a2a

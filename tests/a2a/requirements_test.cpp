@@ -116,8 +116,8 @@ TEST_CASE("AUTH-SCOPE-002, AUTH-SCOPE-003: nobody sees or guesses what is anothe
   Json none = agent.rpc("GetTask", agent.id_params("none"), bob);
   CHECK(hers["error"]["code"] == none["error"]["code"]);
   CHECK(hers["error"]["data"] == none["error"]["data"]);
-  CHECK(hers["error"]["message"] == "there is no task " + id);
-  CHECK(none["error"]["message"] == "there is no task none");
+  CHECK(hers["error"]["message"] == "task not found: " + id);
+  CHECK(none["error"]["message"] == "task not found: none");
 }
 
 TEST_CASE("CARD-EXT: the extended card is for known callers, and one that is not there is named",

@@ -269,4 +269,57 @@ TEST_CASE("the store's bytes of a long artifact grow by what is added, not by wh
   CHECK(largest < 600);
 }
 
+TEST_CASE("who subscribes to a task that waits hears of it when it goes on, and of its end",
+          "[a2a][stream]") {
+  Agent agent;
+  for (const bool is_answered : {true, false}) {
+    const std::string id = agent.send("input")["id"];
+    const auto stream = agent.connect();
+    std::string heard;
+    Scope scope;
+    scope.spawn([](io::Stream& from, std::string request, std::string& out) -> Task<void> {
+      out = co_await exchange_bytes(from, std::move(request));
+    }(*stream, rpc_request(agent, "SubscribeToTask", agent.id_params(id)), heard));
+    agent.run(delay_task(seconds(1)));
+    CHECK(scope.size() == 1);
+    if (is_answered) {
+      CHECK(agent.send("hi", id)["status"]["state"] == "TASK_STATE_COMPLETED");
+    } else {
+      CHECK(agent.rpc("CancelTask", agent.id_params(id))["result"]["id"] == id);
+    }
+    agent.world.loop().run_until([&] { return scope.size() == 0; });
+    const auto events = parse_reply(heard).events();
+    REQUIRE(events.size() >= 2);
+    CHECK(events[0]["result"]["task"]["status"]["state"] == "TASK_STATE_INPUT_REQUIRED");
+    CHECK(events.back()["result"]["statusUpdate"]["status"]["state"] ==
+          (is_answered ? "TASK_STATE_COMPLETED" : "TASK_STATE_CANCELED"));
+    if (is_answered) {
+      CHECK(events[1]["result"]["statusUpdate"]["status"]["state"] == "TASK_STATE_WORKING");
+      CHECK(text_of(events) == "done: hi");
+    }
+  }
+}
+
+TEST_CASE("subscribers of a task that waits are bounded, and those who leave make room",
+          "[a2a][stream]") {
+  ServiceOptions options = Agent::card_options();
+  options.subscribers_max = 2;
+  Agent agent(options);
+  TaskRequest named;
+  named.id = agent.send("input")["id"];
+  Call call;
+  call.caller = "anonymous";
+  auto one = agent.service->subscribe(call, named);
+  REQUIRE(one);
+  {
+    const auto two = agent.service->subscribe(call, named);
+    CHECK(two);
+    CHECK(agent.service->subscribe(call, named).error().fault == Fault::exhausted);
+  }
+  CHECK(agent.service->subscribe(call, named));
+  // They do not outlive the service.
+  agent.service.reset();
+  CHECK((*one)->queue().closed());
+}
+
 }  // namespace ambit::a2a

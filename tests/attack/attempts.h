@@ -10,8 +10,9 @@
 
 namespace ambit::sandbox {
 
-// Who can make an attempt succeed outside; none: it would harm the machine, or cannot.
-enum class Control { anyone, root, none };
+// Where an attempt must succeed first, or it proves nothing: outside, by anyone or by root alone,
+// or in the box (box.h) where it would harm the machine. none: no kernel of today lets it succeed.
+enum class Control { anyone, root, box, root_box, none };
 // What the attempt is aimed at. listener: a port of this machine, where nobody may arrive.
 enum class Aim { nothing, canary, victim, listener };
 // Which levels hold it: all that run it, all but net, or net alone.
@@ -26,30 +27,30 @@ struct Attempt {
 };
 inline constexpr Attempt attempts[] = {
     {1, "change_root", Control::root},
-    {1, "mount_tmpfs"},
-    {1, "pivot"},
-    {1, "remount_root"},
-    {1, "unmount_tmp"},
-    {2, "move_mount"},
+    {1, "mount_tmpfs", Control::box},
+    {1, "pivot", Control::box},
+    {1, "remount_root", Control::box},
+    {1, "unmount_tmp", Control::box},
+    {2, "move_mount", Control::box},
     {2, "open_tree", Control::root},
     {3, "unshare_any", Control::anyone},
     {4, "clone_any", Control::anyone},
     {5, "clone3_any", Control::anyone},
     {5, "spawning_still_works"},
     {5, "threads_still_work"},
-    {6, "set_namespace"},
+    {6, "set_namespace", Control::box},
     {7, "become_root", Control::root},
     {7, "change_groups", Control::root},
     {7, "has_capabilities", Control::anyone},
-    {7, "has_groups"},
-    {7, "regain_capabilities"},
+    {7, "has_groups", Control::root_box},
+    {7, "regain_capabilities", Control::box},
     {8, "set_user_id_files_count", Control::anyone},
     {9, "new_privileges", Control::anyone},
     {9, "no_filter", Control::anyone},
     {9, "relax_filter"},
     {9, "suspend_filter", Control::anyone},
     {10, "trace_child", Control::anyone},
-    {10, "trace_init"},
+    {10, "trace_init", Control::box},
     {11, "read_memory_of_parent", Control::anyone},
     {11, "write_memory_of_parent", Control::anyone},
     {12, "pidfd", Control::anyone},
@@ -72,15 +73,15 @@ inline constexpr Attempt attempts[] = {
     {21, "memory_policy", Control::anyone},
     {21, "move_pages", Control::anyone},
     {21, "no_randomize", Control::anyone},
-    {22, "old_gate"},
+    {22, "old_gate", Control::anyone},
     {23, "x32_table"},
     {24, "unknown_numbers"},
     {25, "high_halves", Control::anyone},
-    {27, "terminal"},
-    {27, "terminal_control"},
-    {28, "kill_outside", Control::none, Aim::victim},
+    {27, "terminal", Control::anyone},
+    {27, "terminal_control", Control::anyone},
+    {28, "kill_outside", Control::box, Aim::victim},
     {28, "owner_signals", Control::anyone},
-    {28, "queue_signal_outside", Control::none, Aim::victim},
+    {28, "queue_signal_outside", Control::box, Aim::victim},
     {29, "better_priority", Control::root},
     {29, "io_priority", Control::root},
     {29, "realtime", Control::root},
@@ -89,17 +90,17 @@ inline constexpr Attempt attempts[] = {
     {31, "list_homes", Control::anyone},
     {31, "read_shadow", Control::root},
     {31, "read_target", Control::anyone, Aim::canary},
-    {32, "write_system"},
+    {32, "write_system", Control::box},
     {32, "write_target", Control::anyone, Aim::canary},
     {33, "link_then_read", Control::anyone, Aim::canary},
     {35, "hard_link_outside", Control::anyone, Aim::canary},
-    {36, "rename_outside", Control::none, Aim::canary},
-    {37, "device_file"},
+    {36, "rename_outside", Control::box, Aim::canary},
+    {37, "device_file", Control::root_box},
     {38, "set_id_bit", Control::anyone},
     {39, "any_proc", Control::anyone},
-    {39, "proc_tricks"},
+    {39, "proc_tricks", Control::box},
     {41, "climb", Control::anyone, Aim::canary},
-    {41, "leaked_descriptors"},
+    {41, "leaked_descriptors", Control::box},
     {42, "control_groups", Control::anyone},
     {45, "execute_by_descriptor", Control::anyone},
     {45, "execute_from_tmp", Control::anyone},
@@ -111,15 +112,39 @@ inline constexpr Attempt attempts[] = {
     {47, "listen_inside", Control::anyone},
     {48, "other_sockets", Control::anyone, Aim::nothing, At::with_network},
     {48, "foreign_socket_pair"},
-    {49, "send_through_pair", Control::none, Aim::canary},
+    {49, "send_through_pair", Control::box, Aim::canary},
     {50, "host_sockets", Control::anyone},
     {55, "locked_memory", Control::root},
-    {55, "message_queue"},
+    {55, "message_queue", Control::box},
     {55, "shared_anonymous", Control::anyone},
-    {55, "shared_memory_segment"},
-    {59, "many_files"},
-    {63, "core_dump"},
+    {55, "shared_memory_segment", Control::box},
+    {59, "many_files", Control::box},
+    {63, "core_dump", Control::anyone},
     {63, "dumpable_memory", Control::anyone},
+};
+
+// What no kernel of today lets succeed, and why it is tried all the same.
+struct NoControl {
+  const char* name;
+  const char* why;
+};
+inline constexpr NoControl without_control[] = {
+    {"spawning_still_works", "it is no attack: the jail must let it work"},
+    {"threads_still_work", "it is no attack: the jail must let it work"},
+    {"relax_filter", "no kernel takes a filter away again"},
+    {"unknown_numbers", "the kernel may not know them either; a newer one would"},
+    {"x32_table", "most kernels are built without it"},
+    {"write_through_pipe", "kernels that have the fault are no longer run"},
+    {"foreign_socket_pair", "only a kernel with TIPC has such pairs"},
+};
+
+// What a reduced jail does not hold, and why that is borne.
+inline constexpr NoControl not_held_when_reduced[] = {
+    {"has_capabilities",
+     "who may not clear the bounding set keeps it; no_new_privs makes it count for nothing"},
+    {"host_sockets", "names and sizes of files can be seen, the files cannot be opened"},
+    {"set_user_id_files_count",
+     "mounts are the machine's own; no_new_privs makes the bit count for nothing"},
 };
 
 // Which limits are set low, and how such an attack may end: as its type, or, where the second is

@@ -3,8 +3,7 @@
 // canary and what was looked up are the judges; each scene shows first that the way is open to who
 // may use it.
 
-#include "http/curl_client.h"
-#include "http/responder.h"
+#include "../sandbox/outdoors.h"
 #include "suite.h"
 
 #include <sys/stat.h>
@@ -20,90 +19,10 @@ using agents::JailOutcome;
 
 namespace {
 
-// Grants everything: what is refused, the proxy and the doorkeeper refuse.
-class YieldingGate final : public Gate {
- public:
-  Task<Result<void>> may_request(EgressAsk /*ask*/) override {
-    ++asked;
-    co_return Result<void>{};
-  }
-  Task<void> requested(EgressAsk /*ask*/, EgressResult result) override {
-    ++recorded;
-    last = std::move(result);
-    co_return;
-  }
-  Task<Result<void>> may_open(OpenAsk /*ask*/) override { co_return Result<void>{}; }
-  int asked = 0;
-  int recorded = 0;
-  EgressResult last;
+// Every name stands for this machine: rebinding at its worst.
+struct Rebinding : Outdoors {
+  Rebinding() { addresses = {"127.0.0.1"}; }
 };
-
-// One world for the jails, the proxy and the server that nobody may reach but by the rules.
-struct Outdoors {
-  Outdoors()
-      : client(world.watcher(), public_alone()),
-        private_client(world.watcher()),
-        server(world.world()) {
-    RunnerOptions options;
-    options.gate = &gate;
-    options.egress.client = &client;
-    options.egress.private_client = &private_client;
-    options.egress.secret = [](const std::string&) {
-      return std::optional<std::string>("hunter2");
-    };
-    options.egress.resolve = [this](std::string host) { return look_up(std::move(host)); };
-    auto opened = ZygoteRunner::open(world.world(), options);
-    if (!opened) std::abort();
-    runner = std::move(*opened);
-  }
-  static http::CurlOptions public_alone() {
-    http::CurlOptions options;
-    options.connects_to_public_alone = true;
-    return options;
-  }
-  // Every name stands for this machine: rebinding at its worst.
-  Task<Result<std::vector<std::string>>> look_up(std::string host) {
-    looked_up.push_back(std::move(host));
-    co_return std::vector<std::string>{"127.0.0.1"};
-  }
-  JailOutcome run(JailCall call) {
-    std::optional<JailOutcome> outcome;
-    const auto keep = [](ZygoteRunner& in, JailCall what, std::optional<JailOutcome>& into,
-                         Loop& loop) -> Task<void> {
-      into = co_await in.run(std::move(what));
-      loop.post_from_thread([] {});
-    };
-    Scope scope;
-    scope.spawn(keep(*runner, std::move(call), outcome, world.loop()));
-    world.loop().run_until([&] { return outcome.has_value(); });
-    return std::move(*outcome);
-  }
-  // "127.0.0.1:4711"
-  [[nodiscard]] std::string host() const {
-    const std::string url = server.url("");
-    return url.substr(7);
-  }
-  [[nodiscard]] std::string port() const { return host().substr(host().find(':') + 1); }
-
-  io::UvWorld world;
-  http::CurlClient client;
-  http::CurlClient private_client;
-  http::Responder server;
-  YieldingGate gate;
-  std::vector<std::string> looked_up;
-  std::unique_ptr<ZygoteRunner> runner;
-};
-
-JailCall saying(const std::string& text, std::vector<EgressRule> rules,
-                const std::string& script = "printf '%b' \"$1\" >&3; cat <&3") {
-  JailCall call;
-  call.profile.level = "net";
-  call.profile.egress = std::move(rules);
-  call.profile.wall_ms = 5000;
-  call.command = {"bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/${http_proxy##*:}; " + script, "bash",
-                  text};
-  return call;
-}
 
 std::string get(const std::string& url, const std::string& host) {
   return "GET " + url + " HTTP/1.1\\r\\nHost: " + host + "\\r\\n\\r\\n";
@@ -115,7 +34,7 @@ std::string connect_to(const std::string& target) {
 }  // namespace
 
 void try_proxy(Score& score) {
-  Outdoors out;
+  Rebinding out;
   const std::string url = "http://" + out.host();
   const EgressRule open{url, {"GET"}, {}, false, true};
   out.server.then(
@@ -182,14 +101,14 @@ void try_proxy(Score& score) {
   };
   const int before = out.server.connections();
   for (const std::string& text : texts) {
-    const int recorded = out.gate.recorded;
+    const std::size_t recorded = out.gate.ended.size();
     const JailOutcome outcome = out.run(saying(text + "\\r\\n\\r\\n", all));
     const std::string& said = outcome.output;
     // Whoever goes on talking may find the door closed before the answer is read.
     const bool is_refused = said.starts_with("HTTP/1.1 4") || said.starts_with("HTTP/1.1 5") ||
                             (said.empty() && outcome.signal == SIGPIPE);
     score.count(
-        is_refused && out.server.connections() == before && out.gate.recorded == recorded + 1,
+        is_refused && out.server.connections() == before && out.gate.ended.size() == recorded + 1,
         "proxy: " + text.substr(0, 60), seen(outcome) + ": " + said.substr(0, 60));
   }
   const bool asked_for_evil =
@@ -214,7 +133,7 @@ void try_proxy(Score& score) {
 
 // 53: the value of a secret is nowhere in the jail, and its placeholder is of no use elsewhere.
 void try_secrets(Score& score) {
-  Outdoors out;
+  Rebinding out;
   const std::string url = "http://" + out.host();
   EgressRule rule{url, {"GET", "POST"}, {"API_KEY"}, false, true};
   EgressRule other = rule;
@@ -260,7 +179,7 @@ void try_secrets(Score& score) {
 
 // 33, 34, 43: what a jail asks to have opened can be made to lead elsewhere, to block or to harm.
 void try_asking(Score& score) {
-  Outdoors out;
+  Rebinding out;
   const WorkFolder outside;
   const WorkFolder work;
   outside.write("granted", "granted\n");

@@ -1,8 +1,12 @@
-// The attack suite: every attempt of attacker.cpp in real jails, at each level that can hold it,
-// with a canary outside as judge, and outside as a positive control where that harms nobody. As
-// root it does all of it again as a plain user. Prints one JSON line a failure and one a suite.
+// The attack suite: every attempt of attacker.cpp in real jails, at each level that can hold it, in
+// jails made for it and made ahead, with a canary outside as judge, and first outside or in a box
+// as a positive control. As root it does all of it again as a plain user, and the attempts once
+// more in reduced jails. Prints one JSON line a failure and one a suite.
 
+#include "../sandbox/no_namespaces.h"
 #include "attempts.h"
+#include "box.h"
+#include "sandbox/landlock.h"
 #include "sandbox/seccomp.h"
 #include "suite.h"
 
@@ -16,6 +20,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <netinet/in.h>
+#include <optional>
 #include <signal.h>
 #include <spawn.h>
 #include <unistd.h>
@@ -93,13 +98,45 @@ class Outside {
   int port_ = 0;
 };
 
+// Whether it works where nothing holds it back; nothing: there is no such place for this user.
+std::optional<bool> works_outside(const std::string& attacker, const Attempt& attempt,
+                                  const Outside& outside) {
+  const bool is_root = ::geteuid() == 0;
+  const std::string aim = outside.aim(attempt.aim);
+  switch (attempt.control) {
+    case Control::root:
+    case Control::anyone:
+      if (attempt.control == Control::root && !is_root) return std::nullopt;
+      return run_outside(attacker, attempt, aim, outside.folder()) == escaped;
+    case Control::root_box:
+    case Control::box: {
+      if (attempt.control == Control::root_box && !is_root) return std::nullopt;
+      const Box box{attacker, attempt.name, attempt.aim == Aim::victim ? "" : "/work/canary",
+                    attempt.control == Control::root_box};
+      return run_in_box(box) == escaped;
+    }
+    case Control::none:
+      break;
+  }
+  return std::nullopt;
+}
+
+void try_one(Jails& jails, JailCall call, const Outside& outside, const std::string& what,
+             Score& score) {
+  const JailOutcome outcome = jails.run(std::move(call));
+  const bool ran = outcome.kind == OutcomeKind::ok || outcome.kind == OutcomeKind::policy_violation;
+  if (ran && outcome.exit_code == not_here) {
+    ++score.skipped;
+    return;
+  }
+  score.count(ran && outcome.exit_code == 0 && outside.unharmed(), what, seen(outcome));
+}
+
 void try_all(Jails& jails, const std::string& attacker, const WorkFolder& work, Score& score) {
   const Outside outside;
   for (const Attempt& attempt : attempts) {
-    const std::string aim = outside.aim(attempt.aim);
-    const bool has_control = attempt.control == Control::anyone ||
-                             (attempt.control == Control::root && ::geteuid() == 0);
-    if (has_control && run_outside(attacker, attempt, aim, outside.folder()) != escaped) {
+    const std::optional<bool> works = works_outside(attacker, attempt, outside);
+    if (works == false) {
       // It fails outside as well, so its failing inside says nothing about the jail.
       std::printf(
           "{\"attempt\":\"%s\",\"result\":\"skipped\",\"why\":\"does not work outside either\"}\n",
@@ -107,21 +144,48 @@ void try_all(Jails& jails, const std::string& attacker, const WorkFolder& work, 
       ++score.skipped;
       continue;
     }
+    score.controls += works == true ? 1 : 0;
     (void)outside.was_reached();  // by the control
     for (const char* level : {"fs-read", "fs-write", "asks", "net"}) {
       const bool has_network = std::strcmp(level, "net") == 0;
       if (attempt.at == (has_network ? At::without_network : At::with_network)) continue;
-      const JailOutcome outcome = jails.run(jailed(attacker, level, work, attempt.name, aim));
-      const bool ran =
-          outcome.kind == OutcomeKind::ok || outcome.kind == OutcomeKind::policy_violation;
-      if (ran && outcome.exit_code == not_here) {
-        ++score.skipped;
-        continue;
+      for (const char* service : {"call", "pooled"}) {
+        JailCall call = jailed(attacker, level, work, attempt.name, outside.aim(attempt.aim));
+        call.profile.service = service;
+        try_one(jails, std::move(call), outside,
+                std::string(attempt.name) + " at " + level + ", " + service, score);
       }
-      score.count(ran && outcome.exit_code == 0 && outside.unharmed(),
-                  std::string(attempt.name) + " at " + level, seen(outcome));
     }
   }
+}
+
+// The same attempts where nobody can make namespaces, in jails that may then be reduced. That they
+// work outside was shown before.
+void try_reduced(const std::string& attacker, Score& score) {
+  const Outside outside;
+  const WorkFolder work;
+  Jails jails;
+  for (const Attempt& attempt : attempts) {
+    const auto named = [&](const NoControl& one) {
+      return std::strcmp(one.name, attempt.name) == 0;
+    };
+    const auto* known =
+        std::find_if(std::begin(not_held_when_reduced), std::end(not_held_when_reduced), named);
+    if (known != std::end(not_held_when_reduced)) {
+      std::printf("{\"attempt\":\"%s\",\"result\":\"not held\",\"why\":\"%s\"}\n", known->name,
+                  known->why);
+      ++score.skipped;
+      continue;
+    }
+    if (attempt.at == At::with_network) continue;
+    for (const char* level : {"fs-read", "fs-write"}) {
+      JailCall call = jailed(attacker, level, work, attempt.name, outside.aim(attempt.aim));
+      call.profile.isolation = "reduced-if-needed";
+      try_one(jails, std::move(call), outside, std::string(attempt.name) + " reduced at " + level,
+              score);
+    }
+  }
+  try_limits(jails, attacker, work, score, "reduced-if-needed");
 }
 
 // Each trip-wire ends the command, and the outcome names it.
@@ -129,6 +193,10 @@ void try_wires(Jails& jails, const std::string& attacker, const WorkFolder& work
   for (const std::string& wire : seccomp::trip_wires()) {
     const int number = seccomp::number_of(wire, seccomp::native());
     if (number < 0) continue;
+    // In a user namespace, where the call is made and does nothing.
+    const bool works = run_in_box({attacker, "wire", std::to_string(number), false}) == escaped;
+    score.controls += works ? 1 : 0;
+    score.count(works, "wire " + wire + ": control", "the call does not come back");
     const JailOutcome outcome =
         jails.run(jailed(attacker, "fs-read", work, "wire", std::to_string(number)));
     score.count(outcome.kind == OutcomeKind::policy_violation &&
@@ -196,6 +264,16 @@ int supervise(const std::string& folder) {
   return jails.run(std::move(call)).exit_code;
 }
 
+int say(const Score& score, const char* suite) {
+  std::printf(
+      "{\"suite\":\"%s\",\"attempted\":%d,\"refused\":%d,\"escaped\":%d,\"controls that "
+      "worked\":%d,\"skipped\":%d}\n",
+      suite, score.passed + score.failed, score.passed, score.failed, score.controls,
+      score.skipped);
+  std::fflush(stdout);
+  return score.failed == 0 ? 0 : 1;
+}
+
 int attack(const std::string& attacker) {
   Score score;
   const WorkFolder work;
@@ -224,21 +302,25 @@ int attack(const std::string& attacker) {
   try_killing_the_zygote(attacker, score);
   try_killing_the_supervisor(work, score);
   see_that_none_is_missing(score);
-  std::printf(
-      "{\"suite\":\"attack as %s\",\"attempted\":%d,\"refused\":%d,\"escaped\":%d,"
-      "\"skipped\":%d}\n",
-      ::geteuid() == 0 ? "root" : "a plain user", score.passed + score.failed, score.passed,
-      score.failed, score.skipped);
-  std::fflush(stdout);
-  return score.failed == 0 ? 0 : 1;
+  return say(score, ::geteuid() == 0 ? "attack as root" : "attack as a plain user");
 }
 
-int attack_as_plain_user(const std::string& attacker) {
+int attack_reduced(const std::string& attacker) {
+  if (!forbid_namespaces()) return 3;
+  Score score;
+  try_reduced(attacker, score);
+  return say(score, "attack in reduced jails");
+}
+
+// This program again, by another user or with another word.
+int run_again(const std::string& attacker, const char* word, bool as_plain_user) {
+  std::fflush(stdout);
   const pid_t child = ::fork();
   if (child != 0) return wait_for(child);
-  if (::setgroups(0, nullptr) != 0 || ::setgid(plain_user) != 0 || ::setuid(plain_user) != 0)
+  if (as_plain_user &&
+      (::setgroups(0, nullptr) != 0 || ::setgid(plain_user) != 0 || ::setuid(plain_user) != 0))
     ::_exit(3);
-  ::execl(own_program, own_program, attacker.c_str(), nullptr);
+  ::execl(own_program, own_program, word, attacker.c_str(), nullptr);
   ::_exit(3);
 }
 
@@ -248,6 +330,8 @@ int attack_as_plain_user(const std::string& attacker) {
 int main(int count, char** words) {
   using namespace ambit::sandbox;
   if (count == 3 && std::strcmp(words[1], "--supervise") == 0) return supervise(words[2]);
+  if (count == 3 && std::strcmp(words[1], "--again") == 0) return attack(words[2]);
+  if (count == 3 && std::strcmp(words[1], "--reduced") == 0) return attack_reduced(words[2]);
   if (count != 2) {
     std::fprintf(stderr, "usage: %s ATTACKER\n", words[0]);
     return 2;
@@ -258,8 +342,18 @@ int main(int count, char** words) {
   if (::mkdtemp(folder) == nullptr || ::chmod(folder, 0755) != 0) return 2;
   const std::string attacker = std::string(folder) + "/attacker";
   std::filesystem::copy_file(words[1], attacker);
+  // Where the box has its root.
+  const std::string box = std::string(folder) + "/box";
+  if (::mkdir(box.c_str(), 0755) != 0) return 2;
+  const bool is_root = ::geteuid() == 0;
   int result = attack(attacker);
-  if (::geteuid() == 0) result |= attack_as_plain_user(attacker);
+  if (is_root) result |= run_again(attacker, "--again", true);
+  // Whoever has no right to more: root could not be held to a number of processes without groups.
+  if (landlock::abi() >= landlock::abi_of_scopes) {
+    result |= run_again(attacker, "--reduced", is_root);
+  } else {
+    std::printf("{\"suite\":\"attack in reduced jails\",\"skipped\":\"needs kernel 6.12\"}\n");
+  }
   std::filesystem::remove_all(folder);
   return result;
 }

@@ -18,6 +18,7 @@ struct Score {
   int passed = 0;
   int failed = 0;
   int skipped = 0;
+  int controls = 0;  // attempts that were first seen to work where nothing holds them back
 
   void count(bool good, const std::string& what, const std::string& why);
 };
@@ -51,7 +52,8 @@ agents::JailCall jailed(const std::string& attacker, const std::string& level,
 int processes_of(const std::string& program);
 
 // scenes.cpp: attacks that take more than one call, or a hand outside.
-void try_limits(Jails& jails, const std::string& attacker, const WorkFolder& work, Score& score);
+void try_limits(Jails& jails, const std::string& attacker, const WorkFolder& work, Score& score,
+                const std::string& isolation = "full");
 void try_neighbours(Score& score);
 void try_swapping_the_work_folder(Score& score);
 void try_leaving_state(Jails& jails, Score& score);

@@ -1,6 +1,7 @@
 # Sourced by ./check conformance a2a: the A2A project's TCK (its repository a2aproject/a2a-tck, named by A2A_TCK, with
 # the branches 1.0-dev and 0.3.0-beta-x) against our test agent, on every binding, and prints a line of JSON a suite:
 #   {"suite": "a2a 1.0.1 jsonrpc", "passed": 90, "failed": 0, "skipped": 5, "failures": []}
+# Before it, the official SDK as client and as server (tests/a2a/interop_test.cpp).
 # The TCK has the error table of 1.0.0; its copy in build/ gets that of 1.0.1, where five numbers differ. A requirement
 # is counted once a binding. What each test saw lies in build/tck. Nothing of the TCK is part of this repository.
 tck=${A2A_TCK:-}
@@ -10,8 +11,21 @@ python=/usr/bin/python3
 skip() {
   echo "skipped: $*" >&2
   echo '{"suite":"a2a","passed":0,"failed":0,"skipped":1}'
-  exit 0
+  exit ${status:-0}
 }
+status=0
+mkdir -p "$out"
+# The official SDK, both ways, on every binding and version: a line a direction, binding and version.
+if [ -z "${A2A_INTEROP:-}" ]; then
+  for package in @a2a-js/sdk@1.3.0 express@5 @grpc/grpc-js@1 @bufbuild/protobuf@2; do peer_package "$package"; done
+  release_targets interop_test
+fi
+"${A2A_INTEROP:-build/release/tests/a2a/interop_test}" >"$out-interop.txt" 2>&1 || status=1
+awk '/^(ok|FAILED) (sdk->ours|ours->sdk|both)/ { name = $2 == "both" ? "both" : $2 " " $3 " " $4
+    all[name]++; if ($1 == "FAILED") { bad[name]++; sub(/^FAILED /, ""); print > "/dev/stderr" } }
+  END { for (name in all) printf "{\"suite\":\"a2a interop %s\",\"passed\":%d,\"failed\":%d,\"skipped\":0}\n",
+    name, all[name] - bad[name], bad[name] }' "$out-interop.txt" | sort
+grep -q '^ok ' "$out-interop.txt" || echo "skipped: the interop with @a2a-js/sdk; see $out-interop.txt" >&2
 [ -n "$tck" ] || skip "the A2A TCK; set A2A_TCK to a clone of a2aproject/a2a-tck"
 install python3-pytest python3-httpx python3-grpcio python3-protobuf python3-pytest-asyncio python3-responses \
   python3-deepdiff python3-dotenv python3-yaml python3-openssl python3-jsonschema python3-jinja2 python3-requests \
@@ -133,7 +147,6 @@ sys.exit(0 if passed and not failures else 1)
 PY
 }
 
-status=0
 agent
 bindings=$("$python" -c '
 import json, sys, urllib.request
@@ -171,15 +184,21 @@ kill $server 2>/dev/null || true
 agent --0.3
 grpc=
 case $bindings in *GRPC*) grpc=grpc ;; esac
+# The selections are those of the TCK's own runner (run_tck.py): what it calls mandatory, and its capabilities, decide.
 for binding in jsonrpc rest $grpc; do
-  for category in mandatory optional/capabilities optional/multi_transport optional/quality optional/features; do
-    name=$(basename "$category")-$binding
-    pytest 0.3 "$name" "tests/$category/" --sut-url="$url" --test-scope=all --transports="$binding"
+  path=tests/mandatory/protocol/ marks=mandatory_protocol
+  [ "$binding" != jsonrpc ] || path=tests/mandatory/ marks="mandatory_jsonrpc or mandatory_protocol"
+  pytest 0.3 "mandatory-$binding" "$path" -m "$marks" --sut-url="$url" --test-scope=all --transports="$binding"
+  score "a2a 0.3 mandatory-$binding" 0.3 "mandatory-$binding" || status=1
+  for category in capabilities multi_transport quality features; do
+    name=$category-$binding
+    pytest 0.3 "$name" "tests/optional/$category/" --sut-url="$url" --test-scope=all --transports="$binding"
     # Quality and features decide nothing there, and so not here.
-    case $category in
-    mandatory | optional/capabilities) score "a2a 0.3 $name" 0.3 "$name" || status=1 ;;
-    *) score "a2a 0.3 $name" 0.3 "$name" || true ;;
-    esac
+    if [ $category = capabilities ]; then
+      score "a2a 0.3 $name" 0.3 "$name" || status=1
+    else
+      score "a2a 0.3 $name" 0.3 "$name" || true
+    fi
   done
 done
 exit $status

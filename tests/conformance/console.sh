@@ -1,7 +1,8 @@
 # Sourced by ./check conformance console: the review page in a headless Chromium, as reviewers and an owner use it: a denied action found,
 # read, verified in the browser, noted, signed off by a second person; an escalation answered; tampering seen; 100,000 records; axe on each
 # view. AMBIT_SCREENSHOTS=FOLDER keeps the pictures.
-install chromium nodejs npm
+command -v npm >/dev/null || install nodejs npm
+command -v chromium >/dev/null || install chromium
 peer_package playwright-core@1.65.1
 peer_package axe-core@4.14.1
 release_targets ambit registry-server console_fixture

@@ -9,7 +9,7 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 cp tests/crash/fleet/* "$dir/"
 mkdir "$dir/effects"
-export CRASH_EFFECTS="$dir/effects"
+sed -i "s|@EFFECTS@|$dir/effects|" "$dir/fleet.json"
 seq 1 "$agents" | sed 's/.*/{"id": "a&"}/' >"$dir/agents.jsonl"
 seed=${AMBIT_SEED:-1}
 random() { # MOST: 0 to MOST-1, the same for the same AMBIT_SEED

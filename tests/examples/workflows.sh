@@ -1,7 +1,7 @@
 #!/bin/sh
 # tests/examples/workflows.sh AMBIT: every workflow of examples/3-workflows as its user runs it: it comes to the answer that its script
 # leads to, the record verifies, and the cost of the planner and of its executors can be told apart. Then what operates a fleet:
-# a session that waits for a person, is found, approved and goes on; imports that run.
+# a session that waits for a person, is found, approved and goes on; one that is stopped; a stop file; imports that run.
 set -eu
 ambit=$1
 examples=examples/3-workflows
@@ -55,6 +55,31 @@ $ambit run "$dir/first/fleet.json" --state "$dir/s2" --resume "$run" --quiet --j
 grep -q '"state":"completed"' "$dir/resumed" || fail "approved, it did not complete: $(cat "$dir/resumed")"
 $ambit audit list --state "$dir/s2" --run "$run" --type approval.answered --json | grep -q '"by":"eve"' || fail "the record does not say who"
 
+# Live: a session that waits is seen, and stopped from outside; a stop file stops and keeps from starting.
+$ambit run "$dir/first/fleet.json" --state "$dir/s2" --quiet --json >"$dir/live" 2>&1 &
+pids="$pids $!"
+for _ in $(seq 100); do
+  $ambit ps --state "$dir/s2" --in waiting | grep -q '^main ' && break
+  sleep 0.1
+done
+$ambit ps --state "$dir/s2" --json | grep -q '"state":"waiting"' || fail "ps does not show it"
+$ambit top --state "$dir/s2" >"$dir/top" 2>&1 && grep -q "1 sessions live" "$dir/top" || fail "top: $(cat "$dir/top")"
+$ambit stop main --state "$dir/s2" --reason "enough" | grep -q '1 session ' || fail "stop"
+wait "${pids##* }" || true
+grep -q '"state":"stopped"' "$dir/live" || fail "not stopped: $(cat "$dir/live")"
+$ambit audit list --state "$dir/s2" --type control.stop --json | grep -q enough || fail "the stop is not recorded"
+$ambit run "$dir/first/fleet.json" --state "$dir/s2" --quiet --json >"$dir/live" 2>&1 &
+pids="$pids $!"
+for _ in $(seq 100); do
+  $ambit ps --state "$dir/s2" --in waiting | grep -q '^main ' && break
+  sleep 0.1
+done
+touch "$dir/s2/stop"
+wait "${pids##* }" || true
+grep -q '"state":"stopped"' "$dir/live" || fail "the stop file did nothing: $(cat "$dir/live")"
+if $ambit run "$dir/first/fleet.json" --state "$dir/s2" --quiet 2>"$dir/err"; then fail "it started beside a stop file"; fi
+grep -q 'remove it to go on' "$dir/err" || fail "no word of how to go on"
+
 # Other hosts' files.
 for file in mcp.json claude.md agent_spec.json docker_agent.yaml; do
   $ambit import "tests/data/import/$file" --out "$dir/$file.d" --model "$PWD/tests/data/import/script.json" 2>/dev/null >/dev/null ||
@@ -65,4 +90,4 @@ $ambit run "$dir/claude.md.d/fleet.json" --state "$dir/s3" --quiet --json | grep
 $ambit run "$dir/agent_spec.json.d/fleet.json" --state "$dir/s3" --quiet --json | grep -q '"state":"completed"' || fail "the Open Agent Spec agent does not run"
 $ambit completion bash | bash -n || fail "the completion is no shell script"
 $ambit man | grep -q 'ambit workflow\|ambit run' || fail "man"
-echo "workflows: nine patterns, an approval and four imports"
+echo "workflows: nine patterns, an approval, two stops and four imports"

@@ -8,6 +8,7 @@
 #include "a2a/task_fact.h"
 #include "a2a/v0_3.h"
 #include "a2a/v0_3_proto.h"
+#include "a2a/v0_3_shape.h"
 
 #include <nlohmann/json.hpp>
 
@@ -64,8 +65,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     read_everything(a2a::v0_3::upgrade_params(operation, value->json()));
     read_everything(a2a::v0_3_proto::upgrade_params(operation, value->json()));
     read_everything(a2a::v0_3::upgrade_result(operation, value->json()));
+    read_everything(a2a::v0_3_proto::upgrade_result(operation, value->json()));
   }
   read_everything(a2a::v0_3::upgrade_event(value->json()));
+  read_everything(a2a::v0_3_proto::upgrade_event(value->json()));
+  rpc::Json named = value->json();
+  a2a::v0_3_shape::to_json_names(named);
+  read_everything(named);
   std::optional<a2a::StoredTask> task;
   agents::Event event{"task.created", "t", "", "a", "{}", {{"task", std::string(text)}}};
   static_cast<void>(a2a::fold(task, event, {}));

@@ -253,3 +253,56 @@ TEST_CASE("an action goes through JSON unchanged, and its hash knows what matter
   }
   CHECK_FALSE(action_hash(refund("{\"a\":1,\"a\":2}")));
 }
+
+TEST_CASE("who asked for the session cannot answer, and the agent's owner can", "[approvals]") {
+  auto made = desk();
+  agents::Action action = refund();
+  action.requester = "max";  // ada answers for the agent, max started it
+  const auto request = made.ask(action, "large", 1, id, 0);
+  REQUIRE(request);
+  CHECK_THAT(made.answer(said(*request, Answer::approve, "max"), 2).error().message,
+             Catch::Contains("asked for this and cannot answer it too"));
+  CHECK(made.answer(said(*request, Answer::approve, "ada"), 2));
+  // The person is part of what is approved.
+  agents::Action other = action;
+  other.requester = "eve";
+  CHECK_THAT(made.use(id, other, 3).error().message, Catch::Contains("approval_action_mismatch"));
+  CHECK(made.use(id, action, 3));
+}
+
+TEST_CASE("a request can end sooner than the fleet's do, never later", "[approvals]") {
+  ApprovalDesk::Options options;
+  options.lifetime_ms = 1000;
+  auto made = desk(options);
+  CHECK(made.ask(refund(), "x", 1, std::string(32, 'b'), 0, {}, 100)->expires_ms == 100);
+  CHECK(made.ask(refund(), "x", 1, std::string(32, 'c'), 0, {}, 9000)->expires_ms == 1000);
+  CHECK(made.ask(refund(), "x", 1, std::string(32, 'd'), 0)->expires_ms == 1000);
+}
+
+TEST_CASE("an answer that another process refused is told to the one that keeps the record",
+          "[approvals]") {
+  const fs::path folder = fs::temp_directory_path() / ("refusals-" + std::to_string(::getpid()));
+  fs::create_directories(folder);
+  const std::string approvers = folder / "approvers";
+  REQUIRE(io::write_file(
+      approvers, key_of("ada").verifier().text() + "\n" + key_of("eve").verifier().text() + "\n",
+      0600));
+  auto runtime = ApprovalFolder::open(folder / "approvals", approvers, 0);
+  REQUIRE(runtime);
+  const auto request = runtime->ask(refund(), "large", 1, id, 0);
+  REQUIRE(request);
+  (void)runtime->take_notices();
+  auto tool = ApprovalFolder::open(folder / "approvals", approvers, 1);
+  REQUIRE(tool);
+  CHECK_FALSE(tool->answer(said(*request, Answer::approve, "ada"), 2));  // the requester
+  CHECK_FALSE(tool->answer("no note", 3));
+  REQUIRE(runtime->refresh(4));
+  std::string told;
+  for (const agents::Notice& notice : runtime->take_notices()) told += notice.type + notice.body;
+  CHECK_THAT(told, Catch::Contains("approval.refused"));
+  CHECK_THAT(told, Catch::Contains("cannot answer it too"));
+  CHECK_THAT(told, Catch::Contains("no good signature"));
+  REQUIRE(runtime->refresh(5));
+  CHECK(runtime->take_notices().empty());
+  fs::remove_all(folder);
+}

@@ -182,3 +182,39 @@ TEST_CASE("a bundle without payloads says of each that it is withheld", "[eviden
   CHECK_THAT(redactions, Catch::Contains(R"("why":"not included")"));
   CHECK_FALSE(std::filesystem::exists(options.folder + "/payloads.jsonl"));
 }
+
+TEST_CASE("a bundle has the policies of what it holds, and says what was never recorded",
+          "[evidence]") {
+  TemporaryFolder folder;
+  auto writer = ambit::log::open_writer(folder.path() + "/log");
+  const auto append = [&writer](ambit::agents::Event event) {
+    const auto prepared = ambit::log::prepare(std::move(event), 1'795'219'200'000'000'000, [] {
+      return std::string(ambit::log::salt_bytes, 's');
+    });
+    REQUIRE(prepared);
+    REQUIRE(writer->append({*prepared}));
+  };
+  append(
+      {"serve.started", "p-1", "", "", "{}", {{"fleet", "{}"}, {"policy a.cedar", "permit a;"}}});
+  append({"run.started", "r", "", "", "{}", {{"policy b.cedar", "permit b;"}}});
+  append({"action.decided",
+          "r",
+          "s",
+          "clerk",
+          R"({"redacted":["arguments.iban"],"tool":"pay"})",
+          {{"arguments", R"({"iban":"[redacted]"})"}}});
+  BundleOptions options;
+  options.folder = folder.path() + "/bundle";
+  options.filter.run = "r";
+  const auto report =
+      write_bundle(ambit::log::LogReader(writer->store()), writer->verifier(), options);
+  REQUIRE(report);
+  for (const std::string text : {"permit a;", "permit b;"}) {
+    const std::string hash = ambit::log::to_hex(ambit::log::sha256(text));
+    CHECK(read_file(options.folder + "/policies/" + hash) == text);
+  }
+  CHECK_THAT(
+      read_file(options.folder + "/redactions.jsonl"),
+      Catch::Contains(
+          R"({"index":2,"name":"arguments.iban","why":"taken out before it was recorded"})"));
+}

@@ -237,3 +237,75 @@ TEST_CASE("the policies of the incident desk keep its bounds", "[guard]") {
   CHECK(verdict_of("restart_service", "{}") == Verdict::escalate);
   CHECK(verdict_of("delete_file", R"({"path":"logs/web.log"})") == Verdict::deny);
 }
+
+TEST_CASE("what the operator says of a tool holds for all whose names begin so", "[guard]") {
+  GuardOptions options;
+  options.tools["mcp__bank__*"].risk = "high";
+  options.tools["mcp__bank__pay"].reversibility = "compensable";
+  options.tools["mcp__bank__pay"].risk = "low";
+  options.tools["mcp__notes__store"].effect = ActionKind::memory_write;
+  const std::string policies = R"(
+    permit(principal, action == Action::"tool_call", resource)
+      when { resource.risk == "high" || resource.reversibility == "compensable" };
+    @id("notes") permit(principal, action == Action::"memory_write", resource is Tool);)";
+  auto guard = PolicyGuard::create({{"desk.cedar", policies}}, options);
+  REQUIRE(guard);
+  const auto verdict_of = [&](const std::string& tool) {
+    Action action = call(tool);
+    (*guard)->trace(action);
+    return (*guard)->decide(action);
+  };
+  CHECK(verdict_of("mcp__bank__list").verdict == Verdict::allow);
+  CHECK(verdict_of("mcp__bank__pay").verdict == Verdict::allow);
+  CHECK(verdict_of("mcp__mail__send").verdict == Verdict::deny);
+  const Decision stored = verdict_of("mcp__notes__store");
+  CHECK(stored.verdict == Verdict::allow);
+  CHECK(stored.policies == std::vector<std::string>{"notes"});
+}
+
+TEST_CASE("what was said of a tool when it was called is what a replay decides by", "[guard]") {
+  GuardOptions options;
+  options.tools["pay"].risk = "high";
+  const std::string policies =
+      "permit(principal, action, resource) when { resource.risk == \"high\" };";
+  auto then = PolicyGuard::create({{"p.cedar", policies}}, options);
+  auto now = PolicyGuard::create({{"p.cedar", policies}}, {});
+  REQUIRE(then);
+  REQUIRE(now);
+  Action action = call("pay");
+  (*then)->trace(action);
+  CHECK(action.risk == "high");
+  CHECK(action.reversibility == "irreversible");
+  CHECK((*now)->decide(action).verdict == Verdict::allow);
+}
+
+TEST_CASE("who acts for another acts at most at the other's level", "[guard]") {
+  GuardOptions options;
+  options.agents["planner"].autonomy_level = 2;
+  options.agents["clerk"].autonomy_level = 4;
+  auto guard = PolicyGuard::create({{"p.cedar", "permit(principal, action, resource);"}}, options);
+  REQUIRE(guard);
+  Action action = call("pay");
+  (*guard)->trace(action);
+  CHECK(action.autonomy_level == 4);
+  action.chain = {"planner"};
+  (*guard)->trace(action);
+  CHECK(action.autonomy_level == 2);
+}
+
+TEST_CASE("policies that are announced decide nothing yet", "[guard]") {
+  auto guard = guard_of("permit(principal, action, resource == Tool::\"grep\");");
+  const std::string before = guard->policy_set();
+  const std::vector<ambit::governance::PolicySource> next = {
+      {"desk.cedar", "permit(principal, action, resource);"}};
+  const auto announced = guard->announce(next);
+  REQUIRE(announced);
+  CHECK(announced->type == "policy.loaded");
+  CHECK(guard->policy_set() == before);
+  CHECK(guard->decide(call("rm")).verdict == Verdict::deny);
+  const auto loaded = guard->reload(next);
+  REQUIRE(loaded);
+  CHECK(*loaded == *announced);
+  CHECK(guard->decide(call("rm")).verdict == Verdict::allow);
+  CHECK_FALSE(guard->announce({{"desk.cedar", "permit(principal"}}));
+}

@@ -233,7 +233,7 @@ TEST_CASE("what becomes of an approval is told, refusals too", "[approvals]") {
     types += notice.type.substr(9) + " ";
     reasons += notice.body + "\n";
   }
-  CHECK(types == "asked refused refused refused answered refused refused refused used refused ");
+  CHECK(types == "asked refused refused refused voted refused refused refused used refused ");
   for (const char* part :
        {"is pending", "asked for this and cannot answer it too", "no good signature",
         "approved already", "approval_action_mismatch", "2 are needed", "is used"}) {

@@ -220,3 +220,33 @@ TEST_CASE("rows, bytes and amounts are bounded like calls", "[limits]") {
     CHECK_FALSE(limits.reserve(call("export"), one(measure, 1), 0));
   }
 }
+
+TEST_CASE("a breaker that opens and closes, and an agent in a circle, are told once", "[limits]") {
+  LimitOptions options;
+  options.failures_max = 2;
+  options.cool_down_ms = 100;
+  options.same_calls_max = 1;
+  Limits limits = make(options);
+  const auto types = [&limits] {
+    std::string all;
+    for (const agents::Notice& notice : limits.take_notices()) all += notice.type + " ";
+    return all;
+  };
+  const auto run = [&](const std::string& arguments, bool failed, std::int64_t now_ms) {
+    const auto held = limits.reserve(call("t", arguments), one(), now_ms);
+    REQUIRE(held);
+    limits.settle(*held, one(), failed, now_ms);
+  };
+  run("1", true, 0);
+  CHECK(types().empty());
+  run("2", true, 1);
+  CHECK(types() == "limit.breaker_opened ");
+  CHECK_FALSE(limits.reserve(call("t", "3"), one(), 50));
+  run("3", false, 200);
+  CHECK(types() == "limit.breaker_closed ");
+  CHECK_FALSE(limits.reserve(call("t", "3"), one(), 201));
+  const auto told = limits.take_notices();
+  REQUIRE(told.size() == 1);
+  CHECK(told[0].type == "limit.repeated");
+  CHECK_THAT(told[0].body, Catch::Contains("1 times in a row"));
+}

@@ -367,3 +367,44 @@ TEST_CASE("the schema has the arguments of the tools where Cedar can type them",
   CHECK(findings({pay}, start + "context.arguments.to == \"bob\" };") > 0);
   CHECK(findings({pay}, start + "resource.risk == 3 };") > 0);
 }
+
+TEST_CASE("a policy names who may approve, how many of them, and until when", "[obligations]") {
+  const auto guard = guard_of(allow_all + R"(
+      @id("ask") @advice("escalate") @approvers("2 of eve, mia, tom") @deadline("10m")
+      forbid(principal, action, resource == Tool::"pay");)");
+  const Decision decision = guard->decide(payment("{}"));
+  CHECK(decision.verdict == Verdict::escalate);
+  CHECK(obligation(decision, "approvers") == "2 of eve, mia, tom");
+  CHECK(obligation(decision, "deadline") == "600000 ms");
+  const ApprovalTerms terms = approval_terms(decision.obligations);
+  CHECK(terms.needed == 2);
+  CHECK(terms.people == std::vector<std::string>{"eve", "mia", "tom"});
+  CHECK(terms.deadline_ms == 600'000);
+  CHECK(approval_terms({}).needed == 1);
+  CHECK(approval_terms({}).people.empty());
+}
+
+TEST_CASE("of two policies that ask for people the stricter holds in each respect",
+          "[obligations]") {
+  const auto guard = guard_of(allow_all + R"(
+      @id("a") @advice("escalate") @approvers("1 of eve, mia") @deadline("1h")
+      forbid(principal, action, resource == Tool::"pay");
+      @id("b") @advice("escalate") @approvers("2 of mia, tom, eve") @deadline("90s")
+      forbid(principal, action, resource == Tool::"pay");)");
+  const ApprovalTerms terms = approval_terms(guard->decide(payment("{}")).obligations);
+  CHECK(terms.needed == 2);
+  CHECK(terms.people == std::vector<std::string>{"eve", "mia"});
+  CHECK(terms.deadline_ms == 90'000);
+}
+
+TEST_CASE("people and deadlines that make no sense are faults of the file", "[obligations]") {
+  const auto fault = [](const std::string& annotation) {
+    return fault_of(allow_all + annotation + R"( @advice("escalate")
+        forbid(principal, action, resource);)");
+  };
+  CHECK_THAT(fault(R"(@approvers("3 of eve, mia"))"), Catch::Contains("fewer people"));
+  CHECK_THAT(fault(R"(@approvers("2 of eve, eve"))"), Catch::Contains("fewer people"));
+  CHECK_THAT(fault(R"(@approvers("2 of eve, "))"), Catch::Contains("a name is missing"));
+  CHECK_THAT(fault(R"(@deadline("soon"))"), Catch::Contains("such as 90s"));
+  CHECK_THAT(fault(R"(@deadline("0m"))"), Catch::Contains("1 to 10000"));
+}

@@ -1,9 +1,12 @@
 #include "replay/replay.h"
 
+#include "agents/sub_agents.h"
 #include "runtime/agents/scripted.h"
 #include "support/run_task.h"
 
 #include <catch2/catch.hpp>
+
+#include <algorithm>
 
 using namespace ambit;
 using namespace ambit::agents;
@@ -22,7 +25,7 @@ struct Recorded {
   replay::Report again(replay::Options options = {}) {
     const auto specs = std::make_shared<const std::vector<ToolSpec>>(
         std::vector<ToolSpec>{tool("ls", true), tool("rm", false)});
-    replay::Replay replay({fleet.agents[0], fleet.models[0], &model, guard, specs}, options);
+    replay::Replay replay({fleet, {{"m", &model}}, guard, {{"clerk", specs}}}, options);
     auto report = run_task(loop, replay.run(journal, "run-1"));
     if (!report) FAIL(report.error().message);
     return *report;
@@ -120,7 +123,7 @@ TEST_CASE("one tool result that was altered is named with the turn that read it"
   const auto specs =
       std::make_shared<const std::vector<ToolSpec>>(std::vector<ToolSpec>{tool("ls", true)});
   const auto again = [&] {
-    replay::Replay replay({fleet.agents[0], fleet.models[0], &model, guard, specs}, {});
+    replay::Replay replay({fleet, {{"m", &model}}, guard, {{"clerk", specs}}}, {});
     auto report = run_task(loop, replay.run(journal, "run-1"));
     if (!report) FAIL(report.error().message);
     return *report;
@@ -168,9 +171,122 @@ TEST_CASE("a run that is not there is an error", "[replay]") {
   Recorded recorded;
   const auto specs = std::make_shared<const std::vector<ToolSpec>>();
   replay::Replay replay(
-      {recorded.fleet.agents[0], recorded.fleet.models[0], &recorded.model, recorded.guard, specs},
-      {});
+      {recorded.fleet, {{"m", &recorded.model}}, recorded.guard, {{"clerk", specs}}}, {});
   const auto report = run_task(recorded.loop, replay.run(recorded.journal, "run-9"));
   REQUIRE(!report);
   CHECK(report.error().code == Code::not_found);
+}
+
+namespace {
+
+// Two agents: the planner gives the worker a task, and the seed of each is its own.
+struct Delegated {
+  Delegated() {
+    AgentSpec worker = fleet.agents[0];
+    worker.name = "worker";
+    worker.model = "w";
+    worker.tools = {"ls"};
+    fleet.agents[0].tools = {"agent__worker"};
+    fleet.models.push_back(fleet.models[0]);
+    fleet.models[1].name = "w";
+    fleet.agents.push_back(worker);
+    const Ports ports{guard, journal, any_arguments};
+    Roster roster;
+    Ports with = ports;
+    with.roster = &roster;
+    SubAgents others(fleet, models(), with, {&tools});
+    FleetRun run(fleet, {"run-1", "ann", 7, 1}, models(), {&tools, &others}, with);
+    REQUIRE(run_task(loop, run.run({{"a", "one", ""}})));
+  }
+  std::map<std::string, Model*> models() { return {{"m", &planner}, {"w", &seeded}}; }
+  replay::Report again(std::uint64_t more = 0) {
+    seeded.more = more;
+    const auto of_planner = std::make_shared<std::vector<ToolSpec>>();
+    SubAgents others(fleet, models(), {guard, journal, any_arguments}, {});
+    const auto listed = run_task(loop, others.list());
+    for (const ToolSpec& spec : *listed) {
+      if (spec.name == "agent__worker") of_planner->push_back(spec);
+    }
+    const auto of_worker =
+        std::make_shared<const std::vector<ToolSpec>>(std::vector<ToolSpec>{tool("ls", true)});
+    replay::Replay replay({fleet, models(), guard, {{"clerk", of_planner}, {"worker", of_worker}}},
+                          {});
+    auto report = run_task(loop, replay.run(journal, "run-1"));
+    if (!report) FAIL(report.error().message);
+    return *report;
+  }
+
+  // Says its seed: a replay that seeds it otherwise is found out.
+  class SeededModel final : public Model {
+   public:
+    Task<Result<Turn>> generate(TurnRequest request) override {
+      co_await delay(std::chrono::milliseconds(1));
+      Turn turn;
+      turn.message = says(std::to_string(request.sampling.seed + more));
+      turn.usage.output_tokens = 3;
+      co_return turn;
+    }
+    std::string identity() const override { return "seeded"; }
+    std::uint64_t more = 0;
+  };
+
+  FakePoller poller;
+  Loop loop{poller};
+  Fleet fleet = small_fleet();
+  ScriptedModel planner{{calls("agent__worker", R"({"task":"look"})"), says("all done")}};
+  SeededModel seeded;
+  TableGuard guard;
+  MemoryJournal journal;
+  CountingTools tools{{tool("ls", true)}};
+};
+
+}  // namespace
+
+TEST_CASE("what was delegated is replayed by its own agent, from its own seed", "[replay]") {
+  Delegated run;
+  const replay::Report report = run.again();
+  for (const auto& each : report.differences) UNSCOPED_INFO(each.what);
+  CHECK(report.differences.empty());
+  CHECK(report.sessions == 2);
+  CHECK(report.turns == 3);
+  const replay::Report other = run.again(1);
+  REQUIRE(other.differences.size() == 1);
+  CHECK(other.differences[0].session == "a.call_1_1");
+}
+
+TEST_CASE("a decision is replayed by the facts that it was made by", "[replay]") {
+  Recorded recorded;
+  agents::Event& decided = recorded.record("action.decided", 1);
+  replace(decided.body, R"("kind":)", R"("autonomyLevel":2,"chain":["planner"],"kind":)");
+  recorded.guard.seen.clear();
+  const auto report = recorded.again({false, 100, 1});
+  CHECK(report.differences.empty());
+  const auto at = std::find_if(recorded.guard.seen.begin(), recorded.guard.seen.end(),
+                               [](const Action& action) { return !action.chain.empty(); });
+  REQUIRE(at != recorded.guard.seen.end());
+  CHECK(at->autonomy_level == 2);
+  CHECK(at->chain == std::vector<std::string>{"planner"});
+}
+
+TEST_CASE("turns after what was redacted are left out, and counted", "[replay]") {
+  Recorded recorded;
+  agents::Event& outcome = recorded.record("action.outcome", 0);
+  replace(outcome.body, "{", R"({"redacted":["result:email"],)");
+  outcome.payloads.at(0).bytes = "[redacted]";
+  const replay::Report report = recorded.again();
+  CHECK(report.differences.empty());
+  CHECK(report.turns == 7);
+  CHECK(report.unreadable == 2);
+}
+
+TEST_CASE("a run of an agent whom the fleet does not have is an error", "[replay]") {
+  Recorded recorded;
+  recorded.fleet.agents[0].name = "somebody";
+  const auto specs = std::make_shared<const std::vector<ToolSpec>>();
+  replay::Replay replay(
+      {recorded.fleet, {{"m", &recorded.model}}, recorded.guard, {{"somebody", specs}}}, {});
+  const auto report = run_task(recorded.loop, replay.run(recorded.journal, "run-1"));
+  REQUIRE(!report);
+  CHECK(report.error().code == Code::invalid);
+  CHECK_THAT(report.error().message, Catch::Contains("the agent clerk"));
 }

@@ -76,7 +76,7 @@ Task<Result<Value>> answer_name(std::string /*method*/, Value /*params*/) {
 
 ServerTool tool_of(const std::string& name, Handler run, const std::string& about = "A tool") {
   Json definition = {{"name", name}, {"description", about}, {"inputSchema", {{"type", "object"}}}};
-  return ServerTool{Value(std::move(definition)), std::move(run), {}};
+  return ServerTool{Value(std::move(definition)), std::move(run), {}, TaskSupport::none};
 }
 
 // Two upstreams, the gateway, its server.

@@ -32,7 +32,7 @@ Json schema_of(const std::string& property) {
 
 ServerTool tool_of(const std::string& name, Json schema, Handler run) {
   Json definition = {{"name", name}, {"description", "A tool"}, {"inputSchema", std::move(schema)}};
-  return ServerTool{Value(std::move(definition)), std::move(run), {}};
+  return ServerTool{Value(std::move(definition)), std::move(run), {}, TaskSupport::none};
 }
 
 Task<Result<Value>> echo(Value arguments, Call& /*call*/) {

@@ -1,9 +1,7 @@
 // What a jail asks for while it runs, in real jails: requests through the proxy of level net, and
 // paths that are granted after an approval.
 
-#include "http/curl_client.h"
-#include "http/responder.h"
-#include "jail_fixture.h"
+#include "outdoors.h"
 #include "sandbox/doorkeeper.h"
 #include "sandbox/zygote_link.h"
 
@@ -22,101 +20,14 @@ using agents::JailCall;
 using agents::JailOutcome;
 using agents::OutcomeKind;
 
-// Says yes to all but what it is told to refuse, and keeps what it heard.
-class Listening final : public Gate {
- public:
-  Task<Result<void>> may_request(EgressAsk ask) override {
-    asked.push_back(ask.method + " " + ask.url);
-    secrets = ask.secrets;
-    if (refuses) co_return Err(Code::denied, "policy says no");
-    co_return Result<void>{};
-  }
-  Task<void> requested(EgressAsk ask, EgressResult result) override {
-    ended.push_back(std::to_string(result.status) + " " + ask.url);
-    co_return;
-  }
-  Task<Result<void>> may_open(OpenAsk ask) override {
-    opens.push_back((ask.writes ? "write " : "read ") + ask.path);
-    co_await delay(std::chrono::milliseconds(5));
-    if (refuses) co_return Err(Code::denied, "policy says no");
-    co_return Result<void>{};
-  }
-  bool refuses = false;
-  std::vector<std::string> asked;
-  std::vector<std::string> ended;
-  std::vector<std::string> opens;
-  std::vector<std::string> secrets;
-};
-
-struct Net {
-  explicit Net(RunnerOptions options = {})
-      : open_client(world.watcher()),
-        public_client(world.watcher(), public_alone()),
-        responder(world.world()) {
-    options.gate = &gate;
-    options.egress.client = &public_client;
-    options.egress.private_client = &open_client;
-    options.egress.secret = [](const std::string& name) {
-      return name == "API_KEY" ? std::optional<std::string>("hunter2") : std::nullopt;
-    };
-    options.egress.resolve = [this](std::string host) { return look_up(std::move(host)); };
-    auto opened = ZygoteRunner::open(world.world(), std::move(options));
-    REQUIRE(opened);
-    runner = std::move(*opened);
-  }
-  static http::CurlOptions public_alone() {
-    http::CurlOptions options;
-    options.connects_to_public_alone = true;
-    return options;
-  }
-  Task<Result<std::vector<std::string>>> look_up(std::string host) {
-    looked_up.push_back(host);
-    co_return addresses;
-  }
-  JailOutcome run(JailCall call) {
-    std::optional<JailOutcome> outcome;
-    const auto keep = [](ZygoteRunner& in, JailCall what, std::optional<JailOutcome>& into,
-                         Loop& loop) -> Task<void> {
-      into = co_await in.run(std::move(what));
-      loop.post_from_thread([] {});
-    };
-    Scope scope;
-    scope.spawn(keep(*runner, std::move(call), outcome, world.loop()));
-    world.loop().run_until([&] { return outcome.has_value(); });
-    return std::move(*outcome);
-  }
-  [[nodiscard]] std::string origin() const { return responder.url(""); }
-
-  io::UvWorld world;
-  http::CurlClient open_client;
-  http::CurlClient public_client;
-  http::Responder responder;
-  Listening gate;
-  std::vector<std::string> addresses;
-  std::vector<std::string> looked_up;
-  std::unique_ptr<ZygoteRunner> runner;
-};
-
-// Says `text` to the proxy and prints the answer.
-JailCall saying(const std::string& text, std::vector<EgressRule> rules) {
-  JailCall call;
-  call.profile.level = "net";
-  call.profile.egress = std::move(rules);
-  call.command = {
-      "bash", "-c",
-      "exec 3<>/dev/tcp/127.0.0.1/${http_proxy##*:} && printf '%b' \"$1\" >&3 && cat <&3", "bash",
-      text};
-  return call;
-}
-
 EgressRule rule_for(const std::string& origin) {
   return {origin, {"GET", "POST"}, {}, false, true};
 }
 
 TEST_CASE("a jail of level net reaches the origins of its profile through the proxy", "[sandbox]") {
-  Net net;
+  Outdoors net;
   const std::string host = net.origin().substr(7);
-  net.responder.then({{"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Seen: yes\r\n\r\nhello"}});
+  net.server.then({{"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Seen: yes\r\n\r\nhello"}});
   const std::string get =
       "GET " + net.origin() + "/a?q=1 HTTP/1.1\\r\\nHost: " + host + "\\r\\n\\r\\n";
   JailOutcome outcome = net.run(saying(get, {rule_for(net.origin())}));
@@ -124,19 +35,19 @@ TEST_CASE("a jail of level net reaches the origins of its profile through the pr
   CHECK(outcome.output.starts_with("HTTP/1.1 200 OK\r\n"));
   CHECK(outcome.output.find("X-Seen: yes") != std::string::npos);
   CHECK(outcome.output.ends_with("5\r\nhello\r\n0\r\n\r\n"));
-  REQUIRE(net.responder.requests().size() == 1);
-  CHECK(net.responder.requests()[0].starts_with("GET /a?q=1 HTTP/1.1\r\n"));
+  REQUIRE(net.server.requests().size() == 1);
+  CHECK(net.server.requests()[0].starts_with("GET /a?q=1 HTTP/1.1\r\n"));
   CHECK(net.gate.asked == std::vector<std::string>{"GET " + net.origin() + "/a"});
   CHECK(net.gate.ended == std::vector<std::string>{"200 " + net.origin() + "/a"});
 
   // A body in chunks, and one of a known length.
-  net.responder.then({{"HTTP/1.1 204 No Content\r\n\r\n"}});
+  net.server.then({{"HTTP/1.1 204 No Content\r\n\r\n"}});
   const std::string post =
       "POST " + net.origin() + "/b HTTP/1.1\\r\\nHost: " + host +
       "\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n3\\r\\nabc\\r\\n0\\r\\n\\r\\n";
   outcome = net.run(saying(post, {rule_for(net.origin())}));
   CHECK(outcome.output.starts_with("HTTP/1.1 204"));
-  CHECK(net.responder.requests().back().ends_with("\r\n\r\nabc"));
+  CHECK(net.server.requests().back().ends_with("\r\n\r\nabc"));
 }
 
 TEST_CASE("programs find the proxy by themselves", "[sandbox]") {
@@ -144,8 +55,8 @@ TEST_CASE("programs find the proxy by themselves", "[sandbox]") {
     WARN("skipped: there is no curl");
     return;
   }
-  Net net;
-  net.responder.then({{"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"}});
+  Outdoors net;
+  net.server.then({{"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"}});
   JailCall call;
   call.profile.level = "net";
   call.profile.egress = {rule_for(net.origin())};
@@ -157,7 +68,7 @@ TEST_CASE("programs find the proxy by themselves", "[sandbox]") {
 
 TEST_CASE("what the profile, the gate or the address forbids is refused and recorded",
           "[sandbox]") {
-  Net net;
+  Outdoors net;
   const std::string host = net.origin().substr(7);
   const auto get = [](const std::string& url, const std::string& at) {
     return "GET " + url + " HTTP/1.1\\r\\nHost: " + at + "\\r\\n\\r\\n";
@@ -178,13 +89,13 @@ TEST_CASE("what the profile, the gate or the address forbids is refused and reco
   net.gate.refuses = true;
   outcome = net.run(saying(get(net.origin() + "/", host), {rule_for(net.origin())}));
   CHECK(outcome.output.find("policy says no") != std::string::npos);
-  CHECK(net.responder.connections() == 0);
+  CHECK(net.server.connections() == 0);
 }
 
 TEST_CASE("the proxy fills in a secret that the jail never sees", "[sandbox]") {
-  Net net;
+  Outdoors net;
   const std::string host = net.origin().substr(7);
-  net.responder.then(
+  net.server.then(
       {{"HTTP/1.1 200 OK\r\nX-Echo: hunter2\r\nContent-Length: 19\r\n\r\nyou are hunter2, ok"}});
   EgressRule rule = rule_for(net.origin());
   rule.secrets = {"API_KEY"};
@@ -198,8 +109,8 @@ TEST_CASE("the proxy fills in a secret that the jail never sees", "[sandbox]") {
   CHECK(outcome.output.find("hunter2") == std::string::npos);
   CHECK(outcome.output.find("you are ambit-secret-") != std::string::npos);
   CHECK(outcome.output.find("k=ambit-secret-") != std::string::npos);
-  REQUIRE(net.responder.requests().size() == 1);
-  CHECK(net.responder.requests()[0].find("Authorization: Bearer hunter2\r\n") != std::string::npos);
+  REQUIRE(net.server.requests().size() == 1);
+  CHECK(net.server.requests()[0].find("Authorization: Bearer hunter2\r\n") != std::string::npos);
   CHECK(net.gate.secrets == std::vector<std::string>{"API_KEY"});
   // Another call's placeholder is worth nothing, and none belongs into a URL.
   const std::string at = outcome.output.find("k=") == std::string::npos
@@ -220,7 +131,7 @@ TEST_CASE("the proxy fills in a secret that the jail never sees", "[sandbox]") {
 
 TEST_CASE("a tunnel goes to the address that was checked and to the server that was named",
           "[sandbox]") {
-  Net net;
+  Outdoors net;
   const std::string host = net.origin().substr(7);
   const std::string port = host.substr(host.find(':') + 1);
   EgressRule rule{"https://git.test:" + port, {}, {}, true, true};
@@ -230,7 +141,7 @@ TEST_CASE("a tunnel goes to the address that was checked and to the server that 
   // What follows is no TLS: nothing of it goes out.
   JailOutcome outcome = net.run(saying(connect + "SSH-2.0-x\\r\\n", {rule}));
   CHECK(outcome.output.starts_with("HTTP/1.1 200 Connection established"));
-  CHECK(net.responder.requests().empty());
+  CHECK(net.server.requests().empty());
   CHECK(net.gate.ended.back().starts_with("403"));
   rule.is_private = false;
   outcome = net.run(saying(connect, {rule}));
@@ -253,7 +164,7 @@ TEST_CASE("a tunnel goes to the address that was checked and to the server that 
 }
 
 TEST_CASE("the way to the proxy is the only way out of level net", "[sandbox]") {
-  Net net;
+  Outdoors net;
   const std::string host = net.origin().substr(7);
   const std::string port = host.substr(host.find(':') + 1);
   JailCall call;
@@ -269,7 +180,7 @@ TEST_CASE("the way to the proxy is the only way out of level net", "[sandbox]") 
                       "(exec 3<>/dev/tcp/127.0.0.1/${http_proxy##*:}) && echo control"};
   const JailOutcome outcome = net.run(call);
   CHECK(outcome.output == "control\n");
-  CHECK(net.responder.connections() == 0);
+  CHECK(net.server.connections() == 0);
 }
 
 TEST_CASE("level net is refused without a proxy", "[sandbox]") {
@@ -292,7 +203,7 @@ JailCall asking(const std::string& script, const std::string& level = "fs-read")
 }
 
 TEST_CASE("a path that is granted at run time is opened without restarting the call", "[sandbox]") {
-  Net net;
+  Outdoors net;
   const WorkFolder outside;
   outside.write("report", "sings\n");
   const std::string path = outside.file("report");
@@ -317,7 +228,7 @@ TEST_CASE("a path that is not granted, or must not be, stays closed", "[sandbox]
   secrets.write("key", "sings\n");
   RunnerOptions options;
   options.forbidden = {secrets.path()};
-  Net net(options);
+  Outdoors net(options);
   const WorkFolder outside;
   outside.write("report", "sings\n");
   outside.write("control", "control\n");
@@ -347,7 +258,7 @@ TEST_CASE("a path that is not granted, or must not be, stays closed", "[sandbox]
 // What init would send if the jail had taken it over.
 TEST_CASE("a door that speaks nonsense is not listened to", "[sandbox]") {
   io::UvWorld world;
-  Listening gate;
+  ListeningGate gate;
   const EgressOptions egress;
   const std::vector<std::string> forbidden;
   JailCall call;

@@ -118,6 +118,38 @@ TEST_CASE("the filter of every level and table is the one on record", "[sandbox]
   }
 }
 
+TEST_CASE("the filter of a reduced jail allows less than the full one, and is on record",
+          "[sandbox]") {
+  std::string text;
+  for (const Architecture architecture : {Architecture::x86_64, Architecture::aarch64}) {
+    const std::uint32_t table = seccomp::audit_architecture(architecture);
+    const Filters full = built(Tier::fs_write, architecture);
+    auto reduced = seccomp::build(Tier::fs_write, architecture, {false, true});
+    REQUIRE(reduced);
+    text += "# " + std::string(architecture == Architecture::x86_64 ? "x86_64" : "aarch64") + "\n" +
+            dump(*reduced, architecture, table, 0);
+    for (int number = 0; number < 1024; ++number) {
+      const seccomp_data data = asking(table, number);
+      INFO(number);
+      CHECK((verdict(*reduced, data) != SECCOMP_RET_ALLOW ||
+             verdict(full, data) == SECCOMP_RET_ALLOW));
+    }
+  }
+  const char* name = "filter-fs-write-reduced.txt";
+  std::ofstream(name) << text;  // in the build folder, as above
+  std::ostringstream golden;
+  golden << std::ifstream(std::string(TEST_DATA) + "/sandbox/" + name).rdbuf();
+  CHECK((golden.str() == text));
+  auto reduced = seccomp::build(Tier::fs_write, Architecture::x86_64, {false, true});
+  REQUIRE(reduced);
+  CHECK(call(*reduced, "socketpair", {AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC}) == SECCOMP_RET_ALLOW);
+  CHECK(call(*reduced, "socketpair", {AF_UNIX, SOCK_DGRAM}) == errno_of(EPERM));
+  CHECK(call(*reduced, "fchmod", {0, 0755}) == errno_of(EPERM));
+  CHECK(call(*reduced, "utimensat") == errno_of(EPERM));
+  CHECK(call(*reduced, "lgetxattr") == errno_of(EOPNOTSUPP));
+  CHECK(call(*reduced, "prctl", {36}) == errno_of(EPERM));
+}
+
 TEST_CASE("a level allows what the one below allows", "[sandbox]") {
   const std::array tiers = {Tier::compute, Tier::fs_read, Tier::fs_write, Tier::net};
   for (const Architecture architecture : {Architecture::x86_64, Architecture::aarch64})
@@ -263,7 +295,7 @@ TEST_CASE("level net makes TCP sockets over IPv4 and no other", "[sandbox]") {
 }
 
 TEST_CASE("a jail that may ask tells of each file that is opened", "[sandbox]") {
-  auto asks = seccomp::build(Tier::fs_read, Architecture::x86_64, true);
+  auto asks = seccomp::build(Tier::fs_read, Architecture::x86_64, {true, false});
   REQUIRE(asks);
   CHECK(call(*asks, "openat", {0, 0, 0, 0}) == SECCOMP_RET_USER_NOTIF);
   CHECK(call(*asks, "openat", {0, 0, 0101, 04755}) == errno_of(EPERM));

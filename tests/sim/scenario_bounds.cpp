@@ -52,7 +52,8 @@ class SimPeople final : public agents::Approvals {
     }
     co_return answer;
   }
-  Task<Result<bool>> use(std::string id, agents::Action action) override {
+  Task<Result<bool>> use(std::string id, agents::Action action,
+                         agents::Decision /*decision*/) override {
     const agents::Action& known = asked_.at(id);
     if (known.id != action.id || known.arguments != action.arguments) {
       co_return Err(Code::denied, "another action than was asked about");

@@ -9,4 +9,8 @@ module.exports = {
   serverExpress: () => from('@a2a-js/sdk/server/express'),
   compatExpress: () => from('@a2a-js/sdk/compat/v0_3/server/express'),
   express: () => from('express'),
+  serverGrpc: () => from('@a2a-js/sdk/server/grpc'),
+  compatGrpc: () => from('@a2a-js/sdk/compat/v0_3/server/grpc'),
+  compatServer: () => from('@a2a-js/sdk/compat/v0_3/server'),
+  grpc: () => from('@grpc/grpc-js'),
 };

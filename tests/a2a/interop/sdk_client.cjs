@@ -1,6 +1,7 @@
 // sdk_client.cjs URL BINDING VERSION: the official SDK as the client of an agent that does what a message's first word says
 // (scripted_runner.h). One line a check; the exit code is the number of those that failed.
-const { client, grpcClient } = require('./sdk.cjs');
+const http = require('node:http');
+const { sdk, client, grpcClient } = require('./sdk.cjs');
 const { ClientFactory, JsonRpcTransportFactory, RestTransportFactory, DefaultAgentCardResolver } = client();
 const [url, binding, version] = process.argv.slice(2);
 
@@ -8,7 +9,7 @@ const STATE = { SUBMITTED: 1, WORKING: 2, COMPLETED: 3, FAILED: 4, CANCELED: 5, 
 let failed = 0;
 const expect = (name, good, seen) => {
   if (!good) failed += 1;
-  console.log(`${good ? 'ok' : 'FAILED'} ${binding} ${version} ${name}${good ? '' : ': ' + JSON.stringify(seen)}`);
+  console.log(`${good ? 'ok' : 'FAILED'} sdk->ours ${binding} ${version} ${name}${good ? '' : ': ' + JSON.stringify(seen)}`);
 };
 let number = 0;
 const part = (text) => ({ content: { $case: 'text', value: text }, metadata: undefined, filename: '', mediaType: '' });
@@ -56,11 +57,31 @@ async function refusal(promise) {
   }
 }
 
+// A web hook that keeps what it hears.
+async function hook() {
+  const heard = [];
+  const server = http.createServer((request, response) => {
+    let body = '';
+    request.on('data', (part) => { body += part; });
+    request.on('end', () => {
+      heard.push({ token: request.headers['x-a2a-notification-token'], authorization: request.headers.authorization, body: JSON.parse(body) });
+      response.end();
+    });
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return { heard, url: `http://127.0.0.1:${server.address().port}/hook`, close: () => server.close() };
+}
+const isCompleted = ({ body }) => /COMPLETED|completed/.test((body.statusUpdate ?? body.task ?? body).status?.state ?? '');
+
 async function main() {
   const compat = { legacyCompat: { enabled: version === '0.3' } };
   const resolver = new DefaultAgentCardResolver(compat);
   const card = await resolver.resolve(url);
   expect('card', card.name === 'clerk' && card.supportedInterfaces.length >= 2, card);
+  const jwks = await (await fetch(url + '/.well-known/jwks.json')).json();
+  const signed = await (await fetch(url + '/.well-known/agent-card.json', { headers: { 'A2A-Version': '1.0' } })).json();
+  const verify = sdk.verifyAgentCardSignature(async (kid) => jwks.keys.find((key) => key.kid === kid));
+  expect('signed card', await verify(sdk.AgentCard.fromJSON(signed)).then(() => true, () => false), signed);
   card.supportedInterfaces = card.supportedInterfaces.filter((i) => i.protocolBinding === binding && i.protocolVersion === version);
   const agent = await new ClientFactory({
     transports: binding === 'GRPC'
@@ -114,6 +135,18 @@ async function main() {
   await agent.deleteTaskPushNotificationConfig({ tenant: '', taskId: asks.id, id: 'c1' });
   const empty = await agent.listTaskPushNotificationConfig({ tenant: '', taskId: asks.id, pageSize: 0, pageToken: '' });
   expect('push config delete', empty.configs.length === 0, empty);
+
+  const target = await hook();
+  const told = message('stream 3');
+  told.configuration = {
+    acceptedOutputModes: [], historyLength: undefined, returnImmediately: false,
+    taskPushNotificationConfig: { tenant: '', id: 'c2', taskId: '', url: target.url, token: 't0ken', authentication: { scheme: 'Bearer', credentials: 'cr3d' } },
+  };
+  const pushed = await agent.sendMessage(told);
+  expect('send with push', pushed.status?.state === STATE.COMPLETED, pushed);
+  for (let n = 0; n < 100 && !target.heard.some(isCompleted); ++n) await new Promise((resolve) => setTimeout(resolve, 50));
+  expect('push is told', target.heard.some(isCompleted) && target.heard.every((one) => one.authorization === 'Bearer cr3d'), target.heard);
+  target.close();
 
   if (version === '1.0') {
     const seen = [];

@@ -1,7 +1,7 @@
-// The official SDK as a server, for our client: an agent that does what a message's first word says. It prints its port.
-const { server, serverExpress, compatExpress, express } = require('./sdk.cjs');
-const { DefaultRequestHandler, InMemoryTaskStore, AgentEvent } = server();
-const { agentCardHandler, jsonRpcHandler, restHandler, UserBuilder } = serverExpress();
+// sdk_server.cjs [grpc]: the official SDK as a server, for our client: an agent that does what a message's first word says, on
+// every binding and version. It prints its URL.
+const { server, serverExpress, serverGrpc, compatGrpc, compatServer, grpc, express } = require('./sdk.cjs');
+const { DefaultRequestHandler, InMemoryTaskStore, InMemoryPushNotificationStore, DefaultPushNotificationSender, AgentEvent } = server();
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const part = (text) => ({ content: { $case: 'text', value: text }, metadata: undefined, filename: '', mediaType: '' });
@@ -58,23 +58,38 @@ class Agent {
 }
 
 const app = express()();
-const listener = app.listen(0, '127.0.0.1', () => {
+const listener = app.listen(0, '127.0.0.1', async () => {
   const base = `http://127.0.0.1:${listener.address().port}`;
-  const face = (protocolBinding, path, protocolVersion) => ({ url: base + path, protocolBinding, tenant: '', protocolVersion });
+  const rpc = process.argv[2] === 'grpc' ? new (grpc().Server)() : undefined;
+  const port = rpc && await new Promise((resolve, reject) => rpc.bindAsync('127.0.0.1:0', grpc().ServerCredentials.createInsecure(),
+    (error, bound) => (error ? reject(error) : resolve(bound))));
+  const face = (protocolBinding, url, protocolVersion) => ({ url, protocolBinding, tenant: '', protocolVersion });
+  const faces = (version) => [face('JSONRPC', base + '/rpc', version), face('HTTP+JSON', base + '/rest', version),
+    ...(rpc ? [face('GRPC', `127.0.0.1:${port}`, version)] : [])];
   const card = {
     name: 'sdk agent', description: 'Answers.', version: '1.0.0', provider: undefined, documentationUrl: undefined, iconUrl: undefined,
-    supportedInterfaces: [face('JSONRPC', '/rpc', '1.0'), face('HTTP+JSON', '/rest', '1.0'), face('JSONRPC', '/rpc', '0.3')],
-    capabilities: { streaming: true, pushNotifications: false, extensions: [], extendedAgentCard: false },
+    supportedInterfaces: [...faces('1.0'), ...faces('0.3')],
+    capabilities: { streaming: true, pushNotifications: true, extensions: [], extendedAgentCard: false },
     securitySchemes: {}, securityRequirements: [], defaultInputModes: ['text/plain'], defaultOutputModes: ['text/plain'],
     skills: [{ id: 'answer', name: 'Answer', description: 'Answers.', tags: ['text'], examples: [], inputModes: [], outputModes: [],
       securityRequirements: [] }],
     signatures: [],
   };
-  const requestHandler = new DefaultRequestHandler(card, new InMemoryTaskStore(), new Agent());
+  const hooks = new InMemoryPushNotificationStore();
+  const { V03PushNotificationSerializer } = compatServer();
+  const sender = new DefaultPushNotificationSender(hooks, { serializers: { '0.3': new V03PushNotificationSerializer() } });
+  const requestHandler = new DefaultRequestHandler(card, new InMemoryTaskStore(), new Agent(), undefined, hooks, sender);
+  const { UserBuilder, ...handlers } = serverExpress();
   const options = { requestHandler, userBuilder: UserBuilder.noAuthentication, legacyCompat: { enabled: true } };
-  app.use('/.well-known/agent-card.json', agentCardHandler({ agentCardProvider: requestHandler, legacyCompat: { enabled: true } }));
-  app.use('/rpc', jsonRpcHandler(options));
-  app.use('/rest', restHandler(options));
+  app.use('/.well-known/agent-card.json', handlers.agentCardHandler({ agentCardProvider: requestHandler, legacyCompat: { enabled: true } }));
+  app.use('/rpc', handlers.jsonRpcHandler(options));
+  app.use('/rest', handlers.restHandler(options));
+  if (rpc) {
+    const now = serverGrpc();
+    const old = compatGrpc();
+    rpc.addService(now.A2AService, now.grpcService({ requestHandler, userBuilder: now.UserBuilder.noAuthentication }));
+    rpc.addService(old.A2AService, old.legacyGrpcService({ requestHandler, userBuilder: now.UserBuilder.noAuthentication }));
+  }
   console.log(base);
 });
 process.stdin.on('end', () => process.exit(0)).resume();

@@ -104,7 +104,7 @@ class TckRunner final : public TaskRunner {
           events.artifact(artifact_of(file_part(Part::Kind::raw, "b3V0cHV0")), false, true));
     } else if (is("tck-stream-")) {
       co_await ok(events.artifact(artifact_of(text_part(streamed(id))), false, true));
-    } else if (is_0_3_ && is_first(run) && !is("tck-")) {
+    } else if (is_0_3_ && !is("tck-")) {
       // The TCK of 0.3 says by no id what it wants, and cancels what it began: a task that waits
       // for its client can be cancelled, continued and looked at.
       co_return co_await events.status(TaskState::input_required, said("Hello from TCK"));
@@ -158,13 +158,15 @@ AgentCard card_of(const std::string& url, const std::string& grpc, bool speaks_0
     if (version == std::string_view("0.3") && !speaks_0_3) continue;
     card.interfaces.push_back({url + "/", "JSONRPC", version, ""});
     card.interfaces.push_back({url, "HTTP+JSON", version, ""});
-    if (!grpc.empty()) card.interfaces.push_back({grpc, "GRPC", version, ""});
+    // The TCK of 0.3 wants a scheme before every address.
+    const char* scheme = version == std::string_view("0.3") ? "http://" : "";
+    if (!grpc.empty()) card.interfaces.push_back({scheme + grpc, "GRPC", version, ""});
   }
   Skill skill;
   skill.id = "tck";
   skill.name = "TCK";
   skill.description = "Answers the TCK.";
-  skill.tags = {"test"};
+  skill.tags = {"tck"};
   skill.examples = {"hello"};
   card.skills.push_back(std::move(skill));
   return card;
@@ -180,19 +182,25 @@ int serve(bool speaks_0_3) {
   MemoryTaskStore store;
   std::unique_ptr<Service> service;
   std::unique_ptr<Door> door;
-  auto server = http::Server::listen(
-      world.world(), {}, [&](http::Exchange& exchange) { return door->handle(exchange); });
+  // The TCK of 0.3 takes 127.0.0.1 and localhost in a card for secrets.
+  http::ServerOptions server_options;
+  server_options.address = speaks_0_3 ? "127.0.0.2:0" : "127.0.0.1:0";
+  server_options.hosts = {"127.0.0.2", "localhost", "127.0.0.1"};
+  auto server =
+      http::Server::listen(world.world(), std::move(server_options),
+                           [&](http::Exchange& exchange) { return door->handle(exchange); });
   if (!server) {
     std::fprintf(stderr, "tck_agent: %s\n", server.error().message.c_str());
     return 1;
   }
-  // The TCK of 0.3 takes an address in a card for a secret.
   const std::string address = (*server)->address();
-  const std::string url = "http://localhost" + address.substr(address.rfind(':'));
+  const std::string url =
+      speaks_0_3 ? "http://" + address : "http://localhost" + address.substr(address.rfind(':'));
   std::string grpc;
 #ifdef AMBIT_GRPC
   GrpcOptions grpc_options;
   grpc_options.speaks_0_3 = speaks_0_3;
+  if (speaks_0_3) grpc_options.address = "127.0.0.2:0";
   auto grpc_door = GrpcDoor::listen(world.world(), grpc_options,
                                     [&](std::string& /*tenant*/) { return service.get(); });
   if (grpc_door) grpc = (*grpc_door)->address();

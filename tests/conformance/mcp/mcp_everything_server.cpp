@@ -171,6 +171,53 @@ Task<Result<Value>> completes(Value /*params*/, Call& /*call*/) {
       Json{{"completion", {{"values", Json::array()}, {"total", 0}, {"hasMore", false}}}});
 }
 
+// ---- calls that become tasks
+
+Task<Result<Value>> greets(Value arguments, Call& /*call*/) {
+  co_return text_result("Hello, " + arguments.json().value("name", "") + "!");
+}
+Task<Result<Value>> computes(Value arguments, Call& call) {
+  const double seconds = arguments.json().value("seconds", 0.0);
+  if (seconds > 0) co_await call.detach();
+  co_await delay(std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000)));
+  co_return text_result("computed for " + std::to_string(seconds) + " s");
+}
+Task<Result<Value>> fails_later(Value /*arguments*/, Call& call) {
+  co_await call.detach();
+  co_await delay(std::chrono::milliseconds(300));
+  co_return Err(Code::internal, "the job has failed");
+}
+Task<Result<Value>> breaks_later(Value /*arguments*/, Call& call) {
+  co_await call.detach();
+  call.refuse(rpc::Fault{rpc::internal_error, "the job broke the protocol", {}});
+  co_return text_result("");
+}
+Task<Result<Value>> confirms(Value arguments, Call& call) {
+  co_await call.detach();
+  Value question =
+      string_form("Delete " + arguments.json().value("filename", "") + "?", "confirm", "boolean");
+  const Value answer = co_await ok(call.ask("confirm", "elicitation/create", std::move(question)));
+  co_return text_result("answered: " + answer.text());
+}
+Task<Result<Value>> asks_twice(Value /*arguments*/, Call& call) {
+  co_await call.detach();
+  Json questions = Json::object();
+  for (const char* key : {"first", "second"}) {
+    questions[key] = {{"method", "elicitation/create"}, {"params", string_form(key, "name")}};
+  }
+  const Value answers = co_await ok(call.ask_all(Value(std::move(questions))));
+  co_return text_result("answered: " + answers.text());
+}
+// Asks before it becomes a task.
+Task<Result<Value>> asks_then_works(Value /*arguments*/, Call& call) {
+  Value question = string_form("What is your name?", "name");
+  const Value answer =
+      co_await ok(call.ask("user_name", "elicitation/create", std::move(question)));
+  co_await call.detach();
+  co_await delay(std::chrono::milliseconds(100));
+  co_return text_result("worked for " + answer.text());
+}
+
 Json enum_form() {
   const auto titled = [](const char* value, const char* title) {
     return Json{{"const", value}, {"title", title}};
@@ -231,6 +278,7 @@ class Everything {
     add_content_tools();
     add_asking_tools();
     add_changing_tools();
+    add_slow_tools();
     add_resources();
     add_prompts();
     server_.set_completion(completes);
@@ -249,7 +297,8 @@ class Everything {
             std::vector<std::string> needs = {}) {
     Json definition = {
         {"name", name}, {"description", "Tests " + name}, {"inputSchema", std::move(schema)}};
-    ServerTool made{Value(std::move(definition)), std::move(run), std::move(needs)};
+    ServerTool made{Value(std::move(definition)), std::move(run), std::move(needs),
+                    TaskSupport::none};
     CHECK(server_.add(std::move(made)).has_value());
   }
 
@@ -314,6 +363,28 @@ class Everything {
              co_return text_result("answered: " + answers.text());
            }(several, call);
          });
+  }
+
+  void add_slow_tools() {
+    const auto slow = [this](const std::string& name, Handler run, Json properties,
+                             TaskSupport support) {
+      Json definition = {{"name", name},
+                         {"description", "Tests " + name},
+                         {"inputSchema", {{"type", "object"}, {"properties", properties}}}};
+      ServerTool made{Value(std::move(definition)), std::move(run), {}, support};
+      CHECK(server_.add(std::move(made)).has_value());
+    };
+    const Json none = Json::object();
+    slow("greet", greets, Json{{"name", {{"type", "string"}}}}, TaskSupport::none);
+    slow("slow_compute", computes,
+         Json{{"seconds", {{"type", "number"}}}, {"label", {{"type", "string"}}}},
+         TaskSupport::optional);
+    slow("failing_job", fails_later, none, TaskSupport::required);
+    slow("protocol_error_job", breaks_later, none, TaskSupport::optional);
+    slow("confirm_delete", confirms, Json{{"filename", {{"type", "string"}}}},
+         TaskSupport::optional);
+    slow("multi_input", asks_twice, none, TaskSupport::optional);
+    slow("test_tool_with_task", asks_then_works, none, TaskSupport::required);
   }
 
   void add_changing_tools() {

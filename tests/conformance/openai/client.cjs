@@ -166,6 +166,6 @@ const weather = {
     await refused(chat({ messages: [{ role: 'user', content: 'x '.repeat(20000) }] }), 400, (e) => assert(e.code === 'context_length_exceeded', e.code));
     await refused(() => make('a-wrong-token-altogether').models.list(), 401, (e) => assert(e.code === 'invalid_api_key', e.code));
   });
-  console.log(JSON.stringify({ suite: 'openai', client: require('openai/package.json').version, passed, failed: failures.length, failures }));
+  console.log(JSON.stringify({ suite: 'openai', client: require('openai/version').VERSION, passed, failed: failures.length, failures }));
   process.exit(failures.length === 0 ? 0 : 1);
 })();

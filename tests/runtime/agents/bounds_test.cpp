@@ -5,9 +5,42 @@
 #include <catch2/catch.hpp>
 
 #include <algorithm>
+#include <utility>
 
 namespace ambit::agents {
 namespace {
+
+// Who may begin, and what was told of them.
+class NamedInstances final : public Identities {
+ public:
+  Result<Identity> begin(const Charge& charge) override {
+    charges.push_back(charge);
+    if (refuses == charge.agent) return Err(Code::denied, "it would be wider");
+    return Identity{"key-of-" + charge.session, "{}", "{}", "hash"};
+  }
+  void end(const std::string& /*run*/, const std::string& session) override {
+    ended.push_back(session);
+  }
+  std::vector<Charge> charges;
+  std::vector<std::string> ended;
+  std::string refuses;
+};
+
+// Has one thing to say after the first call.
+class TellingQuota final : public Quotas {
+ public:
+  Result<std::uint64_t> reserve(const Action& /*action*/, const Spending& /*most*/) override {
+    return 1;
+  }
+  void settle(std::uint64_t /*id*/, const Spending& spent, bool /*failed*/) override {
+    if (spent.calls > 0) notices_.push_back({"limit.breaker_opened", R"({"tool":"pay"})"});
+  }
+  void cancel(std::uint64_t /*id*/) override {}
+  std::vector<Notice> take_notices() override { return std::exchange(notices_, {}); }
+
+ private:
+  std::vector<Notice> notices_;
+};
 
 struct Desk {
   explicit Desk(std::vector<Message> script) : model(std::move(script)) {}
@@ -21,8 +54,10 @@ struct Desk {
     Ports ports{guard, journal, any_arguments};
     ports.approvals = people ? &approvals : nullptr;
     ports.quotas = quota ? &*quota : nullptr;
+    if (telling) ports.quotas = &*telling;
     ports.check_tool = check_tool;
     ports.roster = &roster;
+    ports.identities = identities ? &*identities : nullptr;
     scope.reset();
     fleet_run.emplace(fleet, RunOptions{"r", "ops@example.com", 1, repeat},
                       std::map<std::string, Model*>{{"m", &model}}, std::vector<Toolbox*>{&tools},
@@ -58,6 +93,8 @@ struct Desk {
   MemoryJournal journal;
   FakeApprovals approvals;
   std::optional<CallQuota> quota;
+  std::optional<TellingQuota> telling;
+  std::optional<NamedInstances> identities;
   ToolCheck check_tool;
   CountingTools tools{{tool("look", true), tool("pay", false)}};
   Roster roster;
@@ -333,6 +370,54 @@ TEST_CASE("a turn that could cost more than what is left is not begun", "[agents
   desk.run(1);
   CHECK(desk.model.turns == 0);
   CHECK(desk.only().end == SessionEnd::limit);
+}
+
+TEST_CASE("each instance of an agent is recorded with its key, and every action names it",
+          "[agents]") {
+  Desk desk = escalating();
+  desk.identities.emplace();
+  desk.run(2);
+  REQUIRE(desk.result);
+  CHECK(desk.recorded("identity.issued", R"({"instance":"key-of-a","tokenHash":"hash"})"));
+  CHECK(desk.recorded("identity.issued", "key-of-b"));
+  CHECK(desk.recorded("action.decided", R"("instance":"key-of-a")"));
+  CHECK(desk.recorded("action.decided", R"("requester":"ops@example.com")"));
+  REQUIRE(desk.identities->charges.size() == 2);
+  CHECK(desk.identities->charges[0].requester == "ops@example.com");
+  CHECK(desk.identities->charges[0].left.turns == desk.fleet.agents[0].limits.turns);
+  CHECK(desk.identities->ended.size() == 2);
+}
+
+TEST_CASE("an agent that gets no identity does nothing", "[agents]") {
+  Desk desk = escalating();
+  desk.identities.emplace();
+  desk.identities->refuses = "clerk";
+  desk.run(1);
+  CHECK_FALSE(desk.result);
+  CHECK(desk.tools.ran.empty());
+  CHECK(desk.model.turns == 0);
+}
+
+TEST_CASE("an approval is used under what the last decision asks for", "[agents]") {
+  Desk desk = escalating();
+  desk.people = true;
+  desk.guard.verdicts["pay"] = Verdict::escalate;
+  desk.run(1);
+  REQUIRE(desk.result);
+  REQUIRE(desk.approvals.used_by.size() == 1);
+  CHECK(desk.approvals.used_by[0].verdict == Verdict::escalate);
+  CHECK(desk.approvals.used_by[0].reason == "rule of pay");
+}
+
+TEST_CASE("what the quotas have to say goes into the record", "[agents]") {
+  Desk desk = escalating();
+  desk.telling.emplace();
+  desk.run(1);
+  REQUIRE(desk.result);
+  CHECK(desk.recorded("limit.breaker_opened", "pay"));
+  std::string types;
+  for (const std::string& type : desk.types()) types += type + " ";
+  CHECK_THAT(types, Catch::Contains("limit.breaker_opened action.outcome"));
 }
 
 }  // namespace ambit::agents

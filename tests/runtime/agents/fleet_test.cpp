@@ -129,6 +129,14 @@ TEST_CASE("a profile names its origins, its service class and whether it asks", 
             .find("no variable K") != std::string::npos);
   CHECK(fault(R"({"service": "hot"})").find("service class") != std::string::npos);
   CHECK(fault(R"({"asks": true})").find("asks for paths") != std::string::npos);
+  // Less than a full jail must be said in words, and a network needs one of its own.
+  CHECK(made.isolation == "full");
+  const FleetFile reduced = with(R"({"extends": "fs-read", "isolation": "reduced-if-needed"})");
+  REQUIRE(reduced.problems.empty());
+  CHECK(reduced.fleet.profile("mine")->isolation == "reduced-if-needed");
+  CHECK(fault(R"({"isolation": "none"})").find("isolation") != std::string::npos);
+  CHECK(fault(R"({"extends": "net", "isolation": "reduced-if-needed"})").find("network") !=
+        std::string::npos);
 }
 
 TEST_CASE("every mistake in a fleet file gives its clear message", "[agents]") {
@@ -203,6 +211,73 @@ TEST_CASE("a suggestion is near what was written, or absent", "[agents]") {
   CHECK(suggestion("tolls", known) == "tools");
   CHECK(suggestion("MaxTurn", known) == "maxTurns");
   CHECK_FALSE(suggestion("completely", known));
+}
+
+namespace {
+
+// A small sound fleet, with more members at the top.
+FleetFile with(const std::string& more) {
+  return parse(R"({"name":"f","models":{"m":{"provider":"scripted","model":"s.json"}},
+    "tools":{"pay":{"description":"d","command":["true"]}},
+    "mcpServers":{"bank":{"command":"bank"}},
+    "agents":{"clerk":{"model":"m","tools":["pay"],"owner":"ada","autonomyLevel":3}},
+    "policies":["p.cedar"],"workflow":{"agent":"clerk","prompt":"go"},)" +
+               more + "}");
+}
+
+std::string problem_of(const std::string& more) {
+  const FleetFile file = with(more);
+  return file.problems.empty() ? "sound" : file.problems[0].path + ": " + file.problems[0].message;
+}
+
+}  // namespace
+
+TEST_CASE("a fleet file says what its operator knows of tools", "[agents]") {
+  const FleetFile file = with(R"("toolFacts":{
+    "pay":{"reversibility":"irreversible","risk":"high","effect":"message"},
+    "mcp__bank__*":{"trusted":true,"trustedFields":["id"]}},"evaluateOnly":true)");
+  for (const Problem& problem : file.problems) UNSCOPED_INFO(problem.path + problem.message);
+  REQUIRE(file.problems.empty());
+  CHECK(file.fleet.evaluate_only);
+  CHECK(file.fleet.agent("clerk")->autonomy_level == 3);
+  REQUIRE(file.fleet.tool_facts.size() == 2);
+  CHECK(file.fleet.tool_facts[0] ==
+        ToolFactsSpec{"pay", false, {}, "irreversible", "high", "message"});
+  CHECK(file.fleet.tool_facts[1] ==
+        ToolFactsSpec{"mcp__bank__*", true, {"id"}, "", "medium", "tool_call"});
+  CHECK_THAT(problem_of(R"("toolFacts":{"payy":{}})"), Catch::Contains("did you mean \"pay\""));
+  CHECK_THAT(problem_of(R"("toolFacts":{"pay":{"risk":"huge"}})"),
+             Catch::StartsWith("toolFacts.pay.risk"));
+  CHECK_THAT(problem_of(R"("toolFacts":{"pay":{"risky":true}})"), Catch::Contains("risky"));
+}
+
+TEST_CASE("a fleet file says who is asked when, and who is told", "[agents]") {
+  const FleetFile file = with(R"("approvals":{"expireAfter":"1h","levels":[
+    {"after":"5m","people":["eve"]},{"after":"20m","people":["*"]}]})");
+  REQUIRE(file.problems.empty());
+  CHECK(file.fleet.approval_levels ==
+        std::vector<ApprovalLevelSpec>{{300'000, {"eve"}}, {1'200'000, {"*"}}});
+  CHECK_THAT(
+      problem_of(R"("approvals":{"expireAfter":"5m","levels":[{"after":"5m","people":["e"]}]})"),
+      Catch::Contains("before the request expires"));
+  CHECK_THAT(problem_of(R"("approvals":{"levels":[{"after":"2m","people":["e"]},
+                                                  {"after":"1m","people":["f"]}]})"),
+             Catch::Contains("later than the level before"));
+  CHECK_THAT(problem_of(R"("approvals":{"webhook":{"url":"https://h","secretEnv":"NONE"}})"),
+             Catch::Contains("the environment has no variable NONE"));
+}
+
+TEST_CASE("a fleet file says what its record never gets to hold", "[agents]") {
+  const FleetFile file = with(R"("record":{"redact":[
+    {"of":"arguments","tool":"pay","paths":["iban"]},{"of":"*","patterns":["email"]}]})");
+  REQUIRE(file.problems.empty());
+  CHECK(file.fleet.redactions ==
+        std::vector<RedactionSpec>{{"arguments", "pay", {"iban"}, {}}, {"*", "*", {}, {"email"}}});
+  CHECK_THAT(problem_of(R"("record":{"redact":[{"of":"answers","patterns":["email"]}]})"),
+             Catch::Contains("part of a record"));
+  CHECK_THAT(problem_of(R"("record":{"redact":[{"of":"prompt","paths":["x"]}]})"),
+             Catch::Contains("members of JSON"));
+  CHECK_THAT(problem_of(R"("record":{"redact":[{"of":"prompt"}]})"), Catch::Contains("say either"));
 }
 
 }  // namespace ambit::agents

@@ -133,6 +133,7 @@ class FakeApprovals final : public Approvals {
     }
     const std::string id = "request-" + std::to_string(asked.size() + 1);
     reasons.push_back(decision.reason);
+    last_obligations = decision.obligations;
     asked.emplace(id, std::move(action));
     co_return ApprovalTicket{id, 1000};
   }
@@ -151,8 +152,9 @@ class FakeApprovals final : public Approvals {
     }
     co_return answer;
   }
-  Task<Result<bool>> use(std::string id, Action action) override {
+  Task<Result<bool>> use(std::string id, Action action, Decision decision) override {
     co_await delay(std::chrono::milliseconds(1));
+    used_by.push_back(std::move(decision));
     const Action& approved = asked.at(id);
     if (approved.id != action.id || approved.arguments != action.arguments) {
       co_return Err(Code::denied, "approval_action_mismatch");
@@ -164,7 +166,9 @@ class FakeApprovals final : public Approvals {
   std::map<std::string, ApprovalAnswer> answers;
   ApprovalAnswer standard{ApprovalEnd::approved, "eve", "", ""};
   std::vector<std::string> reasons;
+  std::vector<std::pair<std::string, std::string>> last_obligations;
   std::set<std::string> used;
+  std::vector<Decision> used_by;
   Duration takes = std::chrono::seconds(60);
   int waiting = 0;
 };

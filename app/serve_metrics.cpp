@@ -1,0 +1,48 @@
+#include "app/serve_metrics.h"
+
+#include <map>
+#include <sstream>
+
+namespace ambit::app {
+
+std::string metrics_text(Assembly& assembly, std::uint64_t requests, std::size_t connections,
+                         const std::vector<TaskCount>& tasks) {
+  std::ostringstream text;
+  text << "# TYPE ambit_requests_total counter\nambit_requests_total " << requests
+       << "\n# TYPE ambit_connections gauge\nambit_connections " << connections
+       << "\n# TYPE ambit_records_total counter\nambit_records_total "
+       << assembly.journal().stats().records << "\n# TYPE ambit_tasks gauge\n";
+  for (const TaskCount& agent : tasks) {
+    text << "ambit_tasks{agent=\"" << agent.agent << "\"} " << agent.tasks << "\n";
+  }
+  std::map<std::string, std::int64_t> live;
+  std::map<std::string, std::int64_t> waiting;
+  assembly.roster().for_each([&](const agents::Roster::Entry& entry) {
+    ++live[entry.agent.name];
+    if (entry.state.waits() != nullptr) ++waiting[entry.agent.name];
+  });
+  text << "# TYPE ambit_sessions gauge\n";
+  for (const auto& [agent, count] : live) {
+    text << "ambit_sessions{agent=\"" << agent << "\"} " << count << "\n";
+  }
+  text << "# TYPE ambit_sessions_waiting gauge\n";
+  for (const auto& [agent, count] : waiting) {
+    text << "ambit_sessions_waiting{agent=\"" << agent << "\"} " << count << "\n";
+  }
+  text << "# TYPE ambit_engine_tokens_total counter\n";
+  for (const auto& [name, engine] : assembly.engines()) {
+    const auto stats = engine->stats();
+    text << "ambit_engine_tokens_total{model=\"" << name << "\",kind=\"output\"} "
+         << stats.scheduler.output_tokens << "\nambit_engine_tokens_total{model=\"" << name
+         << "\",kind=\"prompt\"} " << stats.scheduler.prompt_tokens
+         << "\nambit_engine_tokens_total{model=\"" << name << "\",kind=\"cached\"} "
+         << stats.scheduler.cached_tokens << "\n";
+  }
+  text << "# TYPE ambit_tasks_at_work gauge\n";
+  for (const TaskCount& agent : tasks) {
+    text << "ambit_tasks_at_work{agent=\"" << agent.agent << "\"} " << agent.at_work << "\n";
+  }
+  return text.str();
+}
+
+}  // namespace ambit::app

@@ -1,0 +1,75 @@
+// The agents of a fleet file.
+
+#include "agents/fleet_parser.h"
+#include "agents/fleet_remote.h"
+
+namespace ambit::agents {
+
+void FleetParser::agent(Reader& reader, const std::string& name) {
+  if (is_remote_agent(reader.node())) {
+    file_.fleet.remote_agents.push_back(read_remote_agent(reader, name, context_));
+    return;
+  }
+  AgentSpec spec;
+  spec.name = name;
+  spec.description = reader.text("description");
+  spec.instructions = reader.text("instructions");
+  spec.owner = reader.text("owner");
+  reader.require("model");
+  spec.model = reader.text("model");
+  reader.known("model", spec.model, names_of(file_.fleet.models), "model");
+  spec.tools = tool_names(reader, "tools");
+  spec.disallowed_tools = tool_names(reader, "disallowedTools");
+  spec.priority = static_cast<int>(reader.integer("priority", 0, -100, 100));
+  spec.limits = limits(reader, Limits{});
+  spec.autonomy_level = reader.integer("autonomyLevel", spec.autonomy_level, 1, 5);
+  others(reader, "subAgents", "agent__", spec);
+  others(reader, "handoffs", "handoff__", spec);
+  if (const Node* node = reader.get("outputSchema", Node::Kind::object)) {
+    spec.output_schema = node->to_json();
+  }
+  residency(reader, spec);
+  if (const Node* node = reader.get("a2a", Node::Kind::object)) {
+    Reader exposure(file_.problems, *node, reader.at("a2a"));
+    spec.a2a.emplace();
+    spec.a2a->version = exposure.text("version", spec.a2a->version);
+    spec.a2a->tags = exposure.texts("tags");
+    spec.a2a->examples = exposure.texts("examples");
+    exposure.done();
+  }
+  reader.done();
+  file_.fleet.agents.push_back(std::move(spec));
+}
+
+// An agent whose data stays here gets no model that is elsewhere, not even as a last resort.
+void FleetParser::residency(Reader& reader, AgentSpec& spec) {
+  const std::string where = reader.text("dataResidency", "any");
+  reader.known("dataResidency", where, {"any", "local"}, "residency");
+  spec.local_only = where == "local";
+  if (!spec.local_only) return;
+  std::vector<std::string> models = {spec.model};
+  if (const ModelSpec* model = file_.fleet.model(spec.model)) {
+    models.insert(models.end(), model->fallback.begin(), model->fallback.end());
+  }
+  for (const std::string& name : models) {
+    const ModelSpec* model = file_.fleet.model(name);
+    if (model == nullptr || model->is_local) continue;
+    reader.report(*reader.get("dataResidency"), reader.at("dataResidency"),
+                  "its data must not leave this machine, and the model \"" + name +
+                      "\" is elsewhere: " + model->base_url);
+  }
+}
+
+// Agents that this one may call, or hand its session over to.
+void FleetParser::others(Reader& reader, const std::string& key, const std::string& prefix,
+                         AgentSpec& spec) {
+  const std::vector<std::string> names = reader.texts(key);
+  const Node* node = reader.get(key);
+  for (std::size_t i = 0; i < names.size() && i < node->items.size(); ++i) {
+    reader.known(node->items[i], reader.at(key) + "[" + std::to_string(i) + "]", names[i],
+                 agent_names(), "agent");
+    spec.tools.push_back(prefix + names[i]);
+  }
+}
+
+}  // namespace ambit::agents

@@ -1,0 +1,226 @@
+// The models and the MCP servers of a fleet file.
+
+#include "agents/fleet_parser.h"
+
+namespace ambit::agents {
+
+void FleetParser::model(Reader& reader, const std::string& name) {
+  ModelSpec spec;
+  spec.name = name;
+  const std::string provider = reader.text("provider", "embedded");
+  reader.known("provider", provider, {"embedded", "openai", "scripted"}, "provider");
+  reader.require("model");
+  if (const Node* node = reader.get("model", Node::Kind::string)) {
+    std::string value = environment(reader, *node, reader.at("model"), node->string);
+    if (provider == "openai") {
+      spec.remote_name = std::move(value);
+    } else if (provider == "scripted") {
+      spec.script = existing(reader, "model", *node, value);
+    } else {
+      spec.file = existing(reader, "model", *node, value);
+    }
+  }
+  if (provider == "openai") {
+    endpoint(reader, spec);
+  } else {
+    for (const char* key : {"baseUrl", "apiKeyEnv"}) {
+      const Node* node = reader.get(key);
+      if (node != nullptr) {
+        reader.report(*node, reader.at(key), R"(only a model of "provider": "openai" has one)");
+      }
+    }
+  }
+  spec.sampling.temperature = reader.real("temperature", 0.0, 0.0, 10.0);
+  spec.sampling.top_p = reader.real("topP", 1.0, 0.0, 1.0);
+  spec.sampling.min_p = reader.real("minP", 0.0, 0.0, 1.0);
+  spec.sampling.top_k = static_cast<int>(reader.integer("topK", 0, 0, 1'000'000));
+  spec.sampling.repeat_penalty = reader.real("repeatPenalty", 1.0, 0.1, 10.0);
+  spec.tokens_max = reader.integer("maxTokens", spec.tokens_max, 1, 1'000'000);
+  spec.at_once_max = reader.integer("maxAtOnce", 0, 1, 1'000'000);
+  if (reader.get("maxAtOnce") == nullptr) spec.at_once_max = 0;
+  fallbacks(reader, spec);
+  if (const Node* node = reader.get("price", Node::Kind::object)) {
+    Reader price(file_.problems, *node, reader.at("price"));
+    spec.price.input = price.real("input", 0, 0, 1e6);
+    spec.price.cached_input = price.real("cachedInput", spec.price.input, 0, 1e6);
+    spec.price.output = price.real("output", 0, 0, 1e6);
+    price.done();
+  }
+  spec.context_max = reader.integer("contextLength", spec.context_max, 16, 16'000'000);
+  reader.done();
+  file_.fleet.models.push_back(std::move(spec));
+}
+
+// Models to go to, in order, when this one cannot answer.
+void FleetParser::fallbacks(Reader& reader, ModelSpec& spec) {
+  std::vector<std::string> names;
+  if (const Node* models = root_.find("models")) {
+    for (const Node::Member& member : models->members) names.push_back(member.key);
+  }
+  spec.fallback = reader.texts("fallback");
+  const Node* node = reader.get("fallback");
+  for (std::size_t i = 0; i < spec.fallback.size() && i < node->items.size(); ++i) {
+    const std::string path = reader.at("fallback") + "[" + std::to_string(i) + "]";
+    reader.known(node->items[i], path, spec.fallback[i], names, "model");
+    if (spec.fallback[i] == spec.name) {
+      reader.report(node->items[i], path, "a model cannot be its own fallback");
+    }
+  }
+}
+
+// Members that are strings, with ${VAR} replaced.
+void FleetParser::string_map(Reader& reader, const std::string& key,
+                             std::vector<std::pair<std::string, std::string>>& out) {
+  const Node* node = reader.get(key, Node::Kind::object);
+  if (node == nullptr) return;
+  for (const Node::Member& member : node->members) {
+    const std::string path = reader.at(key) + "." + member.key;
+    if (member.value.kind == Node::Kind::string) {
+      out.emplace_back(member.key, environment(reader, member.value, path, member.value.string));
+    } else {
+      reader.report(
+          member.value, path,
+          "expected a string but found " + std::string(agents::to_string(member.value.kind)));
+    }
+  }
+}
+
+// The URL of a server over HTTP; null: it is a program ("command").
+const Node* FleetParser::mcp_transport(Reader& reader) {
+  const Node* type = reader.get("type", Node::Kind::string);
+  const Node* url = reader.get("url", Node::Kind::string);
+  const std::string kind = type != nullptr ? type->string : url != nullptr ? "http" : "stdio";
+  if (kind != "stdio" && kind != "http" && kind != "streamable-http") {
+    reader.report(*type, reader.at("type"),
+                  R"(there is no such transport; there are: "stdio", "http", "streamable-http")");
+    return nullptr;
+  }
+  if (kind == "stdio" && url != nullptr) {
+    reader.report(*url, reader.at("url"), R"(a server of type "stdio" has no URL)");
+    return nullptr;
+  }
+  reader.require(kind == "stdio" ? "command" : "url");
+  for (const char* key : {"command", "args", "env", "cwd", "profile", "jail"}) {
+    const Node* other = kind == "stdio" ? nullptr : reader.get(key);
+    if (other != nullptr) {
+      reader.report(*other, reader.at(key), "a server over HTTP is not started: leave this out");
+    }
+  }
+  const Node* headers = kind == "stdio" ? reader.get("headers") : nullptr;
+  if (headers != nullptr) {
+    reader.report(*headers, reader.at("headers"), "only servers over HTTP get headers");
+  }
+  return url;
+}
+
+void FleetParser::endpoint(Reader& reader, ModelSpec& spec) {
+  reader.require("baseUrl");
+  const Node* url = reader.get("baseUrl", Node::Kind::string);
+  if (url != nullptr) {
+    spec.base_url = environment(reader, *url, reader.at("baseUrl"), url->string);
+    while (spec.base_url.ends_with('/')) spec.base_url.pop_back();
+    spec.is_local = spec.base_url.starts_with("http://") && is_loopback(spec.base_url);
+    if (!spec.base_url.starts_with("https://") && !spec.base_url.starts_with("http://")) {
+      reader.report(*url, reader.at("baseUrl"),
+                    R"(expected an http or https URL such as "https://api.example.com/v1")");
+    }
+  }
+  const Node* key = reader.get("apiKeyEnv", Node::Kind::string);
+  if (key == nullptr) return;
+  spec.key_variable = key->string;
+  if (context_.environment && !context_.environment(spec.key_variable)) {
+    reader.report(
+        *key, reader.at("apiKeyEnv"),
+        "the environment has no variable " + spec.key_variable + "; set it to the endpoint's key");
+  }
+  if (url != nullptr && spec.base_url.starts_with("http://") && !is_loopback(spec.base_url)) {
+    reader.report(*url, reader.at("baseUrl"),
+                  "a key would cross the network unencrypted; use https");
+  }
+}
+
+// Of a URL that begins with "http://".
+bool FleetParser::is_loopback(std::string_view url) {
+  const std::string_view authority = url.substr(7, url.find('/', 7) - 7);
+  const auto is_host = [&](std::string_view host) {
+    return authority == host ||
+           (authority.starts_with(host) && authority.substr(host.size()).starts_with(':') &&
+            authority.find('@') == std::string_view::npos);
+  };
+  return is_host("localhost") || is_host("127.0.0.1") || is_host("[::1]");
+}
+
+// "oauth" of a server over HTTP.
+void FleetParser::mcp_login(Reader& server, McpServerSpec& spec) {
+  const Node* node = server.get("oauth", Node::Kind::object);
+  if (node == nullptr) return;
+  if (spec.url.empty()) {
+    server.report(*node, server.at("oauth"), "only servers over HTTP are logged in to");
+  }
+  Reader reader(server.problems(), *node, server.at("oauth"));
+  McpLoginSpec login;
+  reader.require("grant");
+  login.grant = reader.text("grant");
+  reader.known("grant", login.grant, {"client_credentials", "jwt_bearer", "enterprise"}, "grant");
+  login.client_id = reader.text("clientId");
+  login.secret_variable = reader.text("clientSecretEnv");
+  login.identity_endpoint = reader.text("identityTokenEndpoint");
+  login.identity_client = reader.text("identityClientId");
+  for (const auto& [key, file] : {std::pair("keyFile", &McpLoginSpec::key_file),
+                                  std::pair("assertionFile", &McpLoginSpec::assertion_file)}) {
+    const Node* named = reader.get(key, Node::Kind::string);
+    if (named != nullptr) login.*file = existing(reader, key, *named, named->string);
+  }
+  const bool asserts = login.grant != "client_credentials";
+  if (asserts) reader.require("assertionFile");
+  if (login.grant == "enterprise") {
+    reader.require("identityTokenEndpoint");
+    reader.require("identityClientId");
+  }
+  if (!asserts || login.grant == "enterprise") reader.require("clientId");
+  if (!asserts && login.secret_variable.empty() == login.key_file.empty()) {
+    reader.report(*node, server.at("oauth"),
+                  R"(say how we prove to be "clientId": "clientSecretEnv" or "keyFile")");
+  }
+  const Node* secret = reader.get("clientSecretEnv", Node::Kind::string);
+  if (secret != nullptr && context_.environment && !context_.environment(secret->string)) {
+    reader.report(*secret, reader.at("clientSecretEnv"),
+                  "the environment has no variable " + secret->string + "; set it to the secret");
+  }
+  reader.done();
+  spec.login = std::move(login);
+}
+
+void FleetParser::mcp_server(Reader& reader, const std::string& name) {
+  McpServerSpec spec;
+  spec.name = name;
+  spec.profile = reader.text("profile", "fs-read");
+  reader.known("profile", spec.profile, names_of(file_.fleet.profiles), "profile");
+  if (const Node* url = mcp_transport(reader)) {
+    spec.url = environment(reader, *url, reader.at("url"), url->string);
+    if (!spec.url.starts_with("http://") && !spec.url.starts_with("https://")) {
+      reader.report(*url, reader.at("url"), "expected a URL that begins with http:// or https://");
+    }
+  }
+  const Node* command = reader.get("command", Node::Kind::string);
+  if (command != nullptr) {
+    spec.command = environment(reader, *command, reader.at("command"), command->string);
+    if (spec.command.empty()) reader.report(*command, reader.at("command"), "the command is empty");
+    if (spec.command.find('/') != std::string::npos) spec.command = absolute(spec.command);
+  }
+  if (const Node* node = reader.get("args")) {
+    for (const std::string& argument : reader.texts("args")) {
+      spec.arguments.push_back(environment(reader, *node, reader.at("args"), argument));
+    }
+  }
+  string_map(reader, "env", spec.environment);
+  string_map(reader, "headers", spec.headers);
+  mcp_login(reader, spec);
+  spec.directory = absolute(reader.text("cwd", "."));
+  spec.jail = reader.text("jail", "shared");
+  reader.known("jail", spec.jail, {"shared", "agent", "call"}, "way to share a jail");
+  reader.done();
+  file_.fleet.mcp_servers.push_back(std::move(spec));
+}
+
+}  // namespace ambit::agents
