@@ -304,7 +304,8 @@ Result<int> ask(const std::string& verb, const Options& options, const Context& 
     mcp::OAuthOptions oauth;
     oauth.redirect_uri = login->redirect_uri();
     oauth.browse = [&login](std::string url) { return login->browse(std::move(url)); };
-    auth = std::make_shared<mcp::OAuth>(http, world.world().entropy, std::move(oauth));
+    auth = std::make_shared<mcp::OAuth>(http, world.world().clock, world.world().entropy,
+                                        std::move(oauth));
   }
   auto connection = TRY(open_mcp_server(server, fleet, *runner, http, std::move(auth)));
   mcp::Client client(std::move(connection), std::move(client_options));

@@ -7,8 +7,6 @@ namespace {
 
 constexpr std::string_view standard =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-constexpr std::string_view for_urls =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 std::string encode(std::string_view bytes, std::string_view alphabet) {
   std::string text;
@@ -54,14 +52,6 @@ std::optional<std::string> from_base64(std::string_view text) {
   if (text.size() % 4 != 0) return std::nullopt;
   for (int i = 0; i < 2 && text.ends_with('='); ++i) text.remove_suffix(1);
   return decode(text, standard);
-}
-
-std::string to_base64url(std::string_view bytes) {
-  return encode(bytes, for_urls);
-}
-
-std::optional<std::string> from_base64url(std::string_view text) {
-  return decode(text, for_urls);
 }
 
 }  // namespace ambit::mcp

@@ -1,7 +1,7 @@
 #pragma once
 
-// Base64 of RFC 4648 with padding, as HTTP headers and binary content carry it, and the alphabet
-// for URLs without padding, for opaque tokens. Decoding is strict.
+// Base64 of RFC 4648 with padding, as HTTP headers and binary content carry it. Decoding is
+// strict.
 
 #include <optional>
 #include <string>
@@ -11,7 +11,5 @@ namespace ambit::mcp {
 
 std::string to_base64(std::string_view bytes);
 std::optional<std::string> from_base64(std::string_view text);
-std::string to_base64url(std::string_view bytes);
-std::optional<std::string> from_base64url(std::string_view text);
 
 }  // namespace ambit::mcp

@@ -197,8 +197,9 @@ Task<Result<http::Reply>> HttpTransport::open(const Post& post) {
     request.headers = headers(post);
     request.body = post.text;
     const std::string used = target_.auth ? target_.auth->authorization() : "";
-    if (!used.empty()) request.headers.set("Authorization", used);
+    if (target_.auth) target_.auth->sign(request);
     auto reply = co_await client_.open(std::move(request));
+    if (reply && target_.auth) target_.auth->note(target_.url, reply->headers);
     const bool asks = reply && target_.auth && (reply->status == 401 || reply->status == 403);
     if (!asks || attempt >= challenges_max) co_return std::move(reply);
     const std::string challenge(reply->headers.find("WWW-Authenticate").value_or(""));
@@ -307,8 +308,7 @@ Task<Result<http::Reply>> HttpTransport::resume(const std::string& last_event_id
     request.headers.set("Last-Event-ID", last_event_id);
   }
   for (const auto& [name, value] : target_.headers) request.headers.set(name, value);
-  const std::string token = target_.auth ? target_.auth->authorization() : "";
-  if (!token.empty()) request.headers.set("Authorization", token);
+  if (target_.auth) target_.auth->sign(request);
   return client_.open(std::move(request));
 }
 

@@ -1,16 +1,14 @@
 #include "mcp/oauth.h"
 
-#include "async/check.h"
 #include "http/message.h"
 #include "http/url.h"
-#include "mcp/base64.h"
+#include "jose/base64url.h"
+#include "mcp/oauth_form.h"
 
 #include <nlohmann/json.hpp>
-#include <openssl/evp.h>
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <utility>
 
 namespace ambit::mcp {
@@ -18,82 +16,6 @@ namespace {
 
 using rpc::Json;
 using rpc::Value;
-using Form = std::map<std::string, std::string>;
-
-std::string text_of(const Json& json, const char* key) {
-  return json.is_object() && json.contains(key) && json[key].is_string()
-             ? json[key].get<std::string>()
-             : "";
-}
-
-bool lists(const Json& json, const char* key, std::string_view wanted) {
-  if (!json.is_object() || !json.contains(key) || !json[key].is_array()) return false;
-  return std::any_of(json[key].begin(), json[key].end(),
-                     [&](const Json& item) { return item.is_string() && item == wanted; });
-}
-
-std::string escaped(std::string_view text) {
-  constexpr std::string_view hex = "0123456789ABCDEF";
-  std::string out;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (std::isalnum(byte) != 0 || std::string_view("-._~").find(c) != std::string_view::npos) {
-      out += c;
-    } else {
-      out += '%';
-      out += hex[byte >> 4U];
-      out += hex[byte & 15U];
-    }
-  }
-  return out;
-}
-
-std::string unescaped(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto digit = [](char c) {
-      const std::size_t at =
-          std::string_view("0123456789abcdef")
-              .find(static_cast<char>(std::tolower(static_cast<unsigned char>(c))));
-      return at == std::string_view::npos ? -1 : static_cast<int>(at);
-    };
-    if (text[i] == '%' && i + 2 < text.size() && digit(text[i + 1]) >= 0 &&
-        digit(text[i + 2]) >= 0) {
-      out += static_cast<char>(digit(text[i + 1]) * 16 + digit(text[i + 2]));
-      i += 2;
-    } else {
-      out += text[i] == '+' ? ' ' : text[i];
-    }
-  }
-  return out;
-}
-
-std::string to_query(const Form& form) {
-  std::string text;
-  for (const auto& [key, value] : form) {
-    text += (text.empty() ? "" : "&") + escaped(key) + "=" + escaped(value);
-  }
-  return text;
-}
-
-Form from_query(std::string_view query) {
-  Form form;
-  while (!query.empty()) {
-    const std::string_view pair = query.substr(0, query.find('&'));
-    const std::size_t equals = std::min(pair.find('='), pair.size());
-    form.emplace(unescaped(pair.substr(0, equals)),
-                 unescaped(pair.substr(std::min(equals + 1, pair.size()))));
-    query.remove_prefix(std::min(pair.size() + 1, query.size()));
-  }
-  return form;
-}
-
-std::string sha256_base64url(std::string_view text) {
-  std::array<unsigned char, 32> digest{};
-  unsigned int length = 0;
-  CHECK(EVP_Digest(text.data(), text.size(), digest.data(), &length, EVP_sha256(), nullptr) == 1);
-  return to_base64url({reinterpret_cast<const char*>(digest.data()), digest.size()});
-}
 
 // Where metadata may be: "/.well-known/NAME" before the path, or after it.
 std::string before_path(const http::Url& url, const std::string& name) {
@@ -131,7 +53,7 @@ void split_scopes(const std::string& text, std::set<std::string>& out) {
 std::map<std::string, std::string> bearer_challenge(std::string_view header) {
   Form parameters;
   std::string scheme(header.substr(0, std::min(header.find(' '), header.size())));
-  if (!http::same_name(scheme, "Bearer")) return parameters;
+  if (!http::same_name(scheme, "Bearer") && !http::same_name(scheme, "DPoP")) return parameters;
   std::string_view rest = header.substr(scheme.size());
   while (!rest.empty()) {
     const std::size_t equals = rest.find('=');
@@ -157,13 +79,13 @@ std::map<std::string, std::string> bearer_challenge(std::string_view header) {
   return parameters;
 }
 
-OAuth::OAuth(http::Client& client, io::Entropy& entropy, OAuthOptions options)
-    : client_(client), entropy_(entropy), options_(std::move(options)) {}
+OAuth::OAuth(http::Client& client, io::Clock& clock, io::Entropy& entropy, OAuthOptions options)
+    : client_(client), clock_(clock), entropy_(entropy), options_(std::move(options)) {}
 
 std::string OAuth::random_text() {
   std::array<std::uint8_t, 32> bytes{};
   entropy_.fill(bytes);
-  return to_base64url({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  return jose::to_base64url({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
 
 Task<Result<Value>> OAuth::fetch(std::string url) {
@@ -198,6 +120,10 @@ Task<Result<void>> OAuth::answer(std::string resource, int status, std::string c
   auto turn = co_await turn_.acquire();
   if (used != authorization()) co_return Result<void>();  // somebody was here before us
   const Form said = bearer_challenge(challenge);
+  // Only a fresh nonce was missing, and note() has it by now.
+  if (said.contains("error") && said.at("error") == "use_dpop_nonce" && !token_.empty()) {
+    co_return Result<void>();
+  }
   const bool wants_more = said.contains("error") && said.at("error") == "insufficient_scope";
   if (status == 403 && !wants_more) {
     co_return Err(Code::denied, "the server refuses what these credentials ask for");
@@ -213,6 +139,7 @@ Task<Result<void>> OAuth::answer(std::string resource, int status, std::string c
     auto refreshed = co_await exchange(issuer, std::move(form));
     if (refreshed) co_return Result<void>();
   }
+  if (options_.grant != Grant::authorization_code) co_return co_await earn(issuer, scope);
   co_return co_await authorize(issuer, scope);
 }
 
@@ -236,7 +163,7 @@ Task<Result<void>> OAuth::find_resource(std::string resource, Form challenge) {
     resource_ = resource;
     issuer_ = http::origin(url);
   } else {
-    resource_ = text_of(document->json(), "resource");
+    resource_ = text_in(document->json(), "resource");
     if (!covers(resource_, resource)) {
       co_return Err(Code::denied, "the server's OAuth metadata is for \"" + resource_ +
                                       "\", not for " + resource);
@@ -273,15 +200,17 @@ Task<Result<void>> OAuth::find_issuer(std::string issuer) {
   }
   if (!document) co_return Err(std::move(document).error());
   const Json& metadata = document->json();
-  if (text_of(metadata, "issuer") != issuer) {
+  if (text_in(metadata, "issuer") != issuer) {
     co_return Err(Code::denied, "the authorization server " + issuer + " calls itself \"" +
-                                    text_of(metadata, "issuer") + "\"");
+                                    text_in(metadata, "issuer") + "\"");
   }
+  const bool by_code = options_.grant == Grant::authorization_code;
   for (const char* key : {"authorization_endpoint", "token_endpoint"}) {
-    if (is_safe(text_of(metadata, key))) continue;
+    if (!by_code && key != std::string_view("token_endpoint")) continue;
+    if (is_safe(text_in(metadata, key))) continue;
     co_return Err(Code::denied, std::string("the authorization server's ") + key + " is not https");
   }
-  if (!lists(metadata, "code_challenge_methods_supported", "S256")) {
+  if (by_code && !lists(metadata, "code_challenge_methods_supported", "S256")) {
     co_return Err(Code::denied, "the authorization server does not do PKCE with S256");
   }
   issuers_[issuer].metadata = std::move(*document);
@@ -304,14 +233,20 @@ Task<Result<void>> OAuth::register_client(Issuer& issuer) {
     issuer.id = options_.client_id;
     issuer.secret = options_.client_secret;
     issuer.method = issuer.secret.empty() ? "none" : with_secret;
+    if (options_.key) issuer.method = "private_key_jwt";
     co_return Result<void>();
+  }
+  if (options_.grant != Grant::authorization_code) {
+    // An assertion says who we are; client credentials cannot be had on the way.
+    if (options_.grant == Grant::jwt_bearer) co_return Result<void>();
+    co_return Err(Code::invalid, "the grant needs a client id that was registered beforehand");
   }
   if (takes_documents && !options_.metadata_url.empty()) {
     issuer.id = options_.metadata_url;
     issuer.method = "none";
     co_return Result<void>();
   }
-  const std::string endpoint = text_of(metadata, "registration_endpoint");
+  const std::string endpoint = text_in(metadata, "registration_endpoint");
   if (!is_safe(endpoint)) {
     co_return Err(Code::denied,
                   "the authorization server registers nobody: give a client id beforehand");
@@ -332,13 +267,13 @@ Task<Result<void>> OAuth::register_client(Issuer& issuer) {
   request.body = rpc::compact(body);
   const auto response = co_await ok(client_.send(std::move(request)));
   auto given = Value::parse(response.body);
-  if (!response.is_success() || !given || text_of(given->json(), "client_id").empty()) {
+  if (!response.is_success() || !given || text_in(given->json(), "client_id").empty()) {
     co_return Err(Code::denied,
                   "registering with " + issuer_ + ": HTTP " + std::to_string(response.status));
   }
-  issuer.id = text_of(given->json(), "client_id");
-  issuer.secret = text_of(given->json(), "client_secret");
-  const std::string told = text_of(given->json(), "token_endpoint_auth_method");
+  issuer.id = text_in(given->json(), "client_id");
+  issuer.secret = text_in(given->json(), "client_secret");
+  const std::string told = text_in(given->json(), "token_endpoint_auth_method");
   issuer.method = issuer.secret.empty() ? "none" : told.empty() ? method : told;
   co_return Result<void>();
 }
@@ -377,7 +312,7 @@ Task<Result<void>> OAuth::authorize(Issuer& issuer, std::string scope) {
                {"code_challenge_method", "S256"},
                {"resource", resource_}};
   if (!scope.empty()) form["scope"] = scope;
-  const std::string endpoint = text_of(issuer.metadata.json(), "authorization_endpoint");
+  const std::string endpoint = text_in(issuer.metadata.json(), "authorization_endpoint");
   const std::string join = endpoint.find('?') == std::string::npos ? "?" : "&";
   const std::string back = co_await ok(options_.browse(endpoint + join + to_query(form)));
   const std::string code = co_await ok(code_of(back, state, issuer.metadata.json()));
@@ -407,34 +342,6 @@ Result<std::string> OAuth::code_of(const std::string& redirect, const std::strin
   }
   if (of("code").empty()) return Err(Code::denied, "the login came back without a code");
   return of("code");
-}
-
-Task<Result<void>> OAuth::exchange(Issuer& issuer, Form form) {
-  form["resource"] = resource_;
-  http::Request request;
-  request.method = "POST";
-  request.url = text_of(issuer.metadata.json(), "token_endpoint");
-  request.headers = http::Headers(
-      {{"Content-Type", "application/x-www-form-urlencoded"}, {"Accept", "application/json"}});
-  if (issuer.method == "client_secret_basic") {
-    const std::string pair = escaped(issuer.id) + ":" + escaped(issuer.secret);
-    request.headers.set("Authorization", "Basic " + to_base64(pair));
-  } else {
-    form["client_id"] = issuer.id;
-    if (issuer.method == "client_secret_post") form["client_secret"] = issuer.secret;
-  }
-  request.body = to_query(form);
-  const auto response = co_await ok(client_.send(std::move(request)));
-  auto given = Value::parse(response.body);
-  const std::string token = given ? text_of(given->json(), "access_token") : "";
-  if (!response.is_success() || token.empty() || !http::is_header_value(token)) {
-    const std::string why = given ? text_of(given->json(), "error") : "";
-    co_return Err(Code::denied, "no token from " + issuer_ + ": HTTP " +
-                                    std::to_string(response.status) + " " + why);
-  }
-  token_ = token;
-  refresh_ = text_of(given->json(), "refresh_token");
-  co_return Result<void>();
 }
 
 }  // namespace ambit::mcp

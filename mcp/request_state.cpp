@@ -1,7 +1,7 @@
 #include "mcp/request_state.h"
 
 #include "async/check.h"
-#include "mcp/base64.h"
+#include "jose/base64url.h"
 
 #include <nlohmann/json.hpp>
 #include <openssl/evp.h>
@@ -58,11 +58,11 @@ std::string StateSealer::seal(const rpc::Value& state, std::string_view about) {
   CHECK(EVP_EncryptFinal_ex(cipher.get(), body + length, &length) == 1);
   CHECK(EVP_CIPHER_CTX_ctrl(cipher.get(), EVP_CTRL_GCM_GET_TAG, static_cast<int>(tag_bytes),
                             body + plain.size()) == 1);
-  return to_base64url(out);
+  return jose::to_base64url(out);
 }
 
 Result<rpc::Value> StateSealer::open(std::string_view sealed, std::string_view about) const {
-  auto decoded = sealed.size() <= sealed_bytes_max ? from_base64url(sealed) : std::nullopt;
+  auto decoded = sealed.size() <= sealed_bytes_max ? jose::from_base64url(sealed) : std::nullopt;
   if (!decoded || decoded->size() < nonce_bytes + tag_bytes) return Err(refused("is not ours"));
   std::string& in = *decoded;
   std::string plain(in.size() - nonce_bytes - tag_bytes, '\0');

@@ -35,19 +35,22 @@ Result<Id> to_id(const Json& json) {
   return Err(Code::invalid, "$.id: must be a string or an integer");
 }
 
-Json from_id(const Id& id) {
-  if (const auto* number = std::get_if<std::int64_t>(&id)) return *number;
-  return std::get<std::string>(id);
+// As JSON text. A message is put together from texts: its parts need not be copied first.
+std::string id_text(const std::optional<Id>& id) {
+  if (!id) return "null";
+  if (const auto* number = std::get_if<std::int64_t>(&*id)) return std::to_string(*number);
+  return compact(Json(std::get<std::string>(*id)));
 }
 
-Result<Value> to_params(const Json& json) {
+// `json` is taken apart.
+Result<Value> to_params(Json& json) {
   const auto at = json.find("params");
   if (at == json.end()) return Value();
   if (!at->is_structured()) return Err(Code::invalid, "$.params: must be an object or an array");
-  return Value(*at);
+  return Value(std::move(*at));
 }
 
-Result<Message> to_call(const Json& json) {
+Result<Message> to_call(Json& json) {
   Fields fields(json, "$");
   std::string method;
   fields.read("method", method);
@@ -59,7 +62,7 @@ Result<Message> to_call(const Json& json) {
   return Message(Request{std::move(request_id), std::move(method), std::move(params)});
 }
 
-Result<Message> to_reply(const Json& json) {
+Result<Message> to_reply(Json& json) {
   Fields fields(json, "$");
   Reply reply;
   const Json* error = fields.find_object("error", false);
@@ -76,8 +79,9 @@ Result<Message> to_reply(const Json& json) {
     TRY(inner.result());
     reply.fault = std::move(fault);
   } else {
-    fields.read("result", reply.result);
-    TRY(fields.result());
+    const auto result = json.find("result");
+    if (result == json.end()) return Err(Code::invalid, "$.result: is missing");
+    reply.result = Value(std::move(*result));
   }
   const Json* id = fields.find("id");
   const bool no_id = id == nullptr || id->is_null();
@@ -117,8 +121,8 @@ Error to_error(const Fault& fault) {
 }
 
 Result<Message> decode(std::string_view text, const ParseLimits& limits) {
-  const Value value = TRY(Value::parse(text, limits));
-  const Json& json = value.json();
+  Value value = TRY(Value::parse(text, limits));
+  Json& json = value.edit();
   if (json.is_array())
     return Err(Code::unsupported, "$: a JSON-RPC batch; send one message at a time");
   if (!json.is_object()) return Err(Code::invalid, "$: must be an object");
@@ -131,27 +135,26 @@ Result<Message> decode(std::string_view text, const ParseLimits& limits) {
 }
 
 std::string encode(const Request& request) {
-  Json json = {{"jsonrpc", "2.0"}, {"id", from_id(request.id)}, {"method", request.method}};
-  if (request.params.present()) json["params"] = request.params.json();
-  return compact(json);
+  std::string text = R"({"jsonrpc":"2.0","id":)" + id_text(request.id) + R"(,"method":)" +
+                     compact(Json(request.method));
+  if (request.params.present()) text += ",\"params\":" + request.params.text();
+  return text + "}";
 }
 
 std::string encode(const Notification& notification) {
-  Json json = {{"jsonrpc", "2.0"}, {"method", notification.method}};
-  if (notification.params.present()) json["params"] = notification.params.json();
-  return compact(json);
+  std::string text = R"({"jsonrpc":"2.0","method":)" + compact(Json(notification.method));
+  if (notification.params.present()) text += ",\"params\":" + notification.params.text();
+  return text + "}";
 }
 
 std::string encode(const Reply& reply) {
-  Json json = {{"jsonrpc", "2.0"}, {"id", nullptr}};
-  if (reply.id) json["id"] = from_id(*reply.id);
-  if (reply.fault) {
-    json["error"] = {{"code", reply.fault->code}, {"message", reply.fault->message}};
-    if (reply.fault->data.present()) json["error"]["data"] = reply.fault->data.json();
-  } else {
-    json["result"] = reply.result.json();
-  }
-  return compact(json);
+  const std::string head = R"({"jsonrpc":"2.0","id":)" + id_text(reply.id);
+  if (!reply.fault) return head + ",\"result\":" + reply.result.text() + "}";
+  const Fault& fault = *reply.fault;
+  std::string text = head + R"(,"error":{"code":)" + std::to_string(fault.code) + R"(,"message":)" +
+                     compact(Json(fault.message));
+  if (fault.data.present()) text += ",\"data\":" + fault.data.text();
+  return text + "}}";
 }
 
 }  // namespace ambit::rpc

@@ -4,6 +4,8 @@
 #include "mcp/oauth.h"
 
 #include "io/uv_world.h"
+#include "jose/base64url.h"
+#include "mcp/oauth_form.h"
 #include "support/run_task.h"
 
 #include <catch2/catch.hpp>
@@ -66,7 +68,7 @@ struct Desk {
   std::function<std::string(const std::string& state)> back = [](const std::string& state) {
     return "?code=x&iss=https%3A%2F%2Flogin.example&state=" + state;
   };
-  OAuth oauth{web, world.world().entropy, options()};
+  OAuth oauth{web, world.world().clock, world.world().entropy, options()};
 
   OAuthOptions options() {
     OAuthOptions made;
@@ -165,6 +167,124 @@ TEST_CASE("the parameters of a challenge are read, quoted or not", "[mcp][oauth]
   CHECK(bearer_challenge("").empty());
   CHECK(bearer_challenge("Bearer").empty());
   CHECK(bearer_challenge("Bearer scope=\"cut").at("scope") == "cut");
+}
+
+// The members of a form that was posted.
+std::map<std::string, std::string> form_of(const http::Request& request) {
+  return from_query(request.body);
+}
+
+// A login of a client that has no person.
+Result<void> earn(Desk& desk, OAuth& oauth) {
+  return run_task(desk.world.loop(), oauth.answer(server, 401, "Bearer", oauth.authorization()));
+}
+
+Json claims_of(const std::string& token) {
+  const std::size_t first = token.find('.') + 1;
+  const auto text = jose::from_base64url(token.substr(first, token.rfind('.') - first));
+  return Json::parse(text.value_or("{}"));
+}
+
+TEST_CASE("a client without a person earns a token with a secret or a key", "[mcp][oauth]") {
+  Desk desk;
+  OAuthOptions options;
+  options.grant = Grant::client_credentials;
+  options.client_id = "robot";
+  options.client_secret = "hush";
+  OAuth with_secret(desk.web, desk.world.world().clock, desk.world.world().entropy, options);
+  REQUIRE(earn(desk, with_secret).has_value());
+  CHECK(with_secret.authorization() == "Bearer t1");
+  REQUIRE(desk.web.posted.size() == 1);
+  CHECK(form_of(desk.web.posted[0])["grant_type"] == "client_credentials");
+  CHECK(form_of(desk.web.posted[0])["scope"] == "read");
+  CHECK(has(std::string(desk.web.posted[0].headers.find("Authorization").value_or("")), "Basic "));
+  CHECK_FALSE(has(desk.web.posted[0].body, "hush"));
+
+  options.client_secret.clear();
+  options.key = jose::Key::make(jose::Algorithm::es256, "k").value();
+  OAuth with_key(desk.web, desk.world.world().clock, desk.world.world().entropy, options);
+  REQUIRE(earn(desk, with_key).has_value());
+  const std::string assertion = form_of(desk.web.posted[1])["client_assertion"];
+  REQUIRE(jose::verify_jwt({*options.key}, assertion).has_value());
+  CHECK(claims_of(assertion)["aud"] == issuer);
+  CHECK(claims_of(assertion)["sub"] == "robot");
+
+  options.client_id.clear();
+  OAuth nobody(desk.web, desk.world.world().clock, desk.world.world().entropy, options);
+  CHECK(has(earn(desk, nobody).error().message, "client id"));
+}
+
+TEST_CASE("a workload's own JWT is its grant, asked for once and never traded for another",
+          "[mcp][oauth]") {
+  Desk desk;
+  desk.web.documents["https://login.example/token"] = {{"error", "invalid_grant"}};
+  OAuthOptions options;
+  options.grant = Grant::jwt_bearer;
+  options.assertion = []() -> Result<std::string> { return "a.b.c"; };
+  OAuth oauth(desk.web, desk.world.world().clock, desk.world.world().entropy, options);
+  const auto refused = earn(desk, oauth);
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(has(refused.error().message, "invalid_grant"));
+  CHECK(desk.web.posted.size() == 1);
+  desk.web.documents["https://login.example/token"] = {{"access_token", "w1"}};
+  REQUIRE(earn(desk, oauth).has_value());
+  CHECK(form_of(desk.web.posted[1])["assertion"] == "a.b.c");
+  CHECK(oauth.authorization() == "Bearer w1");
+}
+
+TEST_CASE("a person's login at their company is traded for a token of the server's issuer",
+          "[mcp][oauth]") {
+  Desk desk;
+  desk.web.documents["https://idp.example/token"] = {{"access_token", "jag"}};
+  OAuthOptions options;
+  options.grant = Grant::enterprise;
+  options.client_id = "c7";
+  options.identity = {"https://idp.example/token", "at-idp"};
+  options.assertion = []() -> Result<std::string> { return "id.to.ken"; };
+  OAuth oauth(desk.web, desk.world.world().clock, desk.world.world().entropy, options);
+  REQUIRE(earn(desk, oauth).has_value());
+  REQUIRE(desk.web.posted.size() == 2);
+  auto first = form_of(desk.web.posted[0]);
+  CHECK(first["subject_token"] == "id.to.ken");
+  CHECK(first["audience"] == issuer);
+  CHECK(first["resource"] == server);
+  CHECK(form_of(desk.web.posted[1])["assertion"] == "jag");
+}
+
+TEST_CASE("a token that is bound to our key is proved to be ours with every request",
+          "[mcp][oauth]") {
+  Desk desk;
+  desk.web.metadata()["dpop_signing_alg_values_supported"] = Json::array({"ES256"});
+  desk.web.documents["https://login.example/token"] = {{"access_token", "d1"},
+                                                       {"token_type", "DPoP"}};
+  REQUIRE(desk.login().has_value());
+  const auto proof_of = [](const http::Request& request) {
+    return std::string(request.headers.find("DPoP").value_or(""));
+  };
+  const Json at_login = claims_of(proof_of(desk.web.posted.back()));
+  CHECK(at_login["htm"] == "POST");
+  CHECK(at_login["htu"] == "https://login.example/token");
+  CHECK_FALSE(at_login.contains("ath"));
+  http::Headers told({{"DPoP-Nonce", "n1"}});
+  desk.oauth.note(server, told);
+  std::vector<std::string> ids;
+  for (int i = 0; i < 2; ++i) {
+    http::Request request;
+    request.method = "POST";
+    request.url = std::string(server) + "?x=1";
+    desk.oauth.sign(request);
+    CHECK(request.headers.find("Authorization") == "DPoP d1");
+    const Json claims = claims_of(proof_of(request));
+    CHECK(claims["htu"] == server);
+    CHECK(claims["ath"] == sha256_base64url("d1"));
+    CHECK(claims["nonce"] == "n1");
+    ids.push_back(claims["jti"]);
+  }
+  CHECK(ids[0] != ids[1]);
+  // A missing nonce asks for no new token.
+  const std::size_t before = desk.web.posted.size();
+  REQUIRE(desk.login(401, "DPoP error=\"use_dpop_nonce\"").has_value());
+  CHECK(desk.web.posted.size() == before);
 }
 
 }  // namespace ambit::mcp

@@ -147,6 +147,34 @@ class Scenario {
   std::string name_;
 };
 
+// Which of the grants without a person the scenario is about; false: its key cannot be read.
+bool choose_grant(const Json& context, const std::string& scenario, OAuthOptions& login) {
+  const auto given = [&](const char* name) { return context.value(name, ""); };
+  std::string assertion;
+  if (scenario.starts_with("auth/client-credentials")) login.grant = Grant::client_credentials;
+  if (context.contains("private_key_pem")) {
+    auto key = jose::Key::from_pem(given("private_key_pem"), "");
+    if (!key) {
+      std::fprintf(stderr, "%s\n", key.error().message.c_str());
+      return false;
+    }
+    login.key = std::move(*key);
+  }
+  if (context.contains("valid_jwt")) {
+    login.grant = Grant::jwt_bearer;
+    assertion = given("valid_jwt");
+  }
+  if (context.contains("idp_id_token")) {
+    login.grant = Grant::enterprise;
+    login.identity = {given("idp_token_endpoint"), given("idp_client_id")};
+    assertion = given("idp_id_token");
+  }
+  if (!assertion.empty()) {
+    login.assertion = [assertion]() -> Result<std::string> { return assertion; };
+  }
+  return true;
+}
+
 int run(const std::string& url) {
   io::UvWorld world;
   http::CurlClient http(world.watcher());
@@ -158,8 +186,10 @@ int run(const std::string& url) {
   if (context.is_object()) {
     login.client_id = context.value("client_id", "");
     login.client_secret = context.value("client_secret", "");
+    if (!choose_grant(context, variable("MCP_CONFORMANCE_SCENARIO"), login)) return 1;
   }
-  auto auth = std::make_shared<OAuth>(http, world.world().entropy, std::move(login));
+  auto auth =
+      std::make_shared<OAuth>(http, world.world().clock, world.world().entropy, std::move(login));
   auto transport = HttpTransport::make(http, HttpTarget{url, {}, auth});
   if (!transport) {
     std::fprintf(stderr, "%s\n", transport.error().message.c_str());
