@@ -246,7 +246,14 @@ Result<std::string> Assembly::work_directory(const std::string& session) {
 }
 
 Task<Result<mcp::Connection>> Assembly::connect(const agents::McpServerSpec& server) {
-  co_return open_mcp_server(server, fleet_, *runner_, *http_);
+  // One login a server: its tokens serve every connection to it.
+  auto& login = logins_[server.name];
+  if (server.login && !login) {
+    mcp::OAuthOptions options = co_await ok(login_options(*server.login, options_.environment));
+    login = std::make_shared<mcp::OAuth>(*http_, world_.world().clock, world_.world().entropy,
+                                         std::move(options));
+  }
+  co_return open_mcp_server(server, fleet_, *runner_, *http_, login);
 }
 
 std::map<std::string, agents::Model*> Assembly::models() const {

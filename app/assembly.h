@@ -22,6 +22,7 @@
 #include "inference/engine.h"
 #include "io/uv_world.h"
 #include "log/journal.h"
+#include "mcp/oauth.h"
 #include "mcp/toolbox.h"
 #include "remote/chat_model.h"
 #include "sandbox/runner.h"
@@ -106,6 +107,7 @@ class Assembly {
   agents::Roster roster_;
   std::vector<agents::Payload> sources_;
   std::map<std::string, std::unique_ptr<inference::Engine>> engines_;
+  std::map<std::string, std::shared_ptr<mcp::OAuth>> logins_;  // by MCP server; null: none
   std::unique_ptr<http::CurlClient> client_;  // made when the first endpoint needs it
   std::map<std::string, std::unique_ptr<remote::ChatModel>> endpoints_;
   std::map<std::string, std::unique_ptr<agents::ScriptModel>> scripts_;

@@ -302,8 +302,12 @@ Result<int> ask(const std::string& verb, const Options& options, const Context& 
   if (!server.url.empty()) {
     login = TRY(Login::open(world.world()));
     mcp::OAuthOptions oauth;
-    oauth.redirect_uri = login->redirect_uri();
-    oauth.browse = [&login](std::string url) { return login->browse(std::move(url)); };
+    if (server.login) {
+      oauth = TRY(login_options(*server.login, context.environment));
+    } else {
+      oauth.redirect_uri = login->redirect_uri();
+      oauth.browse = [&login](std::string url) { return login->browse(std::move(url)); };
+    }
     auth = std::make_shared<mcp::OAuth>(http, world.world().clock, world.world().entropy,
                                         std::move(oauth));
   }

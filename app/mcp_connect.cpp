@@ -1,10 +1,42 @@
 #include "app/mcp_connect.h"
 
+#include "io/file.h"
 #include "mcp/http_transport.h"
 
 #include <utility>
 
 namespace ambit::app {
+namespace {
+
+constexpr std::size_t credential_bytes_max = 64 << 10;
+
+}  // namespace
+
+Result<mcp::OAuthOptions> login_options(const agents::McpLoginSpec& login,
+                                        const std::map<std::string, std::string>& environment) {
+  mcp::OAuthOptions options;
+  options.grant = mcp::Grant::client_credentials;
+  if (login.grant == "jwt_bearer") options.grant = mcp::Grant::jwt_bearer;
+  if (login.grant == "enterprise") options.grant = mcp::Grant::enterprise;
+  options.client_id = login.client_id;
+  const auto secret = environment.find(login.secret_variable);
+  if (secret != environment.end()) options.client_secret = secret->second;
+  if (!login.key_file.empty()) {
+    const std::string pem = TRY(io::read_file(login.key_file, credential_bytes_max));
+    auto key = jose::Key::from_pem(pem, "");
+    if (!key) return Err(std::move(key).error().context(login.key_file));
+    options.key = std::move(*key);
+  }
+  options.identity = {login.identity_endpoint, login.identity_client};
+  if (!login.assertion_file.empty()) {
+    options.assertion = [file = login.assertion_file]() -> Result<std::string> {
+      std::string text = TRY(io::read_file(file, credential_bytes_max));
+      while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+      return text;
+    };
+  }
+  return options;
+}
 
 Result<mcp::Connection> open_mcp_server(const agents::McpServerSpec& server,
                                         const agents::Fleet& fleet, sandbox::ZygoteRunner& runner,

@@ -9,9 +9,15 @@
 #include "mcp/stdio.h"
 #include "sandbox/runner.h"
 
+#include <map>
 #include <memory>
+#include <string>
 
 namespace ambit::app {
+
+// How the fleet file says that a token for the server is come by; `environment` holds the secrets.
+Result<mcp::OAuthOptions> login_options(const agents::McpLoginSpec& login,
+                                        const std::map<std::string, std::string>& environment);
 
 // Everything outlives the connection. `auth` logs in where a server over HTTP asks for it.
 Result<mcp::Connection> open_mcp_server(const agents::McpServerSpec& server,

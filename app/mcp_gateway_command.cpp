@@ -38,6 +38,7 @@ struct GatewayPlan {
   std::string principal;
   std::string approve;  // a name to approve, and nothing else
   bool only_shows = false;
+  std::map<std::string, std::string> environment;
 };
 
 Result<mcp::Pins> read_pins(const std::string& path) {
@@ -56,7 +57,8 @@ Result<mcp::Pins> read_pins(const std::string& path) {
 class KeptGateway {
  public:
   KeptGateway(io::UvWorld& world, const agents::Fleet& fleet, sandbox::ZygoteRunner& runner,
-              http::Client& http, std::string pins_path, mcp::Pins pins)
+              http::Client& http, std::string pins_path, mcp::Pins pins,
+              const std::map<std::string, std::string>& environment)
       : pins_path_(std::move(pins_path)),
         written_(pins),
         server_(world.world().clock, world.world().entropy, server_options(fleet)) {
@@ -64,8 +66,9 @@ class KeptGateway {
     options.pins = std::move(pins);
     gateway_ = std::make_unique<mcp::Gateway>(server_, std::move(options));
     for (const agents::McpServerSpec& spec : fleet.mcp_servers) {
-      gateway_->add(spec.name, [&spec, &fleet, &runner, &http]() {
-        return connect(spec, fleet, runner, http);
+      auto login = login_of(world.world(), spec, http, environment);
+      gateway_->add(spec.name, [&spec, &fleet, &runner, &http, login]() {
+        return connect(spec, fleet, runner, http, login);
       });
     }
   }
@@ -98,10 +101,20 @@ class KeptGateway {
     options.before_list = [this]() { return refresh(); };
     return options;
   }
+  using Login = Result<std::shared_ptr<mcp::OAuth>>;
+  // What is wrong with it, its first connection says.
+  static Login login_of(io::World& world, const agents::McpServerSpec& spec, http::Client& http,
+                        const std::map<std::string, std::string>& environment) {
+    if (!spec.login) return std::shared_ptr<mcp::OAuth>();
+    mcp::OAuthOptions options = TRY(login_options(*spec.login, environment));
+    return std::make_shared<mcp::OAuth>(http, world.clock, world.entropy, std::move(options));
+  }
   static Task<Result<mcp::Connection>> connect(const agents::McpServerSpec& spec,
                                                const agents::Fleet& fleet,
-                                               sandbox::ZygoteRunner& runner, http::Client& http) {
-    co_return open_mcp_server(spec, fleet, runner, http);
+                                               sandbox::ZygoteRunner& runner, http::Client& http,
+                                               Login login) {
+    auto auth = co_await ok(std::move(login));
+    co_return open_mcp_server(spec, fleet, runner, http, std::move(auth));
   }
 
   std::string pins_path_;
@@ -198,7 +211,7 @@ Result<void> run_gateway(const GatewayPlan& plan, const agents::Fleet& fleet) {
   io::UvWorld world;
   auto runner = TRY(sandbox::ZygoteRunner::open(world.world(), {}));
   http::CurlClient http(world.watcher(), mcp_http_options());
-  KeptGateway gateway(world, fleet, *runner, http, plan.pins, std::move(pins));
+  KeptGateway gateway(world, fleet, *runner, http, plan.pins, std::move(pins), plan.environment);
   Result<void> first;
   {
     Scope scope;
@@ -224,6 +237,7 @@ int run(const Options& options, const Context& context) {
   plan.listen = options.text("listen");
   plan.approve = options.text("approve");
   plan.only_shows = options.flag("quarantine");
+  plan.environment = context.environment;
   const auto user = context.environment.find("USER");
   plan.principal =
       options.text("principal", user != context.environment.end() ? user->second : "unknown");

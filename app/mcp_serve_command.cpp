@@ -4,6 +4,7 @@
 #include "app/assembly.h"
 #include "app/command.h"
 #include "app/load_fleet.h"
+#include "app/mcp_door.h"
 #include "io/signals.h"
 #include "io/uuid.h"
 #include "mcp/fleet_tools.h"
@@ -76,6 +77,8 @@ Result<int> serve(const std::string& agent_name, agents::Fleet fleet,
   mcp::ServerOptions server_options;
   server_options.info = {"ambit-" + fleet_name, "0.1.0"};
   server_options.instructions = options.agent.description;
+  JournalTaskKeeper keeper(assembly->journal(), options.agent.name);
+  server_options.tasks.keeper = &keeper;
   mcp::FleetTools* tools_pointer = nullptr;
   server_options.before_list = [&tools_pointer]() { return tools_pointer->refresh(); };
   mcp::Server server(world.world().clock, world.world().entropy, std::move(server_options));

@@ -10,10 +10,10 @@
 #include "app/console_people.h"
 #include "app/control.h"
 #include "app/kept_tasks.h"
+#include "app/mcp_door.h"
 #include "app/openai_door.h"
 #include "app/policy_reload.h"
 #include "app/serve_metrics.h"
-#include "app/version.h"
 #include "async/race.h"
 #include "console/door.h"
 #include "http/curl_client.h"
@@ -21,8 +21,6 @@
 #include "io/signals.h"
 #include "io/uuid.h"
 #include "jose/key.h"
-#include "mcp/fleet_tools.h"
-#include "mcp/http_endpoint.h"
 
 #ifdef AMBIT_GRPC
 #include "grpc_door/grpc_door.h"
@@ -57,8 +55,7 @@ struct Exposed {
   std::unique_ptr<a2a::Service> service;
   std::unique_ptr<a2a::Door> door;
   // Its tools, for MCP clients at BASE/mcp.
-  std::unique_ptr<mcp::Server> mcp_server;
-  std::unique_ptr<mcp::FleetTools> mcp_tools;
+  std::unique_ptr<McpDoor> mcp;
   std::unique_ptr<mcp::HttpEndpoint> mcp_endpoint;
 };
 
@@ -118,7 +115,7 @@ class Serving {
                                       {"tasks", static_cast<std::int64_t>(resumed)}});
     }
     if (!options_.console.empty()) co_await ok(open_console());
-    root_mcp_ = endpoint_of(*exposed_[root_], "/mcp");
+    root_mcp_ = exposed_[root_]->mcp->endpoint("/mcp");
     co_return Result<void>();
   }
 
@@ -205,7 +202,10 @@ class Serving {
     made->door =
         std::make_unique<a2a::Door>(*made->service, world_.world().clock.unix_ns() / 1'000'000'000,
                                     std::move(door), authenticate_);
-    co_await ok(offer_tools(agent, *made));
+    made->mcp =
+        std::make_unique<McpDoor>(world_, assembly_, agent, options_.assembly.run, authenticate_);
+    co_await ok(made->mcp->open(log_));
+    made->mcp_endpoint = made->mcp->endpoint(made->base + "/mcp");
     // The workflow's agent, or else the first, is also the one at the root.
     if (exposed_.empty() || agent.name == assembly_.fleet().workflow.agent) root_ = exposed_.size();
     exposed_.push_back(std::move(made));
@@ -237,38 +237,6 @@ class Serving {
       return agent->service.get();
     }
     return exposed_.empty() ? nullptr : exposed_[root_]->service.get();
-  }
-
-  Task<Result<void>> offer_tools(const agents::AgentSpec& agent, Exposed& made) {
-    mcp::ServerOptions server;
-    server.info = {"ambit-" + assembly_.fleet().name, std::string(version)};
-    server.instructions = agent.description;
-    Exposed* kept = &made;
-    server.before_list = [kept]() { return kept->mcp_tools->refresh(); };
-    made.mcp_server = std::make_unique<mcp::Server>(world_.world().clock, world_.world().entropy,
-                                                    std::move(server));
-    mcp::FleetToolsOptions tools;
-    tools.run = options_.assembly.run;
-    tools.session = "mcp-" + agent.name;
-    tools.agent = agent;
-    tools.is_shared = true;
-    made.mcp_tools = std::make_unique<mcp::FleetTools>(*made.mcp_server, assembly_.toolboxes(),
-                                                       assembly_.ports(), std::move(tools));
-    co_await ok(made.mcp_tools->refresh());
-    made.mcp_endpoint = endpoint_of(made, made.base + "/mcp");
-    co_return Result<void>();
-  }
-
-  std::unique_ptr<mcp::HttpEndpoint> endpoint_of(Exposed& agent, std::string path) {
-    mcp::HttpEndpointOptions endpoint;
-    endpoint.path = std::move(path);
-    endpoint.authenticate = [this](const http::RequestHead& head) -> Result<std::string> {
-      auto caller = authenticate_(head);
-      if (caller) return *caller;
-      return Err(Code::denied, "a bearer token is needed");
-    };
-    return std::make_unique<mcp::HttpEndpoint>(*agent.mcp_server, world_.world().entropy,
-                                               std::move(endpoint));
   }
 
   Task<void> handle(http::Exchange& exchange) {

@@ -65,6 +65,18 @@ struct ModelSpec {
   bool is_local = true;                 // what it reads does not leave this machine
 };
 
+// How we come to a token of a server over HTTP without a person; mcp/oauth.h says what each grant
+// is.
+struct McpLoginSpec {
+  std::string grant;  // "client_credentials", "jwt_bearer" or "enterprise"
+  std::string client_id;
+  std::string secret_variable;    // the environment variable of its secret
+  std::string key_file;           // absolute; a private key in PEM, in place of a secret
+  std::string assertion_file;     // absolute; a JWT, read anew for each token
+  std::string identity_endpoint;  // enterprise: the token endpoint of the person's company
+  std::string identity_client;    // and who we are there
+};
+
 struct McpServerSpec {
   std::string name;
   std::string command;
@@ -75,6 +87,7 @@ struct McpServerSpec {
   std::string jail = "shared";  // or "agent": one for each, or "call": one for each call
   std::string url;              // of a server over HTTP; then there is no command and no jail
   std::vector<std::pair<std::string, std::string>> headers;  // with every request
+  std::optional<McpLoginSpec> login;                         // to a server over HTTP
 };
 
 struct CommandToolSpec {

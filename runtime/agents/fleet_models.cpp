@@ -150,6 +150,47 @@ bool FleetParser::is_loopback(std::string_view url) {
   return is_host("localhost") || is_host("127.0.0.1") || is_host("[::1]");
 }
 
+// "oauth" of a server over HTTP.
+void FleetParser::mcp_login(Reader& server, McpServerSpec& spec) {
+  const Node* node = server.get("oauth", Node::Kind::object);
+  if (node == nullptr) return;
+  if (spec.url.empty()) {
+    server.report(*node, server.at("oauth"), "only servers over HTTP are logged in to");
+  }
+  Reader reader(server.problems(), *node, server.at("oauth"));
+  McpLoginSpec login;
+  reader.require("grant");
+  login.grant = reader.text("grant");
+  reader.known("grant", login.grant, {"client_credentials", "jwt_bearer", "enterprise"}, "grant");
+  login.client_id = reader.text("clientId");
+  login.secret_variable = reader.text("clientSecretEnv");
+  login.identity_endpoint = reader.text("identityTokenEndpoint");
+  login.identity_client = reader.text("identityClientId");
+  for (const auto& [key, file] : {std::pair("keyFile", &McpLoginSpec::key_file),
+                                  std::pair("assertionFile", &McpLoginSpec::assertion_file)}) {
+    const Node* named = reader.get(key, Node::Kind::string);
+    if (named != nullptr) login.*file = existing(reader, key, *named, named->string);
+  }
+  const bool asserts = login.grant != "client_credentials";
+  if (asserts) reader.require("assertionFile");
+  if (login.grant == "enterprise") {
+    reader.require("identityTokenEndpoint");
+    reader.require("identityClientId");
+  }
+  if (!asserts || login.grant == "enterprise") reader.require("clientId");
+  if (!asserts && login.secret_variable.empty() == login.key_file.empty()) {
+    reader.report(*node, server.at("oauth"),
+                  R"(say how we prove to be "clientId": "clientSecretEnv" or "keyFile")");
+  }
+  const Node* secret = reader.get("clientSecretEnv", Node::Kind::string);
+  if (secret != nullptr && context_.environment && !context_.environment(secret->string)) {
+    reader.report(*secret, reader.at("clientSecretEnv"),
+                  "the environment has no variable " + secret->string + "; set it to the secret");
+  }
+  reader.done();
+  spec.login = std::move(login);
+}
+
 void FleetParser::mcp_server(Reader& reader, const std::string& name) {
   McpServerSpec spec;
   spec.name = name;
@@ -174,6 +215,7 @@ void FleetParser::mcp_server(Reader& reader, const std::string& name) {
   }
   string_map(reader, "env", spec.environment);
   string_map(reader, "headers", spec.headers);
+  mcp_login(reader, spec);
   spec.directory = absolute(reader.text("cwd", "."));
   spec.jail = reader.text("jail", "shared");
   reader.known("jail", spec.jail, {"shared", "agent", "call"}, "way to share a jail");

@@ -56,6 +56,7 @@ class FleetParser {
   void endpoint(Reader& reader, ModelSpec& spec);
   static bool is_loopback(std::string_view url);
   void mcp_server(Reader& reader, const std::string& name);
+  void mcp_login(Reader& server, McpServerSpec& spec);
   void tool(Reader& reader, const std::string& name);
   void placeholders(Reader& reader, const std::string& key, const Node& node,
                     const std::string& text, const std::vector<std::string>& arguments);
