@@ -67,7 +67,7 @@ int show(const Wanted& wanted, const replay::Report& report) {
   if (wanted.other_model) {
     print(std::to_string(report.differences.size()) + " turns would be others, " +
           std::to_string(report.turns) + " the same\n" + left_out);
-    return 0;
+    return 1;
   }
   if (wanted.options.decode) {
     return fail("the run diverges at record " + std::to_string(report.differences.front().index) +
@@ -135,18 +135,20 @@ int replay_run(const Options& options, const Context& context) {
 }  // namespace
 
 Command replay_command() {
-  return {"replay",
-          "RUN",
-          "execute a recorded run again; name the first difference, or say that it is identical",
-          {{"fleet", "FILE", "the fleet file that the run was of"},
-           state_option(),
-           {"policy", "FILE", "decide with these policies instead, and list what would differ"},
-           {"model", "FILE", "decode with this model instead"},
-           {"max-batch", "N", "at most N sessions in one forward pass (default 64)"},
-           {"threads", "N", "threads of the engine (default: all processors)"}},
-          1,
-          1,
-          replay_run};
+  return {
+      "replay",
+      "RUN",
+      "execute a recorded run again; name the first difference, or say that it is identical",
+      {{"fleet", "FILE", "the fleet file that the run was of"},
+       state_option(),
+       {"policy", "FILE", "decide with these policies instead, and list what would differ"},
+       {"model", "FILE",
+        "decode with this model instead, and list the turns that would differ (then exit code 1)"},
+       {"max-batch", "N", "at most N sessions in one forward pass (default 64)"},
+       {"threads", "N", "threads of the engine (default: all processors)"}},
+      1,
+      1,
+      replay_run};
 }
 
 }  // namespace ambit::app

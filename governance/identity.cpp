@@ -1,5 +1,7 @@
 #include "governance/identity.h"
 
+#include "governance/token_key.h"
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -67,14 +69,29 @@ Result<Mandate> mandate_of(const Claims& claims) {
 Result<AgentIdentity> AgentIdentity::create(std::string issuer, std::string agent,
                                             std::string instance) {
   AgentIdentity made;
+  made.issuer_ = std::move(issuer);
   made.agent_ = std::move(agent);
   made.instance_ = std::move(instance);
-  const std::string pem = TRY(make_private_key(TokenAlgorithm::es256));
-  made.secret_ = {std::move(issuer), TRY(thumbprint_of(pem)), TokenAlgorithm::es256, pem};
-  made.open_ = made.secret_;
-  made.open_.pem = TRY(public_key_of(pem));
-  TRY(check_key(made.open_, false));
+  if (made.issuer_.empty()) return Err(Code::invalid, "a token key needs its issuer");
+  made.secret_ = std::make_shared<const LiveKey>(TRY(LiveKey::make()));
   return made;
+}
+
+const std::string& AgentIdentity::key_id() const {
+  return secret_->thumbprint();
+}
+
+TokenKey AgentIdentity::key() const {
+  // Without its PEM no verifier takes it.
+  return {issuer_, key_id(), TokenAlgorithm::es256, secret_->public_pem().value_or("")};
+}
+
+std::string AgentIdentity::jwks() const {
+  json one = json::parse(secret_->jwk());
+  one["alg"] = to_string(TokenAlgorithm::es256);
+  one["kid"] = key_id();
+  one["use"] = "sig";
+  return json({{"keys", json::array({one})}}).dump();
 }
 
 Result<std::string> AgentIdentity::issue(const Mandate& mandate, std::string id,
@@ -93,7 +110,9 @@ Result<std::string> AgentIdentity::issue(const Mandate& mandate, std::string id,
   const json extra = {{"agent_instance", instance_},
                       {"autonomy_level", mandate.autonomy_level},
                       {"budget", mandate.budget}};
-  return issue_token(secret_, claims, extra.dump(-1, ' ', false, json::error_handler_t::replace));
+  const TokenKey named{issuer_, key_id(), TokenAlgorithm::es256, ""};
+  return issue_token(named, claims, extra.dump(-1, ' ', false, json::error_handler_t::replace),
+                     [this](const std::string& text) { return secret_->sign(text); });
 }
 
 Result<std::string> AgentIdentity::hand_on(const Claims& held, const Mandate& mandate,

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,6 +39,8 @@ Result<void> check_narrower(const Mandate& inner, const Mandate& outer);
 // Of a verified token of ours. Error: claims of ours that are not what they should be.
 Result<Mandate> mandate_of(const Claims& claims);
 
+class LiveKey;
+
 class AgentIdentity {
  public:
   // A fresh ES256 key for this one instance. `agent` and `instance` name it: "clerk",
@@ -50,17 +53,19 @@ class AgentIdentity {
   // The same, on the strength of a token that the agent was given.
   [[nodiscard]] Result<std::string> hand_on(const Claims& held, const Mandate& mandate,
                                             std::string id, std::int64_t now_s) const;
-  // To verify with.
-  [[nodiscard]] const TokenKey& key() const { return open_; }
+  // Its public key: by name, to verify with, and as a JWK set.
+  [[nodiscard]] const std::string& key_id() const;
+  [[nodiscard]] TokenKey key() const;
+  [[nodiscard]] std::string jwks() const;
   [[nodiscard]] const std::string& agent() const { return agent_; }
   [[nodiscard]] const std::string& instance() const { return instance_; }
 
  private:
   AgentIdentity() = default;
+  std::string issuer_;
   std::string agent_;
   std::string instance_;
-  TokenKey secret_;
-  TokenKey open_;
+  std::shared_ptr<const LiveKey> secret_;
 };
 
 }  // namespace ambit::governance

@@ -270,6 +270,15 @@ void TokenVerifier::revoke(const std::string& hash, std::int64_t until_s) {
 
 Result<std::string> issue_token(const TokenKey& key, const Claims& claims, std::string_view extra) {
   TRY(check_key(key, true));
+  return issue_token(key, claims, extra, [&key](const std::string& text) -> Result<std::string> {
+    auto signature = signature_of(key, text);
+    if (!signature) return Err(Code::internal, "the token could not be signed");
+    return std::move(*signature);
+  });
+}
+
+Result<std::string> issue_token(const TokenKey& key, const Claims& claims, std::string_view extra,
+                                const SignText& sign) {
   json payload = json::parse(extra, nullptr, false);
   if (!payload.is_object()) return Err(Code::invalid, "the further claims are no JSON object");
   for (const char* name : {"iss", "sub", "aud", "jti", "iat", "exp", "nbf", "act", "scope"}) {
@@ -306,9 +315,8 @@ Result<std::string> issue_token(const TokenKey& key, const Claims& claims, std::
   const std::string text =
       to_base64url(header.dump()) + "." +
       to_base64url(payload.dump(-1, ' ', false, json::error_handler_t::replace));
-  const auto signature = signature_of(key, text);
-  if (!signature) return Err(Code::internal, "the token could not be signed");
-  return text + "." + to_base64url(*signature);
+  const std::string signature = TRY(sign(text));
+  return text + "." + to_base64url(signature);
 }
 
 }  // namespace ambit::governance

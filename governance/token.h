@@ -7,6 +7,7 @@
 #include "async/result.h"
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -81,6 +82,10 @@ class TokenVerifier {
 // cannot set those above. Errors: a key that is not private, a claim that is missing.
 Result<std::string> issue_token(const TokenKey& key, const Claims& claims,
                                 std::string_view extra = "{}");
+// The same, signed elsewhere: `sign` gives the raw signature; `key` needs no PEM.
+using SignText = std::function<Result<std::string>(const std::string& text)>;
+Result<std::string> issue_token(const TokenKey& key, const Claims& claims, std::string_view extra,
+                                const SignText& sign);
 // A new private key, PEM.
 Result<std::string> make_private_key(TokenAlgorithm algorithm);
 // The public half of it, PEM.

@@ -34,6 +34,8 @@ struct Free {
   void operator()(OSSL_PARAM_BLD* one) const { OSSL_PARAM_BLD_free(one); }
   void operator()(OSSL_PARAM* one) const { OSSL_PARAM_free(one); }
   void operator()(BIGNUM* one) const { BN_free(one); }
+  void operator()(EVP_MD_CTX* one) const { EVP_MD_CTX_free(one); }
+  void operator()(ECDSA_SIG* one) const { ECDSA_SIG_free(one); }
 };
 template <class T>
 using Own = std::unique_ptr<T, Free>;
@@ -253,19 +255,69 @@ Result<std::string> number_in(EVP_PKEY* key, const char* name, int size) {
 }
 
 // The members that make the key, and no others (RFC 7638).
-Result<json> bare_jwk(std::string_view pem) {
-  const Own<EVP_PKEY> key = read_either(pem);
-  if (!key) return Err(Code::invalid, "this is no key in PEM");
-  const bool rsa = EVP_PKEY_get_base_id(key.get()) == EVP_PKEY_RSA;
+Result<json> bare_jwk(EVP_PKEY* key) {
+  const bool rsa = EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA;
   const char* first_name = rsa ? OSSL_PKEY_PARAM_RSA_N : OSSL_PKEY_PARAM_EC_PUB_X;
   const char* second_name = rsa ? OSSL_PKEY_PARAM_RSA_E : OSSL_PKEY_PARAM_EC_PUB_Y;
-  const std::string first = TRY(number_in(key.get(), first_name, rsa ? 0 : 32));
-  const std::string second = TRY(number_in(key.get(), second_name, rsa ? 0 : 32));
+  const std::string first = TRY(number_in(key, first_name, rsa ? 0 : 32));
+  const std::string second = TRY(number_in(key, second_name, rsa ? 0 : 32));
   if (rsa) return json{{"kty", "RSA"}, {"n", first}, {"e", second}};
   return json{{"kty", "EC"}, {"crv", "P-256"}, {"x", first}, {"y", second}};
 }
 
+Result<json> bare_jwk(std::string_view pem) {
+  const Own<EVP_PKEY> key = read_either(pem);
+  if (!key) return Err(Code::invalid, "this is no key in PEM");
+  return bare_jwk(key.get());
+}
+
+// A signature of ECDSA as DER, into r and s of 32 bytes each.
+Result<std::string> raw_signature(const std::string& der) {
+  const auto* data = reinterpret_cast<const unsigned char*>(der.data());
+  const Own<ECDSA_SIG> read(d2i_ECDSA_SIG(nullptr, &data, static_cast<long>(der.size())));
+  std::string raw(64, '\0');
+  auto* out = reinterpret_cast<unsigned char*>(raw.data());
+  const bool good = read && BN_bn2binpad(ECDSA_SIG_get0_r(read.get()), out, 32) == 32 &&
+                    BN_bn2binpad(ECDSA_SIG_get0_s(read.get()), out + 32, 32) == 32;
+  if (!good) return Err(Code::internal, "the signature could not be read");
+  return raw;
+}
+
 }  // namespace
+
+Result<LiveKey> LiveKey::make() {
+  Own<EVP_PKEY> key(EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256"));
+  if (!key) return Err(Code::internal, "no key could be made");
+  LiveKey made;
+  made.jwk_ = TRY(bare_jwk(key.get())).dump();
+  made.thumbprint_ = to_base64url(log::bytes_of(log::sha256(made.jwk_)));
+  made.key_ = std::shared_ptr<void>(key.release(),
+                                    [](void* one) { EVP_PKEY_free(static_cast<EVP_PKEY*>(one)); });
+  return made;
+}
+
+Result<std::string> LiveKey::sign(const std::string& text) const {
+  const Own<EVP_MD_CTX> context(EVP_MD_CTX_new());
+  auto* key = static_cast<EVP_PKEY*>(key_.get());
+  const auto* data = reinterpret_cast<const unsigned char*>(text.data());
+  std::size_t size = 0;
+  std::string der;
+  bool good = context &&
+              EVP_DigestSignInit(context.get(), nullptr, EVP_sha256(), nullptr, key) == 1 &&
+              EVP_DigestSign(context.get(), nullptr, &size, data, text.size()) == 1;
+  if (good) {
+    der.resize(size);
+    good = EVP_DigestSign(context.get(), reinterpret_cast<unsigned char*>(der.data()), &size, data,
+                          text.size()) == 1;
+    der.resize(size);
+  }
+  if (!good) return Err(Code::internal, "the key could not sign");
+  return raw_signature(der);
+}
+
+Result<std::string> LiveKey::public_pem() const {
+  return governance::public_pem(static_cast<EVP_PKEY*>(key_.get()));
+}
 
 Result<std::string> jwks_of(const std::vector<TokenKey>& keys) {
   json set = {{"keys", json::array()}};

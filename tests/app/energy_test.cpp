@@ -18,7 +18,8 @@ struct Machine final : io::Clock {
   Machine() {
     for (const char* name : {"intel-rapl:0", "intel-rapl:0:0", "intel-rapl:1"}) {
       std::filesystem::create_directories(folder.path() + "/" + name);
-      REQUIRE(io::write_file(folder.path() + "/" + name + "/max_energy_range_uj", "1000000\n", 0644));
+      REQUIRE(
+          io::write_file(folder.path() + "/" + name + "/max_energy_range_uj", "1000000\n", 0644));
     }
     counts(100, 900'000);
     REQUIRE(io::write_file(folder.path() + "/cpuinfo",

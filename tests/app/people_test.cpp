@@ -39,7 +39,8 @@ struct Desk {
   // As `ambit approve` does it, from another process.
   Result<governance::ApprovalState> answer(const std::string& id, const std::string& who,
                                            governance::Answer answer) {
-    auto other = governance::ApprovalFolder::open(folder.path() + "/approvals", approvers, now_ms());
+    auto other =
+        governance::ApprovalFolder::open(folder.path() + "/approvals", approvers, now_ms());
     const auto* request = other->desk().request(id);
     if (request == nullptr) return Err(Code::not_found, "no such request");
     const governance::ApprovalAnswer said{id, request->hash, answer, "seen", "", now_ms()};

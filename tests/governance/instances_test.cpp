@@ -111,3 +111,12 @@ TEST_CASE("there are never more instances than were allowed", "[identity]") {
   REQUIRE_FALSE(fifth);
   CHECK(fifth.error().code == Code::exhausted);
 }
+
+TEST_CASE("a token that has expired cannot be handed on", "[identity]") {
+  Office office;
+  REQUIRE(office.begin("planner", "s1"));
+  office.now_s += 31 * 86'400;
+  const auto late = office.begin("worker", "s1.call_1_1", "s1", {1, 1, 1, -1, -1});
+  REQUIRE_FALSE(late);
+  CHECK_THAT(late.error().message, Catch::Contains("has expired"));
+}
