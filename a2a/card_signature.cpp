@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <span>
 
 namespace ambit::a2a {
@@ -96,6 +97,29 @@ Json without_empty(const Json& json) {
   return out;
 }
 
+bool has_empty(const Json& json) {
+  if (json.is_null() || json == Json("")) return true;
+  if (!json.is_structured()) return false;
+  return json.empty() || std::any_of(json.begin(), json.end(), has_empty);
+}
+
+// Whether what is empty in a card says nothing: a requirement that names a scheme without scopes.
+// All else could have been added by somebody else, unseen in the form of the SDKs.
+bool has_bare_form(Json card) {
+  card = reduced(card, card_members);
+  const auto requirements = card.find("securityRequirements");
+  if (requirements != card.end() && requirements->is_array()) {
+    for (Json& requirement : *requirements) {
+      if (!requirement.is_object() || !requirement.contains("schemes") ||
+          !requirement["schemes"].is_object() || requirement["schemes"].empty()) {
+        return false;
+      }
+      requirement = true;
+    }
+  }
+  return !has_empty(card);
+}
+
 // What the official SDKs sign: the same members, and of those nothing that is empty.
 std::string bare_form(const Json& card) {
   const Json bare = without_empty(reduced(card, card_members));
@@ -152,8 +176,8 @@ Answer<std::string> verify_card(const Json& card, const std::vector<jose::Key>& 
   if (at == card.end() || !at->is_array() || at->empty()) {
     return Fail(Fault::invalid_agent_response, "the agent card is not signed");
   }
-  const std::string payloads[] = {jose::to_base64url(signed_form(card)),
-                                  jose::to_base64url(bare_form(card))};
+  std::vector<std::string> payloads = {jose::to_base64url(signed_form(card))};
+  if (has_bare_form(card)) payloads.push_back(jose::to_base64url(bare_form(card)));
   for (std::size_t n = 0; n < at->size() && n < signatures_max; ++n) {
     for (const std::string& payload : payloads) {
       if (const jose::Key* key = signer_of((*at)[n], payload, keys)) return key->id();

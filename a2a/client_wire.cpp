@@ -55,7 +55,8 @@ void put_push(Operation operation, Json& params, Request& request) {
   request.url += "/tasks/" + escaped(member(params, "taskId")) + "/pushNotificationConfigs";
   if (operation == Operation::create_push) {
     request.method = "POST";
-    request.body = rpc::compact(params);
+    // The proto of 0.3 has the configuration alone as the body.
+    request.body = rpc::compact(params.contains("config") ? params["config"] : params);
     return;
   }
   if (operation == Operation::delete_push) request.method = "DELETE";

@@ -123,6 +123,11 @@ void take_name(Json& params, const char* member, const char* id_key, const char*
 Json upgrade_send(Json params) {
   rename(params, "request", "message");
   if (params.contains("message")) params["message"] = upgrade_message(std::move(params["message"]));
+  // ProtoJSON leaves out what is false, and there false means: do not wait.
+  const auto at = params.find("configuration");
+  if (at != params.end() && at->is_object() && !at->contains("blocking")) {
+    (*at)["blocking"] = false;
+  }
   v0_3_shape::upgrade_configuration(params, {"pushNotification", "pushNotificationConfig"});
   return params;
 }

@@ -111,6 +111,10 @@ Json downgrade_params(Operation operation, Json params) {
 
 void put_names(Operation operation, Json& params) {
   switch (operation) {
+    case Operation::send:
+    case Operation::stream:
+      v0_3_shape::rename(params, "message", "request");
+      break;
     case Operation::get:
     case Operation::cancel:
     case Operation::subscribe:

@@ -88,7 +88,7 @@ const listener = app.listen(0, '127.0.0.1', async () => {
     const now = serverGrpc();
     const old = compatGrpc();
     rpc.addService(now.A2AService, now.grpcService({ requestHandler, userBuilder: now.UserBuilder.noAuthentication }));
-    rpc.addService(old.A2AService, old.legacyGrpcService({ requestHandler, userBuilder: now.UserBuilder.noAuthentication }));
+    rpc.addService(old.LegacyA2AService, old.legacyGrpcService({ requestHandler, userBuilder: now.UserBuilder.noAuthentication }));
   }
   console.log(base);
 });
