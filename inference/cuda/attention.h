@@ -294,7 +294,7 @@ attend_chunks(GPU_JOB(AttendJob) job) {
       const auto word = [](const std::uint16_t* from) {
         return *reinterpret_cast<const std::uint32_t*>(from);
       };
-      for (unsigned p = 0; p < chunk_positions; p += 16) {
+      GPU_ROLLED for (unsigned p = 0; p < chunk_positions; p += 16) {
         const std::uint32_t a[4] = {word(weights + p), word(weights + 8 * weight_stride + p),
                                     word(weights + p + 8),
                                     word(weights + 8 * weight_stride + p + 8)};

@@ -16,6 +16,7 @@
 #define GPU_KERNEL(threads) static __global__ void __launch_bounds__(threads)
 #define GPU_JOB(type) const __grid_constant__ type
 #define GPU_UNROLL _Pragma("unroll")
+#define GPU_ROLLED _Pragma("unroll 1")  // where copies of a body would spill registers
 #else
 #include <cmath>
 #define GPU_FUNCTION inline
@@ -23,6 +24,7 @@
 #define GPU_KERNEL(threads) inline void
 #define GPU_JOB(type) const type&
 #define GPU_UNROLL
+#define GPU_ROLLED
 #endif
 
 namespace ambit::inference::cuda {
