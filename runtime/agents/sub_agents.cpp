@@ -177,7 +177,10 @@ Task<Result<SessionState>> SubAgents::run_child(Roster::Entry& parent, const Age
   loop.descend_from(&parent);
   loop.work_on(parent.state.subject);
   if (state.id.empty()) {
-    SessionStarted started{parent.agent.owner, agent.instructions, std::move(task)};
+    // The person who asked for the first session asks through all that follow from it.
+    const std::string& asked = parent.state.requester;
+    SessionStarted started{asked.empty() ? parent.agent.owner : asked, agent.instructions,
+                           std::move(task)};
     started.tainted = parent.state.tainted;
     co_await ok(loop.start(state, child, std::move(started)));
   }
