@@ -358,7 +358,7 @@ void JailPool::refill(const Profile& profile, std::shared_ptr<ZygoteProcess> zyg
 Task<void> JailPool::make_spares(Want want, Profile profile,
                                  std::shared_ptr<ZygoteProcess> zygote) {
   // Whoever waits for the call's outcome, and the next call, go first.
-  co_await delay(Duration{0});
+  co_await delay(Duration::zero());
   Demand* wanted = demand(want);
   if (wanted == nullptr) co_return;
   // Without cgroups the last jail must be gone before the zygote makes another.

@@ -115,7 +115,7 @@ Task<void> ToolWorkers::let_go() {
 // Ends the jail of a call and has the next one made, once its outcome is on its way.
 Task<void> ToolWorkers::retire(std::unique_ptr<Worker> worker, agents::Profile profile,
                                std::shared_ptr<ZygoteProcess> zygote) {
-  co_await delay(Duration{0});
+  co_await delay(Duration::zero());
   worker.reset();
   if (profile.service != "warm") pool_.refill(profile, std::move(zygote), JailUse::worker);
 }

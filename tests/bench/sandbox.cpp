@@ -125,7 +125,7 @@ Task<bool> call_many(ZygoteRunner& runner, const agents::JailCall& what, int cal
       co_return false;
     }
     if (i >= warm_up) took.push_back(one);
-    if (pause > Duration{0}) co_await delay(pause);
+    if (pause > Duration::zero()) co_await delay(pause);
   }
   co_return true;
 }
