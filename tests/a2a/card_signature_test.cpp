@@ -112,7 +112,7 @@ TEST_CASE("a card that has empty members is signed in the form of the SDKs as we
   REQUIRE(sign_card(secured, key, ""));
   REQUIRE(secured["signatures"].size() == 2);
   // Each of the two is enough.
-  for (const std::size_t gone : {0, 1}) {
+  for (const std::size_t gone : {std::size_t{0}, std::size_t{1}}) {
     Json one = secured;
     one["signatures"].erase(gone);
     CHECK(verify_card(one, {open_half(key)}));
