@@ -41,7 +41,7 @@ const Kernels& cpu() {
 
 TEST_CASE("gates give the CPU's bits, whatever the width", "[rows]") {
   const bool gelu = GENERATE(false, true);
-  const std::size_t width = GENERATE(16, 48, 400);
+  const std::size_t width = GENERATE(std::size_t{16}, std::size_t{48}, std::size_t{400});
   const std::size_t rows = 3;
   const std::size_t stride = 2 * width + 16;
   const auto device = test_device(schedule(21));
