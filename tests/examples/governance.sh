@@ -71,11 +71,12 @@ if approve max >/dev/null 2>&1; then fail "max answered his own request"; fi
 approve eve >/dev/null || fail "eve cannot answer"
 wait "$pid" || fail "the run failed: $(cat "$dir/out" "$dir/err")"
 pid=
-grep -q '"answer":"paid paid"' "$dir/out" || fail "it did not pay: $(cat "$dir/out")"
+grep -q '"outcome":"ok"' "$dir/out" || fail "nobody was delegated to: $(cat "$dir/out")"
 
 list() { $ambit audit list --state "$state" --json "$@"; }
 run=$(list --type run.started | grep -o '"run":"[^"]*"' | head -1 | cut -d'"' -f4)
 bodies() { for index in $(list --type "$1" | grep -o '"index":[0-9]*' | cut -d: -f2); do $ambit audit show "$index" --state "$state" --json; echo; done; }
+bodies action.outcome | grep '"tool":"pay"' | grep -q '"outcome":"ok"' || fail "it did not pay: $(bodies action.outcome)"
 bodies action.decided >"$dir/decided"
 grep -q '"risk":"high"' "$dir/decided" || fail "the risk of a tool is not in the record"
 grep -q '"kind":"memory_write"' "$dir/decided" || fail "a tool that remembers is no memory_write"
@@ -97,7 +98,7 @@ cp "$dir/good" "$dir/p.cedar"
 $ambit replay "$run" --state "$state" --fleet "$fleet" --policy "$dir/good" >"$dir/replay" || fail "replay: $(cat "$dir/replay")"
 grep -q 'identical' "$dir/replay" || fail "the same policies decide otherwise: $(cat "$dir/replay")"
 grep -q 'rest on what was redacted' "$dir/replay" || fail "it does not say what it left out: $(cat "$dir/replay")"
-sed 's/risk == "high"/risk == "low"/' "$dir/good" >"$dir/other"
+{ cat "$dir/good"; echo '@id("forget") forbid (principal, action == Action::"memory_write", resource);'; } >"$dir/other"
 $ambit replay "$run" --state "$state" --fleet "$fleet" --policy "$dir/other" >"$dir/replay" || fail "replay: $(cat "$dir/replay")"
 grep -q 'decisions would be others' "$dir/replay" || fail "a changed policy changes nothing: $(cat "$dir/replay")"
 
