@@ -189,7 +189,7 @@ export async function recordPane(pane, index, onReviewed) {
         ['Read before', record.tainted ? 'something that nobody vouches for (tainted)' : undefined],
         ['Detail', body.detail], ['Took', record.us ? duration(record.us) : undefined], ['Tool’s definition', body.toolDigest ? h('code', { class: 'wrap' }, body.toolDigest) : undefined], ['State', body.state], ['Error', body.error], ['Delegated by', (body.chain || []).join(' → ')], ['Denied by', body.bound ? `the ${body.bound}, though the policies allow it` : undefined], ['Policies that only watch say', body.would ? `${body.would}: ${body.wouldReason}` : undefined], ['Answered by', body.by], ['Answer', body.answer]]),
       leaf.type === 'action.decided' ? why(record, body) : '',
-      payloads(record), origins(body) || '', limits(body) || '', provenance(body) || '',
+      ...payloads(record), origins(body) || '', limits(body) || '', provenance(body) || '',
       links.length ? section('Of the same action', h('ul', { class: 'links' }, links.map((link) => {
         const item = h('a', { class: 'row inline', href: `#/record/${link.index}`, onclick: (event) => {
           event.preventDefault();
