@@ -311,29 +311,21 @@ bool has_grpc() {
 #endif
 }
 
-}  // namespace
-
-TEST_CASE("the official client works with our agent on every binding and version",
-          "[a2a][interop]") {
-  if (!is_there()) return;
-  for (const char* binding : {"JSONRPC", "HTTP+JSON", "GRPC"}) {
-    if (binding == std::string_view("GRPC") && !has_grpc()) continue;
-    for (const char* version : {"1.0", "0.3"}) {
-      OurAgent agent;
-      auto client = node(agent.world.world(), {"sdk_client.cjs", agent.url(), binding, version});
-      const std::string said = run_task(agent.world.loop(), read_all(client->output()));
-      const std::string errors = run_task(agent.world.loop(), read_all(client->errors()));
-      std::printf("%s", said.c_str());
-      INFO(said << errors);
-      CHECK(said.find("FAILED") == std::string::npos);
-      CHECK(said.find("sdk->ours " + std::string(binding) + " " + version + " push is told") !=
-            std::string::npos);
-    }
-  }
+// The official client calls our agent.
+void be_called(const std::string& binding, const std::string& version) {
+  if (!is_there() || (binding == "GRPC" && !has_grpc())) return;
+  OurAgent agent;
+  auto client = node(agent.world.world(), {"sdk_client.cjs", agent.url(), binding, version});
+  const std::string said = run_task(agent.world.loop(), read_all(client->output()));
+  const std::string errors = run_task(agent.world.loop(), read_all(client->errors()));
+  std::printf("%s", said.c_str());
+  INFO(said << errors);
+  CHECK(said.find("FAILED") == std::string::npos);
+  CHECK(said.find("sdk->ours " + binding + " " + version + " push is told") != std::string::npos);
 }
 
-TEST_CASE("our client works with the official server on every binding and version",
-          "[a2a][interop]") {
+// Our client calls the official server, on the interfaces that are chosen.
+void call(const std::function<bool(const Interface&)>& chosen) {
   if (!is_there()) return;
   io::UvWorld world;
   http::CurlClient http(world.watcher());
@@ -351,6 +343,7 @@ TEST_CASE("our client works with the official server on every binding and versio
   CHECK((*found)->card.name == "sdk agent");
   CHECK((*found)->card.interfaces.size() == (has_grpc() ? 6 : 4));
   for (const Interface& interface : (*found)->card.interfaces) {
+    if (!chosen(interface)) continue;
     AgentCard card = (*found)->card;
     card.interfaces = {interface};
     const auto agent = RemoteAgent::create(http, card, url, options);
@@ -359,12 +352,13 @@ TEST_CASE("our client works with the official server on every binding and versio
   }
 }
 
-TEST_CASE("the official SDK believes our signed card, and we believe its own", "[a2a][interop]") {
+// Our signed card for the SDK, and its own for us.
+void exchange_cards(bool needs_bearer_token) {
   if (!is_there()) return;
   io::UvWorld world;
   const jose::Key key = jose::Key::make(jose::Algorithm::es256, "our-key").value();
   AgentCard card = Agent::card_options().card;
-  card.needs_bearer_token = true;
+  card.needs_bearer_token = needs_bearer_token;
   card.provider_organization = "Ambit";
   card.provider_url = "https://example.com/";
   for (const CardShape shape : {CardShape::pure, CardShape::hybrid}) {
@@ -388,6 +382,42 @@ TEST_CASE("the official SDK believes our signed card, and we believe its own", "
     std::printf("%s both signed card, %s\n", is_good ? "ok" : "FAILED",
                 shape == CardShape::pure ? "pure" : "hybrid");
   }
+}
+
+bool is_grpc_0_3(const Interface& interface) {
+  return interface.binding == "GRPC" && interface.protocol_version == "0.3";
+}
+
+}  // namespace
+
+TEST_CASE("the official client works with our agent on every binding of 1.0", "[a2a][interop]") {
+  for (const char* binding : {"JSONRPC", "HTTP+JSON", "GRPC"}) be_called(binding, "1.0");
+}
+
+TEST_CASE("the official client works with our agent over JSON-RPC and gRPC of 0.3",
+          "[a2a][interop]") {
+  for (const char* binding : {"JSONRPC", "GRPC"}) be_called(binding, "0.3");
+}
+
+TEST_CASE("the official client works with our agent over REST of 0.3", "[a2a][interop][open]") {
+  be_called("HTTP+JSON", "0.3");
+}
+
+TEST_CASE("our client works with the official server on every binding and version but gRPC of 0.3",
+          "[a2a][interop]") {
+  call([](const Interface& interface) { return !is_grpc_0_3(interface); });
+}
+
+TEST_CASE("our client works with the official server over gRPC of 0.3", "[a2a][interop][open]") {
+  call(is_grpc_0_3);
+}
+
+TEST_CASE("the official SDK believes our signed card, and we believe its own", "[a2a][interop]") {
+  exchange_cards(false);
+}
+
+TEST_CASE("so it is with a card that names its security schemes", "[a2a][interop][open]") {
+  exchange_cards(true);
 }
 
 }  // namespace ambit::a2a

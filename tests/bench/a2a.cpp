@@ -6,6 +6,7 @@
 #include "a2a/door.h"
 #include "a2a/service.h"
 #include "bench/figure.h"
+#include "bench/process.h"
 #include "http/server.h"
 #include "io/uv_world.h"
 
@@ -13,11 +14,9 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <optional>
-#include <sstream>
 #include <unistd.h>
 
 namespace {
@@ -66,31 +65,6 @@ int serve() {
   std::fflush(stdout);
   world.loop().run();
   return 0;
-}
-
-// Counts of /proc: user and system time of the process in seconds, resident KiB.
-double cpu_of(std::int64_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string text((std::istreambuf_iterator<char>(file)), {});
-  text.erase(0, text.rfind(')') + 2);
-  char state = 0;
-  double skip = 0;
-  double user = 0;
-  double system = 0;
-  std::istringstream in(text);
-  in >> state;
-  for (int n = 0; n < 10; ++n) in >> skip;
-  in >> user >> system;
-  return (user + system) / static_cast<double>(::sysconf(_SC_CLK_TCK));
-}
-double resident_kib_of(std::int64_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/status");
-  std::string word;
-  double value = 0;
-  while (file >> word) {
-    if (word == "VmRSS:") file >> value;
-  }
-  return value;
 }
 
 struct Server {
@@ -177,24 +151,12 @@ struct Load {
 class Bench {
  public:
   Server start(std::vector<std::string> command) {
-    io::ProcessOptions options;
-    options.command = std::move(command);
-    options.environment = {{"PATH", "/usr/bin:/bin"}, {"NODE_ENV", "production"}};
     Server server;
-    auto process = world_.world().processes.spawn(std::move(options));
+    auto process = world_.world().processes.spawn(bench::process_options(std::move(command)));
     if (!process) return server;
-    std::string port;
-    Scope scope;
-    scope.spawn([](io::Stream& output, std::string& said) -> Task<void> {
-      while (said.find('\n') == std::string::npos) {
-        auto part = co_await output.read(256);
-        if (!part || part->empty()) co_return;
-        said += *part;
-      }
-    }((*process)->output(), port));
-    world_.loop().run_until([&] { return scope.size() == 0; });
-    if (port.find('\n') == std::string::npos) return server;
-    server.address = "127.0.0.1:" + port.substr(0, port.find('\n'));
+    const std::string port = bench::first_line(world_.loop(), (*process)->output());
+    if (port.empty()) return server;
+    server.address = "127.0.0.1:" + port;
     server.process = std::move(*process);
     return server;
   }
@@ -204,7 +166,7 @@ class Bench {
             Duration time, std::int64_t most = INT64_MAX) {
     std::vector<std::unique_ptr<Asker>> askers;
     bool is_over = false;
-    const double cpu = cpu_of(server.process->pid());
+    const double cpu = bench::cpu_of(server.process->pid());
     const auto begin = std::chrono::steady_clock::now();
     {
       Scope scope;
@@ -232,7 +194,7 @@ class Bench {
     }
     if (times.empty()) return result;
     result.per_second = count / seconds;
-    result.cpu_us = (cpu_of(server.process->pid()) - cpu) / count * 1e6;
+    result.cpu_us = (bench::cpu_of(server.process->pid()) - cpu) / count * 1e6;
     result.p50_ms = bench::quantile(times, 0.5) * 1e3;
     return result;
   }
@@ -310,7 +272,7 @@ int main(int count, char** arguments) {
            "", 0, Goal::ours, 1.2);
   }
   servers["sdk"].process.reset();
-  const auto resident = [&] { return resident_kib_of(servers["ours"].process->pid()); };
+  const auto resident = [&] { return bench::resident_kib_of(servers["ours"].process->pid()); };
   const std::int64_t each = 100'000 / 64;
   bench.load(servers["ours"], 64, "hi", false, std::chrono::hours(1), each);
   const double after_some = resident();
