@@ -20,7 +20,7 @@ Answer<T> checked(T value, const std::optional<Failure>& fault) {
   return Fail(Fault::invalid_agent_response, "the agent's answer: " + fault->message, fault->field);
 }
 
-Part read_part(const Json& json, const std::string& path, std::optional<Failure>& fault) {
+Part read_said_part(const Json& json, const std::string& path, std::optional<Failure>& fault) {
   Reader reader(json, path, fault);
   Part part;
   // JSON null is a value that data may have.
@@ -64,7 +64,7 @@ Message read_said(const Json& json, const std::string& path, std::optional<Failu
   message.context_id = reader.text("contextId");
   message.task_id = reader.text("taskId");
   message.role = reader.text("role") == "ROLE_USER" ? Role::user : Role::agent;
-  message.parts = read_all<Part>(reader, "parts", fault, read_part);
+  message.parts = read_all<Part>(reader, "parts", fault, read_said_part);
   message.metadata = reader.object("metadata");
   message.extensions = reader.texts("extensions");
   message.reference_task_ids = reader.texts("referenceTaskIds");
@@ -77,7 +77,7 @@ Artifact read_artifact(const Json& json, const std::string& path, std::optional<
   artifact.id = reader.text("artifactId");
   artifact.name = reader.text("name");
   artifact.description = reader.text("description");
-  artifact.parts = read_all<Part>(reader, "parts", fault, read_part);
+  artifact.parts = read_all<Part>(reader, "parts", fault, read_said_part);
   artifact.metadata = reader.object("metadata");
   artifact.extensions = reader.texts("extensions");
   return artifact;

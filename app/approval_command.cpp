@@ -1,5 +1,6 @@
 // ambit pending | approve | deny, and ambit approver new: people answer what the fleet asks them.
 
+#include "app/audit_options.h"
 #include "app/command.h"
 #include "governance/action_json.h"
 #include "governance/approval_folder.h"
@@ -15,20 +16,10 @@
 namespace ambit::app {
 namespace {
 
-using json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;
 using governance::Answer;
 using governance::ApprovalFolder;
 using governance::ApprovalRequest;
-
-std::int64_t now_ms() {
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  return std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
-}
-
-std::string state_of(const Options& options, const Context& context) {
-  return absolute(context, options.text("state", ".ambit"));
-}
 
 Result<ApprovalFolder> open_folder(const Options& options, const Context& context) {
   const std::string state = state_of(options, context);
@@ -69,14 +60,14 @@ Result<int> pending(const Options& options, const Context& context) {
       print_request(request, approvals);
       continue;
     }
-    const json out = {{"id", request.id},
+    const Json out = {{"id", request.id},
                       {"hash", request.hash},
                       {"reason", request.reason},
                       {"needed", request.needed},
                       {"approvals", approvals},
                       {"expiresMs", request.expires_ms},
-                      {"action", json::parse(governance::to_json(request.action).dump())}};
-    print(out.dump(-1, ' ', false, json::error_handler_t::replace) + "\n");
+                      {"action", Json::parse(governance::to_json(request.action).dump())}};
+    print(out.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
   }
   if (requests.empty() && !options.flag("json")) print("nothing waits for an answer\n");
   return 0;
@@ -148,15 +139,10 @@ Result<int> new_approver(const Options& options, const Context& context) {
   return 0;
 }
 
-const OptionSpec state_option = {"state", "DIR", "the fleet's state; .ambit if not said"};
 const OptionSpec approvers_option = {"approvers", "FILE",
                                      "the approvers' public keys; DIR/approvers if not said"};
 const OptionSpec key_option = {"key", "FILE", "your private key (ambit approver new)"};
 const OptionSpec reason_option = {"reason", "TEXT", "why; goes into the record"};
-
-int status(const Result<int>& result) {
-  return result ? *result : fail(result.error());
-}
 
 }  // namespace
 
@@ -164,7 +150,7 @@ Command pending_command() {
   return {"pending",
           "",
           "the actions that wait for a person, with everything they would do",
-          {state_option, approvers_option, {"json", "", "one JSON object a line"}},
+          {state_option(), approvers_option, {"json", "", "one JSON object a line"}},
           0,
           0,
           [](const Options& options, const Context& context) {
@@ -179,7 +165,7 @@ Command approve_command() {
           {key_option,
            reason_option,
            {"arguments", "JSON", "do it with these arguments: a new action, the old one is dead"},
-           state_option,
+           state_option(),
            approvers_option},
           1,
           1,
@@ -192,7 +178,7 @@ Command deny_command() {
   return {"deny",
           "ID",
           "say no to one pending action",
-          {key_option, reason_option, state_option, approvers_option},
+          {key_option, reason_option, state_option(), approvers_option},
           1,
           1,
           [](const Options& options, const Context& context) {

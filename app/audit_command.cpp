@@ -9,16 +9,16 @@
 namespace ambit::app {
 namespace {
 
-using json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;
 
-json to_json(const log::Leaf& leaf) {
-  json out = {{"index", leaf.index},
+Json to_json(const log::Leaf& leaf) {
+  Json out = {{"index", leaf.index},
               {"time", log::time_text(leaf.unix_ns)},
               {"type", leaf.type},
               {"run", leaf.run},
               {"session", leaf.session},
               {"agent", leaf.agent},
-              {"body", json::parse(leaf.body, nullptr, false)}};
+              {"body", Json::parse(leaf.body, nullptr, false)}};
   for (const log::Commitment& item : leaf.payloads) {
     out["payloads"].push_back(
         {{"name", item.name}, {"bytes", item.bytes}, {"commitment", log::to_hex(item.hash)}});
@@ -52,20 +52,20 @@ Result<void> show(const Options& options, const Context& context) {
   const auto reader = TRY(log::LogReader::open(folder));
   const std::uint64_t index = TRY(index_of(options.positional()[0]));
   const log::ProvenRecord record = TRY(reader->get(index));
-  json out = to_json(record.leaf);
+  Json out = to_json(record.leaf);
   out["leafHash"] = log::to_hex(record.hash);
   out["previous"] = record.leaf.previous;
-  json contents = json::object();
+  Json contents = Json::object();
   for (const agents::Payload& payload : record.payloads) contents[payload.name] = payload.bytes;
   out["contents"] = contents;
   if (!record.erased.empty()) out["erased"] = record.erased;
   out["proof"] = record.tlog_proof();
-  print(out.dump(options.flag("json") ? -1 : 2, ' ', false, json::error_handler_t::replace) + "\n");
+  print(out.dump(options.flag("json") ? -1 : 2, ' ', false, Json::error_handler_t::replace) + "\n");
   return {};
 }
 
-json bad_record(const log::VerifyReport& report) {
-  json bad = {{"what", report.what}};
+Json bad_record(const log::VerifyReport& report) {
+  Json bad = {{"what", report.what}};
   if (report.bad_index) bad["index"] = *report.bad_index;
   return bad;
 }
@@ -76,7 +76,7 @@ int verify(const Options& options, const Context& context) {
   const auto report = log::verify_log(*folder, options.text("vkey"));
   if (!report) return fail(report.error());
   if (options.flag("json")) {
-    json out = {{"log", *folder},
+    Json out = {{"log", *folder},
                 {"records", report->records},
                 {"payloads", report->payloads},
                 {"erased", report->erased},

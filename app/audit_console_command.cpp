@@ -106,7 +106,7 @@ Result<void> run_console(Wanted& wanted) {
   return result;
 }
 
-int run(const Options& options, const Context& context) {
+int show_console(const Options& options, const Context& context) {
   Wanted wanted;
   wanted.listen = options.text("listen", "127.0.0.1:8090");
   const std::string hosts = options.text("hosts");
@@ -151,7 +151,7 @@ Command audit_console_command() {
            state_option()},
           0,
           1,
-          run};
+          show_console};
 }
 
 }  // namespace ambit::app

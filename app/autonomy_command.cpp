@@ -2,6 +2,7 @@
 // question where `ambit approve` finds it; `raise` takes the signed answers, checks them, and
 // writes the new level and the certificate into the state folder.
 
+#include "app/audit_options.h"
 #include "app/command.h"
 #include "governance/approval_folder.h"
 #include "governance/autonomy.h"
@@ -24,16 +25,6 @@ using governance::ApprovalRequest;
 using governance::AutonomyLevels;
 
 constexpr std::size_t file_bytes_max = 1U << 20;
-
-std::int64_t now_ms() {
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  return std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
-}
-
-std::string state_of(const Options& options, const Context& context) {
-  return absolute(context, options.text("state", ".ambit"));
-}
 
 Result<ApprovalFolder> open_folder(const std::string& state) {
   return ApprovalFolder::open(state + "/approvals", state + "/approvers", now_ms());
@@ -111,12 +102,6 @@ Result<int> raise(const Options& options, const Context& context) {
   return 0;
 }
 
-const OptionSpec state_option = {"state", "DIR", "the fleet's state; .ambit if not said"};
-
-int status(const Result<int>& result) {
-  return result ? *result : fail(result.error());
-}
-
 }  // namespace
 
 Command autonomy_ask_command() {
@@ -127,7 +112,7 @@ Command autonomy_ask_command() {
       {{"level", "N", "2 to 5"},
        {"person", "NAME", "who asks; cannot answer it"},
        {"reason", "TEXT", "why; they read it"},
-       state_option},
+       state_option()},
       1,
       1,
       [](const Options& options, const Context& context) { return status(ask(options, context)); }};
@@ -137,7 +122,7 @@ Command autonomy_raise_command() {
   return {"autonomy raise",
           "ID",
           "raise the level once two people have approved it, and keep their certificate",
-          {state_option},
+          {state_option()},
           1,
           1,
           [](const Options& options, const Context& context) {

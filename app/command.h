@@ -100,5 +100,11 @@ std::string json_text(std::string_view text);
 std::size_t processors();
 // A path relative to the current directory, made absolute.
 std::string absolute(const Context& context, const std::string& path);
+// The state folder that was asked for.
+std::string state_of(const Options& options, const Context& context);
+// The exit code of what either worked or is to be told.
+int status(const Result<int>& result);
+// Of the wall clock, since 1970.
+std::int64_t now_ms();
 
 }  // namespace ambit::app

@@ -14,7 +14,7 @@
 namespace ambit::app {
 namespace {
 
-using json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;
 
 constexpr std::size_t order_bytes_max = 64 << 10;
 constexpr std::size_t sessions_max = 100'000;  // told at once
@@ -23,7 +23,7 @@ constexpr Duration client_patience = std::chrono::seconds(5);
 constexpr Duration stop_file_every = std::chrono::milliseconds(50);
 
 std::string failure(const std::string& why) {
-  return json({{"error", why}}).dump();
+  return Json({{"error", why}}).dump();
 }
 
 std::int64_t ms_since(Instant start) {
@@ -31,7 +31,7 @@ std::int64_t ms_since(Instant start) {
       .count();
 }
 
-std::string text_of(const json& order, const char* key) {
+std::string text_of(const Json& order, const char* key) {
   return order.contains(key) && order[key].is_string() ? order[key].get<std::string>() : "";
 }
 
@@ -43,10 +43,10 @@ std::string state_of(const agents::Roster::Entry& entry) {
   return entry.state.next_call() != nullptr ? "tool" : "model";
 }
 
-json session_json(const agents::Roster::Entry& entry) {
+Json session_json(const agents::Roster::Entry& entry) {
   const agents::SessionState& state = entry.state;
   const agents::Usage& usage = state.usage;
-  json out = {{"session", state.id},
+  Json out = {{"session", state.id},
               {"run", entry.run},
               {"agent", entry.agent.name},
               {"state", state_of(entry)},
@@ -86,20 +86,20 @@ std::string SocketFolder::address(const std::string& name) const {
 }
 
 std::string ControlDesk::sessions(std::size_t limit) const {
-  json all = json::array();
+  Json all = Json::array();
   std::map<std::string, std::int64_t> states;
   roster_.for_each([&](const agents::Roster::Entry& entry) {
     ++states[state_of(entry)];
     if (all.size() < limit) all.push_back(session_json(entry));
   });
-  const json out = {{"run", info_.run},          {"fleet", info_.fleet},   {"kind", info_.kind},
+  const Json out = {{"run", info_.run},          {"fleet", info_.fleet},   {"kind", info_.kind},
                     {"pid", ::getpid()},         {"live", roster_.size()}, {"states", states},
                     {"sessions", std::move(all)}};
-  return out.dump(-1, ' ', false, json::error_handler_t::replace);
+  return out.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 Task<std::string> ControlDesk::handle(std::string order, std::string by) {
-  const json said = json::parse(order, nullptr, false);
+  const Json said = Json::parse(order, nullptr, false);
   if (!said.is_object()) co_return failure("an order is a JSON object");
   const std::string what = text_of(said, "do");
   if (what == "ps") {
@@ -113,7 +113,7 @@ Task<std::string> ControlDesk::handle(std::string order, std::string by) {
     if (!reload_) co_return failure("this process has no policies to read again");
     auto reloaded = co_await reload_(std::move(by));
     if (!reloaded) co_return failure(reloaded.error().message);
-    json told = json::parse(*reloaded, nullptr, false);
+    Json told = Json::parse(*reloaded, nullptr, false);
     told["do"] = what;
     told["meant"] = 1;
     told["run"] = info_.run;
@@ -141,16 +141,16 @@ Task<std::string> ControlDesk::handle(std::string order, std::string by) {
                       {}};
   // Of the session's own story it is no part.
   event.session.clear();
-  event.body = json({{"agent", which.agent},
+  event.body = Json({{"agent", which.agent},
                      {"by", by},
                      {"meant", meant},
                      {"reason", reason},
                      {"run", which.run},
                      {"session", which.session}})
-                   .dump(-1, ' ', false, json::error_handler_t::replace);
+                   .dump(-1, ' ', false, Json::error_handler_t::replace);
   auto recorded = co_await journal_.append(std::move(event));
   if (!recorded) co_return failure("done, but not recorded: " + recorded.error().message);
-  co_return json({{"do", what}, {"meant", meant}, {"run", info_.run}}).dump();
+  co_return Json({{"do", what}, {"meant", meant}, {"run", info_.run}}).dump();
 }
 
 ControlSocket::ControlSocket(io::World& world, ControlDesk& desk, std::string path,
@@ -212,7 +212,7 @@ Task<void> ControlSocket::serve(std::unique_ptr<io::Stream> stream) {
       text += *more;
       continue;
     }
-    const json order = json::parse(text.substr(0, end), nullptr, false);
+    const Json order = Json::parse(text.substr(0, end), nullptr, false);
     const std::string by = order.is_object() ? text_of(order, "by") : "";
     std::string line = text.substr(0, end);
     std::string who = by;

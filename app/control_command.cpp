@@ -19,12 +19,12 @@
 namespace ambit::app {
 namespace {
 
-using json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;
 
 constexpr std::size_t answer_bytes_max = 256 << 20;
 constexpr Duration patience = std::chrono::seconds(10);
 
-Task<Result<json>> ask(io::World& world, std::string address, std::string order) {
+Task<Result<Json>> ask(io::World& world, std::string address, std::string order) {
   auto stream = co_await ok(world.network.connect(address));
   co_await ok(stream->write(order + "\n"));
   std::string text;
@@ -33,17 +33,17 @@ Task<Result<json>> ask(io::World& world, std::string address, std::string order)
     if (more.empty()) break;
     text += more;
   }
-  json answer = json::parse(text, nullptr, false);
+  Json answer = Json::parse(text, nullptr, false);
   if (!answer.is_object()) co_return Err(Code::closed, "no answer came");
   co_return answer;
 }
 
-Task<void> ask_into(io::World& world, std::string address, std::string order, Result<json>& out) {
+Task<void> ask_into(io::World& world, std::string address, std::string order, Result<Json>& out) {
   out = co_await with_timeout(patience, ask(world, std::move(address), std::move(order)));
 }
 
 // One answer a process that lives. A socket whose process is gone is cleared away.
-std::vector<json> ask_all(const std::string& state, const json& order) {
+std::vector<Json> ask_all(const std::string& state, const Json& order) {
   io::UvWorld world;
   std::vector<std::string> paths;
   std::error_code none;
@@ -52,7 +52,7 @@ std::vector<json> ask_all(const std::string& state, const json& order) {
   }
   std::sort(paths.begin(), paths.end());
   const SocketFolder folder(control_folder(state));
-  std::vector<Result<json>> answers(paths.size(), Err(Code::closed, "not asked"));
+  std::vector<Result<Json>> answers(paths.size(), Err(Code::closed, "not asked"));
   {
     Scope scope;
     for (std::size_t i = 0; i < paths.size(); ++i) {
@@ -62,7 +62,7 @@ std::vector<json> ask_all(const std::string& state, const json& order) {
     }
     world.loop().run_until([&] { return scope.size() == 0; });
   }
-  std::vector<json> all;
+  std::vector<Json> all;
   for (std::size_t i = 0; i < paths.size(); ++i) {
     if (answers[i]) {
       all.push_back(std::move(*answers[i]));
@@ -71,10 +71,6 @@ std::vector<json> ask_all(const std::string& state, const json& order) {
     }
   }
   return all;
-}
-
-std::string state_of(const Options& options, const Context& context) {
-  return absolute(context, options.text("state", ".ambit"));
 }
 
 std::string user_of(const Context& context) {
@@ -96,7 +92,7 @@ std::string age(std::int64_t ms) {
   return std::to_string(seconds / 3600) + "h" + std::to_string(seconds / 60 % 60) + "m";
 }
 
-bool matches(const Options& options, const json& session) {
+bool matches(const Options& options, const Json& session) {
   const auto is = [&](const char* key) {
     const std::string wanted = options.text(key);
     return wanted.empty() || session.value(key, "") == wanted;
@@ -105,13 +101,13 @@ bool matches(const Options& options, const json& session) {
          (options.text("in").empty() || session["state"] == options.text("in"));
 }
 
-std::string table(const std::vector<json>& answers, const Options& options, std::size_t rows_max) {
+std::string table(const std::vector<Json>& answers, const Options& options, std::size_t rows_max) {
   std::string text = padded("SESSION", 24) + padded("AGENT", 14) + padded("STATE", 10) +
                      padded("AGE", 8) + padded("TURNS", 7) + padded("CALLS", 7) +
                      padded("TOKENS", 10) + padded("COST $", 10) + "WAITS FOR\n";
   std::size_t rows = 0;
-  for (const json& answer : answers) {
-    for (const json& session : answer.value("sessions", json::array())) {
+  for (const Json& answer : answers) {
+    for (const Json& session : answer.value("sessions", Json::array())) {
       if (!matches(options, session)) continue;
       if (++rows > rows_max) continue;
       const auto number = [&](const char* key) {
@@ -132,10 +128,10 @@ std::string table(const std::vector<json>& answers, const Options& options, std:
 int ps(const Options& options, const Context& context) {
   const auto limit = options.integer("limit", 1000, 1, 100'000);
   if (!limit) return fail(limit.error()), 2;
-  const std::vector<json> answers = ask_all(state_of(options, context), {{"do", "ps"}});
+  const std::vector<Json> answers = ask_all(state_of(options, context), {{"do", "ps"}});
   if (options.flag("json")) {
-    for (const json& answer : answers) {
-      for (const json& session : answer.value("sessions", json::array())) {
+    for (const Json& answer : answers) {
+      for (const Json& session : answer.value("sessions", Json::array())) {
         if (matches(options, session)) print(session.dump() + "\n");
       }
     }
@@ -159,24 +155,24 @@ int top(const Options& options, const Context& context) {
   ::signal(SIGINT, [](int) { interrupted = 1; });
   const bool again = context.terminal && !options.flag("json");
   do {
-    const std::vector<json> answers = ask_all(state_of(options, context), {{"do", "ps"}});
+    const std::vector<Json> answers = ask_all(state_of(options, context), {{"do", "ps"}});
     std::int64_t live = 0;
     std::map<std::string, std::int64_t> states;
     std::int64_t cost = 0;
     std::int64_t tokens = 0;
-    for (const json& answer : answers) {
+    for (const Json& answer : answers) {
       live += answer.value("live", std::int64_t{0});
-      const json of_answer = answer.value("states", json::object());
+      const Json of_answer = answer.value("states", Json::object());
       for (const auto& [name, count] : of_answer.items()) {
         states[name] += count.get<std::int64_t>();
       }
-      for (const json& session : answer.value("sessions", json::array())) {
+      for (const Json& session : answer.value("sessions", Json::array())) {
         cost += session.value("costMicros", std::int64_t{0});
         tokens += session.value("tokens", std::int64_t{0});
       }
     }
     if (options.flag("json")) {
-      print(json({{"processes", answers.size()},
+      print(Json({{"processes", answers.size()},
                   {"live", live},
                   {"states", states},
                   {"tokens", tokens},
@@ -201,7 +197,7 @@ int top(const Options& options, const Context& context) {
 }
 
 int order(const Options& options, const Context& context, const std::string& what) {
-  json said = {{"do", what},
+  Json said = {{"do", what},
                {"run", options.text("run")},
                {"agent", options.text("agent")},
                {"session", options.positional().empty() ? "" : options.positional()[0]},
@@ -210,14 +206,14 @@ int order(const Options& options, const Context& context, const std::string& wha
   const bool selects = !options.positional().empty() || options.flag("run") ||
                        options.flag("agent") || options.flag("all");
   if (!selects) return fail("say which: a session, --run RUN, --agent NAME, or --all"), 2;
-  const std::vector<json> answers = ask_all(state_of(options, context), said);
+  const std::vector<Json> answers = ask_all(state_of(options, context), said);
   std::int64_t meant = 0;
-  for (const json& answer : answers) {
+  for (const Json& answer : answers) {
     if (answer.contains("error")) return fail(answer.value("error", ""));
     meant += answer.value("meant", std::int64_t{0});
   }
   if (options.flag("json")) {
-    print(json({{"do", what}, {"meant", meant}, {"processes", answers.size()}}).dump() + "\n");
+    print(Json({{"do", what}, {"meant", meant}, {"processes", answers.size()}}).dump() + "\n");
   } else {
     print(what + ": " + std::to_string(meant) + (meant == 1 ? " session" : " sessions") + " in " +
           std::to_string(answers.size()) + (answers.size() == 1 ? " process\n" : " processes\n"));
@@ -240,13 +236,13 @@ std::vector<OptionSpec> selection(std::vector<OptionSpec> more) {
 // Every process on the state folder, each with the policies that its fleet file names.
 int reload(const Options& options, const Context& context) {
   const auto user = context.environment.find("USER");
-  const json said = {
+  const Json said = {
       {"do", "reload"},
       {"by", options.text("by", user != context.environment.end() ? user->second : "")}};
-  const std::vector<json> answers = ask_all(state_of(options, context), said);
+  const std::vector<Json> answers = ask_all(state_of(options, context), said);
   if (answers.empty()) return fail("no fleet runs in " + state_of(options, context));
   int code = 0;
-  for (const json& answer : answers) {
+  for (const Json& answer : answers) {
     if (answer.contains("error")) {
       code = fail(answer.value("error", ""));
     } else if (options.flag("json")) {

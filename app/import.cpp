@@ -11,7 +11,7 @@
 namespace ambit::app {
 namespace {
 
-using json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;
 
 constexpr const char* policies_text =
     R"(// Read and think freely; a person is asked before anything else.
@@ -32,7 +32,7 @@ when { resource.readOnly };
 permit (principal, action == Action::"tool_call", resource);
 )";
 
-std::string text_of(const json& value, const char* key, const std::string& fallback = "") {
+std::string member_text(const Json& value, const char* key, const std::string& fallback = "") {
   return value.is_object() && value.contains(key) && value[key].is_string()
              ? value[key].get<std::string>()
              : fallback;
@@ -51,8 +51,8 @@ std::string name_of(const std::string& wanted, const std::string& fallback) {
 class Importer {
  public:
   explicit Importer(const ImportOptions& options) : options_(options) {
-    fleet_["models"] = json::object();
-    fleet_["agents"] = json::object();
+    fleet_["models"] = Json::object();
+    fleet_["agents"] = Json::object();
     fleet_["policies"] = {"fleet.cedar"};
   }
 
@@ -60,11 +60,11 @@ class Importer {
     if (text.starts_with("---")) {
       TRY(claude_agent(text));
     } else if (options_.name.ends_with(".yaml") || options_.name.ends_with(".yml")) {
-      const json source = TRY(parse_yaml(text));
+      const Json source = TRY(parse_yaml(text));
       if (!source.is_object() || !source.contains("agents")) return unknown();
       docker_agent(source);
     } else {
-      const json source = json::parse(text, nullptr, false, true);
+      const Json source = Json::parse(text, nullptr, false, true);
       if (!source.is_object()) return unknown();
       if (source.contains("component_type")) {
         open_agent_spec(source);
@@ -90,7 +90,7 @@ class Importer {
 
   // The model that stands in where an agent's own is not one that can be reached from here.
   std::string own_model() {
-    json& models = fleet_["models"];
+    Json& models = fleet_["models"];
     if (!models.contains("main")) {
       const bool scripted = options_.model.ends_with(".json");
       models["main"] = {{"provider", scripted ? "scripted" : "embedded"},
@@ -103,10 +103,10 @@ class Importer {
     fleet_["workflow"] = {{"agent", agent}, {"prompt", options_.prompt}};
   }
 
-  void server(const std::string& wanted, const json& value) {
+  void server(const std::string& wanted, const Json& value) {
     const std::string name = name_of(wanted, "server");
-    json made = json::object();
-    const std::string type = text_of(value, "type");
+    Json made = Json::object();
+    const std::string type = member_text(value, "type");
     if (type == "sse") {
       leave_out("server " + name + ": the old SSE transport is not spoken");
       return;
@@ -124,9 +124,9 @@ class Importer {
     fleet_["mcpServers"][name] = std::move(made);
   }
 
-  void mcp_servers(const json& servers) {
+  void mcp_servers(const Json& servers) {
     made_.kind = "mcpServers";
-    json tools = json::array();
+    Json tools = Json::array();
     for (const auto& [name, value] : servers.items()) {
       server(name, value);
       tools.push_back("mcp__" + name_of(name, "server") + "__*");
@@ -136,8 +136,8 @@ class Importer {
   }
 
   // Tools that every host of this kind has, as commands in a jail.
-  void host_tool(const std::string& name, json& tools) {
-    const std::map<std::string, json> known = {
+  void host_tool(const std::string& name, Json& tools) {
+    const std::map<std::string, Json> known = {
         {"Read",
          {{"description", "Read a file"},
           {"command", {"head", "-c", "65536", "--", "${fleetdir}/${path}"}},
@@ -182,18 +182,18 @@ class Importer {
     const std::size_t end = text.find("\n---", 3);
     if (end == std::string::npos)
       return Err(Code::invalid, "the front matter is not closed by ---");
-    const json head = TRY(parse_yaml(std::string_view(text).substr(4, end - 3)));
+    const Json head = TRY(parse_yaml(std::string_view(text).substr(4, end - 3)));
     std::size_t body = text.find('\n', end + 1);
     body = body == std::string::npos ? text.size() : body + 1;
     while (body < text.size() && text[body] == '\n') ++body;
-    const std::string name = name_of(text_of(head, "name"), "agent");
-    json agent = {{"description", text_of(head, "description")},
+    const std::string name = name_of(member_text(head, "name"), "agent");
+    Json agent = {{"description", member_text(head, "description")},
                   {"instructions", text.substr(body)},
                   {"model", own_model()}};
-    json tools = json::array();
+    Json tools = Json::array();
     for (const std::string& tool : words_of(head, "tools")) host_tool(tool, tools);
     agent["tools"] = tools;
-    if (const std::string model = text_of(head, "model"); !model.empty()) {
+    if (const std::string model = member_text(head, "model"); !model.empty()) {
       leave_out("model " + model + ": --model says what decodes instead");
     }
     if (head.contains("maxTurns") && head["maxTurns"].is_number_integer()) {
@@ -210,16 +210,16 @@ class Importer {
   }
 
   // A list, or one text with commas.
-  static std::vector<std::string> words_of(const json& from, const char* key) {
+  static std::vector<std::string> words_of(const Json& from, const char* key) {
     std::vector<std::string> words;
     if (!from.is_object() || !from.contains(key)) return words;
     if (from[key].is_array()) {
-      for (const json& word : from[key]) {
+      for (const Json& word : from[key]) {
         if (word.is_string()) words.push_back(word.get<std::string>());
       }
       return words;
     }
-    std::string rest = text_of(from, key) + ",";
+    std::string rest = member_text(from, key) + ",";
     while (!rest.empty()) {
       const std::size_t comma = rest.find(',');
       std::string word = rest.substr(0, comma);
@@ -232,40 +232,40 @@ class Importer {
   }
 
   // A component, or the one that it refers to.
-  const json& resolved(const json& value) const {
-    const std::string id = text_of(value, "$component_ref");
+  const Json& resolved(const Json& value) const {
+    const std::string id = member_text(value, "$component_ref");
     if (id.empty() || !references_.contains(id)) return value;
     return references_[id];
   }
 
-  std::string spec_model(const json& reference) {
-    const json& config = resolved(reference);
-    const std::string type = text_of(config, "component_type");
-    std::string url = text_of(config, "url");
+  std::string spec_model(const Json& reference) {
+    const Json& config = resolved(reference);
+    const std::string type = member_text(config, "component_type");
+    std::string url = member_text(config, "url");
     if (type == "OpenAiConfig") url = "https://api.openai.com/v1";
     if (!options_.model.empty() || url.empty()) {
-      if (options_.model.empty()) leave_out("model " + text_of(config, "name", type));
+      if (options_.model.empty()) leave_out("model " + member_text(config, "name", type));
       return own_model();
     }
     if (!url.starts_with("http")) url = "http://" + url;
     while (url.ends_with('/')) url.pop_back();
     if (!url.ends_with("/v1")) url += "/v1";
-    const std::string name = name_of(text_of(config, "name"), "model");
+    const std::string name = name_of(member_text(config, "name"), "model");
     fleet_["models"][name] = {
-        {"provider", "openai"}, {"model", text_of(config, "model_id")}, {"baseUrl", url}};
+        {"provider", "openai"}, {"model", member_text(config, "model_id")}, {"baseUrl", url}};
     if (type == "OpenAiConfig") fleet_["models"][name]["apiKeyEnv"] = "OPENAI_API_KEY";
     return name;
   }
 
-  void spec_toolbox(const json& reference, json& tools) {
-    const json& box = resolved(reference);
-    const std::string name = name_of(text_of(box, "name"), "tools");
-    if (text_of(box, "component_type") != "MCPToolBox" || !box.contains("client_transport")) {
+  void spec_toolbox(const Json& reference, Json& tools) {
+    const Json& box = resolved(reference);
+    const std::string name = name_of(member_text(box, "name"), "tools");
+    if (member_text(box, "component_type") != "MCPToolBox" || !box.contains("client_transport")) {
       leave_out("toolbox " + name);
       return;
     }
-    json transport = resolved(box["client_transport"]);
-    json made = json::object();
+    Json transport = resolved(box["client_transport"]);
+    Json made = Json::object();
     for (const char* key : {"command", "args", "env", "cwd", "url", "headers"}) {
       if (transport.contains(key) && !transport[key].is_null()) made[key] = transport[key];
     }
@@ -273,47 +273,47 @@ class Importer {
     tools.push_back("mcp__" + name + "__*");
   }
 
-  std::string spec_agent(const json& reference) {
-    const json& agent = resolved(reference);
-    const std::string name = name_of(text_of(agent, "name"), "agent");
+  std::string spec_agent(const Json& reference) {
+    const Json& agent = resolved(reference);
+    const std::string name = name_of(member_text(agent, "name"), "agent");
     if (fleet_["agents"].contains(name)) return name;
-    json made = {{"description", text_of(agent, "description")},
-                 {"instructions", text_of(agent, "system_prompt")},
-                 {"model", spec_model(agent.value("llm_config", json::object()))}};
-    json tools = json::array();
-    for (const json& tool : agent.value("tools", json::array())) {
-      leave_out("tool " + text_of(resolved(tool), "name") +
+    Json made = {{"description", member_text(agent, "description")},
+                 {"instructions", member_text(agent, "system_prompt")},
+                 {"model", spec_model(agent.value("llm_config", Json::object()))}};
+    Json tools = Json::array();
+    for (const Json& tool : agent.value("tools", Json::array())) {
+      leave_out("tool " + member_text(resolved(tool), "name") +
                 ": give the fleet a command tool or an MCP server for it");
     }
-    for (const json& box : agent.value("toolboxes", json::array())) spec_toolbox(box, tools);
+    for (const Json& box : agent.value("toolboxes", Json::array())) spec_toolbox(box, tools);
     if (!tools.empty()) made["tools"] = tools;
     fleet_["agents"][name] = std::move(made);
     return name;
   }
 
-  void open_agent_spec(const json& source) {
+  void open_agent_spec(const Json& source) {
     made_.kind = "Open Agent Spec";
-    references_ = source.value("$referenced_components", json::object());
-    const std::string type = text_of(source, "component_type");
+    references_ = source.value("$referenced_components", Json::object());
+    const std::string type = member_text(source, "component_type");
     if (type == "Agent") {
       workflow_of(spec_agent(source));
     } else if (type == "Swarm") {
-      json names = json::array({spec_agent(source.at("first_agent"))});
-      for (const json& pair : source.value("relationships", json::array())) {
-        for (const json& one : pair) {
+      Json names = Json::array({spec_agent(source.at("first_agent"))});
+      for (const Json& pair : source.value("relationships", Json::array())) {
+        for (const Json& one : pair) {
           const std::string name = spec_agent(one);
-          if (std::find(names.begin(), names.end(), json(name)) == names.end())
+          if (std::find(names.begin(), names.end(), Json(name)) == names.end())
             names.push_back(name);
         }
       }
       fleet_["workflow"] = {{"pattern", "handoff"}, {"agents", names}, {"prompt", options_.prompt}};
     } else if (type == "ManagerWorkers") {
-      const json& manager = source.contains("group_manager") ? source["group_manager"] : json();
-      json workers = json::array();
-      for (const json& one : source.value("workers", json::array()))
+      const Json& manager = source.contains("group_manager") ? source["group_manager"] : Json();
+      Json workers = Json::array();
+      for (const Json& one : source.value("workers", Json::array()))
         workers.push_back(spec_agent(one));
       std::string name = spec_agent(manager);
-      if (text_of(resolved(manager), "component_type") != "Agent") {
+      if (member_text(resolved(manager), "component_type") != "Agent") {
         // The manager is a bare model.
         name = "manager";
         fleet_["agents"].erase("agent");
@@ -333,18 +333,18 @@ class Importer {
   }
 
   // Nodes of agents and of bare models, in the order of the control flow.
-  void flow(const json& source) {
-    json nodes = json::object();
-    for (const json& reference : source.value("nodes", json::array())) {
-      const json& node = resolved(reference);
-      const std::string name = name_of(text_of(node, "name"), "node");
-      const std::string type = text_of(node, "component_type");
+  void flow(const Json& source) {
+    Json nodes = Json::object();
+    for (const Json& reference : source.value("nodes", Json::array())) {
+      const Json& node = resolved(reference);
+      const std::string name = name_of(member_text(node, "name"), "node");
+      const std::string type = member_text(node, "component_type");
       if (type == "AgentNode") {
         nodes[name] = {{"agent", spec_agent(node.at("agent"))}};
       } else if (type == "LlmNode") {
-        fleet_["agents"][name] = {{"model", spec_model(node.value("llm_config", json::object()))}};
+        fleet_["agents"][name] = {{"model", spec_model(node.value("llm_config", Json::object()))}};
         // Placeholders of the other kind: {{name}}.
-        std::string prompt = text_of(node, "prompt_template");
+        std::string prompt = member_text(node, "prompt_template");
         for (std::size_t at = prompt.find("{{"); at != std::string::npos; at = prompt.find("{{")) {
           const std::size_t end = prompt.find("}}", at);
           if (end == std::string::npos) break;
@@ -355,11 +355,11 @@ class Importer {
         leave_out("node " + name + " (" + type + ")");
       }
     }
-    json edges = json::array();
-    for (const json& reference : source.value("control_flow_connections", json::array())) {
-      const json& edge = resolved(reference);
+    Json edges = Json::array();
+    for (const Json& reference : source.value("control_flow_connections", Json::array())) {
+      const Json& edge = resolved(reference);
       const auto name = [&](const char* key) {
-        return edge.contains(key) ? name_of(text_of(resolved(edge[key]), "name"), "node") : "";
+        return edge.contains(key) ? name_of(member_text(resolved(edge[key]), "name"), "node") : "";
       };
       if (nodes.contains(name("from_node")) && nodes.contains(name("to_node"))) {
         edges.push_back({{"from", name("from_node")}, {"to", name("to_node")}});
@@ -369,25 +369,25 @@ class Importer {
         {"pattern", "graph"}, {"nodes", nodes}, {"edges", edges}, {"prompt", options_.prompt}};
   }
 
-  void docker_agent(const json& source) {
+  void docker_agent(const Json& source) {
     made_.kind = "Docker Agent";
     std::string first;
     for (const auto& [wanted, value] : source["agents"].items()) {
       const std::string name = name_of(wanted, "agent");
       if (first.empty() || wanted == "root") first = name;
-      json agent = {{"description", text_of(value, "description")},
-                    {"instructions", text_of(value, "instruction")},
+      Json agent = {{"description", member_text(value, "description")},
+                    {"instructions", member_text(value, "instruction")},
                     {"model", own_model()}};
-      if (const std::string model = text_of(value, "model"); !model.empty()) {
+      if (const std::string model = member_text(value, "model"); !model.empty()) {
         leave_out("model " + model + " of " + name + ": --model says what decodes instead");
       }
-      json tools = json::array();
+      Json tools = Json::array();
       std::size_t number = 0;
-      for (const json& set : value.value("toolsets", json::array())) {
-        const std::string type = text_of(set, "type");
+      for (const Json& set : value.value("toolsets", Json::array())) {
+        const std::string type = member_text(set, "type");
         if (type == "mcp" && set.contains("command")) {
           const std::string box = name + "-" + std::to_string(++number);
-          json transport = json::object();
+          Json transport = Json::object();
           for (const char* key : {"command", "args", "env"}) {
             if (set.contains(key)) transport[key] = set[key];
           }
@@ -395,7 +395,7 @@ class Importer {
           tools.push_back("mcp__" + box + "__*");
         } else if (type == "mcp" && set.contains("remote")) {
           const std::string box = name + "-" + std::to_string(++number);
-          server(box, {{"type", "http"}, {"url", text_of(set["remote"], "url")}});
+          server(box, {{"type", "http"}, {"url", member_text(set["remote"], "url")}});
           tools.push_back("mcp__" + box + "__*");
         } else {
           leave_out("toolset " + type + " of " + name);
@@ -404,7 +404,7 @@ class Importer {
       if (!tools.empty()) agent["tools"] = tools;
       for (const auto& [key, ours] :
            {std::pair("sub_agents", "subAgents"), std::pair("handoffs", "handoffs")}) {
-        json names = json::array();
+        Json names = Json::array();
         for (const std::string& other : words_of(value, key))
           names.push_back(name_of(other, "agent"));
         if (!names.empty()) agent[ours] = names;
@@ -419,8 +419,8 @@ class Importer {
   }
 
   const ImportOptions& options_;
-  json fleet_;
-  json references_;
+  Json fleet_;
+  Json references_;
   Imported made_;
 };
 
@@ -429,7 +429,7 @@ class Importer {
 Result<Imported> import_agents(const std::string& text, const ImportOptions& options) {
   try {
     return Importer(options).import(text);
-  } catch (const json::exception& error) {
+  } catch (const Json::exception& error) {
     return Err(Code::invalid, std::string("the file is not as it should be: ") + error.what());
   }
 }

@@ -9,13 +9,13 @@ namespace {
 
 using agents::Action;
 using agents::Event;
-using json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
 constexpr std::size_t sessions_max = 1 << 16;
 constexpr std::size_t depth_max = 64;
 
-std::string text_of(const json& value) {
-  return value.dump(-1, ' ', false, json::error_handler_t::replace);
+std::string dumped(const Json& value) {
+  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 }  // namespace
@@ -31,7 +31,7 @@ void SessionBook::note(const Event& event) {
   Entry& entry = sessions_[event.session];
   entry.run = event.run;
   entry.agent = event.agent;
-  const json body = json::parse(event.body, nullptr, false);
+  const Json body = Json::parse(event.body, nullptr, false);
   if (!body.is_object()) return;
   const auto take = [&body](const char* name, std::string& into) {
     const auto said = body.find(name);
@@ -89,11 +89,11 @@ Task<Result<void>> JailGate::may_request(sandbox::EgressAsk ask) {
   Action action = propose(ask.agent, ask.session);
   action.kind = agents::ActionKind::egress;
   action.tool = ask.host;
-  const json arguments = {{"method", ask.method},   {"url", ask.url},
+  const Json arguments = {{"method", ask.method},   {"url", ask.url},
                           {"host", ask.host},       {"port", ask.port},
                           {"profile", ask.profile}, {"secrets", ask.secrets},
                           {"bytes", ask.body_bytes}};
-  action.arguments = text_of(arguments);
+  action.arguments = dumped(arguments);
   action.read_only = ask.method == "GET" || ask.method == "HEAD";
   action.destructive = !action.read_only;
   auto decided = co_await decide(std::move(action), "egress");
@@ -102,7 +102,7 @@ Task<Result<void>> JailGate::may_request(sandbox::EgressAsk ask) {
 
 Task<void> JailGate::requested(sandbox::EgressAsk ask, sandbox::EgressResult result) {
   const Action action = propose(ask.agent, ask.session);
-  const json body = {{"method", ask.method},
+  const Json body = {{"method", ask.method},
                      {"url", ask.url},
                      {"profile", ask.profile},
                      {"status", result.status},
@@ -111,7 +111,7 @@ Task<void> JailGate::requested(sandbox::EgressAsk ask, sandbox::EgressResult res
                      {"error", result.error},
                      {"sent", result.sent_bytes},
                      {"received", result.received_bytes}};
-  Event event{"egress.outcome", action.run, action.session, action.agent, text_of(body), {}};
+  Event event{"egress.outcome", action.run, action.session, action.agent, dumped(body), {}};
   // The decision is recorded; that the outcome is not cannot be undone.
   (void)co_await book_.append(std::move(event));
 }
@@ -120,8 +120,8 @@ Task<Result<void>> JailGate::may_open(sandbox::OpenAsk ask) {
   Action action = propose(ask.agent, ask.session);
   action.kind = agents::ActionKind::tool_call;
   action.tool = "open_path";
-  const json arguments = {{"path", ask.path}, {"writes", ask.writes}, {"profile", ask.profile}};
-  action.arguments = text_of(arguments);
+  const Json arguments = {{"path", ask.path}, {"writes", ask.writes}, {"profile", ask.profile}};
+  action.arguments = dumped(arguments);
   action.read_only = !ask.writes;
   action.destructive = ask.writes;
   auto decided = co_await decide(std::move(action), "open");

@@ -11,6 +11,7 @@
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <string>
 #include <unistd.h>
 #include <vector>
@@ -208,6 +209,20 @@ std::size_t processors() {
 
 std::string absolute(const Context& context, const std::string& path) {
   return path.starts_with('/') ? path : context.directory + "/" + path;
+}
+
+std::string state_of(const Options& options, const Context& context) {
+  return absolute(context, options.text("state", ".ambit"));
+}
+
+int status(const Result<int>& result) {
+  return result ? *result : fail(result.error());
+}
+
+std::int64_t now_ms() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return std::int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
 }
 
 }  // namespace ambit::app

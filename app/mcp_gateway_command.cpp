@@ -227,7 +227,7 @@ Result<void> run_gateway(const GatewayPlan& plan, const agents::Fleet& fleet) {
   return plan.listen.empty() ? serve_pipes(world, gateway, plan) : serve_http(world, gateway, plan);
 }
 
-int run(const Options& options, const Context& context) {
+int serve_gateway(const Options& options, const Context& context) {
   const std::string path = options.positional().empty() ? "fleet.json" : options.positional()[0];
   auto file = load_fleet(context, path);
   if (!file) return fail(file.error());
@@ -272,7 +272,7 @@ Command mcp_gateway_command() {
           std::move(specs),
           0,
           1,
-          run};
+          serve_gateway};
 }
 
 }  // namespace ambit::app

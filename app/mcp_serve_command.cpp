@@ -116,7 +116,7 @@ Result<int> serve(const std::string& agent_name, agents::Fleet fleet,
   return 0;
 }
 
-int run(const Options& options, const Context& context) {
+int serve_stdio(const Options& options, const Context& context) {
   const std::string path = options.text("fleet", "fleet.json");
   auto file = load_fleet(context, path);
   if (!file) return fail(file.error());
@@ -142,7 +142,7 @@ Command mcp_serve_command() {
            {"principal", "NAME", "who is answerable (default: $USER)"}},
           1,
           1,
-          run};
+          serve_stdio};
 }
 
 }  // namespace ambit::app

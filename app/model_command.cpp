@@ -18,7 +18,7 @@
 namespace ambit::app {
 namespace {
 
-using json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;
 
 constexpr std::size_t cases_bytes_max = 1 << 30;
 constexpr std::size_t at_once = 256;
@@ -41,7 +41,7 @@ struct Verdict {
 
 Result<Case> read_case(const std::string& line, std::size_t number) {
   const std::string where = "line " + std::to_string(number);
-  const json in = json::parse(line, nullptr, false);
+  const Json in = Json::parse(line, nullptr, false);
   if (!in.is_object() || !in.contains("messages") || !in.contains("tools") ||
       !in.contains("expected")) {
     return Err(Code::invalid, where + ": a case needs \"messages\", \"tools\" and \"expected\"");
@@ -49,14 +49,14 @@ Result<Case> read_case(const std::string& line, std::size_t number) {
   Case made;
   made.id = in.value("id", where);
   made.kind = in.value("kind", "case");
-  for (const json& item : in["messages"]) {
+  for (const Json& item : in["messages"]) {
     auto message = agents::message_from_json(item.dump());
     if (!message) return Err(std::move(message).error().context(where));
     made.messages.push_back(std::move(*message));
   }
   made.tools = std::make_shared<std::vector<agents::ToolSpec>>();
-  for (const json& item : in["tools"]) {
-    const json& function = item.contains("function") ? item["function"] : item;
+  for (const Json& item : in["tools"]) {
+    const Json& function = item.contains("function") ? item["function"] : item;
     agents::ToolSpec spec;
     spec.name = function.value("name", "");
     spec.description = function.value("description", "");
@@ -64,7 +64,7 @@ Result<Case> read_case(const std::string& line, std::size_t number) {
         function.contains("parameters") ? function["parameters"].dump() : "{\"type\":\"object\"}";
     made.tools->push_back(std::move(spec));
   }
-  const json& expected = in["expected"];
+  const Json& expected = in["expected"];
   made.calls = expected.is_object() && expected.contains("name");
   if (made.calls) {
     made.name = expected.value("name", "");
@@ -82,7 +82,7 @@ Result<std::vector<Case>> read_cases(const std::string& path) {
     ++number;
     try {
       if (end > at) cases.push_back(TRY(read_case(text.substr(at, end - at), number)));
-    } catch (const json::exception& error) {
+    } catch (const Json::exception& error) {
       return Err(Code::invalid, path + ": line " + std::to_string(number) + ": " + error.what());
     }
     at = end + 1;
@@ -189,7 +189,7 @@ void print_score(const std::string& name, const std::vector<Case>& cases, const 
   const auto rate = static_cast<std::int64_t>(static_cast<double>(score.usage.output_tokens) /
                                               std::max(score.seconds, 1e-9));
   if (as_json) {
-    json out = {{"grammar", name == "with grammar"},
+    Json out = {{"grammar", name == "with grammar"},
                 {"seconds", score.seconds},
                 {"outputTokens", score.usage.output_tokens},
                 {"outputTokensPerSecond", rate}};
@@ -231,9 +231,9 @@ Result<void> eval(const Options& options, const Context& context) {
 }
 
 // One value for people: long texts and lists are cut.
-json short_value(const inference::GgufValue& value) {
+Json short_value(const inference::GgufValue& value) {
   return std::visit(
-      [](const auto& held) -> json {
+      [](const auto& held) -> Json {
         using T = std::decay_t<decltype(held)>;
         if constexpr (std::is_same_v<T, std::string>) {
           return held.size() <= 200 ? held : held.substr(0, 197) + "...";
@@ -256,7 +256,7 @@ Result<void> inspect(const Options& options, const Context& context) {
     parameters += elements;
     types[std::string(inference::to_string(tensor.type))] += elements;
   }
-  json out = {{"identity", file->identity()},
+  Json out = {{"identity", file->identity()},
               {"architecture", file->model().config.architecture},
               {"parameters", parameters},
               {"bytes", file->file().bytes().size()},
@@ -270,7 +270,7 @@ Result<void> inspect(const Options& options, const Context& context) {
   for (const auto& [type, elements] : types) out["elements"][type] = elements;
   for (const auto& [key, value] : file->file().metadata())
     out["metadata"][key] = short_value(value);
-  print(out.dump(options.flag("json") ? -1 : 2, ' ', false, json::error_handler_t::replace) + "\n");
+  print(out.dump(options.flag("json") ? -1 : 2, ' ', false, Json::error_handler_t::replace) + "\n");
   return {};
 }
 

@@ -13,7 +13,7 @@
 namespace ambit::app {
 namespace {
 
-using json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;
 
 template <class Names>
 std::string listed(const Names& names) {
@@ -113,7 +113,7 @@ Result<void> bench(const Options& options, const Context& context) {
   const inference::BenchReport report = TRY(inference::bench(*file, how));
   if (options.flag("json")) {
     for (const auto& figure : report.figures)
-      print(json{{"model", file->model().config.name},
+      print(Json{{"model", file->model().config.name},
                  {"instructions", report.instruction_set},
                  {"threads", how.threads},
                  {"what", figure.what},

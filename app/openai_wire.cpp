@@ -12,26 +12,26 @@
 namespace ambit::app {
 namespace {
 
-using json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;
 
 constexpr std::size_t inputs_max = 2048;
 constexpr std::size_t stops_max = 4;
 constexpr std::int64_t top_logprobs_max = 20;
 
-std::string dumped(const json& value) {
-  return value.dump(-1, ' ', false, json::error_handler_t::replace);
+std::string dumped(const Json& value) {
+  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 // Reads parameters and remembers which were known; the first mistake counts.
 class Parameters {
  public:
-  explicit Parameters(const std::string& body) : body_(json::parse(body, nullptr, false)) {
+  explicit Parameters(const std::string& body) : body_(Json::parse(body, nullptr, false)) {
     if (body_.is_discarded()) {
       fail("", "We could not parse the JSON body of your request.");
-      body_ = json::object();
+      body_ = Json::object();
     } else if (!body_.is_object()) {
       fail("", "The body of the request must be a JSON object.");
-      body_ = json::object();
+      body_ = Json::object();
     }
   }
 
@@ -41,13 +41,13 @@ class Parameters {
   [[nodiscard]] const std::optional<ApiError>& error() const { return error_; }
 
   // Null if it is not there, or null.
-  const json* get(const std::string& key) {
+  const Json* get(const std::string& key) {
     known_.push_back(key);
     const auto at = body_.find(key);
     return at == body_.end() || at->is_null() ? nullptr : &*at;
   }
   std::string text(const std::string& key, bool is_required) {
-    const json* value = get(key);
+    const Json* value = get(key);
     if (value == nullptr) {
       if (is_required)
         fail(key, "you must provide a " + key + " parameter", "missing_required_parameter");
@@ -58,14 +58,14 @@ class Parameters {
     return value->is_string() ? value->get<std::string>() : "";
   }
   bool flag(const std::string& key) {
-    const json* value = get(key);
+    const Json* value = get(key);
     if (value == nullptr) return false;
     if (!value->is_boolean())
       fail(key, "Invalid type for '" + key + "': expected a boolean.", "invalid_type");
     return value->is_boolean() && value->get<bool>();
   }
   double number(const std::string& key, double fallback, double least, double most) {
-    const json* value = get(key);
+    const Json* value = get(key);
     if (value == nullptr) return fallback;
     if (!value->is_number()) {
       fail(key, "Invalid type for '" + key + "': expected a number.", "invalid_type");
@@ -81,7 +81,7 @@ class Parameters {
   }
   std::int64_t integer(const std::string& key, std::int64_t fallback, std::int64_t least,
                        std::int64_t most) {
-    const json* value = get(key);
+    const Json* value = get(key);
     if (value == nullptr) return fallback;
     if (!value->is_number_integer()) {
       fail(key, "Invalid type for '" + key + "': expected an integer.", "invalid_type");
@@ -106,19 +106,19 @@ class Parameters {
   }
 
  private:
-  json body_;
+  Json body_;
   std::vector<std::string> known_;
   std::optional<ApiError> error_;
 };
 
 // A text, or parts that are texts.
-std::string content_of(Parameters& from, const json& message, const std::string& at) {
+std::string content_of(Parameters& from, const Json& message, const std::string& at) {
   if (!message.contains("content") || message["content"].is_null()) return "";
-  const json& content = message["content"];
+  const Json& content = message["content"];
   if (content.is_string()) return content.get<std::string>();
   std::string text;
   if (content.is_array()) {
-    for (const json& part : content) {
+    for (const Json& part : content) {
       const bool is_text = part.is_object() && part.value("type", "") == "text" &&
                            part.contains("text") && part["text"].is_string();
       if (!is_text) {
@@ -135,20 +135,20 @@ std::string content_of(Parameters& from, const json& message, const std::string&
   return text;
 }
 
-void read_calls(Parameters& from, const json& calls, const std::string& at, agents::Message& made) {
+void read_calls(Parameters& from, const Json& calls, const std::string& at, agents::Message& made) {
   if (!calls.is_array()) {
     from.fail(at, "Invalid type for '" + at + "': expected an array.", "invalid_type");
     return;
   }
-  for (const json& call : calls) {
-    const json function = call.is_object() ? call.value("function", json()) : json();
+  for (const Json& call : calls) {
+    const Json function = call.is_object() ? call.value("function", Json()) : Json();
     const bool good = function.is_object() && function.contains("name") &&
                       function["name"].is_string() && call.contains("id") && call["id"].is_string();
     if (!good) {
       from.fail(at, "A call needs an id and a function with a name.");
       return;
     }
-    const json arguments = function.value("arguments", json("{}"));
+    const Json arguments = function.value("arguments", Json("{}"));
     made.tool_calls.push_back(
         {call["id"].get<std::string>(), function["name"].get<std::string>(),
          arguments.is_string() ? arguments.get<std::string>() : dumped(arguments)});
@@ -156,7 +156,7 @@ void read_calls(Parameters& from, const json& calls, const std::string& at, agen
 }
 
 void read_messages(Parameters& from, agents::TurnRequest& turn, std::string& text) {
-  const json* messages = from.get("messages");
+  const Json* messages = from.get("messages");
   if (messages == nullptr) {
     from.fail("messages", "you must provide a messages parameter", "missing_required_parameter");
     return;
@@ -168,7 +168,7 @@ void read_messages(Parameters& from, agents::TurnRequest& turn, std::string& tex
   text = dumped(*messages);
   std::map<std::string, std::string> tools;  // names by call
   for (std::size_t i = 0; i < messages->size(); ++i) {
-    const json& item = (*messages)[i];
+    const Json& item = (*messages)[i];
     const std::string at = "messages[" + std::to_string(i) + "]";
     const std::string role = item.is_object() ? item.value("role", "") : "";
     agents::Message made;
@@ -204,11 +204,11 @@ void read_messages(Parameters& from, agents::TurnRequest& turn, std::string& tex
 
 void read_tools(Parameters& from, agents::TurnRequest& turn) {
   auto specs = std::make_shared<std::vector<agents::ToolSpec>>();
-  const json* tools = from.get("tools");
+  const Json* tools = from.get("tools");
   for (std::size_t i = 0; tools != nullptr && i < tools->size(); ++i) {
     const std::string at = "tools[" + std::to_string(i) + "]";
-    const json& tool = tools->is_array() ? (*tools)[i] : *tools;
-    const json function = tool.is_object() ? tool.value("function", json()) : json();
+    const Json& tool = tools->is_array() ? (*tools)[i] : *tools;
+    const Json function = tool.is_object() ? tool.value("function", Json()) : Json();
     const bool good = tools->is_array() && tool.is_object() &&
                       tool.value("type", "") == "function" && function.is_object() &&
                       function.contains("name") && function["name"].is_string();
@@ -221,18 +221,18 @@ void read_tools(Parameters& from, agents::TurnRequest& turn) {
     spec.name = function["name"].get<std::string>();
     spec.description = function.value("description", "");
     spec.input_schema = dumped(
-        function.value("parameters", json({{"type", "object"}, {"properties", json::object()}})));
+        function.value("parameters", Json({{"type", "object"}, {"properties", Json::object()}})));
     specs->push_back(std::move(spec));
   }
   turn.tool_choice = specs->empty() ? agents::ToolChoice::none : agents::ToolChoice::automatic;
-  if (const json* choice = from.get("tool_choice")) {
+  if (const Json* choice = from.get("tool_choice")) {
     const std::string word = choice->is_string() ? choice->get<std::string>() : "";
     if (word == "none") {
       turn.tool_choice = agents::ToolChoice::none;
     } else if (word == "required") {
       turn.tool_choice = agents::ToolChoice::required;
     } else if (choice->is_object()) {
-      const std::string name = choice->value("function", json::object()).value("name", "");
+      const std::string name = choice->value("function", Json::object()).value("name", "");
       std::erase_if(*specs, [&](const agents::ToolSpec& spec) { return spec.name != name; });
       if (specs->empty())
         from.fail("tool_choice", "Invalid 'tool_choice': there is no tool '" + name + "'.");
@@ -249,13 +249,13 @@ void read_tools(Parameters& from, agents::TurnRequest& turn) {
 }
 
 void read_format(Parameters& from, agents::TurnRequest& turn) {
-  const json* format = from.get("response_format");
+  const Json* format = from.get("response_format");
   if (format == nullptr) return;
   const std::string type = format->is_object() ? format->value("type", "") : "";
   if (type == "json_object") {
     turn.output_schema = R"({"type":"object"})";
   } else if (type == "json_schema") {
-    const json wrapped = format->value("json_schema", json());
+    const Json wrapped = format->value("json_schema", Json());
     if (!wrapped.is_object() || !wrapped.contains("schema") || !wrapped["schema"].is_object()) {
       from.fail("response_format.json_schema",
                 "Missing required parameter: 'response_format.json_schema.schema'.",
@@ -272,12 +272,12 @@ void read_format(Parameters& from, agents::TurnRequest& turn) {
 }
 
 void read_stop(Parameters& from, agents::TurnRequest& turn) {
-  const json* stop = from.get("stop");
+  const Json* stop = from.get("stop");
   if (stop == nullptr) return;
   if (stop->is_string()) {
     turn.stop.push_back(stop->get<std::string>());
   } else if (stop->is_array()) {
-    for (const json& one : *stop) {
+    for (const Json& one : *stop) {
       if (one.is_string()) turn.stop.push_back(one.get<std::string>());
     }
     if (turn.stop.size() != stop->size()) from.fail("stop", "Invalid 'stop': expected strings.");
@@ -294,7 +294,7 @@ void read_sampling(Parameters& from, agents::TurnRequest& turn) {
   sampling.presence_penalty = from.number("presence_penalty", 0, -2, 2);
   sampling.frequency_penalty = from.number("frequency_penalty", 0, -2, 2);
   sampling.seed = static_cast<std::uint64_t>(from.integer("seed", 0, INT64_MIN, INT64_MAX));
-  if (const json* bias = from.get("logit_bias")) {
+  if (const Json* bias = from.get("logit_bias")) {
     if (!bias->is_object())
       from.fail("logit_bias", "Invalid 'logit_bias': expected an object.", "invalid_type");
     for (const auto& [token, amount] : bias->items()) {
@@ -311,7 +311,7 @@ void read_sampling(Parameters& from, agents::TurnRequest& turn) {
 
 void read_stream(Parameters& from, ChatRequest& made) {
   made.stream = from.flag("stream");
-  const json* options = from.get("stream_options");
+  const Json* options = from.get("stream_options");
   if (options == nullptr) return;
   if (!made.stream)
     from.fail("stream_options",
@@ -324,24 +324,24 @@ void one_choice(Parameters& from) {
     from.fail("n", "Only one choice is made here: leave out 'n'.");
 }
 
-json usage_json(const agents::Usage& usage) {
+Json usage_json(const agents::Usage& usage) {
   return {{"prompt_tokens", usage.input_tokens},
           {"completion_tokens", usage.output_tokens},
           {"total_tokens", usage.input_tokens + usage.output_tokens},
           {"prompt_tokens_details", {{"cached_tokens", usage.cached_tokens}}}};
 }
 
-json bytes_json(const std::string& text) {
-  json bytes = json::array();
+Json bytes_json(const std::string& text) {
+  Json bytes = Json::array();
   for (const char c : text) bytes.push_back(static_cast<unsigned char>(c));
   return bytes;
 }
 
-json logprobs_json(const agents::Turn& turn, bool is_chat) {
+Json logprobs_json(const agents::Turn& turn, bool is_chat) {
   if (is_chat) {
-    json content = json::array();
+    Json content = Json::array();
     for (const agents::TokenLogprob& token : turn.logprobs) {
-      json top = json::array();
+      Json top = Json::array();
       for (const auto& [text, logprob] : token.likeliest) {
         top.push_back({{"token", text}, {"logprob", logprob}, {"bytes", bytes_json(text)}});
       }
@@ -352,15 +352,15 @@ json logprobs_json(const agents::Turn& turn, bool is_chat) {
     }
     return {{"content", std::move(content)}, {"refusal", nullptr}};
   }
-  json out = {{"tokens", json::array()},
-              {"token_logprobs", json::array()},
-              {"top_logprobs", json::array()},
-              {"text_offset", json::array()}};
+  Json out = {{"tokens", Json::array()},
+              {"token_logprobs", Json::array()},
+              {"top_logprobs", Json::array()},
+              {"text_offset", Json::array()}};
   std::size_t offset = 0;
   for (const agents::TokenLogprob& token : turn.logprobs) {
     out["tokens"].push_back(token.text);
     out["token_logprobs"].push_back(token.logprob);
-    json top = json::object();
+    Json top = Json::object();
     for (const auto& [text, logprob] : token.likeliest) top[text] = logprob;
     out["top_logprobs"].push_back(std::move(top));
     out["text_offset"].push_back(offset);
@@ -374,7 +374,7 @@ std::string finish_of(const agents::Turn& turn) {
   return turn.finish == agents::FinishReason::length ? "length" : "stop";
 }
 
-json call_json(const Answer& answer, const agents::ToolCall& call, std::size_t index) {
+Json call_json(const Answer& answer, const agents::ToolCall& call, std::size_t index) {
   // Ids of calls must be unique over the conversation, and ours are not given by the model.
   const std::string id =
       "call_" + answer.id.substr(answer.id.rfind('-') + 1) + "_" + std::to_string(index);
@@ -383,18 +383,18 @@ json call_json(const Answer& answer, const agents::ToolCall& call, std::size_t i
           {"function", {{"name", call.name}, {"arguments", call.arguments}}}};
 }
 
-json chunk(const Answer& answer, json choice) {
-  json out = {{"id", answer.id},
+Json chunk(const Answer& answer, Json choice) {
+  Json out = {{"id", answer.id},
               {"object", answer.is_chat ? "chat.completion.chunk" : "text_completion"},
               {"created", answer.created},
               {"model", answer.model},
-              {"choices", json::array()}};
+              {"choices", Json::array()}};
   if (!choice.is_null()) out["choices"].push_back(std::move(choice));
   return out;
 }
 
-json choice_of(const Answer& answer, json delta, const json& finish) {
-  json choice = {{"index", 0}};
+Json choice_of(const Answer& answer, Json delta, const Json& finish) {
+  Json choice = {{"index", 0}};
   if (answer.is_chat) {
     choice["delta"] = std::move(delta);
   } else {
@@ -429,7 +429,7 @@ std::string base64_of(const std::vector<float>& values) {
 
 std::string to_json(const ApiError& error) {
   const auto or_null = [](const std::string& text) {
-    return text.empty() ? json(nullptr) : json(text);
+    return text.empty() ? Json(nullptr) : Json(text);
   };
   return dumped({{"error",
                   {{"message", error.message},
@@ -491,7 +491,7 @@ Parsed<ChatRequest> parse_completion(const std::string& body) {
   ChatRequest made;
   made.is_chat = false;
   made.model = from.text("model", true);
-  const json* prompt = from.get("prompt");
+  const Json* prompt = from.get("prompt");
   if (prompt != nullptr && prompt->is_array() && prompt->size() == 1 &&
       prompt->front().is_string()) {
     made.turn.text = prompt->front().get<std::string>();
@@ -524,12 +524,12 @@ Parsed<EmbeddingsRequest> parse_embeddings(const std::string& body) {
   Parameters from(body);
   EmbeddingsRequest made;
   made.model = from.text("model", true);
-  const json* input = from.get("input");
+  const Json* input = from.get("input");
   if (input != nullptr && input->is_string()) {
     made.inputs.push_back(input->get<std::string>());
   } else if (input != nullptr && input->is_array() && !input->empty() &&
              input->size() <= inputs_max) {
-    for (const json& one : *input) {
+    for (const Json& one : *input) {
       if (one.is_string()) made.inputs.push_back(one.get<std::string>());
     }
     if (made.inputs.size() != input->size())
@@ -552,9 +552,9 @@ Parsed<EmbeddingsRequest> parse_embeddings(const std::string& body) {
 }
 
 std::string to_json(const Answer& answer, const agents::Turn& turn, bool with_logprobs) {
-  json choice = {{"index", 0}};
+  Json choice = {{"index", 0}};
   if (answer.is_chat) {
-    json message = {{"role", "assistant"}, {"content", turn.message.content}, {"refusal", nullptr}};
+    Json message = {{"role", "assistant"}, {"content", turn.message.content}, {"refusal", nullptr}};
     for (std::size_t i = 0; i < turn.message.tool_calls.size(); ++i) {
       message["tool_calls"].push_back(call_json(answer, turn.message.tool_calls[i], i));
     }
@@ -564,13 +564,13 @@ std::string to_json(const Answer& answer, const agents::Turn& turn, bool with_lo
   } else {
     choice["text"] = turn.message.content;
   }
-  choice["logprobs"] = with_logprobs ? logprobs_json(turn, answer.is_chat) : json(nullptr);
+  choice["logprobs"] = with_logprobs ? logprobs_json(turn, answer.is_chat) : Json(nullptr);
   choice["finish_reason"] = finish_of(turn);
   return dumped({{"id", answer.id},
                  {"object", answer.is_chat ? "chat.completion" : "text_completion"},
                  {"created", answer.created},
                  {"model", answer.model},
-                 {"choices", json::array({std::move(choice)})},
+                 {"choices", Json::array({std::move(choice)})},
                  {"usage", usage_json(turn.usage)}});
 }
 
@@ -580,7 +580,7 @@ std::string first_chunk(const Answer& answer) {
 }
 
 std::string text_chunk(const Answer& answer, const std::string& text) {
-  json delta = answer.is_chat ? json({{"content", text}}) : json(text);
+  Json delta = answer.is_chat ? Json({{"content", text}}) : Json(text);
   return dumped(chunk(answer, choice_of(answer, std::move(delta), nullptr)));
 }
 
@@ -588,33 +588,33 @@ std::vector<std::string> last_chunks(const Answer& answer, const agents::Turn& t
                                      bool with_logprobs) {
   std::vector<std::string> chunks;
   for (std::size_t i = 0; i < turn.message.tool_calls.size(); ++i) {
-    json call = call_json(answer, turn.message.tool_calls[i], i);
+    Json call = call_json(answer, turn.message.tool_calls[i], i);
     call["index"] = i;
     chunks.push_back(
-        dumped(chunk(answer, choice_of(answer, {{"tool_calls", json::array({call})}}, nullptr))));
+        dumped(chunk(answer, choice_of(answer, {{"tool_calls", Json::array({call})}}, nullptr))));
   }
-  json last = choice_of(answer, answer.is_chat ? json::object() : json(""), finish_of(turn));
+  Json last = choice_of(answer, answer.is_chat ? Json::object() : Json(""), finish_of(turn));
   if (with_logprobs) last["logprobs"] = logprobs_json(turn, answer.is_chat);
   chunks.push_back(dumped(chunk(answer, std::move(last))));
   return chunks;
 }
 
 std::string usage_chunk(const Answer& answer, const agents::Usage& usage) {
-  json out = chunk(answer, nullptr);
+  Json out = chunk(answer, nullptr);
   out["usage"] = usage_json(usage);
   return dumped(out);
 }
 
 std::string to_json(const std::string& model, const std::vector<agents::Embedding>& embeddings,
                     bool base64) {
-  json data = json::array();
+  Json data = Json::array();
   std::int64_t tokens = 0;
   for (std::size_t i = 0; i < embeddings.size(); ++i) {
     tokens += embeddings[i].tokens;
     data.push_back({{"object", "embedding"},
                     {"index", i},
                     {"embedding",
-                     base64 ? json(base64_of(embeddings[i].values)) : json(embeddings[i].values)}});
+                     base64 ? Json(base64_of(embeddings[i].values)) : Json(embeddings[i].values)}});
   }
   return dumped({{"object", "list"},
                  {"data", std::move(data)},

@@ -18,15 +18,15 @@
 namespace ambit::app {
 namespace {
 
-using json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;
 using governance::PolicyGuard;
 
 constexpr std::size_t policy_bytes_max = 8 << 20;
 constexpr std::size_t cases_bytes_max = 64 << 20;
 constexpr std::size_t far_policies_shown = 5;  // of those whose scope does not fit
 
-std::string dumped(const json& value, int indent = -1) {
-  return value.dump(indent, ' ', false, json::error_handler_t::replace);
+std::string dumped(const Json& value, int indent = -1) {
+  return value.dump(indent, ' ', false, Json::error_handler_t::replace);
 }
 
 // A file's content, or the argument itself where it is JSON already.
@@ -41,7 +41,7 @@ Result<nlohmann::json> read_json(const Context& context, const std::string& said
   return parsed;
 }
 
-json to_json(const agents::Decision& decision) {
+Json to_json(const agents::Decision& decision) {
   return {{"verdict", to_string(decision.verdict)},
           {"reason", decision.reason},
           {"policies", decision.policies},
@@ -49,13 +49,13 @@ json to_json(const agents::Decision& decision) {
           {"policySet", decision.policy_set}};
 }
 
-json to_json(const cedar::Explanation& explanation) {
+Json to_json(const cedar::Explanation& explanation) {
   const cedar::Policy& policy = *explanation.policy;
-  json clauses = json::array();
+  Json clauses = Json::array();
   for (const cedar::Clause& clause : explanation.clauses) {
-    json values = json::object();
+    Json values = Json::object();
     for (const auto& [name, value] : clause.values) values[name] = value;
-    json one = {{"clause", clause.text}, {"values", values}};
+    Json one = {{"clause", clause.text}, {"values", values}};
     if (clause.where.line != 0) {
       one["line"] = clause.where.line;
       one["column"] = clause.where.column;
@@ -112,8 +112,8 @@ Result<void> explain(const Options& options, const Context& context) {
     print_explained(explained, options.flag("all"));
     return {};
   }
-  json out = to_json(explained.decision);
-  out["explained"] = json::array();
+  Json out = to_json(explained.decision);
+  out["explained"] = Json::array();
   for (const cedar::Explanation& one : explained.policies) out["explained"].push_back(to_json(one));
   print(dumped(out) + "\n");
   return {};
@@ -173,7 +173,7 @@ Result<int> test(const Options& options, const Context& context) {
     const std::string fault = fault_of(cases[i], guard->decide(*action));
     failed += fault.empty() ? 0 : 1;
     if (options.flag("json")) {
-      json out = {{"name", name}, {"passed", fault.empty()}};
+      Json out = {{"name", name}, {"passed", fault.empty()}};
       if (!fault.empty()) out["fault"] = fault;
       print(dumped(out) + "\n");
     } else if (!fault.empty()) {
@@ -187,8 +187,8 @@ Result<int> test(const Options& options, const Context& context) {
   return failed == 0 ? 0 : 1;
 }
 
-json to_json(const governance::Difference& difference) {
-  return {{"action", json::parse(governance::to_json(difference.action).dump())},
+Json to_json(const governance::Difference& difference) {
+  return {{"action", Json::parse(governance::to_json(difference.action).dump())},
           {"before", to_json(difference.before)},
           {"after", to_json(difference.after)}};
 }
@@ -199,7 +199,7 @@ void print_difference(const governance::Difference& one) {
     for (const std::string& policy : decision.policies) list += (list.empty() ? "" : ", ") + policy;
     return list.empty() ? std::string("no policy") : list;
   };
-  const auto action = json::parse(governance::to_json(one.action).dump());
+  const auto action = Json::parse(governance::to_json(one.action).dump());
   print("  " + std::string(to_string(one.before.verdict)) + " (" + names(one.before) + ") -> " +
         std::string(to_string(one.after.verdict)) + " (" + names(one.after) +
         "): " + dumped(action) + "\n");
@@ -210,10 +210,10 @@ Result<int> diff(const Options& options, const Context& context) {
   const auto after = TRY(open_guard(options, context, options.positional()[1]));
   const auto report = governance::compare(*before, *after);
   if (options.flag("json")) {
-    json out = {{"actions", report.actions},
+    Json out = {{"actions", report.actions},
                 {"exhaustive", report.exhaustive},
-                {"wider", json::array()},
-                {"narrower", json::array()}};
+                {"wider", Json::array()},
+                {"narrower", Json::array()}};
     for (const auto& one : report.wider) out["wider"].push_back(to_json(one));
     for (const auto& one : report.narrower) out["narrower"].push_back(to_json(one));
     print(dumped(out) + "\n");
@@ -241,9 +241,9 @@ Result<int> check(const Options& options, const Context& context) {
     findings = cedar::validate(guard->policies(), schema);
   }
   if (options.flag("json")) {
-    json out = {{"policies", guard->policy_count()},
+    Json out = {{"policies", guard->policy_count()},
                 {"policySet", guard->policy_set()},
-                {"findings", json::array()}};
+                {"findings", Json::array()}};
     for (const cedar::Finding& one : findings) {
       out["findings"].push_back({{"policy", one.policy->id},
                                  {"error", one.error},

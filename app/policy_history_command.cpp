@@ -18,11 +18,11 @@
 namespace ambit::app {
 namespace {
 
-using json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;
 using governance::PastDecision;
 
-std::string dumped(const json& value) {
-  return value.dump(-1, ' ', false, json::error_handler_t::replace);
+std::string dumped(const Json& value) {
+  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 struct Skipped {
@@ -71,7 +71,7 @@ std::string names_of(const agents::Decision& decision) {
   return list.empty() ? "no policy" : list;
 }
 
-json brief(const agents::Decision& decision) {
+Json brief(const agents::Decision& decision) {
   return {{"verdict", to_string(decision.verdict)},
           {"policies", decision.policies},
           {"reason", decision.reason}};
@@ -104,7 +104,7 @@ Result<void> replay_history(const Options& options, const Context& context,
               std::string(to_string(now.verdict))];
     if (options.flag("json")) {
       print(dumped({{"record", past.index},
-                    {"action", json::parse(governance::to_json(past.action).dump())},
+                    {"action", Json::parse(governance::to_json(past.action).dump())},
                     {"before", brief(past.decision)},
                     {"now", brief(now)}}) +
             "\n");

@@ -10,7 +10,7 @@
 namespace ambit::app {
 namespace {
 
-struct Wanted {
+struct Settings {
   std::string run;
   replay::Options options;
   bool other_model = false;
@@ -28,7 +28,7 @@ Task<Result<std::map<std::string, replay::Tools>>> list_all(Assembly& assembly) 
   co_return tools;
 }
 
-Task<void> replay_all(Assembly& assembly, const Wanted& wanted, Result<replay::Report>& result) {
+Task<void> replay_all(Assembly& assembly, const Settings& wanted, Result<replay::Report>& result) {
   auto tools = co_await list_all(assembly);
   if (!tools) {
     result = Err(std::move(tools).error());
@@ -39,7 +39,7 @@ Task<void> replay_all(Assembly& assembly, const Wanted& wanted, Result<replay::R
   result = co_await replay.run(assembly.journal(), wanted.run);
 }
 
-int show(const Wanted& wanted, const replay::Report& report) {
+int show(const Settings& wanted, const replay::Report& report) {
   const std::string counts = std::to_string(report.turns) + " turns, " +
                              std::to_string(report.tokens) + " tokens, " +
                              std::to_string(report.decisions) + " decisions";
@@ -78,7 +78,7 @@ int show(const Wanted& wanted, const replay::Report& report) {
   return 0;
 }
 
-Result<int> replay_fleet(const Wanted& wanted, agents::Fleet fleet) {
+Result<int> replay_fleet(const Settings& wanted, agents::Fleet fleet) {
   io::UvWorld world;
   auto assembly = TRY(Assembly::open(world, std::move(fleet), wanted.assembly));
   Result<replay::Report> result = Err(Code::internal, "the replay did not end");
@@ -92,7 +92,7 @@ Result<int> replay_fleet(const Wanted& wanted, agents::Fleet fleet) {
 }
 
 int replay_run(const Options& options, const Context& context) {
-  Wanted wanted;
+  Settings wanted;
   wanted.run = options.positional()[0];
   wanted.assembly.state = absolute(context, options.text("state", ".ambit"));
   wanted.assembly.run = wanted.run;

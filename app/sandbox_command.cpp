@@ -26,7 +26,7 @@ using agents::JailCall;
 using agents::JailOutcome;
 using agents::OutcomeKind;
 using agents::Profile;
-using json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;
 
 constexpr int limit_status = 124;
 constexpr int refused_status = 125;
@@ -47,7 +47,7 @@ class OwnGate final : public sandbox::Gate {
   Task<Result<void>> may_open(sandbox::OpenAsk ask) override {
     co_return Err(Code::denied, "nobody is asked about " + ask.path);
   }
-  json requests = json::array();
+  Json requests = Json::array();
 };
 
 // Everything of one `sandbox run` that tasks look at.
@@ -218,7 +218,7 @@ int status_of(const JailOutcome& outcome) {
 
 std::string to_json(const Run& run) {
   const JailOutcome& outcome = run.outcome;
-  const json all = {{"outcome", agents::to_string(outcome.kind)},
+  const Json all = {{"outcome", agents::to_string(outcome.kind)},
                     {"exitCode", outcome.exit_code},
                     {"signal", outcome.signal},
                     {"detail", outcome.detail},
@@ -231,7 +231,7 @@ std::string to_json(const Run& run) {
                     {"limitsBy", run.runner->limits_by()},
                     {"isolation", outcome.isolation.empty() ? "full" : outcome.isolation},
                     {"requests", run.gate.requests}};
-  return all.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+  return all.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 Result<int> run_jailed(const Options& options, const Context& context) {
@@ -278,8 +278,8 @@ Result<int> run_jailed(const Options& options, const Context& context) {
   return status_of(run.outcome);
 }
 
-json to_json(const Profile& profile, const sandbox::seccomp::Tier tier) {
-  json egress = json::array();
+Json to_json(const Profile& profile, const sandbox::seccomp::Tier tier) {
+  Json egress = Json::array();
   for (const agents::EgressRule& rule : profile.egress)
     egress.push_back({{"url", rule.origin},
                       {"methods", rule.methods},

@@ -20,7 +20,7 @@ std::vector<std::string> split_commas(const std::string& text) {
   return parts;
 }
 
-int run(const Options& options, const Context& context) {
+int serve_file(const Options& options, const Context& context) {
   ServeOptions serve;
   serve.listen = options.text("listen", "127.0.0.1:8080");
   serve.url = options.text("url");
@@ -88,7 +88,7 @@ Command serve_command() {
           std::move(specs),
           1,
           1,
-          run};
+          serve_file};
 }
 
 }  // namespace ambit::app

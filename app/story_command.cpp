@@ -17,7 +17,7 @@
 namespace ambit::app {
 namespace {
 
-using json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;
 
 struct Sum {
   std::int64_t sessions = 0;
@@ -28,7 +28,7 @@ struct Sum {
   std::int64_t micros = 0;
 };
 
-std::string dollars(std::int64_t micros) {
+std::string exact_dollars(std::int64_t micros) {
   char text[32];
   std::snprintf(text, sizeof text, "%.6f", static_cast<double>(micros) / 1e6);
   return text;
@@ -50,7 +50,7 @@ Result<void> cost(const Options& options, const Context& context) {
   const auto key_of = [](const log::Leaf& leaf) { return leaf.run + "/" + leaf.session; };
   TRY(reader->for_each(filter, [&](const log::Leaf& leaf) {
     if (leaf.type != "session.started" && leaf.type != "turn.completed") return true;
-    const json body = json::parse(leaf.body, nullptr, false);
+    const Json body = Json::parse(leaf.body, nullptr, false);
     if (!body.is_object()) return true;
     if (leaf.type == "session.started") people[key_of(leaf)] = body.value("principal", "");
     const auto who = people.find(key_of(leaf));
@@ -66,7 +66,7 @@ Result<void> cost(const Options& options, const Context& context) {
       ++sum.sessions;
       return true;
     }
-    const json usage = body.value("usage", json::object());
+    const Json usage = body.value("usage", Json::object());
     ++sum.turns;
     sum.input += usage.value("inputTokens", std::int64_t{0});
     sum.cached += usage.value("cachedTokens", std::int64_t{0});
@@ -82,7 +82,7 @@ Result<void> cost(const Options& options, const Context& context) {
   }
   const auto show = [&](const std::string& name, const Sum& sum) {
     if (as_json) {
-      print(json({{by, name},
+      print(Json({{by, name},
                   {"sessions", sum.sessions},
                   {"turns", sum.turns},
                   {"inputTokens", sum.input},
@@ -96,7 +96,7 @@ Result<void> cost(const Options& options, const Context& context) {
     print(padded(name, 40) + padded(std::to_string(sum.sessions), 10) +
           padded(std::to_string(sum.turns), 9) + padded(std::to_string(sum.input), 12) +
           padded(std::to_string(sum.cached), 12) + padded(std::to_string(sum.output), 12) +
-          dollars(sum.micros) + "\n");
+          exact_dollars(sum.micros) + "\n");
   };
   for (const auto& [name, sum] : sums) {
     show(name, sum);
@@ -120,13 +120,13 @@ Result<void> logs(const Options& options, const Context& context) {
   const auto reader = TRY(log::LogReader::open(folder));
   const auto line_of = [&](const log::Leaf& leaf) {
     if (as_json) {
-      return json({{"index", leaf.index},
+      return Json({{"index", leaf.index},
                    {"time", log::time_text(leaf.unix_ns)},
                    {"type", leaf.type},
                    {"run", leaf.run},
                    {"session", leaf.session},
                    {"agent", leaf.agent},
-                   {"body", json::parse(leaf.body, nullptr, false)}})
+                   {"body", Json::parse(leaf.body, nullptr, false)}})
                  .dump() +
              "\n";
     }
@@ -198,7 +198,7 @@ Result<void> describe(const Options& options, const Context& context) {
     if (first_ns == 0) first_ns = stored.unix_ns;
     last_ns = stored.unix_ns;
     if (stored.event.type == "action.decided") {
-      const json body = json::parse(stored.event.body, nullptr, false);
+      const Json body = Json::parse(stored.event.body, nullptr, false);
       if (body.is_object()) policy_set = body.value("policySet", policy_set);
     }
     good = agents::apply(state, stored.event);
@@ -206,7 +206,7 @@ Result<void> describe(const Options& options, const Context& context) {
   }));
   TRY(good);
   if (options.flag("json")) {
-    json out = json::parse(agents::transcript(state));
+    Json out = Json::parse(agents::transcript(state));
     out["run"] = run;
     out["parent"] = state.parent;
     out["policySet"] = policy_set;
@@ -225,7 +225,7 @@ Result<void> describe(const Options& options, const Context& context) {
         std::to_string(state.usage.input_tokens) + " in, " +
         std::to_string(state.usage.cached_tokens) + " of them cached, " +
         std::to_string(state.usage.output_tokens) + " out\ncost       $" +
-        dollars(state.cost_micros) + "\npolicies   " + policy_set + "\n");
+        exact_dollars(state.cost_micros) + "\npolicies   " + policy_set + "\n");
   if (!state.error.empty()) print("error      " + state.error + "\n");
   if (!state.calls.empty()) print("\ncalls\n");
   for (const agents::CallRecord& call : state.calls) {

@@ -9,7 +9,7 @@
 namespace ambit::app {
 namespace {
 
-using json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;
 
 constexpr std::size_t text_bytes_max = 4 << 20;
 constexpr int depth_max = 64;
@@ -42,7 +42,7 @@ std::string_view without_comment(std::string_view line) {
   return line;
 }
 
-json plain_scalar(std::string_view text) {
+Json plain_scalar(std::string_view text) {
   if (text.empty() || text == "~" || text == "null") return nullptr;
   if (text == "true" || text == "false") return text == "true";
   std::int64_t number = 0;
@@ -71,8 +71,8 @@ class FlowReader {
  public:
   FlowReader(std::string_view text, std::size_t line) : text_(text), line_(line) {}
 
-  Result<json> whole() {
-    json value = TRY(read(0));
+  Result<Json> whole() {
+    Json value = TRY(read(0));
     skip();
     if (at_ < text_.size()) return fail("text after the value");
     return value;
@@ -85,10 +85,10 @@ class FlowReader {
   void skip() {
     while (at_ < text_.size() && text_[at_] == ' ') ++at_;
   }
-  Result<json> read(int depth) {
+  Result<Json> read(int depth) {
     if (depth > depth_max) return fail("nested too deeply");
     skip();
-    if (at_ == text_.size()) return json(nullptr);
+    if (at_ == text_.size()) return Json(nullptr);
     const char c = text_[at_];
     if (c == '"' || c == '\'') return quoted(c);
     if (c == '[' || c == '{') return collection(c, depth);
@@ -100,7 +100,7 @@ class FlowReader {
     }
     return plain_scalar(trimmed(text_.substr(from, at_ - from)));
   }
-  Result<json> quoted(char quote) {
+  Result<Json> quoted(char quote) {
     const std::size_t from = at_++;
     std::string out;
     while (at_ < text_.size() && text_[at_] != quote) {
@@ -109,13 +109,13 @@ class FlowReader {
     }
     if (at_ == text_.size()) return fail("a quote is not closed");
     ++at_;
-    if (quote == '\'') return json(out);
-    const json parsed = json::parse(text_.substr(from, at_ - from), nullptr, false);
-    return parsed.is_string() ? parsed : json(out);
+    if (quote == '\'') return Json(out);
+    const Json parsed = Json::parse(text_.substr(from, at_ - from), nullptr, false);
+    return parsed.is_string() ? parsed : Json(out);
   }
-  Result<json> collection(char open, int depth) {
+  Result<Json> collection(char open, int depth) {
     const bool is_list = open == '[';
-    json out = is_list ? json::array() : json::object();
+    Json out = is_list ? Json::array() : Json::object();
     ++at_;
     while (true) {
       skip();
@@ -164,14 +164,14 @@ class YamlReader {
     }
   }
 
-  Result<json> document() {
+  Result<Json> document() {
     next();
     if (at_ < lines_.size() && lines_[at_].text == "---") {
       ++at_;
       next();
     }
-    if (at_ == lines_.size()) return json(nullptr);
-    json value = TRY(block(lines_[at_].indent, 0));
+    if (at_ == lines_.size()) return Json(nullptr);
+    Json value = TRY(block(lines_[at_].indent, 0));
     next();
     if (at_ < lines_.size()) return fail("this line belongs to nothing before it");
     return value;
@@ -203,7 +203,7 @@ class YamlReader {
     return std::string_view::npos;
   }
 
-  Result<json> block(std::size_t indent, int depth) {
+  Result<Json> block(std::size_t indent, int depth) {
     if (depth > depth_max) return fail("nested too deeply");
     const std::string_view text = lines_[at_].text;
     if (is_item(text)) return list(indent, depth);
@@ -212,8 +212,8 @@ class YamlReader {
     return FlowReader(text, number).whole();
   }
 
-  Result<json> list(std::size_t indent, int depth) {
-    json out = json::array();
+  Result<Json> list(std::size_t indent, int depth) {
+    Json out = Json::array();
     for (next(); at_ < lines_.size() && lines_[at_].indent == indent && is_item(lines_[at_].text);
          next()) {
       Line& line = lines_[at_];
@@ -231,8 +231,8 @@ class YamlReader {
     return out;
   }
 
-  Result<json> mapping(std::size_t indent, int depth) {
-    json out = json::object();
+  Result<Json> mapping(std::size_t indent, int depth) {
+    Json out = Json::object();
     for (next(); at_ < lines_.size() && lines_[at_].indent == indent; next()) {
       const std::string_view text = lines_[at_].text;
       if (is_item(text)) break;
@@ -261,14 +261,14 @@ class YamlReader {
   }
 
   // What stands further in; a list may stand as far in as its key.
-  Result<json> child(std::size_t indent, int depth) {
+  Result<Json> child(std::size_t indent, int depth) {
     next();
-    if (at_ == lines_.size()) return json(nullptr);
+    if (at_ == lines_.size()) return Json(nullptr);
     const Line& line = lines_[at_];
     if (line.indent > indent || (line.indent == indent && is_item(line.text))) {
       return block(line.indent, depth + 1);
     }
-    return json(nullptr);
+    return Json(nullptr);
   }
 
   std::string block_text(std::size_t indent, bool folded, bool stripped) {
@@ -293,7 +293,7 @@ class YamlReader {
 
 }  // namespace
 
-Result<json> parse_yaml(std::string_view text) {
+Result<Json> parse_yaml(std::string_view text) {
   if (text.size() > text_bytes_max) return Err(Code::invalid, "longer than 4 MiB");
   if (text.find('\t') != std::string_view::npos && text.find("\n\t") != std::string_view::npos) {
     return Err(Code::invalid, "a tab cannot indent");

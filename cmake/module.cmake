@@ -14,6 +14,12 @@ function(module name)
   target_link_libraries(${name} PUBLIC ${arg_DEPENDS} PRIVATE ${arg_LINKS})
 endfunction()
 
+# alone(SOURCE...): these are not compiled together with others of their target, where the preset does that
+# (CMAKE_UNITY_BUILD): names of theirs stand in others too.
+function(alone)
+  set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+endfunction()
+
 # unit_test(name_test MODULE name SOURCES ... LINKS ...): one Catch2 program, linked to that library alone.
 # Each TEST_CASE becomes a ctest test through one program run (the list is discovered at build time).
 function(unit_test name)

@@ -15,11 +15,11 @@ using nlohmann::json;
 constexpr std::size_t certificate_bytes_max = 1U << 20;
 constexpr std::size_t answers_max = 100;
 
-std::string dumped(const json& value) {
+std::string text_of_json(const json& value) {
   return value.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-tl::unexpected<Error> refuse(const std::string& why) {
+tl::unexpected<Error> not_raised(const std::string& why) {
   return Err(Code::denied, "the level is not raised: " + why);
 }
 
@@ -30,13 +30,14 @@ bool is_level(const json& value) {
 // The request as the certificate has it, with the hash that the answers must be about.
 Result<ApprovalRequest> request_of(const json& certificate) {
   const auto at = certificate.find("request");
-  if (at == certificate.end() || !at->is_object()) return refuse("it has no request");
+  if (at == certificate.end() || !at->is_object()) return not_raised("it has no request");
   for (const char* name : {"id", "hash", "reason"}) {
-    if (!at->contains(name) || !(*at)[name].is_string()) return refuse("its request is damaged");
+    if (!at->contains(name) || !(*at)[name].is_string())
+      return not_raised("its request is damaged");
   }
   for (const char* name : {"needed", "askedMs", "expiresMs"}) {
     if (!at->contains(name) || !(*at)[name].is_number_integer()) {
-      return refuse("its request is damaged");
+      return not_raised("its request is damaged");
     }
   }
   ApprovalRequest request;
@@ -57,19 +58,19 @@ Result<void> check_answers(const ApprovalRequest& request, const json& certifica
   TRY(desk.restore(request));
   const auto notes = certificate.find("answers");
   if (notes == certificate.end() || !notes->is_array() || notes->size() > answers_max) {
-    return refuse("it has no answers");
+    return not_raised("it has no answers");
   }
   for (const json& note : *notes) {
-    if (!note.is_string()) return refuse("an answer is no note");
+    if (!note.is_string()) return not_raised("an answer is no note");
     const auto& text = note.get_ref<const std::string&>();
     const auto parsed = log::Note::parse(text);
-    if (!parsed) return refuse("an answer is no note");
+    if (!parsed) return not_raised("an answer is no note");
     const ApprovalAnswer said = TRY(parse_answer(parsed->text));
     const auto state = desk.answer(text, said.at_ms);
-    if (!state) return refuse(state.error().message);
+    if (!state) return not_raised(state.error().message);
   }
   if (desk.state(request.id, request.asked_ms) != ApprovalState::approved) {
-    return refuse("too few people have approved it");
+    return not_raised("too few people have approved it");
   }
   return {};
 }
@@ -84,21 +85,21 @@ agents::Action autonomy_action(const std::string& agent, std::int64_t level,
   action.agent = agent;
   action.on_behalf_of = requester;
   action.tool = "autonomy";
-  action.arguments = dumped({{"agent", agent}, {"level", level}});
+  action.arguments = text_of_json({{"agent", agent}, {"level", level}});
   return action;
 }
 
 std::string autonomy_certificate(const ApprovalRequest& request,
                                  const std::vector<std::string>& answers) {
-  return dumped({{"request",
-                  {{"id", request.id},
-                   {"hash", request.hash},
-                   {"reason", request.reason},
-                   {"needed", request.needed},
-                   {"askedMs", request.asked_ms},
-                   {"expiresMs", request.expires_ms},
-                   {"action", to_json(request.action)}}},
-                 {"answers", answers}});
+  return text_of_json({{"request",
+                        {{"id", request.id},
+                         {"hash", request.hash},
+                         {"reason", request.reason},
+                         {"needed", request.needed},
+                         {"askedMs", request.asked_ms},
+                         {"expiresMs", request.expires_ms},
+                         {"action", to_json(request.action)}}},
+                       {"answers", answers}});
 }
 
 Result<AutonomyLevels> AutonomyLevels::create(std::map<std::string, std::int64_t> levels) {
@@ -124,40 +125,40 @@ std::optional<Notice> AutonomyLevels::lower(const std::string& agent, std::int64
   if (to >= from) return std::nullopt;
   levels_[agent] = to;
   return Notice{"autonomy.lowered",
-                dumped({{"agent", agent}, {"from", from}, {"reason", why}, {"to", to}})};
+                text_of_json({{"agent", agent}, {"from", from}, {"reason", why}, {"to", to}})};
 }
 
 Result<Notice> AutonomyLevels::raise(std::string_view text,
                                      const std::vector<log::VerifierKey>& approvers) {
-  if (text.size() > certificate_bytes_max) return refuse("the certificate is too long");
+  if (text.size() > certificate_bytes_max) return not_raised("the certificate is too long");
   const json certificate = json::parse(text, nullptr, false);
-  if (!certificate.is_object()) return refuse("the certificate is no JSON object");
+  if (!certificate.is_object()) return not_raised("the certificate is no JSON object");
   const ApprovalRequest request = TRY(request_of(certificate));
   const agents::Action& action = request.action;
-  if (request.needed < 2) return refuse("two people must approve it");
+  if (request.needed < 2) return not_raised("two people must approve it");
   if (action.kind != agents::ActionKind::memory_write || action.tool != "autonomy") {
-    return refuse("the certificate is about another action");
+    return not_raised("the certificate is about another action");
   }
   const json arguments = json::parse(action.arguments, nullptr, false);
   if (!arguments.is_object() || arguments.value("agent", "") != action.agent ||
       !arguments.contains("level") || !is_level(arguments["level"])) {
-    return refuse("the certificate names no agent and level");
+    return not_raised("the certificate names no agent and level");
   }
   const auto level = arguments["level"].get<std::int64_t>();
   const std::int64_t from = of(action.agent);
-  if (certificates_.contains(request.id)) return refuse("the certificate was used before");
+  if (certificates_.contains(request.id)) return not_raised("the certificate was used before");
   if (level <= from) {
-    return refuse(action.agent + " has the level " + std::to_string(from) + " already");
+    return not_raised(action.agent + " has the level " + std::to_string(from) + " already");
   }
   TRY(check_answers(request, certificate, approvers));
   certificates_.insert(request.id);
   levels_[action.agent] = level;
-  return Notice{"autonomy.raised", dumped({{"agent", action.agent},
-                                           {"approval", request.id},
-                                           {"from", from},
-                                           {"hash", request.hash},
-                                           {"reason", request.reason},
-                                           {"to", level}})};
+  return Notice{"autonomy.raised", text_of_json({{"agent", action.agent},
+                                                 {"approval", request.id},
+                                                 {"from", from},
+                                                 {"hash", request.hash},
+                                                 {"reason", request.reason},
+                                                 {"to", level}})};
 }
 
 void AutonomyLevels::take(const AutonomyLevels& other) {
@@ -166,7 +167,7 @@ void AutonomyLevels::take(const AutonomyLevels& other) {
 }
 
 std::string AutonomyLevels::to_json() const {
-  return dumped({{"levels", levels_}, {"certificates", certificates_}});
+  return text_of_json({{"levels", levels_}, {"certificates", certificates_}});
 }
 
 Result<AutonomyLevels> AutonomyLevels::from_json(std::string_view text) {

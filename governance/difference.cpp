@@ -26,7 +26,7 @@ using nlohmann::json;
 using Path = std::vector<std::string>;
 using Values = std::map<Path, std::set<json>>;
 
-int rank(Verdict verdict) {
+int severity(Verdict verdict) {
   return verdict == Verdict::deny ? 0 : verdict == Verdict::escalate ? 1 : 2;
 }
 
@@ -374,7 +374,7 @@ class Comparison {
 }  // namespace
 
 bool Difference::wider() const {
-  return rank(after.verdict) > rank(before.verdict);
+  return severity(after.verdict) > severity(before.verdict);
 }
 
 DifferenceReport compare(PolicyGuard& before, PolicyGuard& after,

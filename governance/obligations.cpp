@@ -9,7 +9,7 @@
 namespace ambit::governance {
 namespace {
 
-using json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;
 using cedar::Policy;
 
 constexpr std::string_view redacted = "[redacted]";
@@ -107,7 +107,7 @@ Result<std::int64_t> read_time(std::string_view text) {
 
 // {"verdict", "reason", "message", "transform": {"path", "value"}}, as the Agent Control
 // Specification has it.
-Result<void> read_transform(const json& value, Obligations& out) {
+Result<void> read_transform(const Json& value, Obligations& out) {
   constexpr std::string_view root = "$policy_target";
   if (!value.is_object() || value.size() != 2 || !value.contains("path") ||
       !value["path"].is_string() || !value.contains("value")) {
@@ -125,7 +125,7 @@ Result<void> read_transform(const json& value, Obligations& out) {
 }
 
 Result<void> read_advice_json(const std::string& text, Annotations& out) {
-  const json value = json::parse(text, nullptr, false);
+  const Json value = Json::parse(text, nullptr, false);
   if (!value.is_object()) return Err(Code::invalid, "it is neither a word of ours nor JSON");
   for (const auto& [name, part] : value.items()) {
     const bool known =
@@ -192,9 +192,9 @@ Result<void> read_one(const std::string& name, const std::string& text, Annotati
   return {};
 }
 
-void redact_all(json& value) {
+void redact_all(Json& value) {
   if (value.is_object() || value.is_array()) {
-    for (json& inner : value) redact_all(inner);
+    for (Json& inner : value) redact_all(inner);
   } else if (!value.is_null()) {
     value = redacted;
   }
@@ -202,9 +202,9 @@ void redact_all(json& value) {
 
 // Calls `change` for what lies at the path; through arrays for each of their elements.
 template <class F>
-Result<void> at_path(json& value, std::string_view path, F& change) {
+Result<void> at_path(Json& value, std::string_view path, F& change) {
   if (value.is_array()) {
-    for (json& element : value) TRY(at_path(element, path, change));
+    for (Json& element : value) TRY(at_path(element, path, change));
     return {};
   }
   if (path.empty()) return change(value);
@@ -216,9 +216,9 @@ Result<void> at_path(json& value, std::string_view path, F& change) {
 }
 
 // A number above the bound becomes the bound; a list of numbers each of its own.
-Result<void> cap_value(json& value, const Cap& cap) {
+Result<void> cap_value(Json& value, const Cap& cap) {
   if (value.is_array()) {
-    for (json& element : value) TRY(cap_value(element, cap));
+    for (Json& element : value) TRY(cap_value(element, cap));
     return {};
   }
   if (!value.is_number()) {
@@ -333,28 +333,28 @@ ApprovalTerms approval_terms(const std::vector<std::pair<std::string, std::strin
 }
 
 Result<std::string> apply_obligations(const Obligations& obligations, std::string_view arguments) {
-  json value = json::parse(arguments.empty() ? std::string_view("{}") : arguments, nullptr, false);
+  Json value = Json::parse(arguments.empty() ? std::string_view("{}") : arguments, nullptr, false);
   if (!value.is_object()) return Err(Code::denied, "the arguments are not a JSON object");
   for (const Replacement& one : obligations.replacements) {
-    auto replace = [&one](json& at) -> Result<void> {
-      at = json::parse(one.json, nullptr, false);
+    auto replace = [&one](Json& at) -> Result<void> {
+      at = Json::parse(one.json, nullptr, false);
       return {};
     };
     TRY(at_path(value, one.path, replace));
   }
   for (const Cap& cap : obligations.caps) {
-    auto change = [&cap](json& at) { return cap_value(at, cap); };
+    auto change = [&cap](Json& at) { return cap_value(at, cap); };
     TRY(at_path(value, cap.path, change));
   }
   for (const std::string& path : obligations.redact) {
-    auto change = [](json& at) -> Result<void> {
+    auto change = [](Json& at) -> Result<void> {
       redact_all(at);
       return {};
     };
     TRY(at_path(value, path, change));
   }
   if (!value.is_object()) return Err(Code::denied, "what is left of the arguments is no object");
-  return value.dump(-1, ' ', false, json::error_handler_t::replace);
+  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 }  // namespace ambit::governance

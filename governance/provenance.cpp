@@ -165,7 +165,7 @@ void each_number(std::string_view normal, const std::vector<Word>& words, F each
 }
 
 // The value as one number, where it is one: its groups joined.
-std::string number_of(std::string_view normal) {
+std::string joined_digits(std::string_view normal) {
   std::string joined;
   for (const char c : normal) {
     if (c == ' ' || c == '-') continue;
@@ -305,7 +305,7 @@ Provenance::Found Provenance::find(std::string_view value) const {
   const std::string normal = normalized(value);
   std::vector<std::uint32_t> in = texts_with(normal);
   if (in.empty()) {
-    const auto number = numbers_.find(number_of(normal));
+    const auto number = numbers_.find(joined_digits(normal));
     if (number != numbers_.end()) in = number->second;
   }
   if (in.empty()) {

@@ -12,7 +12,7 @@ namespace ambit::governance {
 namespace {
 
 using agents::Event;
-using json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;
 
 constexpr std::string_view redacted = "[redacted]";
 constexpr std::size_t digits_least = 8;
@@ -116,11 +116,11 @@ bool fits(const std::string& pattern, std::string_view name) {
 }
 
 // Every text in it, and every number that is as long as one that must go.
-std::size_t redact_values(json& value, const std::vector<std::string>& patterns) {
+std::size_t redact_values(Json& value, const std::vector<std::string>& patterns) {
   if (value.is_string()) return redact_text(value.get_ref<std::string&>(), patterns);
   std::size_t found = 0;
   if (value.is_object() || value.is_array()) {
-    for (json& inner : value) found += redact_values(inner, patterns);
+    for (Json& inner : value) found += redact_values(inner, patterns);
   } else if (value.is_number()) {
     std::string digits = value.dump();
     found = redact_text(digits, patterns);
@@ -129,10 +129,10 @@ std::size_t redact_values(json& value, const std::vector<std::string>& patterns)
   return found;
 }
 
-std::size_t redact_path(json& value, std::string_view path) {
+std::size_t redact_path(Json& value, std::string_view path) {
   if (value.is_array()) {
     std::size_t found = 0;
-    for (json& element : value) found += redact_path(element, path);
+    for (Json& element : value) found += redact_path(element, path);
     return found;
   }
   if (!value.is_object()) return 0;
@@ -150,7 +150,7 @@ class Pass {
   Pass(const std::vector<RedactionRule>& rules, Event& event) : rules_(rules), event_(event) {}
 
   void run() {
-    const json body = json::parse(event_.body, nullptr, false);
+    const Json body = Json::parse(event_.body, nullptr, false);
     if (body.is_object() && body.contains("tool") && body["tool"].is_string()) {
       tool_ = body["tool"].get<std::string>();
     }
@@ -200,7 +200,7 @@ class Pass {
     });
   }
 
-  void value(json& of, std::string_view part, const std::string& tool) {
+  void value(Json& of, std::string_view part, const std::string& tool) {
     each(part, &tool, [&](const RedactionRule& rule) {
       for (const std::string& path : rule.paths) {
         if (redact_path(of, path) > 0) took(part, rule, path);
@@ -219,16 +219,16 @@ class Pass {
       taken_.insert(std::string(part));
       return;
     }
-    json parsed = json::parse(bytes, nullptr, false);
+    Json parsed = Json::parse(bytes, nullptr, false);
     if (!parsed.is_object() && !parsed.is_array()) {
       text_of(bytes, part, tool);
       return;
     }
     const std::size_t before = taken_.size();
-    const json was = parsed;
+    const Json was = parsed;
     value(parsed, part, tool);
     if (taken_.size() != before || parsed != was) {
-      bytes = parsed.dump(-1, ' ', false, json::error_handler_t::replace);
+      bytes = parsed.dump(-1, ' ', false, Json::error_handler_t::replace);
     }
   }
 
@@ -240,7 +240,7 @@ class Pass {
 
   // What the model said: words, and calls with arguments.
   void message(std::string& bytes) {
-    json said = json::parse(bytes, nullptr, false);
+    Json said = Json::parse(bytes, nullptr, false);
     if (!said.is_object()) {
       text(bytes, "message");
       return;
@@ -254,20 +254,20 @@ class Pass {
       said["content"] = std::move(words);
     }
     if (said.contains("tool_calls") && said["tool_calls"].is_array()) {
-      for (json& call : said["tool_calls"]) changed = call_of(call) || changed;
+      for (Json& call : said["tool_calls"]) changed = call_of(call) || changed;
     }
-    if (changed) bytes = said.dump(-1, ' ', false, json::error_handler_t::replace);
+    if (changed) bytes = said.dump(-1, ' ', false, Json::error_handler_t::replace);
   }
 
-  bool call_of(json& item) {
+  bool call_of(Json& item) {
     if (!item.is_object() || !item.contains("function")) return false;
-    json& call = item["function"];
+    Json& call = item["function"];
     if (!call.is_object() || !call.contains("arguments")) return false;
     const std::string tool = call.contains("name") && call["name"].is_string()
                                  ? call["name"].get<std::string>()
                                  : std::string();
-    json& arguments = call["arguments"];
-    const json was = arguments;
+    Json& arguments = call["arguments"];
+    const Json was = arguments;
     if (arguments.is_string()) {
       std::string bytes = arguments.get<std::string>();
       whole(bytes, "arguments", tool);
@@ -284,13 +284,13 @@ class Pass {
     for (std::size_t at = 0; at < bytes.size();) {
       const std::size_t end = std::min(bytes.find('\n', at), bytes.size());
       std::string line = bytes.substr(at, end - at);
-      json said = json::parse(line, nullptr, false);
+      Json said = Json::parse(line, nullptr, false);
       if (said.is_object() && said.contains("content") && said["content"].is_string()) {
         std::string words = said["content"].get<std::string>();
         const bool user = said.contains("role") && said["role"] == "user";
         text(words, user ? "prompt" : "message");
         said["content"] = std::move(words);
-        line = said.dump(-1, ' ', false, json::error_handler_t::replace);
+        line = said.dump(-1, ' ', false, Json::error_handler_t::replace);
       }
       out += line + "\n";
       at = end + 1;
@@ -299,7 +299,7 @@ class Pass {
   }
 
   void note() {
-    json list = json::array();
+    Json list = Json::array();
     for (const std::string& one : taken_) list.push_back(one);
     std::string& body = event_.body;
     const std::size_t end = body.rfind('}');
@@ -357,10 +357,10 @@ void Redaction::apply(Event& event) const {
 std::vector<std::string> redacted_in(std::string_view body) {
   // Most bodies do not even hold the word.
   if (body.find("\"redacted\"") == std::string_view::npos) return {};
-  const json parsed = json::parse(body, nullptr, false);
+  const Json parsed = Json::parse(body, nullptr, false);
   std::vector<std::string> taken;
   if (!parsed.is_object() || !parsed.contains("redacted")) return taken;
-  for (const json& one : parsed["redacted"]) {
+  for (const Json& one : parsed["redacted"]) {
     if (one.is_string()) taken.push_back(one.get<std::string>());
   }
   return taken;

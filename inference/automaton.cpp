@@ -121,7 +121,7 @@ ExpressionId Automaton::repeat(ExpressionId body, std::uint32_t least, std::uint
 }
 
 ExpressionId Automaton::until(std::string_view tag, ExpressionId body, bool may_end) {
-  CHECK(!tag.empty());
+  INVARIANT(!tag.empty());
   Tag made{std::string(tag), std::vector<std::uint32_t>(tag.size(), 0)};
   for (std::size_t i = 1; i < tag.size(); ++i) {
     std::uint32_t border = made.fallback[i - 1];
@@ -198,7 +198,7 @@ ExpressionId Automaton::declare(bool may_be_empty) {
 }
 
 void Automaton::define(ExpressionId rule, ExpressionId body) {
-  CHECK(nodes_[rule].kind == Kind::rule && nodes_[rule].nullable == nodes_[body].nullable);
+  INVARIANT(nodes_[rule].kind == Kind::rule && nodes_[rule].nullable == nodes_[body].nullable);
   rules_[nodes_[rule].a] = body;
 }
 

@@ -18,7 +18,7 @@ Forward::Forward(const Model& model, std::unique_ptr<Backend> backend, std::size
     : model_(model), backend_(std::move(backend)), rows_max_(rows_max) {}
 
 void Forward::run(std::span<const StepRow> rows) {
-  CHECK(rows.size() <= rows_max_);
+  INVARIANT(rows.size() <= rows_max_);
   if (rows.empty()) return;
   Backend& on = *backend_;
   on.begin(rows);

@@ -333,9 +333,10 @@ class Rules {
   std::vector<Rule>& rules_;
 };
 
-class Writer {
+class GrammarWriter {
  public:
-  Writer(Automaton& automaton, const std::vector<Rule>& rules) : a_(automaton), rules_(rules) {
+  GrammarWriter(Automaton& automaton, const std::vector<Rule>& rules)
+      : a_(automaton), rules_(rules) {
     for (const Rule& rule : rules_) ids_.push_back(a_.declare(rule.may_be_empty));
     for (std::size_t i = 0; i < rules_.size(); ++i) a_.define(ids_[i], write(*rules_[i].body));
   }
@@ -382,7 +383,7 @@ Result<ExpressionId> gbnf_language(Automaton& automaton, std::string_view gramma
   Reader reader(grammar);
   std::vector<Rule> rules = TRY(reader.read());
   TRY(Rules(rules).check());
-  const ExpressionId root = Writer(automaton, rules).rule(reader.root());
+  const ExpressionId root = GrammarWriter(automaton, rules).rule(reader.root());
   if (!automaton.has_text(root)) return Err(Code::invalid, "no text fits the grammar");
   return root;
 }

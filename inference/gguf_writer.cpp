@@ -80,7 +80,7 @@ void GgufWriter::set(std::string key, GgufValue value) {
 
 void GgufWriter::add(std::string name, DType type, std::vector<std::uint64_t> shape,
                      std::span<const float> values) {
-  CHECK(!shape.empty() && shape[0] % block_elements(type) == 0);
+  INVARIANT(!shape.empty() && shape[0] % block_elements(type) == 0);
   Tensor tensor{std::move(name), type, std::move(shape), {}};
   tensor.data.resize(row_bytes(type, values.size()));
   from_floats(type, values.data(), values.size(), tensor.data.data());

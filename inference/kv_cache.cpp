@@ -59,7 +59,7 @@ std::optional<std::uint32_t> KvCache::full_child(std::uint32_t parent,
 
 std::optional<KvCache::Sequence> KvCache::open(std::span<const TokenId> tokens,
                                                std::size_t capacity, bool reuse) {
-  CHECK(!tokens.empty() && tokens.size() <= capacity);
+  INVARIANT(!tokens.empty() && tokens.size() <= capacity);
   // The last token must be computed: its logits are wanted.
   const std::size_t limit = reuse ? tokens.size() - 1 : 0;
   Sequence sequence;
@@ -106,7 +106,7 @@ std::optional<KvCache::Sequence> KvCache::open(std::span<const TokenId> tokens,
 }
 
 void KvCache::adopt(Sequence& sequence, std::span<const TokenId> tokens) {
-  CHECK(sequence.length % page_tokens == 0 && sequence.pages.size() == sequence.nodes.size());
+  INVARIANT(sequence.length % page_tokens == 0 && sequence.pages.size() == sequence.nodes.size());
   while (sequence.length + page_tokens < tokens.size()) {
     const std::uint32_t parent = sequence.nodes.empty() ? 0 : sequence.nodes.back();
     const auto child = full_child(parent, tokens.subspan(sequence.length));
@@ -199,18 +199,18 @@ void KvCache::release(const std::vector<Held>& path) {
 }
 
 std::byte* KvCache::take_page(Sequence& sequence) {
-  CHECK(sequence.reserved > 0);
+  INVARIANT(sequence.reserved > 0);
   --sequence.reserved;
   --reserved_;
   ++owned_;
   if (free_.empty() && made_ < pages_max_) {
     std::byte* made = memory_->make_page(page_bytes_);
-    CHECK(made != nullptr);  // whoever counted the pages counted what there is
+    INVARIANT(made != nullptr);  // whoever counted the pages counted what there is
     free_.push_back(made);
     ++made_;
   }
   if (free_.empty()) {
-    CHECK(!evictable_.empty());  // the reservation promised it
+    INVARIANT(!evictable_.empty());  // the reservation promised it
     free_.push_back(remove(evictable_.begin()->second));
     ++evicted_;
   }
@@ -247,7 +247,7 @@ std::uint32_t KvCache::insert(std::uint32_t parent, std::span<const TokenId> tok
 
 std::byte* KvCache::remove(std::uint32_t id) {
   Node& node = nodes_[id];
-  CHECK(node.alive && node.pins == 0 && node.children.empty());
+  INVARIANT(node.alive && node.pins == 0 && node.children.empty());
   evictable_.erase({node.used, id});
   const std::uint32_t parent = node.parent;
   nodes_[parent].children.erase(node.tokens);

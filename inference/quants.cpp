@@ -10,16 +10,6 @@ namespace ambit::inference {
 
 namespace {
 
-std::uint16_t read_u16(const std::byte* at) {
-  std::uint16_t value = 0;
-  std::memcpy(&value, at, sizeof value);
-  return value;
-}
-
-void write_u16(std::byte* at, std::uint16_t value) {
-  std::memcpy(at, &value, sizeof value);
-}
-
 unsigned u8(std::byte value) {
   return std::to_integer<unsigned>(value);
 }
@@ -121,7 +111,7 @@ void read_block(DType type, const std::byte* bytes, QuantBlock& block) {
       block.d = read_u16(bytes + 208);
       return;
     default:
-      CHECK(is_quantized(type));
+      INVARIANT(is_quantized(type));
   }
 }
 
@@ -153,7 +143,7 @@ void write_block(DType type, const QuantBlock& block, std::byte* bytes) {
       write_u16(bytes + 208, block.d);
       return;
     default:
-      CHECK(is_quantized(type));
+      INVARIANT(is_quantized(type));
   }
 }
 
@@ -337,7 +327,7 @@ void quantize(DType type, const float* values, std::size_t count, std::byte* out
         choose_k45(31, values + i, block);
         break;
       default:
-        CHECK(type == DType::q6_k);
+        INVARIANT(type == DType::q6_k);
         choose_k6(values + i, block);
     }
     write_block(type, block, out);

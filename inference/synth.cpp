@@ -82,7 +82,7 @@ void add_vocabulary(GgufWriter& writer, std::size_t size) {
   std::vector<std::string> parts;
   for (const char letter : letters) parts.push_back(byte_level_spelling(std::string(1, letter)));
   for (std::size_t left = 0; tokens.size() < size; ++left) {
-    CHECK(left < parts.size());
+    INVARIANT(left < parts.size());
     for (std::size_t right = 0; right + 1 < letters.size() && tokens.size() < size; ++right) {
       const std::string both = parts[left] + parts[right];
       if (!known.insert(both).second) continue;
@@ -276,7 +276,7 @@ std::vector<std::string_view> shape_names() {
 }
 
 GgufWriter synthesize(const SynthShape& shape) {
-  CHECK(shape.vocabulary >= 300);
+  INVARIANT(shape.vocabulary >= 300);
   return Synthesis(shape).make();
 }
 

@@ -98,20 +98,6 @@ std::uint16_t float_to_bf16(float value) {
   return static_cast<std::uint16_t>((bits + 0x7FFFU + ((bits >> 16U) & 1U)) >> 16U);
 }
 
-namespace {
-
-std::uint16_t read_u16(const std::byte* at) {
-  std::uint16_t value = 0;
-  std::memcpy(&value, at, sizeof value);
-  return value;
-}
-
-void write_u16(std::byte* at, std::uint16_t value) {
-  std::memcpy(at, &value, sizeof value);
-}
-
-}  // namespace
-
 void to_floats(DType type, const std::byte* bytes, std::size_t count, float* out) {
   switch (type) {
     case DType::f32:
@@ -150,7 +136,7 @@ AlignedBytes::AlignedBytes(std::size_t bytes) : bytes_(bytes) {
   const std::size_t alignment = bytes >= huge ? huge : 64;
   const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
   memory_.reset(static_cast<std::byte*>(std::aligned_alloc(alignment, rounded)));
-  CHECK(memory_ != nullptr);
+  INVARIANT(memory_ != nullptr);
 #ifdef MADV_HUGEPAGE
   if (alignment == huge) madvise(memory_.get(), rounded, MADV_HUGEPAGE);  // only advice
 #endif

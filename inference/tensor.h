@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <string>
@@ -96,6 +97,14 @@ struct TensorView {
   }
 };
 
+inline std::uint16_t read_u16(const std::byte* at) {
+  std::uint16_t value = 0;
+  std::memcpy(&value, at, sizeof value);
+  return value;
+}
+inline void write_u16(std::byte* at, std::uint16_t value) {
+  std::memcpy(at, &value, sizeof value);
+}
 float f16_to_float(std::uint16_t bits);
 std::uint16_t float_to_f16(float value);
 float bf16_to_float(std::uint16_t bits);

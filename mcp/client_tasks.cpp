@@ -4,6 +4,7 @@
 // gives its result as if the call had just taken long. Who gives the call up cancels the task.
 
 #include "mcp/client.h"
+#include "mcp/json_text.h"
 #include "mcp/task_record.h"
 
 #include <nlohmann/json.hpp>
@@ -24,11 +25,6 @@ std::int64_t poll_ms_of(const Json& task) {
   const auto at = task.find("pollIntervalMs");
   const bool said = at != task.end() && at->is_number_integer();
   return std::clamp(said ? at->get<std::int64_t>() : 1000, poll_ms_min, poll_ms_max);
-}
-
-std::string text_of(const Json& object, const char* key) {
-  const auto at = object.is_object() ? object.find(key) : object.end();
-  return object.is_object() && at != object.end() && at->is_string() ? at->get<std::string>() : "";
 }
 
 // What a server may ask of its client, in whichever way.

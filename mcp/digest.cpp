@@ -11,8 +11,9 @@ namespace ambit::mcp {
 std::string sha256_hex(std::string_view bytes) {
   std::array<unsigned char, 32> digest{};
   unsigned int length = 0;
-  CHECK(EVP_Digest(bytes.data(), bytes.size(), digest.data(), &length, EVP_sha256(), nullptr) == 1);
-  CHECK(length == digest.size());
+  INVARIANT(EVP_Digest(bytes.data(), bytes.size(), digest.data(), &length, EVP_sha256(), nullptr) ==
+            1);
+  INVARIANT(length == digest.size());
   constexpr std::string_view hex = "0123456789abcdef";
   std::string text;
   for (const unsigned char byte : digest) {

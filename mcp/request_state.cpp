@@ -47,17 +47,17 @@ std::string StateSealer::seal(const rpc::Value& state, std::string_view about) {
   out.resize(nonce_bytes + plain.size() + tag_bytes);
   const Cipher cipher(EVP_CIPHER_CTX_new(), EVP_CIPHER_CTX_free);
   int length = 0;
-  CHECK(cipher != nullptr);
-  CHECK(EVP_EncryptInit_ex(cipher.get(), EVP_aes_256_gcm(), nullptr, key_.data(), nonce.data()) ==
-        1);
-  CHECK(EVP_EncryptUpdate(cipher.get(), nullptr, &length, bytes_of(about),
-                          static_cast<int>(about.size())) == 1);
+  INVARIANT(cipher != nullptr);
+  INVARIANT(
+      EVP_EncryptInit_ex(cipher.get(), EVP_aes_256_gcm(), nullptr, key_.data(), nonce.data()) == 1);
+  INVARIANT(EVP_EncryptUpdate(cipher.get(), nullptr, &length, bytes_of(about),
+                              static_cast<int>(about.size())) == 1);
   unsigned char* body = bytes_of(out) + nonce_bytes;
-  CHECK(EVP_EncryptUpdate(cipher.get(), body, &length, bytes_of(plain),
-                          static_cast<int>(plain.size())) == 1);
-  CHECK(EVP_EncryptFinal_ex(cipher.get(), body + length, &length) == 1);
-  CHECK(EVP_CIPHER_CTX_ctrl(cipher.get(), EVP_CTRL_GCM_GET_TAG, static_cast<int>(tag_bytes),
-                            body + plain.size()) == 1);
+  INVARIANT(EVP_EncryptUpdate(cipher.get(), body, &length, bytes_of(plain),
+                              static_cast<int>(plain.size())) == 1);
+  INVARIANT(EVP_EncryptFinal_ex(cipher.get(), body + length, &length) == 1);
+  INVARIANT(EVP_CIPHER_CTX_ctrl(cipher.get(), EVP_CTRL_GCM_GET_TAG, static_cast<int>(tag_bytes),
+                                body + plain.size()) == 1);
   return jose::to_base64url(out);
 }
 
@@ -67,7 +67,7 @@ Result<rpc::Value> StateSealer::open(std::string_view sealed, std::string_view a
   std::string& in = *decoded;
   std::string plain(in.size() - nonce_bytes - tag_bytes, '\0');
   const Cipher cipher(EVP_CIPHER_CTX_new(), EVP_CIPHER_CTX_free);
-  CHECK(cipher != nullptr);
+  INVARIANT(cipher != nullptr);
   int length = 0;
   unsigned char* body = bytes_of(in) + nonce_bytes;
   bool good =

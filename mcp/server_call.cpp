@@ -86,7 +86,7 @@ Task<void> Call::log(std::string level, Value data) {
 
 Result<void> Call::check_asked(const std::string& method) {
   const std::string capability = capability_for(method);
-  CHECK(!capability.empty());
+  INVARIANT(!capability.empty());
   if (client_can(capability)) return {};
   if (era_ == Era::modern) {
     const Json needed = {{"requiredCapabilities", {{capability, Json::object()}}}};

@@ -2,6 +2,7 @@
 
 // The refusals that Server's two sources share. Internal to mcp.
 
+#include "mcp/json_text.h"
 #include "mcp/server.h"
 
 #include <nlohmann/json.hpp>
@@ -23,11 +24,6 @@ inline rpc::Reply invalid(std::string message) {
 
 inline rpc::Reply unknown(const std::string& method) {
   return refusal(rpc::method_not_found, "no method \"" + method + "\"");
-}
-
-inline std::string text_of(const rpc::Json& object, const char* key) {
-  const auto at = object.is_object() ? object.find(key) : object.end();
-  return object.is_object() && at != object.end() && at->is_string() ? at->get<std::string>() : "";
 }
 
 // An answer that the protocol allows for this question; the values of a form fit what was asked.

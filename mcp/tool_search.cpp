@@ -1,5 +1,7 @@
 #include "mcp/tool_search.h"
 
+#include "mcp/json_text.h"
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -109,11 +111,6 @@ void count(const std::string& text, double weight, std::map<std::string, double>
     words[std::move(word)] += weight;
     length += weight;
   }
-}
-
-std::string text_of(const Json& object, const char* key) {
-  const auto at = object.is_object() ? object.find(key) : object.end();
-  return object.is_object() && at != object.end() && at->is_string() ? at->get<std::string>() : "";
 }
 
 }  // namespace

@@ -3,7 +3,8 @@
 // ToolSearch: finds tools by what somebody wants to do, for catalogues that are too large to be
 // shown whole. BM25 (Robertson and Zaragoza 2009) over a tool's name, description and parameters:
 // words in the name count most, endings are cut off, words for the same thing count in part, and a
-// word that no tool has is taken for those that begin alike. Deterministic: equal scores are in the order of names.
+// word that no tool has is taken for those that begin alike. Deterministic: equal scores are in the
+// order of names.
 
 #include "rpc/value.h"
 

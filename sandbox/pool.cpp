@@ -24,37 +24,11 @@ constexpr std::size_t calls_per_zygote = 64;
 constexpr std::size_t backoff_max = 64;
 constexpr std::size_t demands_max = 64;
 constexpr std::size_t spares_per_profile_max = 8;
-constexpr int tries_max = 3;
 constexpr Duration spare_idle = 10s;  // without a call of their profile, spares go after this
 constexpr Duration gone_within = 100ms;
 
-// Whoever is woken and then cancelled passes the turn on.
-class PassOn {
- public:
-  PassOn(Waiters& queue, const Waiters::Wait& wait) : queue_(queue), wait_(wait) {}
-  PassOn(const PassOn&) = delete;
-  PassOn& operator=(const PassOn&) = delete;
-  ~PassOn() {
-    if (wait_.wasted()) queue_.wake_one();
-  }
-
- private:
-  Waiters& queue_;
-  const Waiters::Wait& wait_;
-};
-
-Task<void> queue_in(Waiters& queue) {
-  Waiters::Wait wait(queue);
-  const PassOn pass_on(queue, wait);
-  co_await wait;
-}
-
 Task<void> wait_for_change(ZygoteProcess& zygote) {
   co_await zygote.changed().wait();
-}
-
-bool holds(const std::string& outer, const std::string& inner) {
-  return inner == outer || (inner.starts_with(outer) && inner[outer.size()] == '/');
 }
 
 // What the supervisor enforces by itself distinguishes no jails.

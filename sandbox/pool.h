@@ -27,6 +27,8 @@
 
 namespace ambit::sandbox {
 
+inline constexpr int tries_max = 3;  // of one call, whose zygote went away before it began
+
 struct RunnerOptions {
   std::vector<std::string> forbidden{};  // paths that no jail may ever see: keys, the journal
   std::size_t zygotes_max = 32;

@@ -12,10 +12,6 @@
 namespace ambit::sandbox {
 namespace {
 
-bool holds(const std::string& outer, const std::string& inner) {
-  return inner == outer || (inner.starts_with(outer) && inner[outer.size()] == '/');
-}
-
 Result<void> check_form(const std::string& path, const std::string& what) {
   if (path.empty() || path[0] != '/')
     return Err(Code::invalid, what + " is not absolute: write the whole path from /");

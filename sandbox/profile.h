@@ -16,6 +16,11 @@
 
 namespace ambit::sandbox {
 
+// Whether the path `inner` is `outer` or lies below it, by their names.
+inline bool holds(const std::string& outer, const std::string& inner) {
+  return inner == outer || (inner.starts_with(outer) && inner[outer.size()] == '/');
+}
+
 // The profile of that level with its default limits.
 Result<agents::Profile> preset(const std::string& name);
 

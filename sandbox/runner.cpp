@@ -23,7 +23,6 @@ using agents::Profile;
 using namespace std::chrono_literals;
 
 constexpr std::size_t servers_max = 256;
-constexpr int tries_max = 3;
 constexpr Duration wind_up = 50ms;  // between "stop" and "kill"
 constexpr std::size_t read_bytes = 64 << 10;
 
@@ -85,27 +84,6 @@ Task<void> see_to_the_end(ZygoteCall& call, Said& said, std::int64_t wall_ms,
   if (call.ended()) co_return;
   call.kill();
   co_await race(call.wait(), delay_task(last_resort));
-}
-
-// Whoever is woken and then cancelled passes the turn on.
-class PassOn {
- public:
-  PassOn(Waiters& queue, const Waiters::Wait& wait) : queue_(queue), wait_(wait) {}
-  PassOn(const PassOn&) = delete;
-  PassOn& operator=(const PassOn&) = delete;
-  ~PassOn() {
-    if (wait_.wasted()) queue_.wake_one();
-  }
-
- private:
-  Waiters& queue_;
-  const Waiters::Wait& wait_;
-};
-
-Task<void> queue_in(Waiters& queue) {
-  Waiters::Wait wait(queue);
-  const PassOn pass_on(queue, wait);
-  co_await wait;
 }
 
 }  // namespace

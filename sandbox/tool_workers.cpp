@@ -23,7 +23,6 @@ constexpr std::size_t calls_max = 1000;  // of one worker
 // Without cgroups each holds a zygote of its own, of which there are not many.
 constexpr std::size_t idle_max = 16;
 constexpr Duration idle_for = 10s;
-constexpr int tries_max = 3;
 constexpr std::size_t read_bytes = 64 << 10;
 constexpr std::size_t error_bytes_max = 4096;
 

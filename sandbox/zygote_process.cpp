@@ -170,7 +170,7 @@ void ZygoteCall::close_sockets() {
 }
 
 Result<void> ZygoteCall::begin(const agents::JailCall& call, std::span<const int> descriptors) {
-  CHECK(socket_ >= 0);
+  INVARIANT(socket_ >= 0);
   const std::string frame = TRY(encode_call(call));
   TRY(send_frame(socket_, frame, descriptors));
   ::close(std::exchange(socket_, -1));

@@ -15,10 +15,6 @@ __extension__ using Wide = __int128;
 
 constexpr std::int64_t day_ms = 86'400'000;
 
-bool is_digit(char c) {
-  return c >= '0' && c <= '9';
-}
-
 bool fits(Wide value) {
   return value >= std::numeric_limits<std::int64_t>::min() &&
          value <= std::numeric_limits<std::int64_t>::max();

@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::size_t depth_max = 200;
+constexpr std::size_t json_depth_max = 200;
 
 Result<Value> value_of(const json& value, const std::string& path, std::size_t depth);
 // {"fn": "ip", "arg": "10.0.0.1"}, or "args": [...] for a function of several.
@@ -53,7 +53,7 @@ Result<Value> extension_of(const json& call, const std::string& path, std::size_
 }
 
 Result<Value> value_of(const json& value, const std::string& path, std::size_t depth) {
-  if (depth > depth_max) return bad(path, "the value is nested too deep");
+  if (depth > json_depth_max) return bad(path, "the value is nested too deep");
   if (value.is_boolean()) return Value(value.get<bool>());
   if (value.is_string()) return Value(value.get<std::string>());
   if (value.is_number_unsigned() && value.get<std::uint64_t>() > INT64_MAX) {
@@ -134,7 +134,7 @@ Result<json> read_json(std::string_view text) {
     if (in_string) continue;
     if (c == '[' || c == '{') ++depth;
     if ((c == ']' || c == '}') && depth > 0) --depth;
-    if (depth > 4 * depth_max) return Err(Code::invalid, "the JSON is nested too deep");
+    if (depth > 4 * json_depth_max) return Err(Code::invalid, "the JSON is nested too deep");
   }
   json parsed = json::parse(text, nullptr, false);
   if (parsed.is_discarded()) return Err(Code::invalid, "this is not JSON");

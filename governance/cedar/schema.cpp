@@ -13,7 +13,7 @@ namespace ambit::cedar {
 namespace {
 
 constexpr std::size_t types_max = 200'000;  // nodes of all types after common types are put in
-constexpr std::size_t depth_max = 100;
+constexpr std::size_t type_depth_max = 100;
 
 std::string qualified(const std::string& space, const std::string& name) {
   return space.empty() ? name : space + "::" + name;
@@ -156,7 +156,7 @@ class SchemaResolver {
   }
 
   Result<Type> type(const DraftType& draft, const std::string& space, std::size_t depth) {
-    if (depth > depth_max || ++types_ > types_max) {
+    if (depth > type_depth_max || ++types_ > types_max) {
       return Err(at(draft.where, "the types are nested too deep, or into themselves"));
     }
     switch (draft.kind) {

@@ -17,6 +17,10 @@
 
 namespace ambit::cedar {
 
+constexpr bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+
 struct EntityUid {
   std::string type;  // "Agent", "Corp::Agent"
   std::string id;

@@ -7,13 +7,13 @@
 namespace ambit::evidence {
 namespace {
 
-using json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;
 
 constexpr std::size_t open_sessions_max = 100'000;
 constexpr std::int64_t millisecond_ns = 1'000'000;
 
-std::string dump(const json& value) {
-  return value.dump(-1, ' ', false, json::error_handler_t::replace);
+std::string dump(const Json& value) {
+  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 std::string joined(const std::vector<std::string>& parts) {
@@ -22,21 +22,21 @@ std::string joined(const std::vector<std::string>& parts) {
   return text;
 }
 
-json ambit_of(const log::Leaf& leaf, const Source& source) {
+Json ambit_of(const log::Leaf& leaf, const Source& source) {
   return {{"log", source.origin},      {"index", leaf.index},
           {"type", leaf.type},         {"leafHash", source.hash},
-          {"previous", leaf.previous}, {"body", json::parse(leaf.body, nullptr, false)}};
+          {"previous", leaf.previous}, {"body", Json::parse(leaf.body, nullptr, false)}};
 }
 
 std::string json_line(const log::Leaf& leaf, const Source& source) {
-  json out = {{"index", leaf.index},
+  Json out = {{"index", leaf.index},
               {"time", log::time_text(leaf.unix_ns)},
               {"type", leaf.type},
               {"run", leaf.run},
               {"session", leaf.session},
               {"agent", leaf.agent},
-              {"body", json::parse(leaf.body, nullptr, false)},
-              {"payloads", json::array()},
+              {"body", Json::parse(leaf.body, nullptr, false)},
+              {"payloads", Json::array()},
               {"previous", leaf.previous},
               {"leafHash", source.hash}};
   for (const log::Commitment& item : leaf.payloads) {
@@ -71,7 +71,7 @@ OcsfClass ocsf_class(const log::Leaf& leaf) {
 
 std::string ocsf(const log::Leaf& leaf, const Facts& facts, const Source& source) {
   const OcsfClass as = ocsf_class(leaf);
-  json out = {{"class_uid", as.uid},
+  Json out = {{"class_uid", as.uid},
               {"class_name", as.name},
               {"category_uid", 6},
               {"category_name", "Application Activity"},
@@ -125,11 +125,11 @@ std::string cloud_event(const log::Leaf& leaf, const Source& source) {
                {"data", ambit_of(leaf, source)}});
 }
 
-json attribute(const char* key, const std::string& value) {
+Json attribute(const char* key, const std::string& value) {
   return {{"key", key}, {"value", {{"stringValue", value}}}};
 }
 // OTLP/JSON writes 64-bit numbers as texts.
-json attribute(const char* key, std::int64_t value) {
+Json attribute(const char* key, std::int64_t value) {
   return {{"key", key}, {"value", {{"intValue", std::to_string(value)}}}};
 }
 
@@ -137,8 +137,8 @@ std::string session_key(const log::Leaf& leaf) {
   return leaf.run + '\n' + leaf.session;
 }
 
-json attributes_of(const log::Leaf& leaf, const Facts& facts, const Source& source) {
-  json list = json::array();
+Json attributes_of(const log::Leaf& leaf, const Facts& facts, const Source& source) {
+  Json list = Json::array();
   const auto add = [&list](const char* key, const std::string& value) {
     if (!value.empty()) list.push_back(attribute(key, value));
   };
@@ -213,7 +213,7 @@ std::string Exporter::otel(const log::Leaf& leaf, const Facts& facts, const Sour
     return "";
   }
   const std::string session_hash = log::to_hex(log::sha256(key));
-  json span = {{"traceId", session_hash.substr(0, 32)},
+  Json span = {{"traceId", session_hash.substr(0, 32)},
                {"spanId", root ? session_hash.substr(32, 16) : source.hash.substr(0, 16)},
                {"parentSpanId", root ? "" : session_hash.substr(32, 16)},
                {"name", name},
@@ -223,14 +223,14 @@ std::string Exporter::otel(const log::Leaf& leaf, const Facts& facts, const Sour
                {"attributes", attributes_of(leaf, facts, source)}};
   const bool failed = facts.state == "failed" || (!facts.outcome.empty() && facts.outcome != "ok");
   span["status"] = {{"code", failed ? 2 : 0}};
-  json scope = {{"scope", {{"name", "ambit"}}}, {"spans", json::array({span})}};
-  json resource = {
+  Json scope = {{"scope", {{"name", "ambit"}}}, {"spans", Json::array({span})}};
+  Json resource = {
       {"resource",
-       {{"attributes", json::array({attribute("service.name", "ambit"),
+       {{"attributes", Json::array({attribute("service.name", "ambit"),
                                     attribute("service.instance.id", source.origin)})}}},
-      {"scopeSpans", json::array({scope})},
+      {"scopeSpans", Json::array({scope})},
       {"schemaUrl", "https://opentelemetry.io/schemas/1.41.0"}};
-  return dump({{"resourceSpans", json::array({resource})}});
+  return dump({{"resourceSpans", Json::array({resource})}});
 }
 
 std::string Exporter::line(const log::Leaf& leaf, const Source& source) {

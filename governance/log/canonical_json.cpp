@@ -1,6 +1,7 @@
 #include "log/canonical_json.h"
 
 #include "log/canonical_scan.h"
+#include "log/sha256.h"
 
 #include <algorithm>
 #include <array>
@@ -10,8 +11,6 @@
 
 namespace ambit::log {
 namespace {
-
-constexpr std::string_view hex_digits = "0123456789abcdef";
 
 void append_escaped(char c, std::string& out) {
   switch (c) {

@@ -79,7 +79,7 @@ Hash empty_root() {
 }
 
 Tree::Tree(std::uint64_t size, std::vector<Hash> roots) : size_(size), roots_(std::move(roots)) {
-  CHECK(roots_.size() == static_cast<std::size_t>(std::popcount(size)));
+  INVARIANT(roots_.size() == static_cast<std::size_t>(std::popcount(size)));
 }
 
 void Tree::append(const Hash& leaf, const Completed& completed) {

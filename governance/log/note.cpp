@@ -177,10 +177,11 @@ std::string SignerKey::ed25519(const std::string& message) const {
   const Context context(EVP_MD_CTX_new());
   std::string signature(64, '\0');
   std::size_t length = signature.size();
-  CHECK(context);
-  CHECK(EVP_DigestSignInit(context.get(), nullptr, nullptr, nullptr, key_.get()) == 1);
-  CHECK(EVP_DigestSign(context.get(), reinterpret_cast<std::uint8_t*>(signature.data()), &length,
-                       reinterpret_cast<const std::uint8_t*>(message.data()), message.size()) == 1);
+  INVARIANT(context);
+  INVARIANT(EVP_DigestSignInit(context.get(), nullptr, nullptr, nullptr, key_.get()) == 1);
+  INVARIANT(EVP_DigestSign(context.get(), reinterpret_cast<std::uint8_t*>(signature.data()),
+                           &length, reinterpret_cast<const std::uint8_t*>(message.data()),
+                           message.size()) == 1);
   return signature;
 }
 
@@ -190,12 +191,12 @@ std::string SignerKey::line(const std::string& signature) const {
 }
 
 std::string SignerKey::sign(const std::string& text) const {
-  CHECK(text.ends_with('\n') && verifier_.kind == KeyKind::note);
+  INVARIANT(text.ends_with('\n') && verifier_.kind == KeyKind::note);
   return text + "\n" + line(ed25519(text));
 }
 
 std::string SignerKey::cosign(const std::string& text, std::uint64_t unix_s) const {
-  CHECK(text.ends_with('\n') && verifier_.kind == KeyKind::cosignature);
+  INVARIANT(text.ends_with('\n') && verifier_.kind == KeyKind::cosignature);
   std::string time;
   for (int shift = 56; shift >= 0; shift -= 8) time += static_cast<char>((unix_s >> shift) & 0xFF);
   return line(time + ed25519(cosigned_text(text, unix_s)));

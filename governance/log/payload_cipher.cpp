@@ -45,9 +45,9 @@ struct PayloadCipher::State {
 };
 
 PayloadCipher::PayloadCipher() : state_(std::make_unique<State>()) {
-  CHECK(state_->sealing != nullptr && state_->opening != nullptr && state_->cipher != nullptr);
-  CHECK(EVP_EncryptInit_ex(state_->sealing, state_->cipher, nullptr, nullptr, nullptr) == 1);
-  CHECK(EVP_DecryptInit_ex(state_->opening, state_->cipher, nullptr, nullptr, nullptr) == 1);
+  INVARIANT(state_->sealing != nullptr && state_->opening != nullptr && state_->cipher != nullptr);
+  INVARIANT(EVP_EncryptInit_ex(state_->sealing, state_->cipher, nullptr, nullptr, nullptr) == 1);
+  INVARIANT(EVP_DecryptInit_ex(state_->opening, state_->cipher, nullptr, nullptr, nullptr) == 1);
 }
 
 PayloadCipher::~PayloadCipher() {
@@ -58,7 +58,7 @@ PayloadCipher::~PayloadCipher() {
 
 std::string PayloadCipher::seal(std::uint64_t subject, const SubjectKey& key, std::uint64_t index,
                                 std::size_t place, std::string_view salt, std::string_view bytes) {
-  CHECK(salt.size() == salt_bytes);
+  INVARIANT(salt.size() == salt_bytes);
   std::string out(header_bytes + salt.size() + bytes.size(), '\0');
   out[0] = format_version;
   for (std::size_t i = 0; i < number_bytes; ++i) {
@@ -71,25 +71,25 @@ std::string PayloadCipher::seal(std::uint64_t subject, const SubjectKey& key, st
   const auto bound = place_bytes(index, place);
   EVP_CIPHER_CTX* context = state_->sealing;
   const bool is_set_up = state_->sealing_key == key;
-  CHECK(EVP_EncryptInit_ex(context, nullptr, nullptr, is_set_up ? nullptr : key.data(),
-                           raw(nonce)) == 1);
+  INVARIANT(EVP_EncryptInit_ex(context, nullptr, nullptr, is_set_up ? nullptr : key.data(),
+                               raw(nonce)) == 1);
   state_->sealing_key = key;
   int count = 0;
-  CHECK(EVP_EncryptUpdate(context, nullptr, &count, bound.data(), bound.size()) == 1);
+  INVARIANT(EVP_EncryptUpdate(context, nullptr, &count, bound.data(), bound.size()) == 1);
   std::uint8_t* at = raw(out.data() + header_bytes);
-  CHECK(EVP_EncryptUpdate(context, at, &count, raw(salt.data()), salt_bytes) == 1);
+  INVARIANT(EVP_EncryptUpdate(context, at, &count, raw(salt.data()), salt_bytes) == 1);
   at += count;
   // OpenSSL counts with int.
   while (!bytes.empty()) {
     const std::string_view part = bytes.substr(0, std::size_t{1} << 30);
-    CHECK(EVP_EncryptUpdate(context, at, &count, raw(part.data()), static_cast<int>(part.size())) ==
-          1);
+    INVARIANT(EVP_EncryptUpdate(context, at, &count, raw(part.data()),
+                                static_cast<int>(part.size())) == 1);
     at += count;
     bytes.remove_prefix(part.size());
   }
-  CHECK(EVP_EncryptFinal_ex(context, at, &count) == 1);
-  CHECK(EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_GET_TAG, tag_bytes,
-                            out.data() + header_bytes - tag_bytes) == 1);
+  INVARIANT(EVP_EncryptFinal_ex(context, at, &count) == 1);
+  INVARIANT(EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_GET_TAG, tag_bytes,
+                                out.data() + header_bytes - tag_bytes) == 1);
   return out;
 }
 

@@ -13,6 +13,8 @@
 
 namespace ambit::log {
 
+inline constexpr std::string_view hex_digits = "0123456789abcdef";
+
 using Hash = std::array<std::uint8_t, 32>;
 
 Hash sha256(std::string_view bytes);

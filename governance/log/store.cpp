@@ -262,7 +262,7 @@ Result<void> Store::fill_log(MDB_txn* transaction, const Batch& batch) const {
       TRY(append(cursor.get(), node_key(node->level, node->index), bytes_of(node->hash), {}));
     }
   }
-  CHECK(node == batch.nodes.end());
+  INVARIANT(node == batch.nodes.end());
   return append(cursor.get(), row_key(batch.size - 1, RowKind::checkpoint), batch.checkpoint, {});
 }
 

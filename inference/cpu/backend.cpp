@@ -187,7 +187,7 @@ void CpuBackend::begin(std::span<const StepRow> rows) {
   const std::size_t pairs = config.rope_width / 2;
   const float factor = config.rope_scaling.attention_factor;
   each_row(rows.size(), [&](std::size_t i) {
-    CHECK(rows[i].token >= 0 && static_cast<std::size_t>(rows[i].token) < config.vocabulary);
+    INVARIANT(rows[i].token >= 0 && static_cast<std::size_t>(rows[i].token) < config.vocabulary);
     float* x = &x_[i * config.width];
     to_floats(table.type, table.data + static_cast<std::size_t>(rows[i].token) * bytes,
               config.width, x);

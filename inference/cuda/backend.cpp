@@ -11,10 +11,6 @@ namespace ambit::inference::cuda {
 
 namespace {
 
-std::uint32_t narrow(std::size_t value) {
-  return static_cast<std::uint32_t>(value);
-}
-
 // Steps of about the same extent have the same recording.
 std::size_t filled_up(std::size_t rows) {
   constexpr std::size_t small = 64;
@@ -29,15 +25,15 @@ std::size_t padded_items(std::size_t items) {
 }  // namespace
 
 void CudaBackend::begin(std::span<const StepRow> rows) {
-  CHECK(!rows.empty() && rows.size() <= options_.rows_max);
+  INVARIANT(!rows.empty() && rows.size() <= options_.rows_max);
   const Config& config = model_.config;
   rows_ = std::min(filled_up(rows.size()), rows_capacity_);
   std::size_t last = 0;
   tokens_.host.assign(rows_, 0);
   positions_.host.assign(rows_, 0);
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    CHECK(rows[i].token >= 0 && static_cast<std::size_t>(rows[i].token) < config.vocabulary);
-    CHECK(rows[i].position < options_.context_max);
+    INVARIANT(rows[i].token >= 0 && static_cast<std::size_t>(rows[i].token) < config.vocabulary);
+    INVARIANT(rows[i].position < options_.context_max);
     tokens_.host[i] = rows[i].token;
     positions_.host[i] = narrow(rows[i].position);
     last = std::max(last, rows[i].position);
@@ -115,7 +111,7 @@ void CudaBackend::send_pages(std::span<const StepRow> rows) {
     for (std::size_t i = first; i < end; ++i) tables_.host[i] = at;
     first = end;
   }
-  CHECK(all.size() <= page_table_.capacity);
+  INVARIANT(all.size() <= page_table_.capacity);
   if (all == page_table_sent_) return;
   send(page_table_);
   page_table_sent_ = all;
@@ -184,7 +180,7 @@ void CudaBackend::make_plan(DevicePlan& of, std::span<const StepRow> rows, std::
 
 template <class T>
 void CudaBackend::send(Mirror<T>& mirror) {
-  CHECK(mirror.host.size() <= mirror.capacity);
+  INVARIANT(mirror.host.size() <= mirror.capacity);
   device_->upload(reinterpret_cast<std::byte*>(mirror.device), mirror.host.data(),
                   mirror.host.size() * sizeof(T));
 }

@@ -16,6 +16,11 @@
 
 namespace ambit::inference::cuda {
 
+// As the jobs count.
+inline std::uint32_t narrow(std::size_t value) {
+  return static_cast<std::uint32_t>(value);
+}
+
 struct DeviceInfo {
   std::string name;
   unsigned architecture = 0;  // 80, 90, ...

@@ -12,10 +12,6 @@ namespace {
 
 constexpr std::size_t rows_multiple = 128;  // many rows are multiplied in so large tiles
 
-std::uint32_t narrow(std::size_t value) {
-  return static_cast<std::uint32_t>(value);
-}
-
 std::uint8_t form_of(WeightType type) {
   switch (type) {
     case WeightType::f32:

@@ -10,10 +10,6 @@ namespace {
 
 constexpr std::size_t pages_of_chunk = chunk_positions / page_positions;
 
-std::uint32_t narrow(std::size_t value) {
-  return static_cast<std::uint32_t>(value);
-}
-
 }  // namespace
 
 std::size_t Planner::first_chunk(std::size_t row) const {
@@ -25,7 +21,7 @@ std::size_t Planner::first_chunk(std::size_t row) const {
 
 void Planner::plan(std::span<const StepRow> rows, std::span<const std::uint32_t> tables,
                    const PlanOptions& options, Plan& plan) {
-  CHECK(rows.size() <= options.partials_max);
+  INVARIANT(rows.size() <= options.partials_max);
   rows_ = rows;
   tables_ = tables;
   options_ = options;

@@ -7,9 +7,9 @@
 namespace ambit::agents {
 namespace {
 
-using json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;
 
-std::string as_text(const json& value) {
+std::string as_text(const Json& value) {
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
@@ -53,9 +53,9 @@ Task<Result<std::vector<ToolSpec>>> CommandTools::list() {
 
 Result<JailCall> jail_call(const Fleet& fleet, const CommandToolSpec& tool,
                            const std::string& arguments, const std::string& work_directory) {
-  const json given = json::parse(arguments, nullptr, false);
+  const Json given = Json::parse(arguments, nullptr, false);
   if (!given.is_object()) return Err(Code::invalid, "the arguments are not a JSON object");
-  const json schema = json::parse(tool.spec.input_schema, nullptr, false);
+  const Json schema = Json::parse(tool.spec.input_schema, nullptr, false);
   auto value = [&](std::string_view name) -> std::optional<std::string> {
     if (name == "workdir") return work_directory;
     if (name == "fleetdir") return fleet.directory;

@@ -11,7 +11,7 @@
 namespace ambit::agents {
 namespace {
 
-using json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;
 
 constexpr std::size_t text_bytes_max = 1000;  // of a detail or an error
 constexpr std::size_t body_bytes_typical = 512;
@@ -225,17 +225,17 @@ std::string payload(const Event& event, std::string_view name) {
   return "";
 }
 
-std::string text(const json& body, const char* name) {
+std::string text(const Json& body, const char* name) {
   return body.value(name, "");
 }
-std::int64_t number(const json& body, const char* name) {
+std::int64_t number(const Json& body, const char* name) {
   return body.value(name, std::int64_t{0});
 }
-std::vector<std::string> texts(const json& body, const char* name) {
+std::vector<std::string> texts(const Json& body, const char* name) {
   return body.value(name, std::vector<std::string>{});
 }
 
-Result<SessionStarted> started_of(const Event& event, const json& body) {
+Result<SessionStarted> started_of(const Event& event, const Json& body) {
   SessionStarted fact{text(body, "principal"), payload(event, "instructions"),
                       payload(event, "prompt")};
   fact.tainted = body.value("tainted", false);
@@ -250,8 +250,8 @@ Result<SessionStarted> started_of(const Event& event, const json& body) {
   return fact;
 }
 
-Usage usage_of(const json& body) {
-  const json members = body.value("usage", json::object());
+Usage usage_of(const Json& body) {
+  const Json members = body.value("usage", Json::object());
   Usage usage;
   usage.input_tokens = number(members, "inputTokens");
   usage.cached_tokens = number(members, "cachedTokens");
@@ -265,9 +265,9 @@ Usage usage_of(const json& body) {
   return usage;
 }
 
-std::vector<ArgumentOrigin> origins_of(const json& body) {
+std::vector<ArgumentOrigin> origins_of(const Json& body) {
   std::vector<ArgumentOrigin> origins;
-  for (const json& one : body.value("origins", json::array())) {
+  for (const Json& one : body.value("origins", Json::array())) {
     origins.push_back({text(one, "argument"),
                        from_name(text(one, "trust"), trusts, Trust::untrusted),
                        one.value("weak", false), texts(one, "sources")});
@@ -275,7 +275,7 @@ std::vector<ArgumentOrigin> origins_of(const json& body) {
   return origins;
 }
 
-ActionDecided decided_of(const Event& event, const json& body) {
+ActionDecided decided_of(const Event& event, const Json& body) {
   ActionDecided fact;
   Action& action = fact.action;
   action.id = text(body, "action");
@@ -297,7 +297,7 @@ ActionDecided decided_of(const Event& event, const json& body) {
   action.instance = text(body, "instance");
   action.reversibility = text(body, "reversibility");
   action.risk = text(body, "risk");
-  const json left = body.value("left", json::object());
+  const Json left = body.value("left", Json::object());
   action.left = {number(left, "turns"), number(left, "toolCalls"), number(left, "tokens"),
                  number(left, "wallMs")};
   Decision& decision = fact.decision;
@@ -305,7 +305,7 @@ ActionDecided decided_of(const Event& event, const json& body) {
   decision.reason = text(body, "reason");
   decision.policies = texts(body, "policies");
   decision.errors = texts(body, "errors");
-  const json obligations = body.value("obligations", json::object());
+  const Json obligations = body.value("obligations", Json::object());
   for (const auto& [name, value] : obligations.items()) {
     decision.obligations.emplace_back(name, value.get<std::string>());
   }
@@ -320,7 +320,7 @@ ActionDecided decided_of(const Event& event, const json& body) {
   return fact;
 }
 
-Result<TurnCompleted> turn_of(const Event& event, const json& body) {
+Result<TurnCompleted> turn_of(const Event& event, const Json& body) {
   TurnCompleted fact{text(body, "action"), text(body, "model"), {}};
   const std::string finish = text(body, "finish");
   const auto* at = std::find(std::begin(finish_names), std::end(finish_names), finish);
@@ -333,7 +333,7 @@ Result<TurnCompleted> turn_of(const Event& event, const json& body) {
   return fact;
 }
 
-ActionOutcome outcome_of(const Event& event, const json& body) {
+ActionOutcome outcome_of(const Event& event, const Json& body) {
   ActionOutcome fact{text(body, "action"), text(body, "call"), text(body, "tool"), {}};
   fact.outcome.kind = from_name(text(body, "outcome"), outcome_kinds, OutcomeKind::refused);
   fact.outcome.content = payload(event, "result");
@@ -343,7 +343,7 @@ ActionOutcome outcome_of(const Event& event, const json& body) {
   return fact;
 }
 
-ApprovalAnswered answered_of(const Event& event, const json& body) {
+ApprovalAnswered answered_of(const Event& event, const Json& body) {
   ApprovalAnswered fact{text(body, "action"), text(body, "request"), {}};
   fact.answer.end = from_name(text(body, "answer"), approval_ends, ApprovalEnd::denied);
   fact.answer.by = text(body, "by");
@@ -352,7 +352,7 @@ ApprovalAnswered answered_of(const Event& event, const json& body) {
   return fact;
 }
 
-Result<Fact> read_fact(const Event& event, const json& body) {
+Result<Fact> read_fact(const Event& event, const Json& body) {
   if (event.type == "session.started") return TRY(started_of(event, body));
   if (event.type == "action.decided") return decided_of(event, body);
   if (event.type == "turn.completed") return TRY(turn_of(event, body));
@@ -434,13 +434,13 @@ Event to_event(const Fact& fact, const Origin& origin) {
 }
 
 Result<Fact> fact_of(const Event& event) {
-  const json body = json::parse(event.body, nullptr, false);
+  const Json body = Json::parse(event.body, nullptr, false);
   if (!body.is_object()) return damaged(event, "its body is not a JSON object");
   try {
     auto fact = read_fact(event, body);
     if (!fact) return damaged(event, fact.error().message);
     return fact;
-  } catch (const json::exception& error) {
+  } catch (const Json::exception& error) {
     return damaged(event, error.what());
   }
 }

@@ -6,8 +6,6 @@
 namespace ambit::agents {
 namespace {
 
-constexpr std::int64_t kib = 1024;
-
 std::int64_t unit(std::string_view name, bool is_time) {
   if (is_time) {
     if (name == "ms") return 1;

@@ -15,6 +15,8 @@
 
 namespace ambit::agents {
 
+inline constexpr std::int64_t kib = 1024;
+
 std::string list_of(const std::vector<std::string>& names);
 // 1 to 64 of the letters a-z, A-Z, 0-9, '_', '-'.
 bool is_name(std::string_view name);

@@ -13,7 +13,7 @@
 namespace ambit::agents {
 namespace {
 
-using json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;
 
 constexpr std::size_t line_bytes_max = 1 << 20;
 constexpr std::size_t inputs_max = 10'000'000;
@@ -25,7 +25,7 @@ bool is_id(std::string_view id) {
 }
 
 // A field of a record as text; nullopt: it has none.
-std::optional<std::string> field_of(const json& record, std::string_view name) {
+std::optional<std::string> field_of(const Json& record, std::string_view name) {
   const auto at = record.find(std::string(name));
   if (at == record.end()) return std::nullopt;
   return at->is_string() ? at->get<std::string>() : at->dump();
@@ -38,13 +38,13 @@ Input read_input(const Workflow& workflow, std::string_view line, std::size_t nu
     input.error = "line " + std::to_string(number) + " is longer than 1 MiB";
     return input;
   }
-  const json record = json::parse(line, nullptr, false);
+  const Json record = Json::parse(line, nullptr, false);
   if (!record.is_object()) {
     input.error = "line " + std::to_string(number) + " is not a JSON object";
     return input;
   }
   if (record.contains(workflow.id)) {
-    const json& id = record[workflow.id];
+    const Json& id = record[workflow.id];
     const std::string text = id.is_string() ? id.get<std::string>() : id.dump();
     if (!is_id(text)) {
       input.error = "line " + std::to_string(number) + ": the id " + json_quoted(text) +
@@ -194,7 +194,7 @@ Result<void> FleetRun::restore(Journal& journal) {
     const Event& event = stored.event;
     found = true;
     if (event.type == "run.started") {
-      const json body = json::parse(event.body, nullptr, false);
+      const Json body = Json::parse(event.body, nullptr, false);
       if (body.is_object()) {
         options_.seed = body.value("seed", options_.seed);
         options_.repeat = body.value("repeat", options_.repeat);
@@ -228,7 +228,7 @@ Event FleetRun::started_event() const {
   Event started{resumed_ ? "run.resumed" : "run.started", options_.run, "", "", "{}", {}};
   std::size_t tools = 0;
   for (const auto& [agent, catalogue] : catalogues_) tools += catalogue.specs->size();
-  json body = {{"fleet", fleet_.name},      {"principal", options_.principal},
+  Json body = {{"fleet", fleet_.name},      {"principal", options_.principal},
                {"seed", options_.seed},     {"inputs", inputs_.size()},
                {"repeat", options_.repeat}, {"tools", tools}};
   if (fleet_.workflow.pattern != "single") body["pattern"] = fleet_.workflow.pattern;
@@ -288,7 +288,7 @@ Task<Result<void>> FleetRun::run(std::vector<Input> inputs) {
 
 Task<Result<void>> FleetRun::record_end() {
   Event ended{"run.ended", options_.run, "", "", "{}", {}};
-  json body = json::object();
+  Json body = Json::object();
   const RunProgress now = progress();
   for (const auto& [end, count] : now.ends) body[std::string(to_string(end))] = count;
   std::int64_t not_begun = 0;
@@ -340,7 +340,7 @@ Task<Result<FlowAnswer>> FleetRun::run_flow(FleetFlow& flow, Errand& errand) {
     unusable.error = flow.input->error;
     co_return unusable;
   }
-  const json record = json::parse(flow.input->record, nullptr, false);
+  const Json record = Json::parse(flow.input->record, nullptr, false);
   FlowInput input{flow.id, flow.input->prompt,
                   [&record](std::string_view name) { return field_of(record, name); }};
   Flow steps(fleet_.workflow.graph, errand, std::move(input));
@@ -359,7 +359,7 @@ Task<Result<std::string>> FleetRun::may_spawn(const std::string& session, const 
   action.requester = options_.principal;
   action.tool = order.agent;
   action.arguments =
-      json({{"task", order.prompt}}).dump(-1, ' ', false, json::error_handler_t::replace);
+      Json({{"task", order.prompt}}).dump(-1, ' ', false, Json::error_handler_t::replace);
   action.destructive = false;
   action.tainted = order.tainted;
   action.left = ledger_->left(Loop::current().now());
@@ -449,11 +449,11 @@ RunProgress FleetRun::progress() const {
 }
 
 std::string transcript(const SessionState& state) {
-  json out = {{"session", state.id}, {"agent", state.agent}, {"state", to_string(state.end)}};
+  Json out = {{"session", state.id}, {"agent", state.agent}, {"state", to_string(state.end)}};
   if (!state.error.empty()) out["error"] = state.error;
   for (const Message& message : state.messages)
-    out["messages"].push_back(json::parse(to_json(message)));
-  out["decisions"] = json::array();
+    out["messages"].push_back(Json::parse(to_json(message)));
+  out["decisions"] = Json::array();
   for (const CallRecord& record : state.calls) {
     out["decisions"].push_back({{"call", record.call.id},
                                 {"tool", record.call.name},
@@ -462,7 +462,7 @@ std::string transcript(const SessionState& state) {
                                 {"reason", record.reason},
                                 {"outcome", record.outcome ? to_string(*record.outcome) : "none"}});
   }
-  return out.dump(-1, ' ', false, json::error_handler_t::replace);
+  return out.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 std::uint64_t session_seed(std::uint64_t seed, std::string_view session) {

@@ -7,8 +7,6 @@
 namespace ambit::agents {
 namespace {
 
-constexpr std::int64_t kib = 1024;
-
 const std::vector<std::string> known_arguments_of_tools = {"workdir", "fleetdir", "arguments"};
 
 }  // namespace

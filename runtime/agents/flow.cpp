@@ -11,7 +11,7 @@
 namespace ambit::agents {
 namespace {
 
-using json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;
 
 constexpr std::int64_t launches_max = 10'000;  // of one flow
 constexpr std::size_t items_max = 1000;        // of one node
@@ -194,7 +194,7 @@ Task<Result<FlowAnswer>> Flow::run_each(const GraphNode& node, FlowOrder order) 
   const auto known = [&](std::string_view name) { return value(name, sources); };
   const auto text = expand(node.for_each, known);
   if (!text) co_return failed("forEach: " + text.error().message);
-  const json items = json::parse(*text, nullptr, false);
+  const Json items = Json::parse(*text, nullptr, false);
   if (!items.is_array()) co_return failed("forEach: " + node.for_each + " is not a JSON array");
   if (items.size() > items_max) {
     co_return failed("forEach: " + std::to_string(items.size()) + " items, more than " +
@@ -217,7 +217,7 @@ Task<Result<FlowAnswer>> Flow::run_each(const GraphNode& node, FlowOrder order) 
   auto answers = co_await join(std::move(tasks));
   FlowAnswer all;
   all.end = SessionEnd::completed;
-  json texts = json::array();
+  Json texts = Json::array();
   for (Result<FlowAnswer>& answer : answers) {
     if (!answer) co_return Err(std::move(answer).error());
     texts.push_back(answer->answer);
@@ -226,7 +226,7 @@ Task<Result<FlowAnswer>> Flow::run_each(const GraphNode& node, FlowOrder order) 
     all.end = answer->end;
     all.error = "item " + std::to_string(texts.size()) + ": " + answer->error;
   }
-  all.answer = texts.dump(-1, ' ', false, json::error_handler_t::replace);
+  all.answer = texts.dump(-1, ' ', false, Json::error_handler_t::replace);
   co_return all;
 }
 

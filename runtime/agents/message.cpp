@@ -10,7 +10,7 @@
 namespace ambit::agents {
 namespace {
 
-using json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;
 
 constexpr std::string_view role_names[] = {"system", "user", "assistant", "tool"};
 
@@ -41,7 +41,7 @@ std::string to_json(const Message& message) {
 
 namespace {
 
-Result<Message> message_from(const json& in) {
+Result<Message> message_from(const Json& in) {
   Message message;
   const std::string role = in.value("role", "");
   const auto* at = std::find(std::begin(role_names), std::end(role_names), role);
@@ -50,14 +50,14 @@ Result<Message> message_from(const json& in) {
   message.role = static_cast<Role>(at - std::begin(role_names));
   if (in.contains("content") && in["content"].is_string())
     message.content = in["content"].get<std::string>();
-  const json calls = in.value("tool_calls", json::array());
-  for (const json& item : calls) {
-    const json function = item.value("function", json::object());
+  const Json calls = in.value("tool_calls", Json::array());
+  for (const Json& item : calls) {
+    const Json function = item.value("function", Json::object());
     ToolCall call;
     call.id = item.value("id", "");
     call.name = function.value("name", "");
     if (function.contains("arguments")) {
-      const json& arguments = function["arguments"];
+      const Json& arguments = function["arguments"];
       call.arguments = arguments.is_string() ? arguments.get<std::string>() : arguments.dump();
     }
     message.tool_calls.push_back(std::move(call));
@@ -70,11 +70,11 @@ Result<Message> message_from(const json& in) {
 }  // namespace
 
 Result<Message> message_from_json(const std::string& text) {
-  const json in = json::parse(text, nullptr, false);
+  const Json in = Json::parse(text, nullptr, false);
   if (!in.is_object()) return Err(Code::invalid, "a message that is not a JSON object");
   try {
     return message_from(in);
-  } catch (const json::exception& error) {
+  } catch (const Json::exception& error) {
     return Err(Code::invalid, std::string("a message of the wrong shape: ") + error.what());
   }
 }

@@ -8,7 +8,7 @@
 namespace ambit::agents {
 namespace {
 
-using json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;
 
 constexpr std::size_t plan_bytes_max = 256 << 10;
 constexpr std::size_t id_bytes_max = 32;
@@ -19,7 +19,7 @@ bool is_id(const std::string& id) {
   });
 }
 
-Result<PlanStep> read_step(const json& item, const PlanSpec& spec) {
+Result<PlanStep> read_step(const Json& item, const PlanSpec& spec) {
   const auto bad = [](const std::string& why) { return Err(Code::invalid, why); };
   if (!item.is_object()) return bad("a step is not an object");
   for (const char* key : {"id", "agent", "task"}) {
@@ -38,9 +38,9 @@ Result<PlanStep> read_step(const json& item, const PlanSpec& spec) {
   if (std::find(agents.begin(), agents.end(), step.agent) == agents.end()) {
     return bad("step " + step.id + ": there is no agent \"" + step.agent.substr(0, 64) + "\"");
   }
-  const json after = item.value("after", json::array());
+  const Json after = item.value("after", Json::array());
   if (!after.is_array()) return bad("step " + step.id + ": \"after\" is not an array");
-  for (const json& id : after) {
+  for (const Json& id : after) {
     if (!id.is_string()) return bad("step " + step.id + ": \"after\" holds ids of steps");
     step.after.push_back(id.get<std::string>());
   }
@@ -67,11 +67,11 @@ std::string escaped(std::string text) {
 
 Result<std::vector<PlanStep>> parse_plan(const std::string& text, const PlanSpec& spec) {
   if (text.size() > plan_bytes_max) return Err(Code::invalid, "the plan is longer than 256 KiB");
-  const json plan = json::parse(object_in(text), nullptr, false);
+  const Json plan = Json::parse(object_in(text), nullptr, false);
   if (!plan.is_object() || !plan.contains("steps") || !plan["steps"].is_array()) {
     return Err(Code::invalid, R"(the plan is not a JSON object with an array "steps")");
   }
-  const json& items = plan["steps"];
+  const Json& items = plan["steps"];
   if (items.empty()) return Err(Code::invalid, "the plan has no steps");
   if (items.size() > static_cast<std::size_t>(spec.steps_max)) {
     return Err(Code::invalid, "the plan has " + std::to_string(items.size()) +
@@ -79,7 +79,7 @@ Result<std::vector<PlanStep>> parse_plan(const std::string& text, const PlanSpec
   }
   std::vector<PlanStep> steps;
   std::set<std::string> ids;
-  for (const json& item : items) {
+  for (const Json& item : items) {
     steps.push_back(TRY(read_step(item, spec)));
     if (!ids.insert(steps.back().id).second) {
       return Err(Code::invalid, "two steps are called \"" + steps.back().id + "\"");
@@ -124,8 +124,8 @@ Graph graph_of(const std::vector<PlanStep>& steps, const std::map<std::string, s
 }
 
 std::string plan_schema(const PlanSpec& spec) {
-  const json text = {{"type", "string"}};
-  const json step = {{"type", "object"},
+  const Json text = {{"type", "string"}};
+  const Json step = {{"type", "object"},
                      {"properties",
                       {{"id", text},
                        {"agent", {{"type", "string"}, {"enum", spec.executors}}},
@@ -133,7 +133,7 @@ std::string plan_schema(const PlanSpec& spec) {
                        {"after", {{"type", "array"}, {"items", text}}}}},
                      {"required", {"id", "agent", "task", "after"}},
                      {"additionalProperties", false}};
-  const json schema = {
+  const Json schema = {
       {"type", "object"},
       {"properties",
        {{"steps",

@@ -9,7 +9,7 @@
 namespace ambit::agents {
 namespace {
 
-using json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;
 
 constexpr std::string_view agent_prefix = "agent__";
 constexpr std::string_view handoff_prefix = "handoff__";
@@ -45,7 +45,7 @@ Outcome refused(std::string why) {
 }
 
 std::string argument(const std::string& arguments, const char* name) {
-  const json value = json::parse(arguments, nullptr, false);
+  const Json value = Json::parse(arguments, nullptr, false);
   return value.is_object() && value.contains(name) && value[name].is_string()
              ? value[name].get<std::string>()
              : "";

@@ -18,7 +18,7 @@ namespace ambit {
 template <class T>
 class Channel {
  public:
-  explicit Channel(std::size_t capacity) : capacity_(capacity) { CHECK(capacity > 0); }
+  explicit Channel(std::size_t capacity) : capacity_(capacity) { INVARIANT(capacity > 0); }
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
 
@@ -141,7 +141,7 @@ class Semaphore {
   Task<Permit> acquire() {
     const Taken taken;
     auto sent = co_await used_.send(taken);
-    CHECK(sent.has_value());
+    INVARIANT(sent.has_value());
     co_return Permit(*this);
   }
   [[nodiscard]] std::size_t in_use() const { return used_.size(); }

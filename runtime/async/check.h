@@ -1,15 +1,15 @@
 #pragma once
 
-// CHECK(condition): an invariant of ours, tested in every build. A false one is a bug, never bad
-// input: it prints where and aborts, so that nothing runs on with a broken state.
+// INVARIANT(condition): an invariant of ours, tested in every build. A false one is a bug, never
+// bad input: it prints where and aborts, so that nothing runs on with a broken state.
 
 #include <cstdio>
 #include <cstdlib>
 
-#define CHECK(condition)                                                                 \
-  do {                                                                                   \
-    if (!(condition)) [[unlikely]] {                                                     \
-      std::fprintf(stderr, "%s:%d: CHECK failed: %s\n", __FILE__, __LINE__, #condition); \
-      std::abort();                                                                      \
-    }                                                                                    \
+#define INVARIANT(condition)                                                                 \
+  do {                                                                                       \
+    if (!(condition)) [[unlikely]] {                                                         \
+      std::fprintf(stderr, "%s:%d: INVARIANT failed: %s\n", __FILE__, __LINE__, #condition); \
+      std::abort();                                                                          \
+    }                                                                                        \
   } while (false)

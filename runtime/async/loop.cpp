@@ -38,7 +38,7 @@ Loop::~Loop() {
 }
 
 Loop& Loop::current() {
-  CHECK(current_loop != nullptr);
+  INVARIANT(current_loop != nullptr);
   return *current_loop;
 }
 

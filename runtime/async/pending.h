@@ -59,7 +59,7 @@ class [[nodiscard]] Pending {
     state_->waiter = &parent.promise();
   }
   T await_resume() {
-    CHECK(state_->value.has_value());
+    INVARIANT(state_->value.has_value());
     return std::move(*state_->value);
   }
 

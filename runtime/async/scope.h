@@ -50,7 +50,7 @@ class Scope {
     [[nodiscard]] bool await_ready() const { return scope_.children_.empty(); }
     template <class P>
     void await_suspend(std::coroutine_handle<P> parent) {
-      CHECK(scope_.joiner_ == nullptr);
+      INVARIANT(scope_.joiner_ == nullptr);
       scope_.joiner_ = &parent.promise();
       waiting_ = true;
     }

@@ -92,7 +92,7 @@ class Promise final : public PromiseBase {
   }
   T take() {
     if (exception()) std::rethrow_exception(exception());
-    CHECK(value_.has_value());
+    INVARIANT(value_.has_value());
     return std::move(*value_);
   }
   [[nodiscard]] const std::optional<T>& peek() const { return value_; }
@@ -134,7 +134,7 @@ class [[nodiscard]] Task {
   // Cancels: destroys the frame. A task must never do that to itself (ask its owner).
   void reset() {
     if (!handle_) return;
-    CHECK(!handle_.promise().running());
+    INVARIANT(!handle_.promise().running());
     std::exchange(handle_, nullptr).destroy();
   }
   // Runs the task; `continuation` is armed when it has finished. For awaiters and scopes.

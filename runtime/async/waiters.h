@@ -6,6 +6,7 @@
 // frame hold what owns it).
 
 #include "async/event.h"
+#include "async/task.h"
 
 #include <coroutine>
 #include <list>
@@ -65,5 +66,21 @@ class Waiters {
  private:
   std::list<Wait*> queue_;
 };
+
+// Waits in the queue for one turn. Whoever is woken and then cancelled passes the turn on.
+inline Task<void> queue_in(Waiters& queue) {
+  struct PassOn {
+    explicit PassOn(Waiters& in) : turn(in), queue(in) {}
+    PassOn(const PassOn&) = delete;
+    PassOn& operator=(const PassOn&) = delete;
+    ~PassOn() {
+      if (turn.wasted()) queue.wake_one();
+    }
+    Waiters::Wait turn;
+    Waiters& queue;
+  };
+  PassOn waiting(queue);
+  co_await waiting.turn;
+}
 
 }  // namespace ambit

@@ -61,9 +61,9 @@ CurlMulti::CurlMulti(io::FdWatcher& watcher, CurlOptions options)
       options_(std::move(options)),
       places_(options_.transfers_max),
       kick_(*this) {
-  CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
+  INVARIANT(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
   multi_ = curl_multi_init();
-  CHECK(multi_ != nullptr);
+  INVARIANT(multi_ != nullptr);
   curl_multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, on_socket);
   curl_multi_setopt(multi_, CURLMOPT_SOCKETDATA, this);
   curl_multi_setopt(multi_, CURLMOPT_TIMERFUNCTION, on_timer);
@@ -77,11 +77,11 @@ CurlMulti::~CurlMulti() {
 }
 
 void CurlMulti::add(CURL* easy) {
-  CHECK(curl_multi_add_handle(multi_, easy) == CURLM_OK);
+  INVARIANT(curl_multi_add_handle(multi_, easy) == CURLM_OK);
 }
 
 void CurlMulti::remove(CURL* easy) {
-  CHECK(curl_multi_remove_handle(multi_, easy) == CURLM_OK);
+  INVARIANT(curl_multi_remove_handle(multi_, easy) == CURLM_OK);
 }
 
 int CurlMulti::on_socket(CURL* /*easy*/, curl_socket_t socket, int what, void* self,
@@ -101,10 +101,10 @@ void CurlMulti::watch(curl_socket_t socket, io::Readiness wanted) {
     auto made = watcher_.watch(socket, [this, socket](io::Readiness ready) {
       act(socket, (ready.readable ? CURL_CSELECT_IN : 0) | (ready.writable ? CURL_CSELECT_OUT : 0));
     });
-    CHECK(made.has_value());  // libcurl has just made this socket
+    INVARIANT(made.has_value());  // libcurl has just made this socket
     watch = std::move(*made);
   }
-  CHECK(watch->want(wanted).has_value());
+  INVARIANT(watch->want(wanted).has_value());
 }
 
 int CurlMulti::on_timer(CURLM* /*multi*/, long timeout_ms, void* self) {
@@ -147,7 +147,7 @@ Transfer::Transfer(std::shared_ptr<CurlMulti> multi, Semaphore::Permit place, Re
       request_(std::move(request)),
       mode_(mode),
       easy_(curl_easy_init()) {
-  CHECK(easy_ != nullptr);
+  INVARIANT(easy_ != nullptr);
 }
 
 Transfer::~Transfer() {
@@ -180,7 +180,7 @@ Result<void> Transfer::check() const {
 
 template <class T>
 void Transfer::set(CURLoption option, T value) {
-  CHECK(curl_easy_setopt(easy_, option, value) == CURLE_OK);
+  INVARIANT(curl_easy_setopt(easy_, option, value) == CURLE_OK);
 }
 
 void Transfer::set_up() {
@@ -243,7 +243,7 @@ void Transfer::set_up_headers() {
   if (!request_.headers.has("Content-Type")) lines.emplace_back("Content-Type:");
   for (const std::string& line : lines) {
     curl_slist* longer = curl_slist_append(header_list_, line.c_str());
-    CHECK(longer != nullptr);
+    INVARIANT(longer != nullptr);
     header_list_ = longer;
   }
   set(CURLOPT_HTTPHEADER, header_list_);

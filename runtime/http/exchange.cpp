@@ -148,7 +148,7 @@ Task<Result<void>> Exchange::send(std::string bytes) {
 
 Result<std::string> Exchange::head_text(int status, const Headers& headers,
                                         std::string_view framing) {
-  CHECK(!begun_);
+  INVARIANT(!begun_);
   std::string text = "HTTP/1.1 " + std::to_string(status) + " ";
   text += reason_phrase(status);
   for (const Header& header : headers) {
@@ -187,14 +187,14 @@ Task<Result<void>> Exchange::begin(int status, Headers headers) {
 }
 
 Task<Result<void>> Exchange::write(std::string bytes) {
-  CHECK(begun_ && !ended_);
+  INVARIANT(begun_ && !ended_);
   if (bytes.empty() || !has_body_) co_return Result<void>();
   if (has_chunks_) bytes = to_hex(bytes.size()) + "\r\n" + bytes + "\r\n";
   co_return co_await send(std::move(bytes));
 }
 
 Task<Result<void>> Exchange::end() {
-  CHECK(begun_ && !ended_);
+  INVARIANT(begun_ && !ended_);
   ended_ = true;
   if (!has_chunks_ || !has_body_) co_return Result<void>();
   co_return co_await send("0\r\n\r\n");

@@ -5,10 +5,6 @@
 namespace ambit::http {
 namespace {
 
-char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-
 bool is_blank(char c) {
   return c == ' ' || c == '\t';
 }

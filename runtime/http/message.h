@@ -13,6 +13,11 @@
 
 namespace ambit::http {
 
+// Of an ASCII letter, whatever the locale.
+constexpr char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
 struct Header {
   std::string name;
   std::string value;

@@ -12,10 +12,6 @@ constexpr std::size_t chunk_line_bytes_max = 256;
 constexpr std::size_t trailer_bytes_max = 4 << 10;
 constexpr std::size_t method_bytes_max = 32;
 
-char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-
 tl::unexpected<Refusal> refusal(int status, std::string message) {
   return tl::unexpected<Refusal>(Refusal{status, std::move(message)});
 }

@@ -60,7 +60,7 @@ void UvHandle::close() {
   if (closing_) return;
   closing_ = true;
   on_close();
-  CHECK(self_ != nullptr);
+  INVARIANT(self_ != nullptr);
   uv_close(handle(), [](uv_handle_t* closed) {
     const std::shared_ptr<UvHandle> last = std::move(static_cast<UvHandle*>(closed->data)->self_);
   });

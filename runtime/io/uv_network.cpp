@@ -184,7 +184,8 @@ class UvListenerState final : public UvHandle {
     sockaddr_storage storage{};
     if (is_tcp_ && !literal(address, storage)) {
       if (address.host != "localhost") return UV_EINVAL;
-      CHECK(uv_ip4_addr("127.0.0.1", address.port, reinterpret_cast<sockaddr_in*>(&storage)) == 0);
+      INVARIANT(uv_ip4_addr("127.0.0.1", address.port, reinterpret_cast<sockaddr_in*>(&storage)) ==
+                0);
     }
     if (const int status =
             is_tcp_ ? uv_tcp_init(loop, &any_.tcp) : uv_pipe_init(loop, &any_.pipe, 0)) {

@@ -12,7 +12,7 @@ constexpr std::size_t read_buffer_bytes = 64 << 10;
 class UvPoller::Wake final : public UvHandle {
  public:
   void open(uv_loop_t* loop) {
-    CHECK(uv_async_init(loop, &async_, [](uv_async_t*) {}) == 0);
+    INVARIANT(uv_async_init(loop, &async_, [](uv_async_t*) {}) == 0);
     opened();
   }
   void send() { uv_async_send(&async_); }
@@ -25,7 +25,7 @@ class UvPoller::Wake final : public UvHandle {
 class UvPoller::Alarm final : public UvHandle {
  public:
   void open(uv_loop_t* loop) {
-    CHECK(uv_timer_init(loop, &timer_) == 0);
+    INVARIANT(uv_timer_init(loop, &timer_) == 0);
     opened();
   }
   void set(Duration after) {
@@ -35,7 +35,7 @@ class UvPoller::Alarm final : public UvHandle {
     // uv_run looks at its timers before it polls. One that is due by then would be gone from the
     // poll's deadline, and the poll would wait for ever: hence the stop.
     const auto ring = [](uv_timer_t* timer) { uv_stop(timer->loop); };
-    CHECK(uv_timer_start(&timer_, ring, static_cast<std::uint64_t>(ms), 0) == 0);
+    INVARIANT(uv_timer_start(&timer_, ring, static_cast<std::uint64_t>(ms), 0) == 0);
   }
   void unset() { uv_timer_stop(&timer_); }
 
@@ -48,7 +48,7 @@ UvPoller::UvPoller()
     : read_buffer_(read_buffer_bytes),
       wake_(std::make_shared<Wake>()),
       alarm_(std::make_shared<Alarm>()) {
-  CHECK(uv_loop_init(&loop_) == 0);
+  INVARIANT(uv_loop_init(&loop_) == 0);
   loop_.data = &read_buffer_;
   wake_->open(&loop_);
   alarm_->open(&loop_);
@@ -56,7 +56,7 @@ UvPoller::UvPoller()
 
 UvPoller::~UvPoller() {
   shut_down();
-  CHECK(uv_loop_close(&loop_) == 0);
+  INVARIANT(uv_loop_close(&loop_) == 0);
 }
 
 Instant UvPoller::now() {

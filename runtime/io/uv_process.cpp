@@ -217,7 +217,7 @@ Result<std::unique_ptr<Process>> UvProcesses::spawn(ProcessOptions options) {
   auto adopted_input = UvStreamState::adopt(loop_, input.writing.release());
   auto adopted_output = UvStreamState::adopt(loop_, output.reading.release());
   auto adopted_errors = UvStreamState::adopt(loop_, errors.reading.release());
-  CHECK(adopted_input && adopted_output && adopted_errors);  // pipes that we have just made
+  INVARIANT(adopted_input && adopted_output && adopted_errors);  // pipes that we have just made
   streams = {std::move(*adopted_input), std::move(*adopted_output), std::move(*adopted_errors)};
   return std::make_unique<UvProcess>(std::move(state), std::move(streams));
 }

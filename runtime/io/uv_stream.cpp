@@ -38,14 +38,14 @@ struct UvStreamState::ShutdownRequest {
 
 std::shared_ptr<UvStreamState> UvStreamState::make_tcp(uv_loop_t* loop) {
   auto state = std::make_shared<UvStreamState>();
-  CHECK(uv_tcp_init(loop, state->tcp()) == 0);
+  INVARIANT(uv_tcp_init(loop, state->tcp()) == 0);
   state->opened();
   return state;
 }
 
 std::shared_ptr<UvStreamState> UvStreamState::make_pipe(uv_loop_t* loop) {
   auto state = std::make_shared<UvStreamState>();
-  CHECK(uv_pipe_init(loop, state->pipe(), 0) == 0);
+  INVARIANT(uv_pipe_init(loop, state->pipe(), 0) == 0);
   state->opened();
   return state;
 }
@@ -113,8 +113,8 @@ void UvStreamState::arrived(ssize_t count, const char* bytes) {
 
 Task<Result<std::string>> UvStreamState::read(std::shared_ptr<UvStreamState> state,
                                               std::size_t max) {
-  CHECK(max > 0);
-  CHECK(state->readable_.empty());  // one reader at a time
+  INVARIANT(max > 0);
+  INVARIANT(state->readable_.empty());  // one reader at a time
   while (!state->has_news()) {
     auto started = state->start_reading(max);
     if (!started) co_return Err(std::move(started).error());
@@ -148,7 +148,7 @@ void UvStreamState::start_write(const std::shared_ptr<UvStreamState>& state, std
 
 Task<Result<void>> UvStreamState::write(std::shared_ptr<UvStreamState> state, std::string bytes) {
   constexpr std::size_t write_bytes_max = std::size_t{1} << 30;
-  CHECK(bytes.size() <= write_bytes_max);
+  INVARIANT(bytes.size() <= write_bytes_max);
   if (state->closing()) co_return Err(Code::closed, "write: the stream was closed");
   if (bytes.empty()) co_return Result<void>();
   std::size_t sent = 0;

@@ -66,7 +66,7 @@ class UvSignalState final : public UvHandle {
  public:
   explicit UvSignalState(std::shared_ptr<Caught> caught) : caught_(std::move(caught)) {}
   int open(uv_loop_t* loop, int number) {
-    CHECK(uv_signal_init(loop, &signal_) == 0);
+    INVARIANT(uv_signal_init(loop, &signal_) == 0);
     opened();
     return uv_signal_start(
         &signal_,

@@ -33,7 +33,7 @@ struct UvWorkers::Request {
       const std::unique_ptr<Request> finished(static_cast<Request*>(request->data));
       finished->done.resolve(std::move(finished->thrown));
     };
-    CHECK(uv_queue_work(loop, &self->request, body, after) == 0);
+    INVARIANT(uv_queue_work(loop, &self->request, body, after) == 0);
     return std::move(made.first);
   }
 };

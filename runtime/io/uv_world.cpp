@@ -20,7 +20,7 @@ class SystemClock final : public Clock {
  public:
   std::int64_t unix_ns() override {
     timespec now{};
-    CHECK(clock_gettime(CLOCK_REALTIME, &now) == 0);
+    INVARIANT(clock_gettime(CLOCK_REALTIME, &now) == 0);
     return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
   }
 };
@@ -30,7 +30,7 @@ class SystemEntropy final : public Entropy {
   void fill(std::span<std::uint8_t> bytes) override {
     while (!bytes.empty()) {
       const ssize_t count = getrandom(bytes.data(), bytes.size(), 0);
-      CHECK(count > 0 || errno == EINTR);
+      INVARIANT(count > 0 || errno == EINTR);
       if (count > 0) bytes = bytes.subspan(static_cast<std::size_t>(count));
     }
   }
@@ -42,7 +42,7 @@ class NoSigpipe {
   NoSigpipe() {
     struct sigaction ignore{};
     ignore.sa_handler = SIG_IGN;
-    CHECK(sigaction(SIGPIPE, &ignore, &before_) == 0);
+    INVARIANT(sigaction(SIGPIPE, &ignore, &before_) == 0);
   }
   ~NoSigpipe() { sigaction(SIGPIPE, &before_, nullptr); }
   NoSigpipe(const NoSigpipe&) = delete;

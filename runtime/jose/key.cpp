@@ -22,13 +22,13 @@ constexpr int rsa_bits_min = 2048;
 constexpr int rsa_bits_max = 8192;
 constexpr std::size_t part_bytes = 32;  // of an ES256 signature: r, then s
 
-struct Free {
+struct ReleaseSigning {
   void operator()(BIO* one) const { BIO_free(one); }
   void operator()(EVP_MD_CTX* one) const { EVP_MD_CTX_free(one); }
   void operator()(ECDSA_SIG* one) const { ECDSA_SIG_free(one); }
 };
 template <class T>
-using Own = std::unique_ptr<T, Free>;
+using OwnSigning = std::unique_ptr<T, ReleaseSigning>;
 
 const unsigned char* bytes_of(std::string_view text) {
   return reinterpret_cast<const unsigned char*>(text.data());
@@ -44,7 +44,7 @@ const EVP_MD* digest_of(Algorithm algorithm) {
 // OpenSSL writes DER, JWS wants r and s of fixed length, and back.
 Result<std::string> raw_of(std::string_view der) {
   const unsigned char* at = bytes_of(der);
-  const Own<ECDSA_SIG> both(d2i_ECDSA_SIG(nullptr, &at, static_cast<long>(der.size())));
+  const OwnSigning<ECDSA_SIG> both(d2i_ECDSA_SIG(nullptr, &at, static_cast<long>(der.size())));
   std::string raw(2 * part_bytes, '\0');
   const bool good =
       both && BN_bn2binpad(ECDSA_SIG_get0_r(both.get()), bytes_of(raw), part_bytes) > 0 &&
@@ -55,7 +55,7 @@ Result<std::string> raw_of(std::string_view der) {
 
 std::string der_of(std::string_view raw) {
   if (raw.size() != 2 * part_bytes) return "";
-  const Own<ECDSA_SIG> both(ECDSA_SIG_new());
+  const OwnSigning<ECDSA_SIG> both(ECDSA_SIG_new());
   BIGNUM* r = BN_bin2bn(bytes_of(raw), part_bytes, nullptr);
   BIGNUM* s = BN_bin2bn(bytes_of(raw) + part_bytes, part_bytes, nullptr);
   if (!both || ECDSA_SIG_set0(both.get(), r, s) != 1) {
@@ -90,8 +90,8 @@ std::string_view to_string(Algorithm algorithm) {
 std::string sha256(std::string_view bytes) {
   std::string digest(32, '\0');
   unsigned int length = 0;
-  CHECK(EVP_Digest(bytes.data(), bytes.size(), bytes_of(digest), &length, EVP_sha256(), nullptr) ==
-        1);
+  INVARIANT(EVP_Digest(bytes.data(), bytes.size(), bytes_of(digest), &length, EVP_sha256(),
+                       nullptr) == 1);
   return digest;
 }
 
@@ -135,7 +135,7 @@ Result<Key> Key::make(Algorithm algorithm, std::string id) {
 }
 
 Result<Key> Key::from_pem(std::string_view pem, std::string id) {
-  const Own<BIO> memory(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  const OwnSigning<BIO> memory(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
   // No passphrase: an encrypted key must not ask at a terminal.
   const auto no_passphrase = [](char*, int, int, void*) { return 0; };
   EVP_PKEY* read =
@@ -147,7 +147,7 @@ Result<Key> Key::from_pem(std::string_view pem, std::string id) {
 }
 
 Result<std::string> Key::pem() const {
-  const Own<BIO> memory(BIO_new(BIO_s_mem()));
+  const OwnSigning<BIO> memory(BIO_new(BIO_s_mem()));
   if (!is_private_ || !memory ||
       PEM_write_bio_PrivateKey(memory.get(), key_.get(), nullptr, nullptr, 0, nullptr, nullptr) !=
           1) {
@@ -170,7 +170,7 @@ Json Key::members() const {
   if (algorithm_ == Algorithm::eddsa) {
     std::string raw(32, '\0');
     std::size_t size = raw.size();
-    CHECK(EVP_PKEY_get_raw_public_key(key_.get(), bytes_of(raw), &size) == 1);
+    INVARIANT(EVP_PKEY_get_raw_public_key(key_.get(), bytes_of(raw), &size) == 1);
     json["crv"] = "Ed25519";
     json["kty"] = "OKP";
     json["x"] = to_base64url(raw);
@@ -201,7 +201,7 @@ std::string Key::thumbprint() const {
 }
 
 Result<std::string> Key::sign(std::string_view text) const {
-  const Own<EVP_MD_CTX> context(EVP_MD_CTX_new());
+  const OwnSigning<EVP_MD_CTX> context(EVP_MD_CTX_new());
   std::size_t size = 0;
   const bool begun =
       is_private_ && context &&
@@ -219,7 +219,7 @@ Result<std::string> Key::sign(std::string_view text) const {
 bool Key::verify(std::string_view text, std::string_view signature) const {
   const std::string given =
       algorithm_ == Algorithm::es256 ? der_of(signature) : std::string(signature);
-  const Own<EVP_MD_CTX> context(EVP_MD_CTX_new());
+  const OwnSigning<EVP_MD_CTX> context(EVP_MD_CTX_new());
   return !given.empty() && context &&
          EVP_DigestVerifyInit(context.get(), nullptr, digest_of(algorithm_), nullptr, key_.get()) ==
              1 &&

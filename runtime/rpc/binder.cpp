@@ -17,7 +17,7 @@ Value to_value(const Empty& /*empty*/) {
 
 void Binder::bind_raw(std::string method, std::function<Task<Reply>(Request)> function) {
   const bool fresh = table_.emplace(std::move(method), std::move(function)).second;
-  CHECK(fresh);
+  INVARIANT(fresh);
 }
 
 Task<Reply> Binder::dispatch(Request request) const {

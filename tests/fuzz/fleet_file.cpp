@@ -12,9 +12,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   context.environment = [](const std::string&) { return std::optional<std::string>("value"); };
   const auto file = ambit::agents::parse_fleet(text, context);
   for (const auto& problem : file.problems) {
-    CHECK(!problem.message.empty());
-    CHECK(problem.line >= 0 && problem.column >= 0);
+    INVARIANT(!problem.message.empty());
+    INVARIANT(problem.line >= 0 && problem.column >= 0);
   }
-  if (file.problems.empty()) CHECK(file.fleet.agent(file.fleet.workflow.agent) != nullptr);
+  if (file.problems.empty()) INVARIANT(file.fleet.agent(file.fleet.workflow.agent) != nullptr);
   return 0;
 }

@@ -34,7 +34,7 @@ Seen parse(std::string_view bytes, std::size_t step) {
     bytes.remove_prefix(std::min(step, bytes.size()));
     body += parser.take_body();
     while (parser.state() == State::done) {
-      CHECK(body.size() <= limits.body_bytes_max);
+      INVARIANT(body.size() <= limits.body_bytes_max);
       seen.heads.push_back(parser.head());
       seen.bodies.push_back(std::exchange(body, std::string()));
       parser.next();
@@ -51,20 +51,20 @@ Seen parse(std::string_view bytes, std::size_t step) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
   const Seen whole = parse(bytes, size + 1);
-  CHECK(parse(bytes, 1) == whole);
-  CHECK(parse(bytes, 7) == whole);
+  INVARIANT(parse(bytes, 1) == whole);
+  INVARIANT(parse(bytes, 7) == whole);
   for (const RequestHead& head : whole.heads) {
-    CHECK(is_token(head.method));
-    CHECK(head.path.starts_with('/') || head.path == "*");
-    CHECK(!(head.is_chunked && head.content_length));
-    CHECK(head.headers.count("Content-Length") + head.headers.count("Transfer-Encoding") <= 1);
-    CHECK(head.headers.count("Host") <= 1);
+    INVARIANT(is_token(head.method));
+    INVARIANT(head.path.starts_with('/') || head.path == "*");
+    INVARIANT(!(head.is_chunked && head.content_length));
+    INVARIANT(head.headers.count("Content-Length") + head.headers.count("Transfer-Encoding") <= 1);
+    INVARIANT(head.headers.count("Host") <= 1);
     for (const Header& header : head.headers) {
-      CHECK(is_token(header.name) && is_header_value(header.value));
+      INVARIANT(is_token(header.name) && is_header_value(header.value));
     }
   }
   if (whole.last == RequestParser::State::refused) {
-    CHECK(whole.refusal.status >= 400 && !whole.refusal.message.empty());
+    INVARIANT(whole.refusal.status >= 400 && !whole.refusal.message.empty());
   }
   return 0;
 }

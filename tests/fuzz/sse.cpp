@@ -39,9 +39,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const Parsed whole = parse(bytes, size + 1);
   // A call that fails gives no events, so cuts are compared where nothing fails.
   const Parsed single = parse(bytes, 1);
-  CHECK(single.failed == whole.failed);
-  CHECK(whole.failed || single == whole);
-  CHECK(whole.failed || parse(bytes, 7) == whole);
+  INVARIANT(single.failed == whole.failed);
+  INVARIANT(whole.failed || single == whole);
+  INVARIANT(whole.failed || parse(bytes, 7) == whole);
   std::string text;
   for (const ServerEvent& event : single.events) {
     const auto formatted = format_event(event);
@@ -51,11 +51,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   SseParser again;
   const auto events = again.feed(text);
-  CHECK(events.has_value());
-  CHECK(events->size() == single.events.size());
+  INVARIANT(events.has_value());
+  INVARIANT(events->size() == single.events.size());
   for (std::size_t i = 0; i < events->size(); ++i) {
-    CHECK((*events)[i].type == single.events[i].type);
-    CHECK((*events)[i].data == single.events[i].data);
+    INVARIANT((*events)[i].type == single.events[i].type);
+    INVARIANT((*events)[i].data == single.events[i].data);
   }
   return 0;
 }

@@ -24,12 +24,12 @@ class Random {
   }
   // From 0 to count - 1. The bias of the remainder does not matter here.
   std::uint64_t below(std::uint64_t count) {
-    CHECK(count > 0);
+    INVARIANT(count > 0);
     return next() % count;
   }
   // Both ends are possible.
   std::int64_t between(std::int64_t low, std::int64_t high) {
-    CHECK(low <= high);
+    INVARIANT(low <= high);
     return low + static_cast<std::int64_t>(below(static_cast<std::uint64_t>(high - low) + 1));
   }
   bool chance(double probability) {

@@ -57,8 +57,8 @@ Task<Result<std::string>> SimConnection::read(std::shared_ptr<SimConnection> sel
                                               std::size_t max) {
   Direction& from = self->directions_[static_cast<std::size_t>(side)];
   const bool& closed = self->closed_[static_cast<std::size_t>(side)];
-  CHECK(max > 0);
-  CHECK(from.readable.empty());  // one reader at a time
+  INVARIANT(max > 0);
+  INVARIANT(from.readable.empty());  // one reader at a time
   while (from.arrived.empty() && !from.ended && !self->reset_ && !closed) {
     co_await from.readable.wait();
   }

@@ -299,7 +299,7 @@ class Everything {
         {"name", name}, {"description", "Tests " + name}, {"inputSchema", std::move(schema)}};
     ServerTool made{Value(std::move(definition)), std::move(run), std::move(needs),
                     TaskSupport::none};
-    CHECK(server_.add(std::move(made)).has_value());
+    INVARIANT(server_.add(std::move(made)).has_value());
   }
 
   void add_content_tools() {
@@ -372,7 +372,7 @@ class Everything {
                          {"description", "Tests " + name},
                          {"inputSchema", {{"type", "object"}, {"properties", properties}}}};
       ServerTool made{Value(std::move(definition)), std::move(run), {}, support};
-      CHECK(server_.add(std::move(made)).has_value());
+      INVARIANT(server_.add(std::move(made)).has_value());
     };
     const Json none = Json::object();
     slow("greet", greets, Json{{"name", {{"type", "string"}}}}, TaskSupport::none);
@@ -411,7 +411,7 @@ class Everything {
     Json result = Json::object();
     result["contents"] = Json::array({std::move(contents)});
     ServerResource made{Value(std::move(definition)), always(Value(std::move(result)))};
-    CHECK(server_.add(std::move(made)).has_value());
+    INVARIANT(server_.add(std::move(made)).has_value());
   }
 
   void add_resources() {
@@ -424,13 +424,13 @@ class Everything {
                        {"name", "template"},
                        {"mimeType", "application/json"}};
     ServerResource made{Value(std::move(definition)), read_template};
-    CHECK(server_.add(std::move(made)).has_value());
+    INVARIANT(server_.add(std::move(made)).has_value());
   }
 
   void prompt(Json definition, Handler get) {
     definition["description"] = "Tests " + definition["name"].get<std::string>();
     ServerPrompt made{Value(std::move(definition)), std::move(get)};
-    CHECK(server_.add(std::move(made)).has_value());
+    INVARIANT(server_.add(std::move(made)).has_value());
   }
 
   static Handler messages(Json blocks) {
