@@ -37,12 +37,18 @@ std::string tag_of(std::string_view text) {
   return "\"" + std::to_string(hash) + "\"";
 }
 
-Json error_json(const Failure& failure) {
+// In 0.3, whose specification leaves REST's errors open, clients read JSON-RPC's members; both
+// stand there then.
+Json error_json(const Failure& failure, Version version = Version::v1_0) {
   const FaultRow& row = row_of(failure.fault);
   Json error = {{"code", row.http_status}, {"status", row.status}, {"message", failure.message}};
   Json details = details_of(failure);
   if (!details.empty()) error["details"] = std::move(details);
   Json json = Json::object();
+  if (version != Version::v1_0) {
+    json["code"] = row.rpc_code;
+    json["message"] = failure.message;
+  }
   json["error"] = std::move(error);
   return json;
 }
@@ -360,7 +366,7 @@ Task<void> Door::handle_rest(http::Exchange& exchange, std::string path) {
   const bool is_wrong_method = !route.operation && route.is_known;
   Headers headers({{"Content-Type", rest_media_type(head)}});
   const int status = is_wrong_method ? 405 : row_of(failure->fault).http_status;
-  std::string text = rpc::compact(error_json(*failure));
+  std::string text = rpc::compact(error_json(*failure, version));
   co_await exchange.respond(status, std::move(headers), std::move(text));
 }
 
@@ -376,7 +382,7 @@ Task<void> Door::answer_rest(http::Exchange& exchange, Operation operation, Vers
   const int status = outcome ? 200 : row_of(outcome.error().fault).http_status;
   const bool is_nothing = outcome && outcome->result.json().is_null();
   std::string text = "{}";
-  if (!outcome) text = rpc::compact(error_json(outcome.error()));
+  if (!outcome) text = rpc::compact(error_json(outcome.error(), version));
   if (outcome && !is_nothing) text = outcome->result.text();
   co_await exchange.respond(status, std::move(headers), std::move(text));
 }

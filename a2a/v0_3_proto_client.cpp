@@ -12,6 +12,8 @@ namespace {
 
 using rpc::Json;
 
+constexpr std::int64_t history_all = 0x7FFFFFFF;
+
 Json resource(const std::string& task, const std::string& config) {
   return "tasks/" + task + (config.empty() ? "" : "/pushNotificationConfigs/" + config);
 }
@@ -116,6 +118,9 @@ void put_names(Operation operation, Json& params) {
       v0_3_shape::rename(params, "message", "request");
       break;
     case Operation::get:
+      // This message cannot say that the number is not said: 0 is what it has then.
+      if (!params.contains("historyLength")) params["historyLength"] = history_all;
+      [[fallthrough]];
     case Operation::cancel:
     case Operation::subscribe:
       params["name"] = resource(taken(params, "id"), "");

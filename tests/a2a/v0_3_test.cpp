@@ -154,7 +154,10 @@ TEST_CASE("0.3: REST lies below /v1 and speaks the JSON of its proto", "[a2a][v0
   CHECK_FALSE(task["history"][0].contains("parts"));
   const std::string path = "/v1/tasks/" + task["id"].get<std::string>();
   CHECK(agent.http("GET", path).json()["id"] == task["id"]);
-  CHECK(agent.http("GET", "/v1/tasks/none").json()["error"]["code"] == 404);
+  const Json none = agent.http("GET", "/v1/tasks/none").json();
+  CHECK(none["error"]["code"] == 404);
+  CHECK(none["code"] == -32001);
+  CHECK(none["message"] == none["error"]["message"]);
   Json file = say("x", "r2");
   file["request"]["content"] = Json::array(
       {Json({{"file", {{"fileWithBytes", "aGk="}, {"mimeType", "text/plain"}, {"name", "a.txt"}}}}),
