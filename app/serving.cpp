@@ -14,6 +14,7 @@
 #include "app/openai_door.h"
 #include "app/policy_reload.h"
 #include "app/serve_metrics.h"
+#include "app/version.h"
 #include "async/race.h"
 #include "console/door.h"
 #include "http/curl_client.h"
@@ -21,6 +22,7 @@
 #include "io/signals.h"
 #include "io/uuid.h"
 #include "jose/key.h"
+#include "mcp/server_card.h"
 
 #ifdef AMBIT_GRPC
 #include "grpc_door/grpc_door.h"
@@ -260,6 +262,15 @@ class Serving {
       co_await control(exchange);
       co_return;
     }
+    if (path == mcp::ai_catalog_path) {
+      co_await found(exchange, mcp::server_card_headers(true), mcp::ai_catalog_text(mcp_cards()));
+      co_return;
+    }
+    if (const Exposed* agent = mcp_card_at(path); agent != nullptr) {
+      co_await found(exchange, mcp::server_card_headers(false),
+                     mcp::server_card_text(mcp_card_of(*agent)));
+      co_return;
+    }
     if (mcp::HttpEndpoint* endpoint = mcp_at(path); endpoint != nullptr) {
       co_await endpoint->handle(exchange);
       co_return;
@@ -288,10 +299,14 @@ class Serving {
     const bool is_json = text.starts_with('{');
     const Headers headers(
         {{"Content-Type", is_json ? "application/json" : "text/plain; charset=utf-8"}});
+    co_await found(exchange, headers, std::move(text));
+  }
+
+  static Task<void> found(http::Exchange& exchange, Headers headers, std::string text) {
     const std::string& method = exchange.request().method;
     const bool is_read = method == "GET" || method == "HEAD";
     if (!is_read) text.clear();
-    co_await exchange.respond(is_read ? 200 : 405, headers, std::move(text));
+    co_await exchange.respond(is_read ? 200 : 405, std::move(headers), std::move(text));
   }
 
   // An order of ControlDesk, for those who may call; what they may order, the record says.
@@ -318,6 +333,27 @@ class Serving {
     if (path == "/mcp") return root_mcp_.get();
     for (const auto& agent : exposed_) {
       if (path == agent->base + "/mcp") return agent->mcp_endpoint.get();
+    }
+    return nullptr;
+  }
+
+  // For who knows nothing but this host yet: nothing in them is secret.
+  mcp::ServerCard mcp_card_of(const Exposed& agent) const {
+    const agents::AgentSpec* spec = assembly_.fleet().agent(agent.name);
+    return {agent.name, std::string(version), spec->description, url_ + agent.base + "/mcp"};
+  }
+  std::vector<mcp::ServerCard> mcp_cards() const {
+    std::vector<mcp::ServerCard> cards;
+    for (const auto& agent : exposed_) cards.push_back(mcp_card_of(*agent));
+    return cards;
+  }
+  const Exposed* mcp_card_at(const std::string& path) const {
+    if (!path.ends_with(mcp::server_card_path)) return nullptr;
+    const std::string place =
+        path.substr(0, path.size() - std::string_view(mcp::server_card_path).size());
+    if (place == "/mcp" && !exposed_.empty()) return exposed_[root_].get();
+    for (const auto& agent : exposed_) {
+      if (place == agent->base + "/mcp") return agent.get();
     }
     return nullptr;
   }

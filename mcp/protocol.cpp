@@ -11,6 +11,9 @@
 namespace ambit::mcp {
 namespace {
 
+constexpr std::array<std::string_view, 4> legacy_versions = {legacy_version, "2025-06-18",
+                                                             "2025-03-26", "2024-11-05"};
+
 using rpc::Fields;
 using rpc::Json;
 
@@ -82,9 +85,14 @@ Result<Tool> read_tool(const Json& json, const std::string& path) {
 }  // namespace
 
 bool is_legacy_version(std::string_view version) {
-  constexpr std::array<std::string_view, 4> known = {"2025-11-25", "2025-06-18", "2025-03-26",
-                                                     "2024-11-05"};
-  return std::find(known.begin(), known.end(), version) != known.end();
+  return std::find(legacy_versions.begin(), legacy_versions.end(), version) !=
+         legacy_versions.end();
+}
+
+std::vector<std::string> served_versions() {
+  std::vector<std::string> all{std::string(modern_version)};
+  all.insert(all.end(), legacy_versions.begin(), legacy_versions.end());
+  return all;
 }
 
 Result<void> from_value(const Value& value, InitializeParams& out) {

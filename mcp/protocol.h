@@ -22,6 +22,8 @@ enum class Era { legacy, modern };
 constexpr std::string_view modern_version = "2026-07-28";
 constexpr std::string_view legacy_version = "2025-11-25";  // the newest, offered first
 bool is_legacy_version(std::string_view version);
+// Of both eras, the newest first.
+std::vector<std::string> served_versions();
 
 // Keys of _meta.
 constexpr const char* meta_version = "io.modelcontextprotocol/protocolVersion";

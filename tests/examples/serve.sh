@@ -28,6 +28,11 @@ root=${url%/agents/clerk}
 [ "$(curl -s -o /dev/null -w '%{http_code}' "$root/metrics")" = 401 ] || fail "metrics for everybody"
 [ "$(curl -s -o /dev/null -w '%{http_code}' "$url/tasks")" = 401 ] || fail "tasks for everybody"
 $ambit a2a card "$root" | grep -q 'clerk' || fail "no card"
+# Who knows only the host finds its MCP servers.
+card=$(curl -s "$root/.well-known/ai-catalog.json" | sed -n 's/.*"url":"\([^"]*\)".*/\1/p')
+[ "$card" = "$url/mcp/server-card" ] || fail "the catalogue leads to $card"
+curl -s "$card" | grep -q "\"url\":\"$url/mcp\"" || fail "the server card: $(curl -s "$card")"
+[ "$(curl -s "$root/mcp/server-card")" = "$(curl -s "$card")" ] || fail "the card at the root is another one"
 if AMBIT_TOKEN=wrong $ambit a2a send "$url" hi 2>"$dir/err"; then fail "a wrong token was good"; fi
 
 export AMBIT_TOKEN=aaaaaaaaaaaaaaaaaaaa

@@ -4,6 +4,7 @@
 
 #include "bench.h"
 #include "io/uv_world.h"
+#include "mcp/server_card.h"
 #include "mcp/toolbox.h"
 #include "rpc/schema.h"
 
@@ -189,6 +190,28 @@ TEST_CASE("the registry server's messages fit the schemas of both eras", "[mcp]"
   for (const Json& reply : replies)
     check(*modern, reply.contains("error") ? "JSONRPCErrorResponse" : "JSONRPCResultResponse",
           reply);
+}
+
+TEST_CASE("a server's card and the catalogue say where it is", "[mcp][card]") {
+  ServerCard card{"clerk", "0.1.0", "Looks things up.",
+                  "https://agents.example.com/agents/clerk/mcp"};
+  CHECK(server_card_name(card) == "com.example.agents/clerk");
+  card.description = std::string(99, 'x') + "\u00fc and more";
+  const Json json = Json::parse(server_card_text(card));
+  CHECK(json["description"] == std::string(99, 'x'));
+  CHECK(json["remotes"][0]["supportedProtocolVersions"][0] == "2026-07-28");
+  const Json catalogue = Json::parse(ai_catalog_text({card}));
+  CHECK(catalogue["entries"][0]["identifier"] == "urn:air:agents.example.com:clerk");
+  CHECK(catalogue["entries"][0]["url"] == card.url + "/server-card");
+  for (const char* url : {"http://127.0.0.1:8080/mcp", "http://[::1]:8080/mcp"}) {
+    ServerCard local = card;
+    local.url = url;
+    const std::string name = server_card_name(local);
+    CHECK(name.find_first_of(":[]") == std::string::npos);
+    CHECK(name.ends_with("/clerk"));
+  }
+  const auto schema = schema_of("extensions/server-card-experimental");
+  if (schema) check(*schema, "ServerCard", json);
 }
 
 }  // namespace ambit::mcp
