@@ -219,7 +219,8 @@ Task<Answer<Outcome>> perform(Service& service, Operation operation, Version ver
   if (!admitted) co_return tl::unexpected<Failure>(admitted.error());
   Json json = params.present() ? std::move(params.edit()) : Json::object();
   if (version == Version::v0_3) json = v0_3::upgrade_params(operation, std::move(json));
-  // Who writes the proto's own names gets them back.
+  // Who writes the proto's own names gets them back, but in push configurations: those are read as
+  // the specification writes them by the same clients (the official TCK's).
   bool has_proto_names = false;
   if (version == Version::v0_3_proto) {
     has_proto_names = v0_3_shape::to_json_names(json);
@@ -236,7 +237,9 @@ Task<Answer<Outcome>> perform(Service& service, Operation operation, Version ver
   Json result = std::move(done->result.edit());
   result = version == Version::v0_3 ? v0_3::downgrade_result(operation, std::move(result))
                                     : v0_3_proto::downgrade_result(operation, std::move(result));
-  if (has_proto_names) v0_3_shape::to_proto_names(result);
+  const bool is_push = operation == Operation::create_push || operation == Operation::get_push ||
+                       operation == Operation::list_push;
+  if (has_proto_names && !is_push) v0_3_shape::to_proto_names(result);
   done->result = rpc::Value(std::move(result));
   co_return done;
 }

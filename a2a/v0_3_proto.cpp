@@ -14,8 +14,6 @@ using rpc::Json;
 using v0_3_shape::change_each;
 using v0_3_shape::rename;
 
-constexpr int names_depth_max = 32;  // deeper there are no members of the protocol
-
 }  // namespace
 
 Json upgrade_part(Json part) {
@@ -159,39 +157,8 @@ Json upgrade_create_push(const Json& params) {
   return out;
 }
 
-namespace {
-
-// ProtoJSON takes members by the names in the .proto as well. What is the client's own stays as it
-// is.
-Json in_camel_case(Json value, int depth = 0) {
-  if (depth > names_depth_max) return value;
-  if (value.is_array()) {
-    for (Json& one : value) one = in_camel_case(std::move(one), depth + 1);
-  }
-  if (!value.is_object()) return value;
-  Json out = Json::object();
-  for (auto& [name, member] : value.items()) {
-    std::string camel;
-    for (std::size_t i = 0; i < name.size(); ++i) {
-      const bool joins = name[i] == '_' && i > 0 && i + 1 < name.size() && name[i + 1] >= 'a' &&
-                         name[i + 1] <= 'z';
-      camel += joins ? static_cast<char>(name[++i] - 'a' + 'A') : name[i];
-    }
-    const bool is_free = camel == "metadata" || camel == "data";
-    if (is_free && camel == name) {
-      out[camel] = std::move(member);
-    } else if (!out.contains(camel)) {
-      out[camel] = in_camel_case(std::move(member), depth + 1);
-    }
-  }
-  return out;
-}
-
-}  // namespace
-
 Json upgrade_params(Operation operation, Json params) {
   if (!params.is_object()) return params;
-  params = in_camel_case(std::move(params));
   switch (operation) {
     case Operation::send:
     case Operation::stream:
