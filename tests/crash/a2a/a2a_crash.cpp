@@ -219,6 +219,13 @@ class Crash {
 
   void kill_and_restart() {
     server_->signal(SIGKILL);
+    // Until it is gone the log is its own.
+    {
+      Scope scope;
+      scope.spawn(
+          [](io::Process& process) -> Task<void> { (void)co_await process.wait(); }(*server_));
+      world_.loop().run_until([&] { return scope.size() == 0; });
+    }
     server_.reset();
     start(address_);
   }
