@@ -184,11 +184,12 @@ async function story(browser) {
   await olga.goto(`${server.base}#/live`);
   await olga.waitForSelector('.live-list li');
   const run = spawn(ambit, ['run', fleet, '--seed', '9', '--state', `${work}/desk`, '--json', '--quiet'], { stdio: 'ignore' });
+  const ended = new Promise((resolve) => run.on('exit', resolve));
   await olga.waitForFunction(() => Number(document.querySelector('.tile dd').textContent.replace(/,/g, '')) > 50, null, { timeout: 120_000 });
   check('a running fleet is seen as it records', true);
   await axe(olga, 'live');
   await shoot(olga, 'live');
-  await new Promise((resolve) => run.on('exit', resolve));
+  await ended;
   await olga.goto(`${server.base}#/trust`);
   await olga.waitForSelector('.card .notice.good');
   check('and the log still continues the one that the browser saw', /continues the log/.test(await olga.textContent('.card')));
