@@ -122,11 +122,14 @@ struct CgroupPool::Group {
   int memory_events = -1;
   int pids_limit = -1;
   int pids_events = -1;
+  int pids_now = -1;
   std::int64_t memory_bytes = 0;
   std::int64_t processes = 0;
   std::int64_t killed_before = 0;
   std::int64_t refused_before = 0;
 
+  // Nobody of the last call is still dying in it: one could take the next call's place.
+  [[nodiscard]] bool is_empty() const { return read_number(pids_now, "") == 0; }
   // What is counted from here on is the next call's.
   void begin() {
     killed_before = read_number(memory_events, "oom_kill");
@@ -135,7 +138,8 @@ struct CgroupPool::Group {
   }
   ~Group() {
     for (const int file : members) ::close(file);
-    for (const int file : {memory_limit, memory_peak, memory_events, pids_limit, pids_events})
+    for (const int file :
+         {memory_limit, memory_peak, memory_events, pids_limit, pids_events, pids_now})
       if (file >= 0) ::close(file);
     for (const std::string& folder : folders) remove_group(folder);
   }
@@ -217,7 +221,9 @@ Result<std::unique_ptr<CgroupPool::Group>> CgroupPool::make() {
   group->memory_events = file(memory, "memory.oom_control", "memory.events", O_RDONLY);
   group->pids_limit = file(pids, "pids.max", "pids.max", O_WRONLY);
   group->pids_events = file(pids, "pids.events", "pids.events", O_RDONLY);
-  if (group->memory_limit < 0 || group->memory_events < 0 || group->pids_limit < 0)
+  group->pids_now = file(pids, "pids.current", "pids.current", O_RDONLY);
+  if (group->memory_limit < 0 || group->memory_events < 0 || group->pids_limit < 0 ||
+      group->pids_now < 0)
     return fail(group->folders.front());
   // Without this a version 2 group could swap instead of ending; where there is no swap, no file.
   if (version_ == 2) {
@@ -233,6 +239,7 @@ Result<std::unique_ptr<CgroupPool::Group>> CgroupPool::make() {
 
 Result<std::unique_ptr<CgroupPool::Lease>> CgroupPool::lease(std::int64_t memory_bytes,
                                                              std::int64_t processes) {
+  take_back_emptied();
   std::unique_ptr<Group> group;
   if (free_.empty()) {
     group = TRY(make());
@@ -249,11 +256,25 @@ Result<std::unique_ptr<CgroupPool::Lease>> CgroupPool::lease(std::int64_t memory
   return std::make_unique<Lease>(*this, std::move(group));
 }
 
-// Nothing of the call is left by now, and nobody waits for this.
+// Nobody waits for this. After a call nothing of it is left; the jails of a zygote that was ended
+// die by themselves a little later.
 void CgroupPool::give_back(std::unique_ptr<Group> group) {
-  if (free_.size() >= free_max) return;
-  group->begin();
-  free_.push_back(std::move(group));
+  if (free_.size() + dying_.size() >= free_max) return;
+  if (group->is_empty()) {
+    group->begin();
+    free_.push_back(std::move(group));
+  } else {
+    dying_.push_back(std::move(group));
+  }
+}
+
+void CgroupPool::take_back_emptied() {
+  for (std::unique_ptr<Group>& group : dying_) {
+    if (!group->is_empty()) continue;
+    group->begin();
+    free_.push_back(std::move(group));
+  }
+  std::erase(dying_, nullptr);
 }
 
 CgroupPool::Lease::Lease(CgroupPool& pool, std::unique_ptr<Group> group)

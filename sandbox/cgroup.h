@@ -56,12 +56,14 @@ class CgroupPool {
   CgroupPool(int version, std::string memory_root, std::string pids_root);
   Result<std::unique_ptr<Group>> make();
   void give_back(std::unique_ptr<Group> group);
+  void take_back_emptied();
   void remove_leftovers() const;
 
   int version_;
   std::string memory_root_;
   std::string pids_root_;  // the same in version 2
   std::vector<std::unique_ptr<Group>> free_;
+  std::vector<std::unique_ptr<Group>> dying_;  // given back with somebody still in it
   std::uint64_t made_ = 0;
 };
 

@@ -15,11 +15,6 @@ Error no_pipe(const char* what) {
 
 }  // namespace
 
-void Descriptor::reset(int descriptor) {
-  if (descriptor_ >= 0) ::close(descriptor_);
-  descriptor_ = descriptor;
-}
-
 Result<Pipes> Pipes::make(io::Network& network) {
   Pipes pipes;
   int ends[2];

@@ -4,32 +4,17 @@
 // and its secrets. All of the jail's ends are closed here once they have been sent.
 
 #include "async/result.h"
+#include "io/descriptor.h"
 #include "io/world.h"
 
 #include <memory>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace ambit::sandbox {
 
-class Descriptor {
- public:
-  explicit Descriptor(int descriptor = -1) : descriptor_(descriptor) {}
-  Descriptor(Descriptor&& other) noexcept : descriptor_(other.release()) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    if (this != &other) reset(other.release());
-    return *this;
-  }
-  ~Descriptor() { reset(); }
-  void reset(int descriptor = -1);
-  [[nodiscard]] int get() const { return descriptor_; }
-  int release() { return std::exchange(descriptor_, -1); }
-
- private:
-  int descriptor_;
-};
+using io::Descriptor;
 
 struct Pipes {
   // stdout and stderr.

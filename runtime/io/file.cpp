@@ -1,5 +1,7 @@
 #include "io/file.h"
 
+#include "io/descriptor.h"
+
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -42,21 +44,6 @@ Error failed(const std::string& what, int reason) {
   return Error{code, what + ": " + std::strerror(reason)};
 }
 
-class File {
- public:
-  explicit File(int descriptor) : descriptor_(descriptor) {}
-  ~File() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-  }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  [[nodiscard]] int get() const { return descriptor_; }
-  int close() { return ::close(std::exchange(descriptor_, -1)); }
-
- private:
-  int descriptor_;
-};
-
 // Removes the file beside unless it took its place.
 class Temporary {
  public:
@@ -94,7 +81,7 @@ Result<std::string> read_file(const std::string& path, std::size_t bytes_max) {
   if (path.find('\0') != std::string::npos)
     return Err(Code::invalid, "read a file: a zero byte in its path");
   // O_NONBLOCK: opening a named pipe must not wait for a writer.
-  const File file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) return Err(failed(what, errno));
   struct stat status{};
   if (::fstat(file.get(), &status) != 0) return Err(failed(what, errno));
@@ -126,7 +113,7 @@ Result<void> write_file(const std::string& path, std::string_view bytes, unsigne
     return Err(Code::invalid, "write a file: the path is empty or holds a zero byte");
   }
   std::string beside = path + ".XXXXXX";
-  File file(::mkostemp(beside.data(), O_CLOEXEC));
+  Descriptor file(::mkostemp(beside.data(), O_CLOEXEC));
   if (file.get() < 0) return Err(failed(what, errno));
   Temporary temporary(beside);
   if (::fchmod(file.get(), static_cast<mode_t>(mode)) != 0 || !write_all(file.get(), bytes) ||
@@ -135,7 +122,7 @@ Result<void> write_file(const std::string& path, std::string_view bytes, unsigne
     return Err(failed(what, errno));
   }
   temporary.keep();
-  const File folder(::open(folder_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const Descriptor folder(::open(folder_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   // Some file systems cannot sync a folder; then the rename itself is all there is.
   if (folder.get() < 0 || (::fsync(folder.get()) != 0 && errno != EINVAL))
     return Err(failed(what, errno));
