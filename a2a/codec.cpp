@@ -1,15 +1,18 @@
 #include "a2a/codec.h"
 
 #include "a2a/reader.h"
+#include "io/utc.h"
 
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <ctime>
+#include <span>
 
 namespace ambit::a2a {
 namespace {
 
+using agents::JsonWriter;
 using rpc::Json;
 
 constexpr std::array<std::string_view, 9> state_names = {
@@ -20,23 +23,27 @@ constexpr std::array<std::string_view, 3> role_names = {"ROLE_UNSPECIFIED", "ROL
                                                         "ROLE_AGENT"};
 constexpr std::size_t parts_max = 1024;  // of one message
 
-void put(Json& json, const char* key, const std::string& value) {
-  if (!value.empty()) json[key] = value;
+void put(JsonWriter& out, const char* key, const std::string& value) {
+  if (!value.empty()) out.key(key).text(value);
 }
-void put(Json& json, const char* key, const rpc::Value& value) {
-  if (value.present()) json[key] = value.json();
+void put(JsonWriter& out, const char* key, const rpc::Value& value) {
+  if (value.present()) out.key(key).raw(value.text());
 }
-void put(Json& json, const char* key, const std::vector<std::string>& values) {
-  if (!values.empty()) json[key] = values;
+void put(JsonWriter& out, const char* key, const std::vector<std::string>& values) {
+  if (values.empty()) return;
+  out.key(key).begin_array();
+  for (const std::string& value : values) out.text(value);
+  out.end_array();
 }
-void put(Json& json, const char* key, bool value) {
-  if (value) json[key] = true;
+void put(JsonWriter& out, const char* key, bool value) {
+  if (value) out.key(key).boolean(true);
 }
 
-Json parts_json(const std::vector<Part>& parts) {
-  Json all = Json::array();
-  for (const Part& part : parts) all.push_back(to_json(part));
-  return all;
+template <class T>
+void put_all(JsonWriter& out, const char* key, std::span<const T> all) {
+  out.key(key).begin_array();
+  for (const T& one : all) write(out, one);
+  out.end_array();
 }
 
 Part read_part(const Json& json, const std::string& path, std::optional<Failure>& fault) {
@@ -158,109 +165,112 @@ std::optional<TaskState> to_task_state(std::string_view name) {
   return static_cast<TaskState>(at - state_names.begin());
 }
 
-Json to_json(const Part& part) {
-  Json json = Json::object();
+void write(JsonWriter& out, const Part& part) {
+  out.begin_object();
   switch (part.kind) {
     case Part::Kind::text:
-      json["text"] = part.text;
+      out.key("text").text(part.text);
       break;
     case Part::Kind::raw:
-      json["raw"] = part.text;
+      out.key("raw").text(part.text);
       break;
     case Part::Kind::url:
-      json["url"] = part.text;
+      out.key("url").text(part.text);
       break;
     case Part::Kind::data:
-      json["data"] = part.data.json();
+      out.key("data").raw(part.data.text());
       break;
   }
-  put(json, "metadata", part.metadata);
-  put(json, "filename", part.filename);
-  put(json, "mediaType", part.media_type);
-  return json;
+  put(out, "metadata", part.metadata);
+  put(out, "filename", part.filename);
+  put(out, "mediaType", part.media_type);
+  out.end_object();
 }
 
-Json to_json(const Message& message) {
-  Json json = {{"messageId", message.id}};
-  put(json, "contextId", message.context_id);
-  put(json, "taskId", message.task_id);
-  json["role"] = role_names[static_cast<std::size_t>(message.role)];
-  json["parts"] = parts_json(message.parts);
-  put(json, "metadata", message.metadata);
-  put(json, "extensions", message.extensions);
-  put(json, "referenceTaskIds", message.reference_task_ids);
-  return json;
+void write(JsonWriter& out, const Message& message) {
+  out.begin_object().key("messageId").text(message.id);
+  put(out, "contextId", message.context_id);
+  put(out, "taskId", message.task_id);
+  out.key("role").text(role_names[static_cast<std::size_t>(message.role)]);
+  put_all(out, "parts", std::span(message.parts));
+  put(out, "metadata", message.metadata);
+  put(out, "extensions", message.extensions);
+  put(out, "referenceTaskIds", message.reference_task_ids);
+  out.end_object();
 }
 
-Json to_json(const Artifact& artifact) {
-  Json json = {{"artifactId", artifact.id}};
-  put(json, "name", artifact.name);
-  put(json, "description", artifact.description);
-  json["parts"] = parts_json(artifact.parts);
-  put(json, "metadata", artifact.metadata);
-  put(json, "extensions", artifact.extensions);
-  return json;
+void write(JsonWriter& out, const Artifact& artifact) {
+  out.begin_object().key("artifactId").text(artifact.id);
+  put(out, "name", artifact.name);
+  put(out, "description", artifact.description);
+  put_all(out, "parts", std::span(artifact.parts));
+  put(out, "metadata", artifact.metadata);
+  put(out, "extensions", artifact.extensions);
+  out.end_object();
 }
 
-Json to_json(const TaskStatus& status) {
-  Json json = {{"state", to_string(status.state)}};
-  if (status.message) json["message"] = to_json(*status.message);
-  if (status.timestamp_ns != 0) json["timestamp"] = format_time(status.timestamp_ns);
-  return json;
+void write(JsonWriter& out, const TaskStatus& status) {
+  out.begin_object().key("state").text(to_string(status.state));
+  if (status.message) write(out.key("message"), *status.message);
+  if (status.timestamp_ns != 0) out.key("timestamp").text(io::utc_text(status.timestamp_ns));
+  out.end_object();
 }
 
-Json to_json(const TaskRecord& task, const TaskDetail& detail) {
-  Json json = {{"id", task.id}};
-  put(json, "contextId", task.context_id);
-  json["status"] = to_json(task.status);
+void write(JsonWriter& out, const TaskRecord& task, const TaskDetail& detail) {
+  out.begin_object().key("id").text(task.id);
+  put(out, "contextId", task.context_id);
+  write(out.key("status"), task.status);
   if (detail.has_artifacts && !task.artifacts.empty()) {
-    Json& artifacts = json["artifacts"] = Json::array();
-    for (const Artifact& artifact : task.artifacts) artifacts.push_back(to_json(artifact));
+    put_all(out, "artifacts", std::span(task.artifacts));
   }
-  const std::size_t wanted =
-      detail.history_length
-          ? static_cast<std::size_t>(std::max<std::int64_t>(0, *detail.history_length))
-          : task.history.size();
-  const std::size_t first = task.history.size() - std::min(wanted, task.history.size());
-  if (first < task.history.size()) {
-    Json& history = json["history"] = Json::array();
-    for (std::size_t n = first; n < task.history.size(); ++n)
-      history.push_back(to_json(task.history[n]));
+  std::span<const Message> history(task.history);
+  if (detail.history_length) {
+    const auto wanted = static_cast<std::size_t>(std::max<std::int64_t>(0, *detail.history_length));
+    history = history.last(std::min(wanted, history.size()));
   }
-  put(json, "metadata", task.metadata);
-  return json;
+  if (!history.empty()) put_all(out, "history", history);
+  put(out, "metadata", task.metadata);
+  out.end_object();
 }
 
-Json to_json(const StreamEvent& event) {
-  Json json = Json::object();
+void write(JsonWriter& out, const StreamEvent& event) {
+  out.begin_object();
   if (const auto* task = std::get_if<TaskRecord>(&event)) {
-    json["task"] = to_json(*task);
+    write(out.key("task"), *task);
   } else if (const auto* message = std::get_if<Message>(&event)) {
-    json["message"] = to_json(*message);
+    write(out.key("message"), *message);
   } else if (const auto* status = std::get_if<StatusUpdate>(&event)) {
-    Json& update = json["statusUpdate"];
-    update = {{"taskId", status->task_id}, {"contextId", status->context_id}};
-    update["status"] = to_json(status->status);
-    put(update, "metadata", status->metadata);
+    out.key("statusUpdate").begin_object();
+    out.key("taskId").text(status->task_id).key("contextId").text(status->context_id);
+    write(out.key("status"), status->status);
+    put(out, "metadata", status->metadata);
+    out.end_object();
   } else if (const auto* chunk = std::get_if<ArtifactUpdate>(&event)) {
-    Json& update = json["artifactUpdate"];
-    update = {{"taskId", chunk->task_id}, {"contextId", chunk->context_id}};
-    update["artifact"] = to_json(chunk->artifact);
-    put(update, "append", chunk->append);
-    put(update, "lastChunk", chunk->last_chunk);
-    put(update, "metadata", chunk->metadata);
+    out.key("artifactUpdate").begin_object();
+    out.key("taskId").text(chunk->task_id).key("contextId").text(chunk->context_id);
+    write(out.key("artifact"), chunk->artifact);
+    put(out, "append", chunk->append);
+    put(out, "lastChunk", chunk->last_chunk);
+    put(out, "metadata", chunk->metadata);
+    out.end_object();
   }
-  return json;
+  out.end_object();
 }
 
-Json to_json(const PushConfig& config) {
-  Json json = Json::object();
-  put(json, "tenant", config.tenant);
-  put(json, "id", config.id);
-  put(json, "taskId", config.task_id);
-  json["url"] = config.url;
-  if (!config.scheme.empty()) json["authentication"] = {{"scheme", config.scheme}};
-  return json;
+void write(JsonWriter& out, const PushConfig& config) {
+  out.begin_object();
+  put(out, "tenant", config.tenant);
+  put(out, "id", config.id);
+  put(out, "taskId", config.task_id);
+  out.key("url").text(config.url);
+  if (!config.scheme.empty()) {
+    out.key("authentication").begin_object().key("scheme").text(config.scheme).end_object();
+  }
+  out.end_object();
+}
+
+Json parsed(const std::string& written) {
+  return Json::parse(written);
 }
 
 Answer<Message> read_message(const Json& json, const std::string& path) {
@@ -341,18 +351,6 @@ Answer<ListRequest> read_list_request(const Json& json) {
 Answer<PushConfig> read_push_config(const Json& json, const std::string& path) {
   std::optional<Failure> fault;
   return answer(read_push_config(json, path, fault), fault);
-}
-
-std::string format_time(std::int64_t unix_ns) {
-  const std::time_t seconds = unix_ns / 1'000'000'000;
-  const auto ms = static_cast<int>(unix_ns / 1'000'000 % 1000);
-  std::tm parts{};
-  gmtime_r(&seconds, &parts);
-  std::array<char, 40> text{};
-  const int length = std::snprintf(text.data(), text.size(), "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ",
-                                   parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
-                                   parts.tm_hour, parts.tm_min, parts.tm_sec, ms);
-  return std::string(text.data(), static_cast<std::size_t>(length));
 }
 
 std::optional<std::int64_t> parse_time(std::string_view text) {

@@ -6,6 +6,7 @@
 
 #include "a2a/failure.h"
 #include "a2a/protocol.h"
+#include "agents/json_writer.h"
 
 #include <optional>
 #include <string>
@@ -23,13 +24,34 @@ struct TaskDetail {
 std::string_view to_string(TaskState state);  // "TASK_STATE_WORKING"
 std::optional<TaskState> to_task_state(std::string_view name);
 
-rpc::Json to_json(const Part& part);
-rpc::Json to_json(const Message& message);
-rpc::Json to_json(const Artifact& artifact);
-rpc::Json to_json(const TaskStatus& status);
-rpc::Json to_json(const TaskRecord& task, const TaskDetail& detail = {});
-rpc::Json to_json(const StreamEvent& event);  // {"statusUpdate": {...}}
-rpc::Json to_json(const PushConfig& config);  // without secrets
+void write(agents::JsonWriter& out, const Part& part);
+void write(agents::JsonWriter& out, const Message& message);
+void write(agents::JsonWriter& out, const Artifact& artifact);
+void write(agents::JsonWriter& out, const TaskStatus& status);
+void write(agents::JsonWriter& out, const TaskRecord& task, const TaskDetail& detail = {});
+void write(agents::JsonWriter& out, const StreamEvent& event);  // {"statusUpdate": {...}}
+void write(agents::JsonWriter& out, const PushConfig& config);  // without secrets
+
+template <class... T>
+concept Writable = requires(agents::JsonWriter& out, const T&... what) { write(out, what...); };
+
+// What write() writes.
+template <class... T>
+  requires Writable<T...>
+std::string to_text(const T&... what) {
+  std::string text;
+  agents::JsonWriter out(text);
+  write(out, what...);
+  return text;
+}
+
+rpc::Json parsed(const std::string& written);
+// The same as a value, for those who change it: an rpc::Json.
+template <class... T>
+  requires Writable<T...>
+auto to_json(const T&... what) {
+  return parsed(to_text(what...));
+}
 
 Answer<Message> read_message(const rpc::Json& json, const std::string& path);
 Answer<SendRequest> read_send_request(const rpc::Json& json);
@@ -52,8 +74,6 @@ Answer<RemotePage> read_page(const rpc::Json& json);
 rpc::Json to_json(const SendRequest& request);
 rpc::Json to_request_json(const PushConfig& config);  // with its secrets
 
-// "2026-11-21T06:00:00.123Z", in milliseconds.
-std::string format_time(std::int64_t unix_ns);
 // RFC 3339, with any offset.
 std::optional<std::int64_t> parse_time(std::string_view text);
 bool is_base64(std::string_view text);

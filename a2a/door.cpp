@@ -304,7 +304,7 @@ Task<void> Door::handle_rpc(http::Exchange& exchange) {
                            std::move(headers));
       co_return;
     } else {
-      text = before + outcome->result.text() + "}";
+      text = before + outcome->result + "}";
     }
   }
   if (failure) text = rpc_error(request.id, *failure);
@@ -380,10 +380,10 @@ Task<void> Door::answer_rest(http::Exchange& exchange, Operation operation, Vers
   }
   headers.set("Content-Type", rest_media_type(exchange.request()));
   const int status = outcome ? 200 : row_of(outcome.error().fault).http_status;
-  const bool is_nothing = outcome && outcome->result.json().is_null();
+  const bool is_nothing = outcome && outcome->result == "null";
   std::string text = "{}";
   if (!outcome) text = rpc::compact(error_json(outcome.error(), version));
-  if (outcome && !is_nothing) text = outcome->result.text();
+  if (outcome && !is_nothing) text = std::move(outcome->result);
   co_await exchange.respond(status, std::move(headers), std::move(text));
 }
 

@@ -12,6 +12,7 @@
 namespace ambit::a2a {
 namespace {
 
+using agents::JsonWriter;
 using rpc::Json;
 
 struct Method {
@@ -44,30 +45,35 @@ tl::unexpected<Failure> failure(const Answer<T>& answer) {
   return tl::unexpected<Failure>(answer.error());
 }
 
-Answer<Outcome> outcome(Json json) {
+Answer<Outcome> outcome(std::string result) {
   Outcome out;
-  out.result = rpc::Value(std::move(json));
+  out.result = std::move(result);
   return out;
 }
 
 // {"task": ...}
-Json wrapped(const char* key, Json json) {
-  Json out = Json::object();
-  out[key] = std::move(json);
-  return out;
+template <class... T>
+std::string wrapped(const char* key, const T&... what) {
+  std::string text;
+  JsonWriter out(text);
+  write(out.begin_object().key(key), what...);
+  out.end_object();
+  return text;
 }
 
-Json page_json(const TaskPage& page, const ListRequest& request) {
+std::string page_text(const TaskPage& page, const ListRequest& request) {
   TaskDetail detail;
   detail.history_length = request.history_length;
   detail.has_artifacts = request.include_artifacts;
-  Json tasks = Json::array();
-  for (const auto& task : page.tasks) tasks.push_back(to_json(task->record, detail));
-  Json json = wrapped("tasks", std::move(tasks));
-  json["nextPageToken"] = page.next_token;
-  json["pageSize"] = request.page_size.value_or(50);
-  json["totalSize"] = page.total;
-  return json;
+  std::string text;
+  JsonWriter out(text);
+  out.begin_object().key("tasks").begin_array();
+  for (const auto& task : page.tasks) write(out, task->record, detail);
+  out.end_array().key("nextPageToken").text(page.next_token);
+  out.key("pageSize").integer(request.page_size.value_or(50));
+  out.key("totalSize").integer(static_cast<std::int64_t>(page.total));
+  out.end_object();
+  return text;
 }
 
 Task<Answer<Outcome>> do_send(Service& service, Operation operation, Call call, Json params) {
@@ -84,10 +90,10 @@ Task<Answer<Outcome>> do_send(Service& service, Operation operation, Call call, 
   auto sent = co_await service.send(std::move(call), std::move(*request));
   if (!sent) co_return failure(sent);
   if (const auto* message = std::get_if<Message>(&*sent)) {
-    co_return outcome(wrapped("message", to_json(*message)));
+    co_return outcome(wrapped("message", *message));
   }
   const TaskView& view = std::get<TaskView>(*sent);
-  co_return outcome(wrapped("task", to_json(view.task->record, view.detail)));
+  co_return outcome(wrapped("task", view.task->record, view.detail));
 }
 
 Answer<Outcome> do_list(Service& service, Call call, const Json& params) {
@@ -96,7 +102,7 @@ Answer<Outcome> do_list(Service& service, Call call, const Json& params) {
   if (!request->tenant.empty()) call.tenant = request->tenant;
   const auto page = service.list(call, *request);
   if (!page) return failure(page);
-  return outcome(page_json(*page, *request));
+  return outcome(page_text(*page, *request));
 }
 
 Answer<Outcome> do_get(Service& service, Call call, const Json& params) {
@@ -105,7 +111,7 @@ Answer<Outcome> do_get(Service& service, Call call, const Json& params) {
   if (!request->tenant.empty()) call.tenant = request->tenant;
   const auto view = service.get(call, *request);
   if (!view) return failure(view);
-  return outcome(to_json(view->task->record, view->detail));
+  return outcome(to_text(view->task->record, view->detail));
 }
 
 Task<Answer<Outcome>> do_push(Service& service, Operation operation, Call call, Json params) {
@@ -117,7 +123,7 @@ Task<Answer<Outcome>> do_push(Service& service, Operation operation, Call call, 
     if (!config->tenant.empty()) call.tenant = config->tenant;
     auto created = co_await service.create_push(std::move(call), std::move(*config));
     if (!created) co_return failure(created);
-    co_return outcome(to_json(*created));
+    co_return outcome(to_text(*created));
   }
   const bool is_list = operation == Operation::list_push;
   auto request = read_task_request(params, "taskId", is_list ? nullptr : "id");
@@ -126,20 +132,21 @@ Task<Answer<Outcome>> do_push(Service& service, Operation operation, Call call, 
   if (is_list) {
     const auto configs = service.list_push(call, *request);
     if (!configs) co_return failure(configs);
-    Json all = Json::array();
-    for (const PushConfig& config : *configs) all.push_back(to_json(config));
-    Json json = wrapped("configs", std::move(all));
-    json["nextPageToken"] = "";
-    co_return outcome(std::move(json));
+    std::string text;
+    JsonWriter out(text);
+    out.begin_object().key("configs").begin_array();
+    for (const PushConfig& config : *configs) write(out, config);
+    out.end_array().key("nextPageToken").text("").end_object();
+    co_return outcome(std::move(text));
   }
   if (operation == Operation::delete_push) {
     auto deleted = co_await service.delete_push(std::move(call), std::move(*request));
     if (!deleted) co_return failure(deleted);
-    co_return outcome(Json::object());
+    co_return outcome("{}");
   }
   const auto config = service.get_push(call, *request);
   if (!config) co_return failure(config);
-  co_return outcome(to_json(*config));
+  co_return outcome(to_text(*config));
 }
 
 Task<Answer<Outcome>> perform_now(Service& service, Operation operation, Call call, Json params) {
@@ -159,7 +166,7 @@ Task<Answer<Outcome>> perform_now(Service& service, Operation operation, Call ca
       if (!request->tenant.empty()) call.tenant = request->tenant;
       auto view = co_await service.cancel(std::move(call), std::move(*request));
       if (!view) co_return failure(view);
-      co_return outcome(to_json(view->task->record, view->detail));
+      co_return outcome(to_text(view->task->record, view->detail));
     }
     case Operation::subscribe: {
       const auto request = read_task_request(params, "id", nullptr);
@@ -174,7 +181,7 @@ Task<Answer<Outcome>> perform_now(Service& service, Operation operation, Call ca
     case Operation::extended_card: {
       const auto card = service.extended_card(call);
       if (!card) co_return failure(card);
-      co_return outcome(to_json(**card, CardShape::pure));
+      co_return outcome(rpc::compact(to_json(**card, CardShape::pure)));
     }
     default:
       break;
@@ -227,20 +234,20 @@ Task<Answer<Outcome>> perform(Service& service, Operation operation, Version ver
     json = v0_3_proto::upgrade_params(operation, std::move(json));
   }
   auto done = co_await perform_now(service, operation, std::move(call), std::move(json));
-  if (!done || !done->result.present() || version == Version::v1_0) co_return done;
+  if (!done || done->result.empty() || version == Version::v1_0) co_return done;
   if (operation == Operation::extended_card) {
     Json card = to_json(*service.options().extended_card, CardShape::old);
     if (version == Version::v0_3_proto) card = v0_3_proto::card_of(std::move(card));
-    done->result = rpc::Value(std::move(card));
+    done->result = rpc::compact(card);
     co_return done;
   }
-  Json result = std::move(done->result.edit());
+  Json result = Json::parse(done->result);
   result = version == Version::v0_3 ? v0_3::downgrade_result(operation, std::move(result))
                                     : v0_3_proto::downgrade_result(operation, std::move(result));
   const bool is_push = operation == Operation::create_push || operation == Operation::get_push ||
                        operation == Operation::list_push;
   if (has_proto_names && !is_push) v0_3_shape::to_proto_names(result);
-  done->result = rpc::Value(std::move(result));
+  done->result = rpc::compact(result);
   co_return done;
 }
 

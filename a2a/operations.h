@@ -38,7 +38,7 @@ std::string_view method_name(Operation operation, Version version);
 bool is_streaming(Operation operation);
 
 struct Outcome {
-  rpc::Value result;
+  std::string result;  // JSON; empty: there is a stream instead
   SubscriptionHandle stream;
 };
 

@@ -18,10 +18,8 @@ constexpr std::size_t actors_max = 32;
 constexpr std::size_t name_bytes_max = 256;
 
 agents::Outcome outcome(OutcomeKind kind, std::string text) {
-  agents::Outcome made;
-  made.kind = kind;
-  if (made.is_error()) made.detail = text;
-  made.content = made.is_error() ? "error: " + text : std::move(text);
+  agents::Outcome made = agents::Outcome::failed(kind, std::move(text));
+  if (!made.is_error()) made.content = std::exchange(made.detail, "");
   return made;
 }
 

@@ -25,7 +25,7 @@ bool names(const std::vector<std::string>& all, const std::string& one) {
 }  // namespace
 
 const std::string& Update::text() const {
-  if (text_.empty()) text_ = rpc::compact(to_json(event_));
+  if (text_.empty()) text_ = to_text(event_);
   return text_;
 }
 

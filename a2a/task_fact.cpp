@@ -7,6 +7,7 @@
 namespace ambit::a2a {
 namespace {
 
+using agents::JsonWriter;
 using rpc::Json;
 
 constexpr const char* created = "task.created";
@@ -17,36 +18,30 @@ tl::unexpected<Error> damaged(const agents::Event& event, const std::string& why
 }
 
 // Times are kept to the nanosecond, beside the message that has milliseconds.
-Json status_json(const TaskStatus& status) {
-  Json json = Json::object();
-  json["status"] = to_json(status);
-  json["ns"] = status.timestamp_ns;
-  return json;
-}
-
-Json change_json(const TaskChange& change) {
-  Json json = Json::object();
+void write_change(JsonWriter& out, const TaskChange& change) {
+  out.begin_object();
   if (const auto* message = std::get_if<Message>(&change)) {
-    json["message"] = to_json(*message);
+    write(out.key("message"), *message);
   } else if (const auto* status = std::get_if<TaskStatus>(&change)) {
-    json = status_json(*status);
+    write(out.key("status"), *status);
+    out.key("ns").integer(status->timestamp_ns);
   } else if (const auto* chunk = std::get_if<ArtifactChange>(&change)) {
-    json["artifact"] = to_json(chunk->artifact);
-    if (chunk->append) json["append"] = true;
+    write(out.key("artifact"), chunk->artifact);
+    if (chunk->append) out.key("append").boolean(true);
   } else {
     const auto& push = std::get<PushChange>(change);
-    json["push"] = {{"id", push.config.id}};
-    if (push.is_removed) {
-      json["removed"] = true;
-    } else {
-      json["push"] = to_json(push.config);
-      json["push"]["token"] = push.config.token;
-      json["push"]["scheme"] = push.config.scheme;
-      json["push"]["credentials"] = push.config.credentials;
-      json["push"]["is03"] = push.config.is_0_3;
+    Json config = {{"id", push.config.id}};
+    if (!push.is_removed) {
+      config = to_json(push.config);
+      config["token"] = push.config.token;
+      config["scheme"] = push.config.scheme;
+      config["credentials"] = push.config.credentials;
+      config["is03"] = push.config.is_0_3;
     }
+    out.key("push").raw(rpc::compact(config));
+    if (push.is_removed) out.key("removed").boolean(true);
   }
-  return json;
+  out.end_object();
 }
 
 std::string text(const Json& json, const char* key) {
@@ -141,10 +136,12 @@ agents::Event created_event(const TaskRecord& record, const std::string& owner,
   Json body = {{"caller", owner.substr(0, zero)}, {"context", record.context_id}};
   if (zero + 1 < owner.size()) body["tenant"] = owner.substr(zero + 1);
   event.body = rpc::compact(body);
-  Json task = status_json(record.status);
-  task.erase("status");
-  task["task"] = to_json(record);
-  event.payloads.push_back({"task", rpc::compact(task)});
+  std::string written;
+  JsonWriter task(written);
+  task.begin_object().key("ns").integer(record.status.timestamp_ns);
+  write(task.key("task"), record);
+  task.end_object();
+  event.payloads.push_back({"task", std::move(written)});
   return event;
 }
 
@@ -152,15 +149,18 @@ agents::Event changed_event(const std::string& id, const TaskChanges& changes,
                             const std::string& agent) {
   agents::Event event{changed, id, "", agent, "{}", {}};
   Json body = {{"changes", changes.size()}};
-  Json all = Json::array();
+  std::string written;
+  JsonWriter all(written);
+  all.begin_array();
   for (const TaskChange& change : changes) {
     if (const auto* status = std::get_if<TaskStatus>(&change)) {
       body["state"] = to_string(status->state);
     }
-    all.push_back(change_json(change));
+    write_change(all, change);
   }
   event.body = rpc::compact(body);
-  event.payloads.push_back({"changes", rpc::compact(all)});
+  all.end_array();
+  event.payloads.push_back({"changes", std::move(written)});
   return event;
 }
 

@@ -141,8 +141,7 @@ class GrpcDoor::Hall {
     if (is_streaming(method->operation)) {
       co_return co_await send_events(call, *method, std::move(outcome->stream));
     }
-    auto answer =
-        response_bytes(*method, outcome->result.json().is_null() ? "{}" : outcome->result.text());
+    auto answer = response_bytes(*method, outcome->result == "null" ? "{}" : outcome->result);
     if (!answer) co_return tl::unexpected<Failure>(answer.error());
     call->respond(*answer);
     co_return Answer<void>();

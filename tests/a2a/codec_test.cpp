@@ -1,6 +1,7 @@
 #include "a2a/codec.h"
 
 #include "a2a/card.h"
+#include "io/utc.h"
 #include "schemas.h"
 
 #include <catch2/catch.hpp>
@@ -181,8 +182,8 @@ TEST_CASE("a request's fault is named by its path", "[a2a]") {
 }
 
 TEST_CASE("times are written in UTC and read with any offset", "[a2a]") {
-  CHECK(format_time(0) == "1970-01-01T00:00:00.000Z");
-  CHECK(format_time(1'698'400'800'123'456'789) == "2023-10-27T10:00:00.123Z");
+  CHECK(io::utc_text(0) == "1970-01-01T00:00:00.000Z");
+  CHECK(io::utc_text(1'698'400'800'123'456'789) == "2023-10-27T10:00:00.123Z");
   CHECK(parse_time("2023-10-27T10:00:00Z") == 1'698'400'800'000'000'000);
   CHECK(parse_time("2023-10-27T12:30:00.5+02:30") == 1'698'400'800'500'000'000);
   CHECK(parse_time("2023-10-27T10:00:00.123456789123Z") == 1'698'400'800'123'456'789);

@@ -13,8 +13,8 @@ namespace {
 
 using std::chrono::seconds;
 
-const std::string alice = "A2A-Version: 1.0\r\nAuthorization: Bearer a\r\n";
-const std::string bob = "A2A-Version: 1.0\r\nAuthorization: Bearer b\r\n";
+const std::string as_alice = "A2A-Version: 1.0\r\nAuthorization: Bearer a\r\n";
+const std::string as_bob = "A2A-Version: 1.0\r\nAuthorization: Bearer b\r\n";
 
 Authenticate two_callers() {
   return bearer_tokens({{"a", "alice"}, {"b", "bob"}});
@@ -108,12 +108,12 @@ TEST_CASE("AUTH-SCOPE-002, AUTH-SCOPE-003: nobody sees or guesses what is anothe
           "[a2a][requirements]") {
   Agent agent(Agent::card_options(), {}, {}, two_callers());
   const std::string id =
-      agent.rpc("SendMessage", agent.params("input"), alice)["result"]["task"]["id"];
-  CHECK(agent.rpc("ListTasks", Json::object(), bob)["result"]["totalSize"] == 0);
-  CHECK(agent.rpc("ListTasks", Json::object(), alice)["result"]["totalSize"] == 1);
+      agent.rpc("SendMessage", agent.params("input"), as_alice)["result"]["task"]["id"];
+  CHECK(agent.rpc("ListTasks", Json::object(), as_bob)["result"]["totalSize"] == 0);
+  CHECK(agent.rpc("ListTasks", Json::object(), as_alice)["result"]["totalSize"] == 1);
   // The same answer for what is not his and for what is not there, but for the id in the words.
-  Json hers = agent.rpc("GetTask", agent.id_params(id), bob);
-  Json none = agent.rpc("GetTask", agent.id_params("none"), bob);
+  Json hers = agent.rpc("GetTask", agent.id_params(id), as_bob);
+  Json none = agent.rpc("GetTask", agent.id_params("none"), as_bob);
   CHECK(hers["error"]["code"] == none["error"]["code"]);
   CHECK(hers["error"]["data"] == none["error"]["data"]);
   CHECK(hers["error"]["message"] == "task not found: " + id);
@@ -126,14 +126,14 @@ TEST_CASE("CARD-EXT: the extended card is for known callers, and one that is not
   options.card.has_extended_card = true;
   Agent bare(options, {}, {}, two_callers());
   CHECK(bare.http("GET", "/extendedAgentCard", "", "A2A-Version: 1.0\r\n").status == 401);
-  const Json missing = bare.rpc("GetExtendedAgentCard", Json::object(), alice)["error"];
+  const Json missing = bare.rpc("GetExtendedAgentCard", Json::object(), as_alice)["error"];
   CHECK(reason_of(missing["data"]) == "EXTENDED_AGENT_CARD_NOT_CONFIGURED");
   options.extended_card = options.card;
   options.extended_card->description = "For those who are known.";
   Agent full(options, {}, {}, two_callers());
-  CHECK(full.http("GET", "/extendedAgentCard", "", alice).json()["description"] ==
+  CHECK(full.http("GET", "/extendedAgentCard", "", as_alice).json()["description"] ==
         "For those who are known.");
-  CHECK(full.rpc("GetExtendedAgentCard", Json::object(), alice)["result"]["description"] ==
+  CHECK(full.rpc("GetExtendedAgentCard", Json::object(), as_alice)["result"]["description"] ==
         "For those who are known.");
 }
 

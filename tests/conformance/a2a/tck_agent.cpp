@@ -1,8 +1,8 @@
 // The agent that the A2A project's TCK is run against (`./check conformance a2a`): what it does is
 // said by the beginning of a message's id, or of its text where that begins with "tck-" (the cases
-// of ACTS). tck_agent [--0.3]: listens on a free port of loopback
-// and prints its URL. With --0.3 its card is one for both versions; the TCK of 1.0 wants a pure
-// one.
+// of ACTS). tck_agent [--0.3 URL GRPC_URL]: listens on a free port of loopback and prints its URL.
+// With --0.3 its card is one for both versions (the TCK of 1.0 wants a pure one) and names the two
+// URLs, which lead to it over TLS; it prints its own two.
 
 #include "a2a/door.h"
 #include "a2a/push.h"
@@ -164,9 +164,7 @@ AgentCard card_of(const std::string& url, const std::string& grpc, bool speaks_0
     if (version == std::string_view("0.3") && !speaks_0_3) continue;
     card.interfaces.push_back({url + "/", "JSONRPC", version, ""});
     card.interfaces.push_back({url, "HTTP+JSON", version, ""});
-    // The TCK of 0.3 wants a scheme before every address.
-    const char* scheme = version == std::string_view("0.3") ? "http://" : "";
-    if (!grpc.empty()) card.interfaces.push_back({scheme + grpc, "GRPC", version, ""});
+    if (!grpc.empty()) card.interfaces.push_back({grpc, "GRPC", version, ""});
   }
   Skill skill;
   skill.id = "tck";
@@ -178,7 +176,14 @@ AgentCard card_of(const std::string& url, const std::string& grpc, bool speaks_0
   return card;
 }
 
-int serve(bool speaks_0_3) {
+// What leads to the agent from outside, where something does.
+struct Front {
+  std::string url;
+  std::string grpc;
+};
+
+int serve(const Front* front) {
+  const bool speaks_0_3 = front != nullptr;
   io::UvWorld world;
   http::CurlClient http(world.watcher());
   PushOptions push_options;
@@ -212,7 +217,8 @@ int serve(bool speaks_0_3) {
   if (grpc_door) grpc = (*grpc_door)->address();
 #endif
   ServiceOptions options;
-  options.card = card_of(url, grpc, speaks_0_3);
+  options.card = front != nullptr ? card_of(front->url, grpc.empty() ? "" : front->grpc, true)
+                                  : card_of(url, grpc, false);
   options.extended_card = options.card;
   // The TCK gives the same message id to different messages.
   options.sends_are_idempotent = false;
@@ -222,6 +228,7 @@ int serve(bool speaks_0_3) {
   door_options.speaks_0_3 = speaks_0_3;
   door = std::make_unique<Door>(*service, 1'790'000'000, door_options);
   std::printf("%s\n", url.c_str());
+  if (front != nullptr) std::printf("http://%s\n", grpc.empty() ? address.c_str() : grpc.c_str());
   std::fflush(stdout);
   world.loop().run();
   return 0;
@@ -231,5 +238,7 @@ int serve(bool speaks_0_3) {
 }  // namespace ambit::a2a
 
 int main(int count, char** arguments) {
-  return ambit::a2a::serve(count > 1 && std::string_view(arguments[1]) == "--0.3");
+  if (count != 4 || std::string_view(arguments[1]) != "--0.3") return ambit::a2a::serve(nullptr);
+  const ambit::a2a::Front front{arguments[2], arguments[3]};
+  return ambit::a2a::serve(&front);
 }

@@ -15,6 +15,7 @@
 #include "log/verify.h"
 #include "temporary_folder.h"
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -175,8 +176,9 @@ class Crash {
       for (std::size_t n = 0; n < outcomes_.size(); ++n) {
         scope.spawn(follow(http, "http://" + address_, static_cast<int>(n), outcomes_[n]));
       }
+      wait_until_begun();
       for (int n = 0; n < kills; ++n) {
-        wait(std::chrono::milliseconds(n == 0 ? 3000 : 4000));
+        wait(std::chrono::milliseconds(n == 0 ? 1000 : 4000));
         kill_and_restart();
       }
       world_.loop().run_until([&] { return scope.size() == 0; });
@@ -193,6 +195,15 @@ class Crash {
       over = true;
     }(duration, is_over));
     world_.loop().run_until([&] { return is_over; });
+  }
+
+  // A task that its server never heard of could not be lost.
+  void wait_until_begun() {
+    const auto has_come = [](const Outcome& outcome) {
+      return outcome.is_begun || !outcome.error.empty();
+    };
+    world_.loop().run_until(
+        [&] { return std::all_of(outcomes_.begin(), outcomes_.end(), has_come); });
   }
 
   void start(const std::string& address) {
