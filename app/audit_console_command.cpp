@@ -9,8 +9,6 @@
 #include "io/signals.h"
 #include "io/uv_world.h"
 
-#include <sys/prctl.h>
-
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
@@ -129,11 +127,7 @@ int show_console(const Options& options, const Context& context) {
   }
   const auto chosen = choose(options, context, wanted);
   if (!chosen) return fail(chosen.error());
-  // The parent waits and says what became of the child; a signal to the parent alone ends both.
-  return read_apart([&wanted] {
-    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
-    return run_console(wanted);
-  });
+  return read_apart([&wanted] { return run_console(wanted); });
 }
 
 }  // namespace

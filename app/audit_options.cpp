@@ -2,6 +2,7 @@
 
 #include "io/file.h"
 
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include <cerrno>
@@ -76,10 +77,33 @@ std::vector<OptionSpec> filter_options(std::vector<OptionSpec> more) {
   return options;
 }
 
+namespace {
+
+volatile std::sig_atomic_t reading_child = 0;
+
+void pass_on(int signal) {
+  const int before = errno;
+  if (reading_child > 0) ::kill(static_cast<pid_t>(reading_child), signal);
+  errno = before;
+}
+
+}  // namespace
+
 int read_apart(const std::function<Result<void>()>& read) {
+  sigset_t ends;
+  sigset_t before;
+  sigemptyset(&ends);
+  for (const int signal : {SIGINT, SIGTERM}) sigaddset(&ends, signal);
+  ::sigprocmask(SIG_BLOCK, &ends, &before);
   const pid_t child = ::fork();
+  if (child > 0) {
+    reading_child = child;
+    for (const int signal : {SIGINT, SIGTERM}) ::signal(signal, pass_on);
+  }
+  ::sigprocmask(SIG_SETMASK, &before, nullptr);
   if (child < 0) return fail(std::string("cannot start a process: ") + std::strerror(errno));
   if (child == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
     for (const int signal : {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL}) ::signal(signal, SIG_DFL);
     const Result<void> result = read();
     const int code = result ? 0 : fail(result.error());
@@ -88,9 +112,12 @@ int read_apart(const std::function<Result<void>()>& read) {
   }
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+  for (const int signal : {SIGINT, SIGTERM}) ::signal(signal, SIG_DFL);
+  reading_child = 0;
   if (WIFEXITED(status)) return WEXITSTATUS(status);
-  // Whoever read what we print had enough of it, as head and grep -q have.
-  if (WIFSIGNALED(status) && WTERMSIG(status) == SIGPIPE) return 128 + SIGPIPE;
+  // Whoever read what we print had enough of it, as head and grep -q have; or somebody ended it.
+  for (const int signal : {SIGPIPE, SIGINT, SIGTERM})
+    if (WIFSIGNALED(status) && WTERMSIG(status) == signal) return 128 + signal;
   return fail("the record is damaged: reading it failed (ambit audit verify names the place)");
 }
 

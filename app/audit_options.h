@@ -22,7 +22,8 @@ OptionSpec state_option();
 // The state option, the filters, and `more`.
 std::vector<OptionSpec> filter_options(std::vector<OptionSpec> more);
 
-// Runs `read` in a child; the exit code is the child's, and a crash is one clear line.
+// Runs `read` in a child; the exit code is the child's, and a crash is one clear line. SIGINT and
+// SIGTERM are the child's to answer, which ends with this process in any case.
 int read_apart(const std::function<Result<void>()>& read);
 
 std::string padded(std::string text, std::size_t width);
