@@ -1,6 +1,6 @@
 #include "app/import.h"
 
-#include "app/yaml.h"
+#include "rpc/yaml.h"
 
 #include <nlohmann/json.hpp>
 
@@ -60,7 +60,7 @@ class Importer {
     if (text.starts_with("---")) {
       TRY(claude_agent(text));
     } else if (options_.name.ends_with(".yaml") || options_.name.ends_with(".yml")) {
-      const Json source = TRY(parse_yaml(text));
+      const Json source = TRY(rpc::parse_yaml(text));
       if (!source.is_object() || !source.contains("agents")) return unknown();
       docker_agent(source);
     } else {
@@ -179,16 +179,11 @@ class Importer {
 
   Result<void> claude_agent(const std::string& text) {
     made_.kind = "Claude agent";
-    const std::size_t end = text.find("\n---", 3);
-    if (end == std::string::npos)
-      return Err(Code::invalid, "the front matter is not closed by ---");
-    const Json head = TRY(parse_yaml(std::string_view(text).substr(4, end - 3)));
-    std::size_t body = text.find('\n', end + 1);
-    body = body == std::string::npos ? text.size() : body + 1;
-    while (body < text.size() && text[body] == '\n') ++body;
+    const rpc::FrontMatter file = TRY(rpc::parse_front_matter(text));
+    const Json& head = file.head.json();
     const std::string name = name_of(member_text(head, "name"), "agent");
     Json agent = {{"description", member_text(head, "description")},
-                  {"instructions", text.substr(body)},
+                  {"instructions", file.body},
                   {"model", own_model()}};
     Json tools = Json::array();
     for (const std::string& tool : words_of(head, "tools")) host_tool(tool, tools);

@@ -1,5 +1,5 @@
-// ambit mcp list, call, read, prompt, inspect, ping: one MCP server, asked by a person. SERVER is a
-// URL, or the name of a server in a fleet file.
+// ambit mcp list, call, read, prompt, skills, inspect, ping: one MCP server, asked by a person.
+// SERVER is a URL, or the name of a server in a fleet file.
 
 #include "app/command.h"
 #include "app/load_fleet.h"
@@ -8,6 +8,7 @@
 #include "io/uv_world.h"
 #include "mcp/client.h"
 #include "mcp/content.h"
+#include "mcp/skill_reader.h"
 
 #include <nlohmann/json.hpp>
 
@@ -188,6 +189,45 @@ Task<Result<int>> read(mcp::Client& client, Asked asked) {
   co_return 0;
 }
 
+// All skills; with a name or URI, one skill's entry and its SKILL.md; with a file too, that file.
+Task<Result<int>> skills(mcp::Client& client, Asked asked) {
+  mcp::SkillReader reader(client);
+  if (asked.words.empty()) {
+    const mcp::SkillList list = co_await ok(reader.list());
+    for (const std::string& why : list.rejected) {
+      std::fprintf(stderr, "ambit: left out: %s\n", why.c_str());
+    }
+    Json all = Json::array();
+    for (const mcp::SkillEntry& entry : list.skills) all.push_back(mcp::to_value(entry).json());
+    if (asked.json) {
+      print(rpc::compact(Json{{"skills", std::move(all)}}) + "\n");
+      co_return 0;
+    }
+    for (const mcp::SkillEntry& entry : list.skills) {
+      print(entry.uri + "  " + first_line(entry.description) + "\n");
+      for (const mcp::SkillResource& file : entry.resources) {
+        print("  " + file.digest.substr(0, 19) + "  " + std::to_string(file.size) + "  " +
+              file.uri + "\n");
+      }
+    }
+    if (list.skills.empty()) print("the server lists no skills\n");
+    co_return 0;
+  }
+  std::string uri = asked.words[0];
+  if (uri.find("://") == std::string::npos) uri = "skill://" + uri + "/SKILL.md";
+  const mcp::SkillEntry entry = co_await ok(reader.get(uri));
+  if (asked.words.size() > 1) uri = mcp::skill_root(entry.uri) + "/" + asked.words[1];
+  const std::string bytes = co_await ok(reader.read(entry, uri));
+  if (asked.json) {
+    Json out = mcp::to_value(entry).json();
+    out["read"] = {{"uri", uri}, {"text", bytes}};
+    print(rpc::Value(std::move(out)).text() + "\n");
+  } else {
+    print(bytes);
+  }
+  co_return 0;
+}
+
 Task<Result<int>> prompt(mcp::Client& client, Asked asked) {
   Value arguments = co_await ok(read_arguments(asked.words, 1));
   Json params = {{"name", asked.words[0]}, {"arguments", arguments.json()}};
@@ -232,6 +272,7 @@ Task<Result<int>> talk(mcp::Client& client, Asked asked) {
   if (asked.verb == "inspect") co_return co_await inspect(client, std::move(asked));
   if (asked.verb == "call") co_return co_await call(client, std::move(asked));
   if (asked.verb == "read") co_return co_await read(client, std::move(asked));
+  if (asked.verb == "skills") co_return co_await skills(client, std::move(asked));
   if (asked.verb == "prompt") co_return co_await prompt(client, std::move(asked));
   co_return co_await ping(client, std::move(asked));
 }
@@ -344,6 +385,10 @@ std::vector<Command> mcp_commands() {
   return {command("list", "SERVER", "what an MCP server offers", 1, 1),
           command("call", "SERVER TOOL [NAME=VALUE ...]", "call a tool", 2, words_max),
           command("read", "SERVER URI", "read a resource", 2, 2),
+          command("skills", "SERVER [SKILL [FILE]]",
+                  "list a server's skills, or read a file of one; what is read is held against its "
+                  "digest",
+                  1, 3),
           command("prompt", "SERVER NAME [NAME=VALUE ...]", "get a prompt", 2, words_max),
           command("inspect", "SERVER", "what a server says of itself, and all it offers", 1, 1),
           command("ping", "SERVER", "see that a server answers, and how fast", 1, 1)};

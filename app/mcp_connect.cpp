@@ -2,6 +2,7 @@
 
 #include "io/file.h"
 #include "mcp/http_transport.h"
+#include "mcp/pinned_files.h"
 
 #include <utility>
 
@@ -49,6 +50,8 @@ Result<mcp::Connection> open_mcp_server(const agents::McpServerSpec& server,
     connection.transport = std::move(*transport);
     return connection;
   }
+  auto same = mcp::check_files(server.file_pins);
+  if (!same) return Err(std::move(same).error().context("MCP server " + server.name));
   agents::JailCall call;
   call.profile = *fleet.profile(server.profile);
   if (call.profile.level != "compute") {

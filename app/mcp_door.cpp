@@ -23,8 +23,10 @@ mcp::ServerOptions server_options(const Assembly& assembly, const agents::AgentS
   return options;
 }
 
-mcp::FleetToolsOptions tools_options(agents::AgentSpec agent, const std::string& run) {
+mcp::FleetToolsOptions tools_options(agents::AgentSpec agent, const std::string& run,
+                                     const mcp::Skills& skills) {
   mcp::FleetToolsOptions options;
+  options.skills = skills;
   options.run = run;
   options.session = "mcp-" + agent.name;
   options.agent = std::move(agent);
@@ -91,7 +93,7 @@ McpDoor::McpDoor(io::UvWorld& world, Assembly& assembly, agents::AgentSpec agent
       server_(world.world().clock, world.world().entropy,
               server_options(assembly, agent, keeper_, tools_)),
       tools_(server_, assembly.toolboxes(), assembly.ports(),
-             tools_options(std::move(agent), run)) {}
+             tools_options(std::move(agent), run, assembly.skills())) {}
 
 Task<Result<void>> McpDoor::open(Log& log) {
   const std::int64_t ttl_ns = mcp::TaskOptions().ttl_ms * 1'000'000;

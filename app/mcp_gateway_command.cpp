@@ -13,6 +13,7 @@
 #include "io/signals.h"
 #include "io/uv_world.h"
 #include "mcp/gateway.h"
+#include "mcp/hidden_text.h"
 #include "mcp/http_endpoint.h"
 #include "mcp/stdio_server.h"
 #include "sandbox/runner.h"
@@ -80,7 +81,11 @@ class KeptGateway {
     for (const mcp::Quarantined& one : gateway_->quarantined()) {
       if (!told_.insert(one.name + one.digest).second) continue;
       std::fprintf(stderr, "ambit: %s of %s is withheld: it %s; see --quarantine, --approve\n",
-                   one.name.c_str(), one.upstream.c_str(), one.is_new ? "is new" : "has changed");
+                   one.name.c_str(), one.upstream.c_str(), one.why.c_str());
+    }
+    for (const std::string& problem : gateway_->problems()) {
+      if (!told_.insert(problem).second) continue;
+      std::fprintf(stderr, "ambit: left out: %s\n", mcp::revealed(problem).c_str());
     }
     co_return keep();
   }
@@ -138,8 +143,8 @@ Task<void> serve_stdio(mcp::StdioServer& server) {
 
 void show_quarantine(const mcp::Gateway& gateway) {
   for (const mcp::Quarantined& one : gateway.quarantined()) {
-    print(one.name + "  " + (one.is_new ? "new" : "changed") + "  " + one.digest + "\n  " +
-          rpc::compact(one.definition.json()) + "\n");
+    print(one.name + "  " + one.why + "  " + one.digest + "\n  " +
+          mcp::revealed(rpc::compact(one.definition.json())) + "\n");
   }
   if (gateway.quarantined().empty()) print("nothing is withheld\n");
 }

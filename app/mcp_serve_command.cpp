@@ -67,6 +67,7 @@ Result<int> serve(const std::string& agent_name, agents::Fleet fleet,
   const std::string fleet_name = fleet.name;
   assembly_options.run = options.run;
   auto assembly = TRY(Assembly::open(world, std::move(fleet), std::move(assembly_options)));
+  options.skills = assembly->skills();
   auto in = world.world().network.adopt(STDIN_FILENO);
   auto out = world.world().network.adopt(STDOUT_FILENO);
   if (!in || !out) {

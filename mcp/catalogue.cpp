@@ -1,6 +1,7 @@
 #include "mcp/catalogue.h"
 
 #include "mcp/digest.h"
+#include "mcp/hidden_text.h"
 
 #include <nlohmann/json.hpp>
 
@@ -27,8 +28,8 @@ agents::ToolSpec to_spec(std::string name, const Tool& tool, const CatalogueOpti
   agents::ToolSpec spec;
   spec.name = std::move(name);
   const std::string& description = tool.description.empty() ? tool.title : tool.description;
-  spec.description = rpc::utf8_prefix(description, options.description_bytes_max);
-  spec.input_schema = tool.input_schema.text();
+  spec.description = revealed(rpc::utf8_prefix(description, options.description_bytes_max));
+  spec.input_schema = revealed(tool.input_schema.text());
   spec.digest = definition_digest(tool);
   if (!options.trust_annotations) return spec;
   spec.read_only = tool.annotations.read_only.value_or(false);
@@ -49,7 +50,9 @@ void note_unchecked(const rpc::Schema& schema, const std::string& tool,
 std::string offered_name(std::string_view server, std::string_view tool) {
   const std::string prefix = "mcp__" + sanitised(server) + "__";
   std::string name = prefix + sanitised(tool);
-  const bool same = name == "mcp__" + std::string(server) + "__" + std::string(tool);
+  // A server's name that holds the separator could be read as another server and a longer tool.
+  const bool clear = server.find("__") == server.npos && !server.ends_with('_');
+  const bool same = clear && name == "mcp__" + std::string(server) + "__" + std::string(tool);
   if (same && name.size() <= name_bytes_max) return name;
   const std::string digest = sha256_hex(std::string(server) + '\0' + std::string(tool));
   if (name.size() > name_bytes_max - suffix_bytes) name.resize(name_bytes_max - suffix_bytes);
@@ -89,6 +92,10 @@ Catalogue make_catalogue(std::string_view server, const std::vector<Tool>& tools
         catalogue.problems.push_back("tool \"" + tool.name +
                                      "\": output not checked: " + compiled.error().message);
       }
+    }
+    if (hides_text(tool.description) || hides_text(tool.input_schema.text())) {
+      catalogue.problems.push_back("tool \"" + revealed(tool.name) +
+                                   "\": hides characters; they are shown as <U+...>");
     }
     std::string name = offered_name(server, tool.name);
     agents::ToolSpec spec = to_spec(name, tool, options);

@@ -17,8 +17,9 @@
 namespace ambit::mcp {
 
 // "mcp__<server>__<tool>": letters, digits, '_' and '-' stay, everything else becomes '_'. A name
-// that had to be changed or cut (64 characters at most) ends in 8 hex digits of the original's
-// SHA-256, so two tools never share one, whatever else the server lists.
+// that had to be changed or cut (64 characters at most), or whose server's name could be taken for
+// another's, ends in 8 hex digits of the original's SHA-256, so two tools never share one, whatever
+// this server or another lists.
 std::string offered_name(std::string_view server, std::string_view tool);
 
 // SHA-256 of name, description and input schema in canonical form.

@@ -99,6 +99,12 @@ void Client::bind_requests() {
 
 Task<Reply> Client::answer_input(rpc::Request request) {
   Reply reply;
+  if (server_.era == Era::modern) {
+    reply.fault = rpc::Fault{rpc::method_not_found,
+                             "since MCP 2026-07-28 a server asks by its answer (input_required)",
+                             {}};
+    co_return reply;
+  }
   if (!options_.on_input) {
     if (request.method == "roots/list") {
       reply.result = Json{{"roots", Json::array()}};

@@ -1,5 +1,6 @@
 #include "mcp/content.h"
 
+#include "mcp/hidden_text.h"
 #include "rpc/fields.h"
 
 #include <nlohmann/json.hpp>
@@ -169,7 +170,10 @@ Flattened flatten(const CallToolResult& result, std::size_t bytes_max) {
   }
   if (result.content.empty() && result.structured.present()) out.text = result.structured.text();
   out.truncated = out.text.size() > bytes_max;
-  if (out.truncated) out.text.resize(rpc::utf8_prefix(out.text, bytes_max).size());
+  // What is hidden grows when it is shown: cut before and after.
+  out.text = revealed(rpc::utf8_prefix(out.text, bytes_max));
+  out.truncated = out.truncated || out.text.size() > bytes_max;
+  out.text.resize(rpc::utf8_prefix(out.text, bytes_max).size());
   return out;
 }
 

@@ -25,7 +25,7 @@ agents::Limits limits_of(const FleetToolsOptions& options) {
 class FleetTools::ClientRecorder final : public agents::Recorder {
  public:
   explicit ClientRecorder(FleetTools& tools) : tools_(tools) {}
-  Task<Result<void>> record(agents::Fact fact) override {
+  Task<Result<void>> record(agents::Fact& fact) override {
     agents::settle_texts(fact);
     const FleetToolsOptions& options = tools_.options_;
     const agents::Origin origin{options.run, options.session, options.agent.name};
@@ -78,7 +78,32 @@ Task<Result<void>> FleetTools::refresh() {
   for (const auto& [name, offered] : fresh) {
     if (!offered_.contains(name)) co_await ok(offer(offered.box, offered.spec));
   }
-  co_return Result<void>();
+  co_return offer_skills();
+}
+
+// Once: who sees a skill is who sees its tool, which comes and goes.
+Result<void> FleetTools::offer_skills() {
+  if (std::exchange(has_skills_, true)) return {};
+  for (const auto& skill : options_.skills) {
+    const std::string tool = skill_tool_name(skill->entry.name);
+    if (!options_.agent.offers(tool)) continue;
+    ServerSkill made{skill, {}, tool};
+    made.read = [this, skill](Value where, Call& to) { return read(skill, std::move(where), to); };
+    TRY(server_.add(std::move(made)));
+  }
+  return {};
+}
+
+// The whole file, once the gate has let the call of its tool through.
+Task<Result<Value>> FleetTools::read(std::shared_ptr<const Skill> skill, Value where, Call& to) {
+  const std::string uri = where.json()["uri"].get<std::string>();
+  const auto at = offered_.find(skill_tool_name(skill->entry.name));
+  if (at == offered_.end()) co_return Err(Code::not_found, "there is no resource \"" + uri + "\"");
+  Json arguments = Json::object();
+  arguments["file"] = skill_path(*skill, uri);
+  const Outcome outcome = co_await ok(walk(at->second, rpc::compact(arguments), to.principal()));
+  if (outcome.is_error()) co_return Err(Code::denied, outcome.content);
+  co_return file_contents(*skill, uri);
 }
 
 Result<void> FleetTools::offer(agents::Toolbox* box, const agents::ToolSpec& spec) {
@@ -133,7 +158,7 @@ Task<Result<Outcome>> FleetTools::walk(Offered offered, std::string arguments,
   const std::string name = action.tool;
   Outcome outcome = co_await ok(carry_out(std::move(offered), std::move(action), call_id));
   agents::Fact done = agents::ActionOutcome{action_id, call_id, name, outcome};
-  co_await ok(recorder.record(std::move(done)));
+  co_await ok(recorder.record(done));
   co_return outcome;
 }
 
@@ -147,20 +172,20 @@ Task<Result<Outcome>> FleetTools::carry_out(Offered offered, agents::Action acti
   const agents::Cost cost{0, 1, 0};
   agents::Gate::Passage passage =
       co_await ok(gate_.pass(recorder, action, cost, call_id, std::move(refused)));
-  const Verdict verdict = passage.decision.verdict;
-  if (verdict == Verdict::deny) co_return agents::refusal(verdict, passage.decision.reason);
+  const Verdict verdict = passage.decision->verdict;
+  if (verdict == Verdict::deny) co_return agents::refusal(verdict, passage.decision->reason);
   agents::Hold hold = std::move(passage.hold);
   if (verdict == Verdict::escalate) {
     agents::Gate::Clearance clearance = co_await ok(
-        gate_.clear(recorder, passage.action, cost, call_id, agents::Asked(), passage.decision));
+        gate_.clear(recorder, *passage.action, cost, call_id, agents::Asked(), *passage.decision));
     if (clearance.kind != agents::Gate::Clearance::Kind::go) co_return clearance.outcome;
     hold = std::move(clearance.hold);
     passage.action = std::move(clearance.action);
   }
   Outcome outcome =
-      co_await perform(std::move(offered), passage.action.arguments, std::move(call_id));
+      co_await perform(std::move(offered), passage.action->arguments, std::move(call_id));
   hold.settle(cost, outcome.is_error());
-  co_await ok(gate_.conclude(std::move(passage.action), std::move(passage.decision), outcome));
+  co_await ok(gate_.conclude(*passage.action, *passage.decision, outcome));
   co_return outcome;
 }
 

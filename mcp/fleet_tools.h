@@ -3,7 +3,8 @@
 // FleetTools: the tools of one agent of a fleet, offered by a Server to clients outside. A call
 // goes through the same gate as an agent's own (agents/gate.h); one that people must approve waits
 // for them. What is denied is answered as an error of the tool that says why. A toolbox that cannot
-// be listed makes every list an error: an outage must not look like an empty catalogue.
+// be listed makes every list an error: an outage must not look like an empty catalogue. The agent's
+// skills (mcp/skill_box.h) are offered as skills too; reading one of their files is the same call.
 
 #include "agents/budget.h"
 #include "agents/fact.h"
@@ -12,8 +13,10 @@
 #include "agents/ports.h"
 #include "async/channel.h"
 #include "mcp/server.h"
+#include "mcp/skill_box.h"
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -23,6 +26,7 @@ struct FleetToolsOptions {
   std::string run;      // id in the record
   std::string session;  // of this client
   agents::AgentSpec agent;
+  Skills skills{};         // of the fleet; those that the agent's tools name are offered
   bool is_shared = false;  // many clients for a long time: quotas bound them, and no count of calls
 };
 
@@ -44,6 +48,8 @@ class FleetTools {
     agents::ToolSpec spec;
   };
   Task<Result<Value>> call(std::string name, Value arguments, Call& call);
+  Result<void> offer_skills();
+  Task<Result<Value>> read(std::shared_ptr<const Skill> skill, Value where, Call& call);
   class ClientRecorder;
   Task<Result<agents::Outcome>> walk(Offered offered, std::string arguments, std::string principal);
   Task<Result<agents::Outcome>> carry_out(Offered offered, agents::Action action,
@@ -59,6 +65,7 @@ class FleetTools {
   agents::Gate gate_;
   std::map<std::string, Offered> offered_;
   std::int64_t actions_ = 0;
+  bool has_skills_ = false;  // the server has them, whoever may see them
   Semaphore refreshing_{1};
 };
 

@@ -3,6 +3,8 @@
 #include "async/race.h"
 #include "mcp/catalogue.h"
 #include "mcp/digest.h"
+#include "mcp/hidden_text.h"
+#include "mcp/questions.h"
 
 #include <nlohmann/json.hpp>
 
@@ -16,6 +18,27 @@ using rpc::Json;
 
 constexpr std::size_t progress_waiting_max = 64;
 constexpr std::string_view prompt_prefix = "prompt:";
+constexpr std::size_t fault_bytes_max = 4000;
+constexpr std::size_t fault_data_bytes_max = 64 << 10;
+
+// What an upstream says went wrong, at a length that a client can bear.
+rpc::Fault bounded(rpc::Fault fault) {
+  if (fault.message.size() > fault_bytes_max) {
+    fault.message = std::string(rpc::utf8_prefix(fault.message, fault_bytes_max)) + "...";
+  }
+  if (fault.data.present() && fault.data.text().size() > fault_data_bytes_max) fault.data = {};
+  return fault;
+}
+
+// Every text inside: what compact JSON would have escaped, too.
+bool hides_anywhere(const Json& json) {
+  if (json.is_string()) return hides_text(json.get_ref<const std::string&>());
+  if (!json.is_structured()) return false;
+  for (const auto& [key, value] : json.items()) {
+    if ((json.is_object() && hides_text(key)) || hides_anywhere(value)) return true;
+  }
+  return false;
+}
 
 Task<void> pass_progress(Channel<ProgressParams>& news, Call& call) {
   while (true) {
@@ -99,7 +122,7 @@ class Gateway::Upstream {
     // The client must answer first; what the upstream made of our silence does not count.
     if (active.waits) co_return Err(Code::unavailable, "waits for an answer of the client");
     if (reply->fault) {
-      call.refuse(std::move(*reply->fault));
+      call.refuse(bounded(std::move(*reply->fault)));
       co_return Err(Code::internal, "refused");
     }
     if (reply->result.text().size() > options_.result_bytes_max) {
@@ -120,6 +143,7 @@ class Gateway::Upstream {
     Upstream& upstream;
     Call& call;
     bool waits = false;
+    std::size_t questions = 0;
     Active(Upstream& owner, Call& made) : upstream(owner), call(made) {
       upstream.active_.push_back(this);
     }
@@ -133,6 +157,15 @@ class Gateway::Upstream {
     if (active_.size() != 1) {
       co_return Err(Code::unsupported,
                     "the question belongs to no one call; ask in a quiet moment");
+    }
+    if (const auto why = why_not_ask(method, params)) {
+      co_return Err(Code::denied,
+                    "MCP server \"" + name_ + "\" may not ask this (" + method + "): " + *why);
+    }
+    if (++active_.front()->questions > options_.questions_max) {
+      co_return Err(Code::exhausted, "MCP server \"" + name_ + "\" asks more than " +
+                                         std::to_string(options_.questions_max) +
+                                         " questions in one call");
     }
     const std::string key = method + ":" + sha256_hex(rpc::canonical(params.json())).substr(0, 16);
     Call& call = active_.front()->call;
@@ -161,6 +194,7 @@ void Gateway::add(std::string name, Connect connect) {
 Task<Result<void>> Gateway::refresh() {
   auto permit = co_await refreshing_.acquire();
   quarantined_.clear();
+  problems_.clear();
   for (const auto& upstream : upstreams_) {
     auto done = co_await refresh_one(*upstream);
     if (!done) {
@@ -215,11 +249,25 @@ bool Gateway::is_approved(Upstream& upstream, const std::string& name, const std
   auto pinned = options_.pins.find(upstream.name());
   const bool known = pinned != options_.pins.end() && pinned->second.contains(name);
   if (known && pinned->second.at(name) == digest) return true;
-  // Until the first listing is through, the upstream has nothing offered that could be compared.
-  if (pinned == options_.pins.end()) return true;
-  quarantined_.push_back({upstream.name(), name, !known, digest, Value(definition)});
+  std::string why = known ? "has changed" : "is new";
+  if (pinned == options_.pins.end()) {
+    // At first sight there is nothing to compare with, but it can be looked at.
+    why = suspicion(definition);
+    if (why.empty()) return true;
+  }
+  quarantined_.push_back(
+      {upstream.name(), name, !known, std::move(why), digest, Value(definition)});
   withdraw(upstream, name);
   return false;
+}
+
+// What must be seen by a person before a model reads it; empty: nothing.
+std::string Gateway::suspicion(const Json& definition) const {
+  if (rpc::compact(definition).size() > options_.definition_bytes_max) {
+    return "is longer than " + std::to_string(options_.definition_bytes_max) + " bytes";
+  }
+  if (hides_anywhere(definition)) return "hides characters";
+  return {};
 }
 
 Result<void> Gateway::approve(const std::string& name) {
@@ -250,7 +298,10 @@ Result<void> Gateway::offer_tool(Upstream& upstream, const Json& definition,
     return upstream.pass("tools/call", std::move(params), call);
   };
   auto added = server_.add(std::move(tool));
-  if (!added) return {};  // a schema that cannot be checked: left out, the rest stays of use
+  if (!added) {  // left out, the rest stays of use
+    problems_.push_back(upstream.name() + ": " + added.error().message);
+    return {};
+  }
   upstream.offered[name] = {digest, false};
   return {};
 }

@@ -28,7 +28,8 @@ bool may_need_input(const std::string& method) {
 }
 
 bool is_cacheable(const std::string& method) {
-  return method == "server/discover" || method == "resources/read" || method.ends_with("/list");
+  return method == "server/discover" || method == "resources/read" || method == "skills/get" ||
+         method.ends_with("/list");
 }
 
 std::optional<rpc::Id> token_of(const Json& meta) {
@@ -118,6 +119,7 @@ void Server::clear() {
   prompts_.clear();
   resources_.clear();
   templates_.clear();
+  skills_.clear();
   changed(&Changes::tools);
   changed(&Changes::prompts);
   changed(&Changes::resources);
@@ -135,6 +137,7 @@ Json Server::capabilities(Era era) const {
               {"logging", Json::object()}};
   if (complete_) all["completions"] = Json::object();
   if (era == Era::modern) all["extensions"] = {{tasks_extension, Json::object()}};
+  if (!skills_.empty()) all["extensions"][skills_extension] = {{"directoryRead", true}};
   return all;
 }
 

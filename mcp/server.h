@@ -83,6 +83,8 @@ class Server {
   Result<void> add(ServerTool tool);
   Result<void> add(ServerPrompt prompt);
   Result<void> add(ServerResource resource);
+  // Its files become resources; clients that know the extension get its entry too.
+  Result<void> add(ServerSkill skill);
   bool remove_tool(const std::string& name);
   bool remove_prompt(const std::string& name);
   void clear();
@@ -125,6 +127,12 @@ class Server {
   Task<rpc::Reply> get_prompt(const rpc::Json& params, Call& call);
   Task<rpc::Reply> read_resource(const rpc::Json& params, Call& call);
   Task<rpc::Reply> list(const std::string& method, const rpc::Json& params, Call& call);
+  [[nodiscard]] rpc::Reply page(const std::string& key, const std::vector<const rpc::Json*>& all,
+                                const rpc::Json& params) const;
+  [[nodiscard]] bool may_see(const std::string& principal, const std::string& tool) const;
+  [[nodiscard]] std::vector<const rpc::Json*> skill_entries(const Call& call) const;
+  rpc::Reply get_skill(const rpc::Json& params, const Call& call) const;
+  rpc::Reply read_directory(const rpc::Json& params, const Call& call) const;
   Task<rpc::Reply> listen(const rpc::Request& request, Call& call);
   Task<rpc::Reply> answer_live(std::shared_ptr<LiveCall> live, Wire& wire);
   Task<rpc::Reply> answer_task(const rpc::Request& request, Call& call);
@@ -165,6 +173,11 @@ class Server {
   std::map<std::string, ServerPrompt> prompts_;
   std::map<std::string, ServerResource> resources_;  // by uri
   std::map<std::string, ServerResource> templates_;  // by uriTemplate
+  struct OfferedSkill {
+    Value entry;
+    std::string tool;
+  };
+  std::map<std::string, OfferedSkill> skills_;  // by the URI of their SKILL.md
   Handler complete_;
   std::set<Watcher*> watchers_;
   std::map<std::string, TaskRecord> tasks_;                // by id

@@ -69,9 +69,6 @@ Json Server::meant(const Json& params) const {
 
 rpc::Reply Server::answer_meta(const Json& params, const std::string& principal) const {
   const Json arguments = params.contains("arguments") ? params["arguments"] : Json::object();
-  const auto may_see = [&](const std::string& name) {
-    return tools_.contains(name) && (!options_.offers || options_.offers(principal, name));
-  };
   const auto failed = [](const std::string& why) {
     rpc::Reply reply;
     reply.result = text_result(why);
@@ -81,7 +78,7 @@ rpc::Reply Server::answer_meta(const Json& params, const std::string& principal)
   rpc::Reply reply;
   if (params["name"] == describe_name) {
     const std::string name = text_of(arguments, "name");
-    if (!may_see(name))
+    if (!may_see(principal, name))
       return failed("there is no tool \"" + name + "\"; search_tools finds names");
     const Json& definition = tools_.at(name).given.definition.json();
     reply.result = text_result(rpc::compact(definition));
@@ -97,7 +94,7 @@ rpc::Reply Server::answer_meta(const Json& params, const std::string& principal)
   // More than asked for: some may not be this caller's to see.
   for (const std::string& name : search_.find(query, tools_.size())) {
     if (static_cast<std::int64_t>(found.size()) == limit) break;
-    if (!may_see(name)) continue;
+    if (!may_see(principal, name)) continue;
     const Json& definition = tools_.at(name).given.definition.json();
     found.push_back(
         {{"name", name}, {"description", first_line(text_of(definition, "description"))}});

@@ -53,8 +53,12 @@ Task<Reply> Server::answer_common(const rpc::Request& request, Call& call) {
   if (method == "prompts/get") co_return co_await get_prompt(params, call);
   if (method == "resources/read") co_return co_await read_resource(params, call);
   if (method == "tools/list" || method == "prompts/list" || method == "resources/list" ||
-      method == "resources/templates/list") {
+      method == "resources/templates/list" || (method == "skills/list" && !skills_.empty())) {
     co_return co_await list(method, params, call);
+  }
+  if (method == "skills/get" && !skills_.empty()) co_return get_skill(params, call);
+  if (method == "resources/directory/read" && !skills_.empty()) {
+    co_return read_directory(params, call);
   }
   if (method != "completion/complete" || !complete_) co_return unknown(method);
   if (!params.contains("ref") || !params.contains("argument")) {
@@ -85,18 +89,31 @@ Task<Reply> Server::list(const std::string& method, const Json& params, Call& ca
     for (const Json& tool : meta_definitions()) all.push_back(&tool);
   } else if (method == "tools/list") {
     for (const auto& [name, tool] : tools_) {
-      if (!options_.offers || options_.offers(call.principal_, name))
-        all.push_back(&tool.given.definition.json());
+      if (may_see(call.principal_, name)) all.push_back(&tool.given.definition.json());
     }
   } else if (method == "prompts/list") {
     for (const auto& [name, prompt] : prompts_) all.push_back(&prompt.definition.json());
+  } else if (method == "skills/list") {
+    all = skill_entries(call);
   } else {
     const bool templates = method == "resources/templates/list";
     if (templates) key = "resourceTemplates";
     for (const auto& [uri, resource] : templates ? templates_ : resources_) {
-      all.push_back(&resource.definition.json());
+      if (resource.tool.empty() || may_see(call.principal_, resource.tool)) {
+        all.push_back(&resource.definition.json());
+      }
     }
   }
+  co_return page(key, all, params);
+}
+
+bool Server::may_see(const std::string& principal, const std::string& tool) const {
+  return tools_.contains(tool) && (!options_.offers || options_.offers(principal, tool));
+}
+
+// The items from the cursor on.
+Reply Server::page(const std::string& key, const std::vector<const Json*>& all,
+                   const Json& params) const {
   std::size_t from = 0;
   if (params.contains("cursor")) {
     const std::string cursor = text_of(params, "cursor");
@@ -105,7 +122,7 @@ Task<Reply> Server::list(const std::string& method, const Json& params, Call& ca
     const auto read =
         std::from_chars(cursor.data() + (ours ? cursor_prefix.size() : cursor.size()), last, from);
     if (!ours || read.ec != std::errc() || read.ptr != last || from > all.size()) {
-      co_return invalid("$.params.cursor: is not one that this server gave");
+      return invalid("$.params.cursor: is not one that this server gave");
     }
   }
   const std::size_t to = std::min(all.size(), from + options_.page_items);
@@ -116,7 +133,7 @@ Task<Reply> Server::list(const std::string& method, const Json& params, Call& ca
   if (to < all.size()) result["nextCursor"] = std::string(cursor_prefix) + std::to_string(to);
   Reply reply;
   reply.result = std::move(result);
-  co_return reply;
+  return reply;
 }
 
 Task<Reply> Server::call_tool(const Json& given_params, Call& call) {
@@ -127,7 +144,7 @@ Task<Reply> Server::call_tool(const Json& given_params, Call& call) {
   const std::string name = text_of(params, "name");
   if (is_meta && is_meta_tool(name)) co_return answer_meta(params, call.principal());
   const auto at = tools_.find(name);
-  if (at == tools_.end() || (options_.offers && !options_.offers(call.principal_, name))) {
+  if (!may_see(call.principal_, name)) {
     co_return invalid("there is no tool \"" + name + "\"");
   }
   if (at->second.given.tasks == TaskSupport::required && !call.takes_tasks()) {
@@ -209,8 +226,11 @@ Task<Reply> Server::read_resource(const Json& params, Call& call) {
   const std::string uri = text_of(params, "uri");
   Handler read;
   const auto at = resources_.find(uri);
-  if (at != resources_.end()) read = at->second.read;
-  for (auto known = templates_.begin(); !read && known != templates_.end(); ++known) {
+  const bool is_here = at != resources_.end();
+  if (is_here && (at->second.tool.empty() || may_see(call.principal_, at->second.tool))) {
+    read = at->second.read;
+  }
+  for (auto known = templates_.begin(); !read && !is_here && known != templates_.end(); ++known) {
     if (fits_template(known->first, uri)) read = known->second.read;
   }
   if (!read) {

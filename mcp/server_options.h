@@ -4,11 +4,13 @@
 
 #include "async/task.h"
 #include "mcp/protocol.h"
+#include "mcp/skill.h"
 #include "mcp/task_record.h"
 
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -45,6 +47,13 @@ struct ServerPrompt {
 struct ServerResource {
   Value definition;  // with "uri", or with "uriTemplate" whose {name}s stand for one path segment
   Handler read;      // gets {"uri": ...}
+  // Who may not see this tool may not see the resource either; empty: everybody may.
+  std::string tool{};
+};
+struct ServerSkill {
+  std::shared_ptr<const Skill> skill;
+  Handler read;        // of its files, gets {"uri": ...}; null: they are given as they are
+  std::string tool{};  // as of a resource
 };
 
 // Calls that outlive their request.

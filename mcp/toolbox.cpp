@@ -2,6 +2,7 @@
 
 #include "async/race.h"
 #include "mcp/content.h"
+#include "mcp/hidden_text.h"
 
 #include <nlohmann/json.hpp>
 
@@ -15,12 +16,14 @@ using agents::Outcome;
 using agents::OutcomeKind;
 
 constexpr std::size_t arguments_bytes_max = 1 << 20;
+constexpr std::size_t words_bytes_max = 4096;
 
-Outcome failed(OutcomeKind kind, std::string content, std::string detail) {
+// The words may be the server's own: they are bounded, and what they hide is shown.
+Outcome failed(OutcomeKind kind, const std::string& content, const std::string& detail) {
   Outcome outcome;
   outcome.kind = kind;
-  outcome.content = std::move(content);
-  outcome.detail = std::move(detail);
+  outcome.content = revealed(rpc::utf8_prefix(content, words_bytes_max));
+  outcome.detail = revealed(rpc::utf8_prefix(detail, words_bytes_max));
   return outcome;
 }
 

@@ -9,13 +9,16 @@
 namespace ambit::rpc {
 namespace {
 
+// What is shown of another side's words.
+constexpr std::size_t fault_bytes_max = 4000;
+
 struct Row {
   Code code;
   std::int64_t fault_code;
 };
 // From us to the wire the first row of a Code counts, from the wire to us the row of the number.
 // The numbers -32000 ... -32019 are free for implementations and mean nothing to others.
-constexpr Row table[] = {
+constexpr Row code_rows[] = {
     {Code::invalid, invalid_params},  {Code::unsupported, method_not_found},
     {Code::internal, internal_error}, {Code::invalid, parse_error},
     {Code::invalid, invalid_request}, {Code::not_found, invalid_params},
@@ -98,14 +101,14 @@ std::string to_string(const Id& id) {
 }
 
 std::int64_t to_fault_code(Code code) {
-  for (const Row& row : table) {
+  for (const Row& row : code_rows) {
     if (row.code == code) return row.fault_code;
   }
   return internal_error;
 }
 
 Code to_code(std::int64_t fault_code) {
-  for (const Row& row : table) {
+  for (const Row& row : code_rows) {
     if (row.fault_code == fault_code) return row.code;
   }
   return Code::internal;
@@ -116,8 +119,10 @@ Fault to_fault(const Error& error) {
 }
 
 Error to_error(const Fault& fault) {
-  return Error{to_code(fault.code),
-               fault.message + " (JSON-RPC error " + std::to_string(fault.code) + ")"};
+  const bool is_long = fault.message.size() > fault_bytes_max;
+  std::string said(utf8_prefix(fault.message, fault_bytes_max));
+  return Error{to_code(fault.code), said + (is_long ? "..." : "") + " (JSON-RPC error " +
+                                        std::to_string(fault.code) + ")"};
 }
 
 Result<Message> decode(std::string_view text, const ParseLimits& limits) {

@@ -17,7 +17,7 @@ using Ranges = PatternTree::Ranges;
 using Kind = PatternTree::Kind;
 
 const Ranges digits = {{'0', '9'}};
-const Ranges word = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
+const Ranges word_class = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
 const Ranges space = {{9, 13},          {' ', ' '},       {0xA0, 0xA0},     {0x1680, 0x1680},
                       {0x2000, 0x200A}, {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F},
                       {0x3000, 0x3000}, {0xFEFF, 0xFEFF}};
@@ -30,9 +30,9 @@ std::optional<Ranges> named_class(char32_t letter) {
     case 'D':
       return inverted(digits);
     case 'w':
-      return word;
+      return word_class;
     case 'W':
-      return inverted(word);
+      return inverted(word_class);
     case 's':
       return space;
     case 'S':
@@ -312,7 +312,7 @@ Ranges inverted(Ranges ranges) {
 }
 
 const Ranges& word_characters() {
-  return word;
+  return word_class;
 }
 
 Result<PatternTree> PatternTree::parse(std::string_view expression) {

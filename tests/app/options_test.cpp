@@ -5,10 +5,11 @@
 namespace ambit::app {
 namespace {
 
-const std::vector<OptionSpec> specs = {{"json", "", ""}, {"seed", "N", ""}, {"state", "DIR", ""}};
+const std::vector<OptionSpec> known_specs = {
+    {"json", "", ""}, {"seed", "N", ""}, {"state", "DIR", ""}};
 
 Result<Options> parse(const std::vector<std::string>& words) {
-  return Options::parse(words, specs, 1, 2);
+  return Options::parse(words, known_specs, 1, 2);
 }
 
 }  // namespace

@@ -2,9 +2,11 @@
 // calls/s, p50, p99 and CPU a call of our server, of our client, and what the gateway adds; beside
 // the official TypeScript SDK v2 in the same run, with the same raw load. Any other server can be
 // measured too: MCP_PEER names a command that speaks stdio. Medians of five.
+// First what a catalogue of 2,000 tools costs in the prompt, and how well it is searched.
 // (bench_mcp serve-stdio | serve-http | gateway COMMAND... | client-... is our side of it.)
 
 #include "bench/figure.h"
+#include "bench/mcp_catalogue.h"
 #include "bench/process.h"
 #include "http/curl_client.h"
 #include "http/server.h"
@@ -481,6 +483,10 @@ int main(int count, char** arguments) {
     mcp::Server server(world.world().clock, world.world().entropy, {});
     add_echo(server);
     return mode == "serve-http" ? serve_http(world, server) : serve_stdio(world, server);
+  }
+  {
+    io::UvWorld world;
+    if (!bench::catalogue_figures(world)) std::fprintf(stderr, "skipped: the catalogue\n");
   }
   Bench bench(arguments[0]);
   servers(bench);

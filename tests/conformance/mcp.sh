@@ -59,6 +59,35 @@ summary() {
   ' "$1" "$2"
 }
 
+# extensions SUITE FOLDER: a line of JSON for scenarios that were run one by one, by what their checks
+# say: one that only skipped is not passed, a warning fails.
+extensions() {
+  "$node" -e '
+    const fs = require("fs");
+    const [suite, folder] = process.argv.slice(1);
+    const line = {suite, passed: 0, failed: 0, skipped: 0, checks: 0, failures: []};
+    for (const name of fs.existsSync(folder) ? fs.readdirSync(folder).sort() : []) {
+      const file = fs.readdirSync(`${folder}/${name}`, {recursive: true}).find((path) => path.endsWith("checks.json"));
+      const seen = file ? JSON.parse(fs.readFileSync(`${folder}/${name}/${file}`, "utf8")) : [];
+      const said = (status) => seen.filter((check) => check.status === status).length;
+      line.checks += said("SUCCESS");
+      if (said("FAILURE") + said("WARNING") > 0 || seen.length === 0) {
+        line.failed++;
+        line.failures.push(name);
+      } else if (said("SUCCESS") === 0) line.skipped++;
+      else line.passed++;
+    }
+    console.log(JSON.stringify(line));
+    process.exitCode = line.passed > 0 && line.failed + line.skipped === 0 ? 0 : 1;
+  ' "$1" "$2"
+}
+
+# Scenarios that belong to no required set, and so have to be asked for by their names.
+server_extensions="sep-2640-skills-enumeration sep-2640-skills-directory sep-2640-skills-manifest"
+client_extensions="sep-2640-client-no-prefetch sep-2640-client-verify-digest sep-2640-client-verify-size
+  sep-2640-client-verify-frontmatter"
+old_logins="auth/2025-03-26-oauth-metadata-backcompat auth/2025-03-26-oauth-endpoint-fallback"
+
 status=0
 if [ "$only" != client ]; then
   "$build/tests/conformance/mcp_everything_server" 127.0.0.1:0 >"$out/url" 2>"$out/server.log" &
@@ -75,6 +104,11 @@ if [ "$only" != client ]; then
       -o "$out/server-$version" >"$out/server-$version.log" 2>&1 || true
     summary "mcp server $version" "$out/server-$version.log" || status=1
   done
+  for scenario in $server_extensions; do
+    timeout 60 "$node" "$suite" server --url "$(cat "$out/url")" --scenario "$scenario" \
+      --spec-version 2026-07-28 --force -o "$out/server-extensions/$scenario" >"$out/server-$scenario.log" 2>&1 || true
+  done
+  extensions "mcp server, skills" "$out/server-extensions" || status=1
 fi
 if [ "$only" != server ]; then
   for version in 2025-11-25 2026-07-28; do
@@ -83,5 +117,14 @@ if [ "$only" != server ]; then
       -o "$out/client-$version" >"$out/client-$version.log" 2>&1 || true
     summary "mcp client $version" "$out/client-$version.log" || status=1
   done
+  one_client() { # SCENARIO VERSION FOLDER
+    NODE_OPTIONS="--require $PWD/$out/loopback.cjs" timeout 60 "$node" "$suite" client \
+      --command "$PWD/$build/tests/conformance/mcp_everything_client" --scenario "$1" \
+      --spec-version "$2" --force -o "$3/$(basename "$1")" >"$out/client-$(basename "$1").log" 2>&1 || true
+  }
+  for scenario in $client_extensions; do one_client "$scenario" 2026-07-28 "$out/client-extensions"; done
+  extensions "mcp client, skills" "$out/client-extensions" || status=1
+  for scenario in $old_logins; do one_client "$scenario" 2025-03-26 "$out/client-old"; done
+  extensions "mcp client 2025-03-26, login" "$out/client-old" || status=1
 fi
 exit $status

@@ -82,9 +82,43 @@ has "$dir/pins" mcp__registry__lookup_service
 has "$dir/out" 'nothing is withheld'
 sed 's/\("mcp__registry__lookup_service":"\)[0-9a-f]*/\10000/' "$dir/pins" >"$dir/other" && cp "$dir/other" "$dir/pins"
 "$ambit" mcp gateway $fleet --pins "$dir/pins" --quarantine >"$dir/out" 2>&1
-has "$dir/out" 'mcp__registry__lookup_service  changed'
+has "$dir/out" 'mcp__registry__lookup_service  has changed'
 "$ambit" mcp gateway $fleet --pins "$dir/pins" --approve mcp__registry__lookup_service >"$dir/out" 2>&1
 has "$dir/out" 'approved mcp__registry__lookup_service'
 "$ambit" mcp gateway $fleet --pins "$dir/pins" --quarantine >"$dir/out"
 has "$dir/out" 'nothing is withheld'
 echo "mcp: the fleet's servers behind a gateway: listed and called in both eras, a changed tool withheld and let through by name"
+
+# A skill: to the agent a tool, to its MCP clients a skill, and only as the policies allow.
+mkdir -p "$dir/fleet/skills/refunds/refs"
+printf -- '---\nname: refunds\ndescription: Refund by the rules\n---\n\nSee refs/limits.md.\n' >"$dir/fleet/skills/refunds/SKILL.md"
+echo 'At most 100.' >"$dir/fleet/skills/refunds/refs/limits.md"
+cp examples/3-workflows/scripts/single.json "$dir/fleet/said.json"
+printf '%s\n' '{"models": {"m": {"provider": "scripted", "model": "said.json"}}, "skills": ["skills/refunds"],' \
+  '"agents": {"clerk": {"model": "m", "tools": ["skill__refunds"], "a2a": {}}},' \
+  '"policies": ["fleet.cedar"], "workflow": {"agent": "clerk", "prompt": "Hello"}}' >"$dir/fleet/fleet.json"
+echo 'permit (principal, action == Action::"tool_call", resource == Tool::"skill__refunds");' >"$dir/fleet/fleet.cedar"
+"$ambit" serve "$dir/fleet/fleet.json" --state "$dir/fleet/state" --listen 127.0.0.1:0 2>"$dir/log" >"$dir/out" &
+gateway=$!
+url=
+for _ in $(seq 100); do
+  url=$(sed -n 's#.*\(http://127.0.0.1:[0-9]*\).*#\1#p' "$dir/log" "$dir/out" | head -1)
+  [ -z "$url" ] || break
+  sleep 0.1
+done
+[ -n "$url" ] || fail "nothing serves: $(cat "$dir/log")"
+mcp=$url/agents/clerk/mcp
+"$ambit" mcp skills "$mcp" --header "$bearer" >"$dir/out"
+has "$dir/out" 'skill://refunds/refs/limits.md'
+"$ambit" mcp skills "$mcp" refunds refs/limits.md --header "$bearer" >"$dir/out"
+has "$dir/out" 'At most 100.'
+"$ambit" mcp skills "$mcp" refunds --era legacy --json --header "$bearer" >"$dir/out"
+has "$dir/out" '"name":"refunds"'
+echo 'forbid (principal, action, resource);' >"$dir/fleet/fleet.cedar"
+kill -HUP $gateway
+sleep 1
+if "$ambit" mcp skills "$mcp" refunds --header "$bearer" >"$dir/out" 2>"$dir/err"; then fail "a forbidden skill was read"; fi
+has "$dir/err" 'denied by policy'
+kill $gateway
+wait $gateway || fail "the server did not end well: $(cat "$dir/log")"
+echo "mcp: a skill was listed, read with its digest checked, and refused once the policies forbade it"

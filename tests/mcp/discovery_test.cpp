@@ -2,6 +2,7 @@
 // right tool is found.
 
 #include "io/uv_world.h"
+#include "large_catalogue.h"
 #include "mcp/server.h"
 #include "support/run_task.h"
 
@@ -20,58 +21,13 @@ namespace {
 
 using rpc::Json;
 
-struct Asked {
-  std::string tool;
-  std::string description;
-  std::string question;
-};
-
-// 100 tools and a question each, written for this test (tests/data/mcp/README.md).
 std::vector<Asked> questions() {
-  std::ifstream file(std::string(TEST_DATA) + "/mcp/tool_questions.txt");
-  std::vector<Asked> all;
-  for (std::string line; std::getline(file, line);) {
-    const std::size_t first = line.find('|');
-    const std::size_t second = line.find('|', first + 1);
-    all.push_back({line.substr(0, first), line.substr(first + 1, second - first - 1),
-                   line.substr(second + 1)});
-  }
+  std::vector<Asked> all = asked_questions(TEST_DATA "/mcp/tool_questions.txt");
   REQUIRE(all.size() == 100);
   return all;
 }
-
-Json definition(const std::string& name, const std::string& description) {
-  return {{"name", name},
-          {"description", description},
-          {"inputSchema",
-           {{"type", "object"},
-            {"properties",
-             {{"id", {{"type", "string"}, {"description", "which one"}}},
-              {"limit", {{"type", "integer"}, {"description", "how many at most"}}}}}}}};
-}
-
-// The tools of the questions among as many others as make `count`: what large companies have.
 std::vector<Json> catalogue(std::size_t count) {
-  std::vector<Json> all;
-  for (const Asked& one : questions()) all.push_back(definition(one.tool, one.description));
-  const std::vector<std::string> verbs = {"create", "get",    "list",    "update", "delete",
-                                          "export", "import", "archive", "copy",   "validate"};
-  const std::vector<std::string> things = {
-      "campaign", "policy",  "warehouse", "shipment", "payroll", "survey", "lease",
-      "contract", "asset",   "budget",    "vendor",   "rota",    "sensor", "batch",
-      "sample",   "patient", "course",    "exam",     "fixture", "vehicle"};
-  const std::vector<std::string> systems = {"sap",  "oracle", "workday",  "netsuite", "odoo",
-                                            "zoho", "sage",   "dynamics", "infor",    "epicor"};
-  for (const std::string& system : systems) {
-    for (const std::string& thing : things) {
-      for (const std::string& verb : verbs) {
-        if (all.size() == count) return all;
-        all.push_back(definition(system + "_" + verb + "_" + thing,
-                                 "Lets you " + verb + " a " + thing + " record in " + system));
-      }
-    }
-  }
-  return all;
+  return large_catalogue(questions(), count);
 }
 
 Task<Result<Value>> say_name(Value arguments, Call& /*call*/) {

@@ -3,10 +3,7 @@
 
 #include "mcp/gateway.h"
 
-#include "io/uv_world.h"
-#include "mcp/stdio_server.h"
-#include "support/memory_stream.h"
-#include "support/run_task.h"
+#include "served.h"
 
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
@@ -20,42 +17,6 @@ namespace ambit::mcp {
 namespace {
 
 using rpc::Json;
-
-// A server and the connections to it, for as many clients as come.
-class Served {
- public:
-  explicit Served(Server& server) : server_(server) {}
-  Connection connect() {
-    auto link = std::make_shared<Link>();
-    link->server =
-        std::make_unique<StdioServer>(server_, *link->input.second, *link->output.second, "test");
-    link->scope.spawn(
-        [](StdioServer& serving) -> Task<void> { co_await serving.run(); }(*link->server));
-    Connection connection;
-    connection.input = link->input.first.get();
-    connection.output = link->output.first.get();
-    connection.owner = std::move(link);
-    return connection;
-  }
-  Connect connector() {
-    return [this]() -> Task<Result<Connection>> {
-      return [](Connection connection) -> Task<Result<Connection>> {
-        co_return connection;
-      }(connect());
-    };
-  }
-
- private:
-  struct Link {
-    std::pair<std::unique_ptr<MemoryStream>, std::unique_ptr<MemoryStream>> input =
-        MemoryStream::pair();
-    std::pair<std::unique_ptr<MemoryStream>, std::unique_ptr<MemoryStream>> output =
-        MemoryStream::pair();
-    std::unique_ptr<StdioServer> server;
-    Scope scope;
-  };
-  Server& server_;
-};
 
 Task<Result<Value>> echo(Value arguments, Call& call) {
   co_await call.progress(1, 1, "on it");

@@ -281,6 +281,7 @@ class Everything {
     add_slow_tools();
     add_resources();
     add_prompts();
+    add_skills();
     server_.set_completion(completes);
   }
   Server& server() { return server_; }
@@ -411,6 +412,19 @@ class Everything {
     Json result = Json::object();
     result["contents"] = Json::array({std::move(contents)});
     ServerResource made{Value(std::move(definition)), always(Value(std::move(result)))};
+    INVARIANT(server_.add(std::move(made)).has_value());
+  }
+
+  void add_skills() {
+    std::map<std::string, std::string> files;
+    files["SKILL.md"] =
+        "---\nname: test-skill\ndescription: Tests skills\nlicense: Apache-2.0\nmetadata:\n"
+        "  version: \"1.0\"\n---\n\n# Test\n\nRead `references/MORE.md`.\n";
+    files["references/MORE.md"] = "More of it.\n";
+    files["scripts/run.py"] = "print('hello')\n";
+    auto skill = make_skill(std::move(files));
+    INVARIANT(skill.has_value());
+    ServerSkill made{std::make_shared<const Skill>(std::move(*skill)), nullptr};
     INVARIANT(server_.add(std::move(made)).has_value());
   }
 

@@ -1,18 +1,18 @@
-#include "app/yaml.h"
+#include "rpc/yaml.h"
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <charconv>
 #include <string>
+#include <utility>
 #include <vector>
 
-namespace ambit::app {
+namespace ambit::rpc {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
-constexpr std::size_t text_bytes_max = 4 << 20;
-constexpr int depth_max = 64;
+constexpr std::size_t yaml_bytes_max = 4 << 20;
+constexpr int yaml_depth_max = 64;
 
 std::string_view trimmed(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
@@ -86,7 +86,7 @@ class FlowReader {
     while (at_ < text_.size() && text_[at_] == ' ') ++at_;
   }
   Result<Json> read(int depth) {
-    if (depth > depth_max) return fail("nested too deeply");
+    if (depth > yaml_depth_max) return fail("nested too deeply");
     skip();
     if (at_ == text_.size()) return Json(nullptr);
     const char c = text_[at_];
@@ -204,7 +204,7 @@ class YamlReader {
   }
 
   Result<Json> block(std::size_t indent, int depth) {
-    if (depth > depth_max) return fail("nested too deeply");
+    if (depth > yaml_depth_max) return fail("nested too deeply");
     const std::string_view text = lines_[at_].text;
     if (is_item(text)) return list(indent, depth);
     if (colon_of(text) != std::string_view::npos) return mapping(indent, depth);
@@ -294,11 +294,35 @@ class YamlReader {
 }  // namespace
 
 Result<Json> parse_yaml(std::string_view text) {
-  if (text.size() > text_bytes_max) return Err(Code::invalid, "longer than 4 MiB");
+  if (text.size() > yaml_bytes_max) return Err(Code::invalid, "longer than 4 MiB");
   if (text.find('\t') != std::string_view::npos && text.find("\n\t") != std::string_view::npos) {
     return Err(Code::invalid, "a tab cannot indent");
   }
   return YamlReader(text).document();
 }
 
-}  // namespace ambit::app
+Result<FrontMatter> parse_front_matter(std::string_view text) {
+  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
+  const std::size_t first = text.find('\n');
+  if (first == std::string_view::npos || trimmed(text.substr(0, first)) != "---") {
+    return Err(Code::invalid, "it does not begin with front matter: a line of ---, YAML, and ---");
+  }
+  std::size_t at = first + 1;
+  std::size_t line_end = at;
+  for (;; at = line_end + 1) {
+    if (at >= text.size()) return Err(Code::invalid, "the front matter is not closed by ---");
+    line_end = std::min(text.find('\n', at), text.size());
+    std::string_view line = text.substr(at, line_end - at);
+    while (!line.empty() && (line.back() == ' ' || line.back() == '\t' || line.back() == '\r')) {
+      line.remove_suffix(1);
+    }
+    if (line == "---") break;
+  }
+  Json head = TRY(parse_yaml(text.substr(first + 1, at - first - 1)));
+  if (!head.is_object()) return Err(Code::invalid, "the front matter is not a mapping");
+  std::size_t body = std::min(line_end + 1, text.size());
+  while (body < text.size() && text[body] == '\n') ++body;
+  return FrontMatter{Value(std::move(head)), std::string(text.substr(body))};
+}
+
+}  // namespace ambit::rpc

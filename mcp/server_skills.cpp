@@ -1,0 +1,103 @@
+// The part of Server that gives skills (mcp/skill.h) and reads directories, which are those of
+// skills: what a caller may see of them hangs on the tool that stands for the skill.
+
+#include "mcp/server_replies.h"
+
+#include <set>
+#include <utility>
+
+namespace ambit::mcp {
+namespace {
+
+using rpc::Json;
+using rpc::Reply;
+
+constexpr const char* directory_type = "inode/directory";
+
+Task<Result<Value>> give(std::shared_ptr<const Skill> skill, std::string uri) {
+  co_return file_contents(*skill, uri);
+}
+
+}  // namespace
+
+Result<void> Server::add(ServerSkill skill) {
+  const SkillEntry& entry = skill.skill->entry;
+  if (skills_.contains(entry.uri)) {
+    return Err(Code::conflict, "there is a skill \"" + entry.name + "\" already");
+  }
+  for (const auto& [uri, bytes] : skill.skill->files) {
+    ServerResource file;
+    file.definition = file_definition(*skill.skill, uri);
+    file.tool = skill.tool;
+    file.read = skill.read;
+    if (!file.read) {
+      file.read = [given = skill.skill, asked = uri](Value /*where*/, Call& /*call*/) {
+        return give(given, asked);
+      };
+    }
+    TRY(add(std::move(file)));
+  }
+  skills_.emplace(entry.uri, OfferedSkill{to_value(entry), skill.tool});
+  return {};
+}
+
+std::vector<const Json*> Server::skill_entries(const Call& call) const {
+  std::vector<const Json*> all;
+  for (const auto& [uri, skill] : skills_) {
+    if (skill.tool.empty() || may_see(call.principal_, skill.tool)) {
+      all.push_back(&skill.entry.json());
+    }
+  }
+  return all;
+}
+
+Reply Server::get_skill(const Json& params, const Call& call) const {
+  const std::string uri = text_of(params, "uri");
+  const auto at = skills_.find(uri);
+  const bool seen =
+      at != skills_.end() && (at->second.tool.empty() || may_see(call.principal_, at->second.tool));
+  if (!seen) return invalid("there is no skill \"" + uri + "\"");
+  Json result = Json::object();
+  result["skill"] = at->second.entry.json();
+  Reply reply;
+  reply.result = std::move(result);
+  return reply;
+}
+
+// The direct children: folders are only there because files lie below them.
+Reply Server::read_directory(const Json& params, const Call& call) const {
+  const std::string uri = text_of(params, "uri");
+  const auto is_root_of = [&](const auto& skill) {
+    const std::string root = skill_root(skill.first);
+    return uri == root || uri.starts_with(root + "/");
+  };
+  if (std::find_if(skills_.begin(), skills_.end(), is_root_of) == skills_.end()) {
+    return invalid("\"" + uri + "\" is no directory of a skill");
+  }
+  const std::string inside = uri + "/";
+  std::vector<Json> folders;
+  std::vector<const Json*> children;
+  std::set<std::string> known;
+  for (auto at = resources_.lower_bound(inside);
+       at != resources_.end() && at->first.starts_with(inside); ++at) {
+    if (!at->second.tool.empty() && !may_see(call.principal_, at->second.tool)) continue;
+    const std::size_t slash = at->first.find('/', inside.size());
+    if (slash == std::string::npos) continue;
+    const std::string folder = at->first.substr(0, slash);
+    if (!known.insert(folder).second) continue;
+    folders.push_back(
+        {{"uri", folder}, {"name", folder.substr(inside.size())}, {"mimeType", directory_type}});
+  }
+  for (auto at = resources_.lower_bound(inside);
+       at != resources_.end() && at->first.starts_with(inside); ++at) {
+    if (!at->second.tool.empty() && !may_see(call.principal_, at->second.tool)) continue;
+    if (at->first.find('/', inside.size()) == std::string::npos) {
+      children.push_back(&at->second.definition.json());
+    }
+  }
+  for (const Json& folder : folders) children.push_back(&folder);
+  if (children.empty()) return invalid("\"" + uri + "\" is no directory of a skill");
+  return page("resources", children, params);
+}
+
+}  // namespace ambit::mcp
