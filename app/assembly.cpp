@@ -3,6 +3,7 @@
 #include "app/argument_check.h"
 #include "app/guard_options.h"
 #include "app/jailed_servers.h"
+#include "app/load_skills.h"
 #include "app/mcp_connect.h"
 #include "async/scope.h"
 #include "io/file.h"
@@ -219,6 +220,7 @@ Result<void> Assembly::open_tools() {
   command_tools_ = std::make_unique<agents::CommandTools>(
       fleet_, *runner_, [this](const std::string& session) { return work_directory(session); },
       [this](const std::string& session) { return book_->agent_of(session); });
+  skill_box_ = std::make_unique<mcp::SkillBox>(TRY(load_skills(fleet_)));
   http_ = std::make_unique<http::CurlClient>(world_.watcher(), mcp_http_options());
   mcp::ToolboxOptions toolbox;
   toolbox.client.eras = std::make_shared<mcp::EraMemory>();
@@ -317,7 +319,7 @@ agents::Model& Assembly::model(const std::string& name) const {
 }
 
 std::vector<agents::Toolbox*> Assembly::toolboxes() const {
-  std::vector<agents::Toolbox*> toolboxes{command_tools_.get()};
+  std::vector<agents::Toolbox*> toolboxes{command_tools_.get(), skill_box_.get()};
   for (const auto& server : servers_) toolboxes.push_back(server.get());
   if (remote_agents_) toolboxes.push_back(remote_agents_.get());
   toolboxes.push_back(sub_agents_.get());

@@ -24,6 +24,7 @@
 #include "io/uv_world.h"
 #include "log/journal.h"
 #include "mcp/oauth.h"
+#include "mcp/skill_box.h"
 #include "mcp/toolbox.h"
 #include "remote/chat_model.h"
 #include "sandbox/runner.h"
@@ -69,6 +70,7 @@ class Assembly {
   // Of the fleet, and opened.
   [[nodiscard]] agents::Model& model(const std::string& name) const;
   [[nodiscard]] std::vector<agents::Toolbox*> toolboxes() const;
+  [[nodiscard]] const mcp::Skills& skills() const { return skill_box_->skills(); }
   // The sessions that live, and orders for them.
   [[nodiscard]] agents::Roster& roster() { return roster_; }
   // What a run is of: the fleet file and the policies, as they were read.
@@ -121,6 +123,7 @@ class Assembly {
   std::unique_ptr<http::CurlClient> egress_private_;  // for origins that are named as private
   std::unique_ptr<sandbox::ZygoteRunner> runner_;
   std::unique_ptr<agents::CommandTools> command_tools_;
+  std::unique_ptr<mcp::SkillBox> skill_box_;
   std::unique_ptr<http::CurlClient> http_;
   std::vector<std::unique_ptr<agents::Toolbox>> servers_;
   std::unique_ptr<http::CurlClient> agents_client_;

@@ -3,6 +3,7 @@
 #include "app/command.h"
 #include "app/fleet_schema.h"
 #include "app/load_fleet.h"
+#include "app/load_skills.h"
 
 #include <cstdio>
 
@@ -11,14 +12,19 @@ namespace {
 
 int check(const Options& options, const Context& context) {
   const std::string& path = options.positional()[0];
-  const auto file = load_fleet(context, path);
+  auto file = load_fleet(context, path);
   if (!file) return fail(file.error());
+  if (file->problems.empty()) {
+    const auto skills = load_skills(file->fleet);
+    if (!skills) file->problems.push_back({"skills", 1, 1, skills.error().message});
+  }
   if (options.flag("json")) {
     std::string out = "{\"file\":" + json_text(path) + ",\"problems\":[";
     for (std::size_t i = 0; i < file->problems.size(); ++i) {
       const agents::Problem& problem = file->problems[i];
-      out += (i > 0 ? "," : "") + std::string("{\"path\":") + json_text(problem.path) +
-             ",\"line\":" + std::to_string(problem.line) +
+      out += (i > 0 ? "," : "") + std::string("{\"file\":") +
+             json_text(problem.file.empty() ? path : problem.file) +
+             ",\"path\":" + json_text(problem.path) + ",\"line\":" + std::to_string(problem.line) +
              ",\"column\":" + std::to_string(problem.column) +
              ",\"message\":" + json_text(problem.message) + "}";
     }
@@ -36,7 +42,8 @@ int check(const Options& options, const Context& context) {
   print(path + ": sound. " + std::to_string(fleet.agents.size()) + " agents, " +
         std::to_string(fleet.models.size()) + " models, " + std::to_string(fleet.tools.size()) +
         " tools, " + std::to_string(fleet.mcp_servers.size()) + " MCP servers, " +
-        std::to_string(fleet.policies.size()) + " policy files.\n");
+        std::to_string(fleet.skills.size()) + " skills, " + std::to_string(fleet.policies.size()) +
+        " policy files.\n");
   return 0;
 }
 

@@ -35,6 +35,7 @@ Result<agents::FleetFile> load_fleet(const Context& context, const std::string& 
   const std::string text = TRY(io::read_file(full, fleet_bytes_max));
   agents::FleetContext files;
   files.directory = full.substr(0, std::max<std::size_t>(1, full.rfind('/')));
+  files.read_file = [](const std::string& file) { return io::read_file(file, fleet_bytes_max); };
   files.file_exists = [](const std::string& file) {
     struct stat found{};
     return ::stat(file.c_str(), &found) == 0;
@@ -43,14 +44,13 @@ Result<agents::FleetFile> load_fleet(const Context& context, const std::string& 
     const auto at = context.environment.find(name);
     return at != context.environment.end() ? std::optional(at->second) : std::nullopt;
   };
-  auto file = agents::parse_fleet(text, files);
-  file.fleet.source = text;
-  return file;
+  return agents::parse_fleet(text, files);
 }
 
 std::string problem_line(const std::string& path, const agents::Problem& problem) {
-  return path + ":" + std::to_string(problem.line) + ":" + std::to_string(problem.column) + ": " +
-         (problem.path.empty() ? "" : problem.path + ": ") + problem.message;
+  return (problem.file.empty() ? path : problem.file) + ":" + std::to_string(problem.line) + ":" +
+         std::to_string(problem.column) + ": " + (problem.path.empty() ? "" : problem.path + ": ") +
+         problem.message;
 }
 
 }  // namespace ambit::app

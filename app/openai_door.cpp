@@ -42,7 +42,7 @@ class OpenaiDoor::Session final : public agents::Recorder {
         caller_(std::move(caller)),
         gate_(door.ports_, door.ledger_) {}
 
-  Task<Result<void>> record(agents::Fact fact) override {
+  Task<Result<void>> record(agents::Fact& fact) override {
     agents::settle_texts(fact);
     const agents::Origin origin{door_.run_, id_, door_.agent_.name};
     agents::Event event = agents::to_event(fact, origin);
@@ -58,7 +58,7 @@ class OpenaiDoor::Session final : public agents::Recorder {
                            std::int64_t tokens_max) {
     agents::SessionStarted begun{caller_, "", std::move(prompt)};
     agents::Fact started = std::move(begun);
-    co_await ok(record(std::move(started)));
+    co_await ok(record(started));
     agents::Action action;
     action.id = next_action();
     action.kind = agents::ActionKind::model_call;
@@ -75,8 +75,8 @@ class OpenaiDoor::Session final : public agents::Recorder {
     std::string refused = door_.assembly_.roster().refuses(door_.run_, door_.agent_.name, id_);
     agents::Gate::Passage passage =
         co_await ok(gate_.pass(*this, std::move(action), cost, "", std::move(refused)));
-    if (passage.decision.verdict != Verdict::allow) {
-      const std::string reason = passage.decision.reason;
+    if (passage.decision->verdict != Verdict::allow) {
+      const std::string reason = passage.decision->reason;
       co_await ok(end(agents::SessionEnd::denied, reason));
       co_return Err(Code::denied, reason);
     }
@@ -93,14 +93,14 @@ class OpenaiDoor::Session final : public agents::Recorder {
     usage_ = usage;
     turns_ = 1;
     agents::Fact fact = std::move(completed);
-    co_await ok(record(std::move(fact)));
+    co_await ok(record(fact));
     co_return co_await end(agents::SessionEnd::completed, "");
   }
   Task<Result<void>> end(agents::SessionEnd end, std::string error) {
     hold_.settle(agents::Cost{1, 0, 0}, end != agents::SessionEnd::completed);
     agents::SessionEnded ended{end, turns_, 0, usage_, std::move(error), ""};
     agents::Fact fact = std::move(ended);
-    co_return co_await record(std::move(fact));
+    co_return co_await record(fact);
   }
   agents::Model* model = nullptr;
 

@@ -55,10 +55,10 @@ Result<void> each_decision(const std::string& journal, log::Filter filter, Skipp
     }
     if (erased) {
       ++skipped.erased;
-    } else if (!decided->bound.empty() || governance::is_by_limit(decided->decision)) {
+    } else if (!decided->bound.empty() || governance::is_by_limit(*decided->decision)) {
       ++skipped.limited;
     } else {
-      visit({leaf.index, std::move(decided->action), std::move(decided->decision)});
+      visit({leaf.index, *decided->action, *decided->decision});
     }
     return true;
   }));

@@ -139,8 +139,7 @@ Entity resource_entity(const Action& action, const GuardOptions& options,
   resource.uid = {type, action.tool};
   resource.attributes.set("name", Value(action.tool));
   if (type != "Tool") return resource;
-  const ToolFacts* found = find_facts(options, action.tool);
-  const ToolFacts facts = found == nullptr ? ToolFacts{} : *found;
+  const ToolFacts& facts = facts_of(options, action.tool);
   resource.attributes.set("readOnly", Value(action.read_only));
   resource.attributes.set("destructive", Value(action.destructive));
   resource.attributes.set(
@@ -157,6 +156,7 @@ Entity resource_entity(const Action& action, const GuardOptions& options,
 
 Value text_set(const std::vector<std::string>& texts) {
   std::vector<Value> values;
+  values.reserve(texts.size());
   for (const std::string& text : texts) values.emplace_back(text);
   return Value(cedar::make_set(std::move(values)));
 }
@@ -245,6 +245,12 @@ const ToolFacts* find_facts(const GuardOptions& options, const std::string& tool
   return found;
 }
 
+const ToolFacts& facts_of(const GuardOptions& options, const std::string& tool) {
+  static const ToolFacts unsaid{};
+  const ToolFacts* found = find_facts(options, tool);
+  return found == nullptr ? unsaid : *found;
+}
+
 std::string reversibility_of(const Action& action, const ToolFacts& facts) {
   if (!facts.reversibility.empty()) return facts.reversibility;
   if (action.read_only) return "none";
@@ -271,6 +277,7 @@ Result<CedarCall> to_cedar(const Action& action, const GuardOptions& options,
   context.set("depth", Value(static_cast<std::int64_t>(action.chain.size())));
   call.request = cedar::Request::make(principal.uid, effect.uid, resource.uid, std::move(context));
   std::vector<Entity> entities;
+  entities.reserve(3);
   // An agent that acts on itself is one entity, not two.
   const bool same = principal.uid == resource.uid;
   entities.push_back(std::move(principal));

@@ -65,6 +65,8 @@ Result<CedarCall> to_cedar(const agents::Action& action, const GuardOptions& opt
 
 // By its name, or by the longest beginning of it; null: the operator says nothing of it.
 const ToolFacts* find_facts(const GuardOptions& options, const std::string& tool);
+// The same, or what holds of a tool of which the operator says nothing.
+const ToolFacts& facts_of(const GuardOptions& options, const std::string& tool);
 std::string reversibility_of(const agents::Action& action, const ToolFacts& facts);
 // How deep the arrays and objects of a JSON text go.
 std::size_t nesting(std::string_view text);

@@ -289,14 +289,14 @@ void PolicyGuard::trace(Action& action) const {
     action.autonomy_level = std::min(action.autonomy_level, levels_.of(by));
   }
   if (action.kind == ActionKind::tool_call) {
-    const ToolFacts* found = find_facts(options_, action.tool);
-    const ToolFacts facts = found == nullptr ? ToolFacts{} : *found;
+    const ToolFacts& facts = facts_of(options_, action.tool);
     action.reversibility = reversibility_of(action, facts);
     action.risk = facts.risk;
     action.kind = facts.effect;
   }
   const auto at = heard_.find(action.session);
-  if (at == heard_.end() || action.arguments.size() > options_.argument_bytes_max) return;
+  if (at == heard_.end() || action.arguments.empty()) return;
+  if (action.arguments.size() > options_.argument_bytes_max) return;
   if (nesting(action.arguments) > options_.argument_depth_max) return;
   action.origins = at->second.trace(action.arguments);
 }

@@ -14,7 +14,7 @@ namespace ambit::inference {
 namespace {
 
 constexpr std::size_t parts_max = 50'000;
-constexpr std::size_t depth_max = 100;
+constexpr std::size_t group_depth_max = 100;
 constexpr std::uint32_t repeats_max = 10'000;
 
 struct Part {
@@ -106,7 +106,7 @@ class Reader {
   }
 
   Result<Part> alternatives(std::size_t depth) {
-    if (depth > depth_max) return fault("the groups are nested too deeply");
+    if (depth > group_depth_max) return fault("the groups are nested too deeply");
     Part either;
     either.kind = Part::Kind::either;
     do {

@@ -107,6 +107,8 @@ const Value* Record::find(std::string_view name) const {
 }
 
 void Record::set(std::string name, Value value) {
+  constexpr std::size_t fields_typical = 8;
+  if (fields.empty()) fields.reserve(fields_typical);
   const auto at = std::lower_bound(
       fields.begin(), fields.end(), name,
       [](const auto& field, const std::string& wanted) { return field.first < wanted; });

@@ -216,7 +216,7 @@ void Desk::explain(const log::ProvenRecord& record, json& out) {
   governance::PolicyGuard* guard = run == nullptr ? nullptr : guard_of(facts.policy_set, *run);
   const auto fact = agents::fact_of(event_of(record));
   if (guard == nullptr || !fact || !std::holds_alternative<agents::ActionDecided>(*fact)) return;
-  const auto explained = guard->explain(std::get<agents::ActionDecided>(*fact).action);
+  const auto explained = guard->explain(*std::get<agents::ActionDecided>(*fact).action);
   json policies = json::array();
   for (const cedar::Explanation& each : explained.policies) {
     const auto& ids = facts.policies;

@@ -15,7 +15,7 @@ struct Place {
 };
 
 // Sorted by name.
-constexpr Place<std::string> texts[] = {
+constexpr Place<std::string> text_places[] = {
     {"action", &Facts::action},     {"by", &Facts::by},
     {"call", &Facts::call},         {"detail", &Facts::detail},
     {"device", &Facts::device},     {"error", &Facts::error},
@@ -50,7 +50,7 @@ T Facts::* member_named(std::string_view name, const Place<T> (&places)[N]) {
 Facts facts_of_body(std::string_view body) {
   Facts facts;
   for_each_member(body, [&facts](std::string_view name, std::string_view value) {
-    if (const auto member = member_named(name, texts)) {
+    if (const auto member = member_named(name, text_places)) {
       facts.*member = text_of(value);
     } else if (name == "costMicros") {
       facts.cost_micros = integer_of(value);

@@ -46,12 +46,18 @@ std::string LogJournal::take_salt() {
 }
 
 Task<Result<std::uint64_t>> LogJournal::append(agents::Event event) {
-  if (closed_) co_return Err(Code::closed, "the record is closed; nothing can be done any more");
-  Waiting waiting = co_await ok(prepare(std::move(event)));
+  auto written = co_await ok(enqueue(std::move(event)));
+  auto index = co_await std::move(written);
+  co_return index;
+}
+
+Result<Pending<Result<std::uint64_t>>> LogJournal::enqueue(agents::Event event) {
+  if (closed_) return Err(Code::closed, "the record is closed; nothing can be done any more");
+  Waiting waiting = TRY(prepare(std::move(event)));
   if (queue_.size() >= options_.queue_max ||
       queue_bytes_ + waiting.bytes > options_.queue_bytes_max) {
-    co_return Err(Code::exhausted, "the record cannot keep up: " + std::to_string(queue_.size()) +
-                                       " events wait to be written; nothing is done unrecorded");
+    return Err(Code::exhausted, "the record cannot keep up: " + std::to_string(queue_.size()) +
+                                    " events wait to be written; nothing is done unrecorded");
   }
   auto both = make_pending<Result<std::uint64_t>>();
   waiting.done = std::move(both.second);
@@ -61,31 +67,28 @@ Task<Result<std::uint64_t>> LogJournal::append(agents::Event event) {
     committing_ = true;
     scope_.spawn(commit_all());
   }
-  auto index = co_await std::move(both.first);
-  co_return index;
+  return std::move(both.first);
 }
 
-LogJournal::Group LogJournal::take_group() {
-  Group group;
+std::shared_ptr<LogJournal::Work> LogJournal::take_group() {
+  auto work = std::make_shared<Work>();
   std::size_t bytes = 0;
-  while (!queue_.empty() && group.size() < options_.group_max &&
-         (group.empty() || bytes + queue_.front().bytes <= options_.group_bytes_max)) {
-    bytes += queue_.front().bytes;
-    group.push_back(std::move(queue_.front()));
+  while (!queue_.empty() && work->events.size() < options_.group_max &&
+         (bytes == 0 || bytes + queue_.front().bytes <= options_.group_bytes_max)) {
+    Waiting& first = queue_.front();
+    bytes += first.bytes;
+    work->events.push_back(std::move(first.prepared));
+    work->waiters.push_back(std::move(first.done));
     queue_.pop_front();
   }
   queue_bytes_ -= bytes;
-  return group;
+  return work;
 }
 
 // One group after another until the queue is empty.
 Task<void> LogJournal::commit_all() {
   while (!queue_.empty()) {
-    auto work = std::make_shared<Work>();
-    for (Waiting& waiting : take_group()) {
-      work->events.push_back(std::move(waiting.prepared));
-      work->waiters.push_back(std::move(waiting.done));
-    }
+    auto work = take_group();
     std::function<void()> write = [work, writer = writer_] {
       work->result = writer->append(work->events);
     };

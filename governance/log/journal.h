@@ -61,13 +61,13 @@ class LogJournal final : public agents::Journal {
     std::size_t bytes = 0;
     Resolver<Result<std::uint64_t>> done;
   };
-  using Group = std::vector<Waiting>;
   struct Work;
 
   LogJournal(io::World& world, JournalOptions options, std::shared_ptr<LogWriter> writer);
   std::string take_salt();
   Result<Waiting> prepare(agents::Event event);
-  Group take_group();
+  Result<Pending<Result<std::uint64_t>>> enqueue(agents::Event event);
+  std::shared_ptr<Work> take_group();
   Task<void> commit_all();
 
   io::World& world_;

@@ -93,12 +93,14 @@ class OnFailure {
 
 Result<Prepared> prepare(agents::Event event, std::int64_t unix_ns, const TakeSalt& salt) {
   TRY(check_names(event));
-  auto body = canonical_json(std::string_view(event.body));
-  if (!body) return Err(std::move(body).error().context("the body of the event " + event.type));
-  if (!body->starts_with('{')) {
+  if (!is_canonical_json(event.body)) {
+    auto body = canonical_json(std::string_view(event.body));
+    if (!body) return Err(std::move(body).error().context("the body of the event " + event.type));
+    event.body = std::move(*body);
+  }
+  if (!event.body.starts_with('{')) {
     return Err(Code::invalid, "the body of the event " + event.type + " is not a JSON object");
   }
-  event.body = std::move(*body);
   Prepared prepared;
   prepared.salts.reserve(event.payloads.size());
   for (std::size_t i = 0; i < event.payloads.size(); ++i) prepared.salts.push_back(salt());

@@ -244,17 +244,17 @@ Result<void> Replay::decision(Walk& walk, const Events& events, std::size_t at) 
   const StoredEvent& stored = events[at];
   const agents::Fact fact = TRY(agents::fact_of(stored.event));
   const auto& decided = std::get<agents::ActionDecided>(fact);
-  const Decision& recorded = decided.decision;
-  const bool is_turn = decided.action.kind == agents::ActionKind::model_call;
+  const Decision& recorded = *decided.decision;
+  const bool is_turn = decided.action->kind == agents::ActionKind::model_call;
   if (is_turn) {
-    walk.asked = decided.action.tool;
+    walk.asked = decided.action->tool;
     ++walk.attempts;
   }
   if (is_clouded(stored.event)) {
     ++report_.unreadable;
     return {};
   }
-  const Action action = action_of(decided.action, *walk.tools);
+  const Action action = action_of(*decided.action, *walk.tools);
   Decision now;
   const bool offered =
       is_turn ||

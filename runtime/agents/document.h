@@ -8,6 +8,7 @@
 #include "async/result.h"
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -28,6 +29,7 @@ struct Node {
   std::vector<Member> members;  // in file order
   int line = 1;
   int column = 1;
+  std::shared_ptr<const std::string> file{};  // absent: the text that was read first
 
   [[nodiscard]] const Node* find(std::string_view key) const;
   // Compact JSON, members in file order.

@@ -50,7 +50,7 @@ void shorten(std::string& text) {
 }
 
 void mend(std::string& text) {
-  text = mended_utf8(std::move(text));
+  if (!is_utf8(text)) text = mended_utf8(std::move(text));
 }
 
 void mend(Message& message) {
@@ -114,8 +114,8 @@ void write_body(Event& event, const SessionStarted& fact) {
 
 void write_body(Event& event, const ActionDecided& fact) {
   event.type = "action.decided";
-  const Action& action = fact.action;
-  const Decision& decision = fact.decision;
+  const Action& action = *fact.action;
+  const Decision& decision = *fact.decision;
   JsonWriter out(event.body);
   out.begin_object().key("action").text(action.id);
   if (!fact.approval.empty()) out.key("approval").text(fact.approval);
@@ -277,7 +277,7 @@ std::vector<ArgumentOrigin> origins_of(const Json& body) {
 
 ActionDecided decided_of(const Event& event, const Json& body) {
   ActionDecided fact;
-  Action& action = fact.action;
+  Action action;
   action.id = text(body, "action");
   action.kind = from_name(text(body, "kind"), action_kinds, ActionKind::tool_call);
   action.agent = event.agent;
@@ -300,7 +300,7 @@ ActionDecided decided_of(const Event& event, const Json& body) {
   const Json left = body.value("left", Json::object());
   action.left = {number(left, "turns"), number(left, "toolCalls"), number(left, "tokens"),
                  number(left, "wallMs")};
-  Decision& decision = fact.decision;
+  Decision decision;
   decision.verdict = from_name(text(body, "verdict"), verdicts, Verdict::deny);
   decision.reason = text(body, "reason");
   decision.policies = texts(body, "policies");
@@ -313,6 +313,8 @@ ActionDecided decided_of(const Event& event, const Json& body) {
   decision.arguments = payload(event, "enforced");
   decision.would = text(body, "would");
   decision.would_reason = text(body, "wouldReason");
+  fact.action = std::move(action);
+  fact.decision = std::move(decision);
   fact.call = text(body, "call");
   fact.supersedes = text(body, "supersedes");
   fact.approval = text(body, "approval");
@@ -411,9 +413,13 @@ void settle_texts(Fact& fact) {
   if (auto* started = std::get_if<SessionStarted>(&fact)) {
     for (Message& message : started->earlier) mend(message);
   } else if (auto* decided = std::get_if<ActionDecided>(&fact)) {
-    mend(decided->decision.reason);
-    mend(decided->decision.would_reason);
-    mend(decided->action.arguments);
+    const bool good = is_utf8(decided->decision->reason) &&
+                      is_utf8(decided->decision->would_reason) &&
+                      is_utf8(decided->action->arguments);
+    if (good) return;
+    mend(decided->decision.edit().reason);
+    mend(decided->decision.edit().would_reason);
+    mend(decided->action.edit().arguments);
   } else if (auto* completed = std::get_if<TurnCompleted>(&fact)) {
     mend(completed->turn.message);
   } else if (auto* outcome = std::get_if<ActionOutcome>(&fact)) {

@@ -39,8 +39,8 @@ struct SessionStarted {
 };
 
 struct ActionDecided {
-  Action action;
-  Decision decision;
+  Shared<Action> action;
+  Shared<Decision> decision;
   std::string call;  // id of the tool call; empty: the action is a model call
   // A person answered the action `supersedes` with other arguments: this one is done instead, under
   // the approval that stands for it.

@@ -1,5 +1,6 @@
 #include "agents/fleet.h"
 
+#include "agents/fleet_include.h"
 #include "agents/fleet_parser.h"
 #include "agents/fleet_remote.h"
 #include "agents/fleet_workflow.h"
@@ -29,6 +30,7 @@ FleetFile FleetParser::parse() {
   each(top, "mcpServers",
        [this](Reader& reader, const std::string& name) { mcp_server(reader, name); });
   each(top, "tools", [this](Reader& reader, const std::string& name) { tool(reader, name); });
+  skills(top);
   each(top, "agents", [this](Reader& reader, const std::string& name) { agent(reader, name); });
   check_remote_agents(root_, file_);
   policies(top);
@@ -44,8 +46,8 @@ FleetFile FleetParser::parse() {
   top.require("policies");
   top.done();
   std::sort(file_.problems.begin(), file_.problems.end(), [](const Problem& a, const Problem& b) {
-    return std::tie(a.line, a.column, a.path, a.message) <
-           std::tie(b.line, b.column, b.path, b.message);
+    return std::tie(a.file, a.line, a.column, a.path, a.message) <
+           std::tie(b.file, b.line, b.column, b.path, b.message);
   });
   return std::move(file_);
 }
@@ -84,20 +86,21 @@ std::string FleetParser::existing(Reader& reader, const std::string& key, const 
   return full;
 }
 
+std::optional<std::string> FleetParser::variable(std::string_view name) const {
+  std::optional<std::string> fallback;
+  const std::size_t at = name.find(":-");
+  if (at != std::string_view::npos) {
+    fallback = std::string(name.substr(at + 2));
+    name = name.substr(0, at);
+  }
+  auto found = context_.environment ? context_.environment(std::string(name)) : std::nullopt;
+  return found ? found : fallback;
+}
+
 // ${VAR} and ${VAR:-default} from the environment.
 std::string FleetParser::environment(Reader& reader, const Node& node, const std::string& path,
                                      const std::string& text) {
-  auto value = [this](std::string_view name) -> std::optional<std::string> {
-    std::optional<std::string> fallback;
-    const std::size_t at = name.find(":-");
-    if (at != std::string_view::npos) {
-      fallback = std::string(name.substr(at + 2));
-      name = name.substr(0, at);
-    }
-    auto found = context_.environment ? context_.environment(std::string(name)) : std::nullopt;
-    return found ? found : fallback;
-  };
-  auto result = expand(text, value);
+  auto result = expand(text, [this](std::string_view name) { return variable(name); });
   if (result) return *result;
   reader.report(node, path,
                 result.error().message + "; set it in the environment or write ${NAME:-default}");
@@ -199,7 +202,14 @@ std::vector<Profile> preset_profiles() {
 
 FleetFile parse_fleet(std::string_view text, const FleetContext& context) {
   auto document = parse_document(text);
-  if (document) return FleetParser(*document, context).parse();
+  if (document) {
+    std::vector<Problem> problems;
+    const bool includes = document->find("include") != nullptr;
+    put_in_includes(*document, context, problems);
+    FleetFile file = FleetParser(*document, context, std::move(problems)).parse();
+    file.fleet.source = includes ? document->to_json() : std::string(text);
+    return file;
+  }
   // The message carries its place: "line 3, column 7: ...".
   FleetFile file;
   Problem problem{"", 1, 1, document.error().message};

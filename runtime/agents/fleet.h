@@ -24,6 +24,7 @@ struct Problem {
   int line = 0;
   int column = 0;
   std::string message;
+  std::string file{};  // where it is, if that is an included file
   friend bool operator==(const Problem&, const Problem&) = default;
 };
 
@@ -88,6 +89,15 @@ struct McpServerSpec {
   std::string url;              // of a server over HTTP; then there is no command and no jail
   std::vector<std::pair<std::string, std::string>> headers;  // with every request
   std::optional<McpLoginSpec> login;                         // to a server over HTTP
+  // Absolute paths of files that it is made of, each with its SHA-256 as hex.
+  std::vector<std::pair<std::string, std::string>> file_pins{};
+};
+
+// A folder with a SKILL.md (Agent Skills): to agents and policies the tool "skill__NAME".
+struct SkillSpec {
+  std::string name;       // of the folder, and of the skill in it
+  std::string directory;  // absolute
+  friend bool operator==(const SkillSpec&, const SkillSpec&) = default;
 };
 
 struct CommandToolSpec {
@@ -113,7 +123,8 @@ struct AgentSpec {
   std::vector<std::string> disallowed_tools;
   std::string owner;  // who is answerable, and who answers escalations
   Limits limits;
-  int priority = 0;
+  int priority = 0;                       // among agents of its class
+  std::optional<LatencyClass> latency{};  // absent: of whoever called it; then normal
   std::string output_schema{};      // JSON Schema that its answers are held to; empty: free text
   bool local_only = false;          // its data never leaves this machine
   std::int64_t autonomy_level = 1;  // to begin with: 1 (a person does it) to 5 (nobody watches)
@@ -195,11 +206,12 @@ struct RedactionSpec {
 
 struct Fleet {
   std::string name;
-  std::string source;     // the text of the file
+  std::string source;     // the text of the file, with what it includes in it
   std::string directory;  // absolute: where the file lies; relative paths start here
   std::vector<ModelSpec> models;
   std::vector<McpServerSpec> mcp_servers;
   std::vector<CommandToolSpec> tools;
+  std::vector<SkillSpec> skills{};
   std::vector<Profile> profiles;  // presets first, then the file's own
   std::vector<AgentSpec> agents;
   std::vector<RemoteAgentSpec> remote_agents{};

@@ -3,6 +3,8 @@
 #include "agents/fleet_parser.h"
 #include "agents/fleet_remote.h"
 
+#include <algorithm>
+
 namespace ambit::agents {
 
 void FleetParser::agent(Reader& reader, const std::string& name) {
@@ -21,6 +23,7 @@ void FleetParser::agent(Reader& reader, const std::string& name) {
   spec.tools = tool_names(reader, "tools");
   spec.disallowed_tools = tool_names(reader, "disallowedTools");
   spec.priority = static_cast<int>(reader.integer("priority", 0, -100, 100));
+  latency(reader, spec);
   spec.limits = limits(reader, Limits{});
   spec.autonomy_level = reader.integer("autonomyLevel", spec.autonomy_level, 1, 5);
   others(reader, "subAgents", "agent__", spec);
@@ -39,6 +42,15 @@ void FleetParser::agent(Reader& reader, const std::string& name) {
   }
   reader.done();
   file_.fleet.agents.push_back(std::move(spec));
+}
+
+void FleetParser::latency(Reader& reader, AgentSpec& spec) {
+  const std::vector<std::string> names = {"interactive", "normal", "batch"};
+  const std::string name = reader.text("class");
+  if (name.empty()) return;
+  reader.known("class", name, names, "class");
+  const auto at = std::find(names.begin(), names.end(), name);
+  if (at != names.end()) spec.latency = static_cast<LatencyClass>(at - names.begin());
 }
 
 // An agent whose data stays here gets no model that is elsewhere, not even as a last resort.

@@ -111,6 +111,7 @@ std::vector<std::string> FleetParser::known_tools() const {
   for (const McpServerSpec& server : file_.fleet.mcp_servers) {
     names.push_back("mcp__" + server.name + "__*");
   }
+  for (const SkillSpec& skill : file_.fleet.skills) names.push_back("skill__" + skill.name);
   return names;
 }
 
@@ -128,14 +129,14 @@ void FleetParser::tool_facts(Reader& top) {
     });
     if (!is_there) {
       const auto near = suggestion(member.key, known);
-      file_.problems.push_back(
-          {path, member.line, member.column,
-           "there is no tool \"" + member.key + "\"" +
-               (near ? "; did you mean \"" + *near + "\"?" : "; there are: " + list_of(known))});
+      file_.problems.push_back(problem_at(
+          member, path,
+          "there is no tool \"" + member.key + "\"" +
+              (near ? "; did you mean \"" + *near + "\"?" : "; there are: " + list_of(known))));
     }
     if (member.value.kind != Node::Kind::object) {
-      file_.problems.push_back({path, member.line, member.column,
-                                R"(expected an object such as {"reversibility": "reversible"})"});
+      file_.problems.push_back(problem_at(
+          member, path, R"(expected an object such as {"reversibility": "reversible"})"));
       continue;
     }
     Reader reader(file_.problems, member.value, path);

@@ -100,7 +100,7 @@ const Node* FleetParser::mcp_transport(Reader& reader) {
     return nullptr;
   }
   reader.require(kind == "stdio" ? "command" : "url");
-  for (const char* key : {"command", "args", "env", "cwd", "profile", "jail"}) {
+  for (const char* key : {"command", "args", "env", "cwd", "profile", "jail", "sha256"}) {
     const Node* other = kind == "stdio" ? nullptr : reader.get(key);
     if (other != nullptr) {
       reader.report(*other, reader.at(key), "a server over HTTP is not started: leave this out");
@@ -191,6 +191,23 @@ void FleetParser::mcp_login(Reader& server, McpServerSpec& spec) {
   spec.login = std::move(login);
 }
 
+// "sha256": what the server's files must be for it to be started.
+void FleetParser::file_pins(Reader& reader, McpServerSpec& spec) {
+  const Node* node = reader.get("sha256", Node::Kind::object);
+  if (node == nullptr) return;
+  for (const Node::Member& member : node->members) {
+    const std::string path = reader.at("sha256") + "." + member.key;
+    const std::string& digest = member.value.string;
+    const bool is_digest = member.value.kind == Node::Kind::string && digest.size() == 64 &&
+                           digest.find_first_not_of("0123456789abcdef") == std::string::npos;
+    if (!is_digest) {
+      reader.report(member.value, path, "expected a SHA-256: 64 lower-case hex digits");
+    }
+    spec.file_pins.emplace_back(existing(reader, "sha256." + member.key, member.value, member.key),
+                                digest);
+  }
+}
+
 void FleetParser::mcp_server(Reader& reader, const std::string& name) {
   McpServerSpec spec;
   spec.name = name;
@@ -216,6 +233,7 @@ void FleetParser::mcp_server(Reader& reader, const std::string& name) {
   string_map(reader, "env", spec.environment);
   string_map(reader, "headers", spec.headers);
   mcp_login(reader, spec);
+  file_pins(reader, spec);
   spec.directory = absolute(reader.text("cwd", "."));
   spec.jail = reader.text("jail", "shared");
   reader.known("jail", spec.jail, {"shared", "agent", "call"}, "way to share a jail");

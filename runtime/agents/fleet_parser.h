@@ -8,6 +8,7 @@
 #include "agents/fleet_reader.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,7 +18,11 @@ namespace ambit::agents {
 
 class FleetParser {
  public:
-  FleetParser(const Node& root, const FleetContext& context) : root_(root), context_(context) {}
+  // `problems`: those that are known already.
+  FleetParser(const Node& root, const FleetContext& context, std::vector<Problem> problems = {})
+      : root_(root), context_(context) {
+    file_.problems = std::move(problems);
+  }
 
   FleetFile parse();
 
@@ -29,8 +34,8 @@ class FleetParser {
     for (const Node::Member& member : node->members) {
       const std::string path = key + "." + member.key;
       if (!is_name(member.key)) {
-        file_.problems.push_back({path, member.line, member.column,
-                                  "a name has 1 to 64 of the letters a-z, A-Z, 0-9, '_', '-'"});
+        file_.problems.push_back(
+            problem_at(member, path, "a name has 1 to 64 of the letters a-z, A-Z, 0-9, '_', '-'"));
         continue;
       }
       Reader reader(file_.problems, member.value, path);
@@ -43,6 +48,8 @@ class FleetParser {
   // A path that must exist; reported at the node that names it.
   std::string existing(Reader& reader, const std::string& key, const Node& node,
                        const std::string& path);
+  // Of "VAR" or "VAR:-default".
+  [[nodiscard]] std::optional<std::string> variable(std::string_view name) const;
   // ${VAR} and ${VAR:-default} from the environment.
   std::string environment(Reader& reader, const Node& node, const std::string& path,
                           const std::string& text);
@@ -56,12 +63,15 @@ class FleetParser {
   void endpoint(Reader& reader, ModelSpec& spec);
   static bool is_loopback(std::string_view url);
   void mcp_server(Reader& reader, const std::string& name);
+  void file_pins(Reader& reader, McpServerSpec& spec);
   void mcp_login(Reader& server, McpServerSpec& spec);
   void tool(Reader& reader, const std::string& name);
-  void placeholders(Reader& reader, const std::string& key, const Node& node,
-                    const std::string& text, const std::vector<std::string>& arguments);
+  void skills(Reader& top);
+  void placeholders(Reader& reader, const std::string& key, const Node& node, std::string& text,
+                    const std::vector<std::string>& arguments);
   void agent(Reader& reader, const std::string& name);
   void residency(Reader& reader, AgentSpec& spec);
+  static void latency(Reader& reader, AgentSpec& spec);
   std::vector<std::string> tool_names(Reader& reader, const std::string& key);
   Limits limits(Reader& owner, Limits fallback);
   void policies(Reader& top);

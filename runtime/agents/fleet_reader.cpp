@@ -36,6 +36,18 @@ bool is_name(std::string_view name) {
   });
 }
 
+Problem problem_at(const Node& node, std::string path, std::string message) {
+  return {std::move(path), node.line, node.column, std::move(message),
+          node.file ? *node.file : std::string()};
+}
+
+Problem problem_at(const Node::Member& member, std::string path, std::string message) {
+  Problem problem = problem_at(member.value, std::move(path), std::move(message));
+  problem.line = member.line;
+  problem.column = member.column;
+  return problem;
+}
+
 Reader::Reader(std::vector<Problem>& problems, const Node& node, std::string path)
     : problems_(problems), node_(node), path_(std::move(path)) {
   if (node.kind != Node::Kind::object) {
@@ -45,7 +57,7 @@ Reader::Reader(std::vector<Problem>& problems, const Node& node, std::string pat
 }
 
 void Reader::report(const Node& node, const std::string& path, std::string message) {
-  problems_.push_back({path, node.line, node.column, std::move(message)});
+  problems_.push_back(problem_at(node, path, std::move(message)));
 }
 
 const Node* Reader::get(const std::string& key) {
@@ -155,7 +167,7 @@ void Reader::done() {
     } else {
       message += "; known here: " + list_of(known_);
     }
-    problems_.push_back({at(member.key), member.line, member.column, std::move(message)});
+    problems_.push_back(problem_at(member, at(member.key), std::move(message)));
   }
 }
 

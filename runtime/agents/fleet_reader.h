@@ -28,6 +28,10 @@ std::vector<std::string> names_of(const std::vector<T>& items) {
   return names;
 }
 
+// A problem with what stands there; of a member, with its name.
+Problem problem_at(const Node& node, std::string path, std::string message);
+Problem problem_at(const Node::Member& member, std::string path, std::string message);
+
 class Reader {
  public:
   Reader(std::vector<Problem>& problems, const Node& node, std::string path);

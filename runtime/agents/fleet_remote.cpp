@@ -85,9 +85,9 @@ void check_remote_agents(const Node& root, FleetFile& file) {
       for (std::size_t i = 0; i < names->items.size(); ++i) {
         const Node& item = names->items[i];
         if (item.kind != Node::Kind::string || remote(file.fleet, item.string) == nullptr) continue;
-        file.problems.push_back({"agents." + member.key + "." + key + "[" + std::to_string(i) + "]",
-                                 item.line, item.column,
-                                 "the agent \"" + item.string + "\" is elsewhere" + why});
+        const std::string path = "agents." + member.key + "." + key;
+        file.problems.push_back(problem_at(item, path + "[" + std::to_string(i) + "]",
+                                           "the agent \"" + item.string + "\" is elsewhere" + why));
       }
     };
     check("handoffs", ": it takes no session over; name it in \"subAgents\"");

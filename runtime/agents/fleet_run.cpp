@@ -313,6 +313,8 @@ void FleetRun::sort_sessions() {
 // Waits for a place, then runs the flow; a failure of the journal ends the whole run.
 Task<void> FleetRun::admitted(FleetFlow& flow) {
   Errand errand(*this, flow);
+  const AgentSpec& first = *fleet_.agent(fleet_.workflow.agent);
+  if (first.latency) co_await become(*first.latency);
   co_await errand.take_place();
   if (!failure_) co_return;
   ++live_;

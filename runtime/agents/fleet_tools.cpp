@@ -9,6 +9,15 @@ namespace {
 
 const std::vector<std::string> known_arguments_of_tools = {"workdir", "fleetdir", "arguments"};
 
+// `text` with `by` in the place of every `what`.
+std::string with_escapes(std::string text, std::string_view by, std::string_view what = "${") {
+  for (std::size_t at = text.find(what); at != std::string::npos;
+       at = text.find(what, at + by.size())) {
+    text.replace(at, what.size(), by);
+  }
+  return text;
+}
+
 }  // namespace
 
 // The origins of a profile of level net; sandbox says what is wrong with one in itself.
@@ -105,6 +114,9 @@ void FleetParser::tool(Reader& reader, const std::string& name) {
     reader.report(reader.node(), reader.path(),
                   "names that begin with mcp__ belong to MCP servers");
   }
+  if (name.starts_with("skill__")) {
+    reader.report(reader.node(), reader.path(), "names that begin with skill__ belong to skills");
+  }
   if (name.starts_with("agent__") || name.starts_with("handoff__")) {
     reader.report(reader.node(), reader.path(),
                   "names that begin with agent__ or handoff__ belong to agents");
@@ -153,13 +165,42 @@ void FleetParser::tool(Reader& reader, const std::string& name) {
   file_.fleet.tools.push_back(std::move(spec));
 }
 
+// Folders, each called what its skill is called.
+void FleetParser::skills(Reader& top) {
+  const Node* node = top.get("skills", Node::Kind::array);
+  if (node == nullptr) return;
+  const std::vector<std::string> folders = top.texts("skills");
+  for (std::size_t i = 0; i < folders.size() && i < node->items.size(); ++i) {
+    const std::string key = "skills[" + std::to_string(i) + "]";
+    std::string folder = folders[i];
+    while (folder.size() > 1 && folder.ends_with('/')) folder.pop_back();
+    SkillSpec spec{folder.substr(folder.rfind('/') + 1), absolute(folder)};
+    if (!is_name(spec.name)) {
+      top.report(node->items[i], key, "name the skill's own folder, such as \"skills/refunds\"");
+      continue;
+    }
+    existing(top, key, node->items[i], folder + "/SKILL.md");
+    const std::vector<std::string> known = names_of(file_.fleet.skills);
+    if (std::find(known.begin(), known.end(), spec.name) != known.end()) {
+      top.report(node->items[i], key, "there is a skill \"" + spec.name + "\" already");
+    }
+    file_.fleet.skills.push_back(std::move(spec));
+  }
+}
+
+// What the environment gives is put in; what is known of a call alone stays for later. Values from
+// outside hold no placeholders.
 void FleetParser::placeholders(Reader& reader, const std::string& key, const Node& node,
-                               const std::string& text, const std::vector<std::string>& arguments) {
-  auto known_name = [&](std::string_view name) -> std::optional<std::string> {
-    const bool found = std::find(arguments.begin(), arguments.end(), name) != arguments.end();
-    return found ? std::optional<std::string>("") : std::nullopt;
+                               std::string& text, const std::vector<std::string>& arguments) {
+  auto value = [&](std::string_view name) -> std::optional<std::string> {
+    if (std::find(arguments.begin(), arguments.end(), name) != arguments.end()) {
+      return "${" + std::string(name) + "}";
+    }
+    auto found = variable(name);
+    return found ? std::optional(with_escapes(*found, "$${")) : std::nullopt;
   };
-  const auto result = expand(text, known_name);
+  auto result = expand(with_escapes(text, "$$${", "$${"), value);
+  if (result) text = std::move(*result);
   if (result) return;
   const std::string& message = result.error().message;
   const std::size_t open = message.find("${");
@@ -175,6 +216,7 @@ void FleetParser::placeholders(Reader& reader, const std::string& key, const Nod
 std::vector<std::string> FleetParser::tool_names(Reader& reader, const std::string& key) {
   std::vector<std::string> known_tools;
   for (const CommandToolSpec& tool : file_.fleet.tools) known_tools.push_back(tool.spec.name);
+  for (const SkillSpec& skill : file_.fleet.skills) known_tools.push_back("skill__" + skill.name);
   std::vector<std::string> servers;
   for (const McpServerSpec& server : file_.fleet.mcp_servers)
     servers.push_back("mcp__" + server.name + "__*");

@@ -76,42 +76,54 @@ Result<Hold> Gate::reserve(const Action& action, const Cost& cost) {
   return Err(Code::denied, held.error().message);
 }
 
-Task<Result<Gate::Passage>> Gate::pass(Recorder& recorder, Action action, Cost cost,
+Task<Result<Gate::Passage>> Gate::pass(Recorder& recorder, Shared<Action> action, Cost cost,
                                        std::string call, std::string refused) {
   Passage passage;
-  ActionDecided fact;
-  ports_.guard.trace(action);
-  if (refused.empty()) {
-    passage.decision = ports_.guard.decide(action);
-  } else {
-    passage.decision.reason = std::move(refused);
+  Fact fact = decide(std::move(action), cost, std::move(refused), passage);
+  std::get<ActionDecided>(fact).call = std::move(call);
+  if (ports_.quotas != nullptr) {
+    co_await ok(tell(*passage.action, ports_.quotas->take_notices()));
   }
-  if (passage.decision.verdict == Verdict::allow) {
-    auto hold = reserve(action, cost);
+  co_await ok(recorder.record(fact));
+  const std::string& changed = passage.decision->arguments;
+  if (!changed.empty()) passage.action.edit().arguments = changed;
+  co_return passage;
+}
+
+ActionDecided Gate::decide(Shared<Action> action, const Cost& cost, std::string refused,
+                           Passage& passage) {
+  ActionDecided fact;
+  Decision decision;
+  ports_.guard.trace(action.edit());
+  if (refused.empty()) {
+    decision = ports_.guard.decide(*action);
+  } else {
+    decision.reason = std::move(refused);
+  }
+  if (decision.verdict == Verdict::allow) {
+    auto hold = reserve(*action, cost);
     if (hold) {
       passage.hold = std::move(*hold);
     } else {
       passage.in_budget = hold.error().code == Code::denied;
       passage.may_try_another = hold.error().code == Code::unavailable;
       fact.bound = passage.in_budget ? "quota" : "budget";
-      passage.decision.verdict = Verdict::deny;
-      passage.decision.reason = hold.error().message;
+      decision.verdict = Verdict::deny;
+      decision.reason = hold.error().message;
     }
   }
-  if (ports_.quotas != nullptr) co_await ok(tell(action, ports_.quotas->take_notices()));
-  passage.action = action;
-  if (!passage.decision.arguments.empty()) passage.action.arguments = passage.decision.arguments;
-  fact.action = std::move(action);
-  fact.decision = passage.decision;
-  fact.call = std::move(call);
-  Fact decided = std::move(fact);
-  co_await ok(recorder.record(std::move(decided)));
-  co_return passage;
+  fact.action = passage.action = std::move(action);
+  fact.decision = passage.decision = std::move(decision);
+  return fact;
 }
 
-Task<Result<void>> Gate::conclude(Action action, Decision decision, Outcome outcome) {
-  co_await ok(tell(action, ports_.guard.done(action, decision, outcome)));
-  if (ports_.quotas != nullptr) co_await ok(tell(action, ports_.quotas->take_notices()));
+Task<Result<void>> Gate::conclude(const Action& action, const Decision& decision,
+                                  const Outcome& outcome) {
+  std::vector<Notice> notices = ports_.guard.done(action, decision, outcome);
+  if (ports_.quotas != nullptr) {
+    for (Notice& notice : ports_.quotas->take_notices()) notices.push_back(std::move(notice));
+  }
+  if (!notices.empty()) co_await ok(tell(action, std::move(notices)));
   co_return Result<void>();
 }
 
@@ -146,12 +158,12 @@ Task<Result<Decision>> Gate::supersede(Recorder& recorder, Action& action, Asked
   asked = Asked{fact.approval, fact.supersedes, std::nullopt};
   ports_.guard.trace(action);
   Decision decision = ports_.guard.decide(action);
-  fact.action = action;
-  fact.decision = decision;
+  fact.action = Shared(action);
+  fact.decision = Shared(decision);
   fact.call = call;
   if (!decision.arguments.empty()) action.arguments = decision.arguments;
   Fact decided = std::move(fact);
-  co_await ok(recorder.record(std::move(decided)));
+  co_await ok(recorder.record(decided));
   co_return decision;
 }
 
@@ -172,7 +184,7 @@ Task<Result<Gate::Clearance>> Gate::clear(Recorder& recorder, Action action, Cos
       }
       asked.request = ticket->id;
       Fact requested = ApprovalRequested{action.id, ticket->id, ticket->expires_unix_ms};
-      co_await ok(recorder.record(std::move(requested)));
+      co_await ok(recorder.record(requested));
     }
     if (!asked.answer) {
       auto answer = co_await wait(recorder, asked.request);
@@ -182,7 +194,7 @@ Task<Result<Gate::Clearance>> Gate::clear(Recorder& recorder, Action action, Cos
       }
       asked.answer = std::move(*answer);
       Fact answered = ApprovalAnswered{action.id, asked.request, *asked.answer};
-      co_await ok(recorder.record(std::move(answered)));
+      co_await ok(recorder.record(answered));
     }
     if (asked.answer->end != ApprovalEnd::modified) break;
     decision = co_await ok(supersede(recorder, action, asked, call));

@@ -62,7 +62,8 @@ class Hold {
 class Recorder {
  public:
   virtual ~Recorder() = default;
-  virtual Task<Result<void>> record(Fact fact) = 0;
+  // Uses the fact up, which outlives the task.
+  virtual Task<Result<void>> record(Fact& fact) = 0;
   virtual std::string next_action() = 0;  // an id
   // Around a wait for people.
   virtual void parked() {}
@@ -74,15 +75,15 @@ class Gate {
   Gate(const Ports& ports, Ledger& ledger) : ports_(ports), ledger_(ledger) {}
 
   struct Passage {
-    Action action;  // with what the guard found out about it, and as it is to be done
-    Decision decision;
+    Shared<Action> action;  // with what the guard found out about it, and as it is to be done
+    Shared<Decision> decision;
     bool in_budget = true;
     bool may_try_another = false;  // this model keeps failing and is left alone for now
     Hold hold;
   };
   // Decides, reserves what is allowed, and records; the decision is durable then. `refused`: why it
   // is denied whatever the policies say; empty otherwise.
-  Task<Result<Passage>> pass(Recorder& recorder, Action action, Cost cost, std::string call,
+  Task<Result<Passage>> pass(Recorder& recorder, Shared<Action> action, Cost cost, std::string call,
                              std::string refused = "");
 
   struct Clearance {
@@ -93,7 +94,8 @@ class Gate {
     Hold hold;
   };
   // An action has ended, or was refused: what the guard has to say goes into the record.
-  Task<Result<void>> conclude(Action action, Decision decision, Outcome outcome);
+  Task<Result<void>> conclude(const Action& action, const Decision& decision,
+                              const Outcome& outcome);
 
   // The rest of the way of an action that is escalated, from wherever it stands: asks, waits,
   // reserves, takes the approval. `resumed`: after a crash, so that it may have been done already.
@@ -102,6 +104,8 @@ class Gate {
                                 Asked asked, Decision decision, bool resumed = false);
 
  private:
+  ActionDecided decide(Shared<Action> action, const Cost& cost, std::string refused,
+                       Passage& passage);
   Result<Hold> reserve(const Action& action, const Cost& cost);
   Task<Result<ApprovalAnswer>> wait(Recorder& recorder, const std::string& request);
   Task<Result<void>> tell(const Action& action, std::vector<Notice> notices);

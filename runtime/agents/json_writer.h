@@ -2,7 +2,8 @@
 
 // JsonWriter: JSON text made by appending to a string, for what is written thousands of times a
 // second. Strings come out as RFC 8785 (canonical JSON) wants them; the order of the members is the
-// caller's. Text that is no UTF-8 is mended.
+// caller's. Text that is no UTF-8 is mended. The string holds the value once it is whole; before,
+// it may end in bytes that mean nothing.
 
 #include <cstdint>
 #include <string>
@@ -10,12 +11,14 @@
 
 namespace ambit::agents {
 
+[[nodiscard]] bool is_utf8(std::string_view text);
 // `text` with U+FFFD in the place of every byte that belongs to no well-formed UTF-8 sequence.
 std::string mended_utf8(std::string text);
 
 class JsonWriter {
  public:
-  explicit JsonWriter(std::string& out) : out_(out) {}
+  // Appends one value to `out`.
+  explicit JsonWriter(std::string& out) : out_(out), used_(out.size()) {}
 
   JsonWriter& begin_object();
   JsonWriter& end_object();
@@ -28,12 +31,19 @@ class JsonWriter {
   JsonWriter& text(std::string_view value);
   JsonWriter& integer(std::int64_t value);
   JsonWriter& boolean(bool value);
+  // One value that is JSON already.
+  JsonWriter& raw(std::string_view json);
 
  private:
-  void separate();
+  char* room(std::size_t bytes);
+  void took(const char* end);
+  JsonWriter& open(char bracket);
+  JsonWriter& close(char bracket);
   void quoted(std::string_view value);
 
   std::string& out_;
+  std::size_t used_;
+  int depth_ = 0;
   bool first_ = true;  // no comma before what comes next
 };
 

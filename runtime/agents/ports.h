@@ -5,11 +5,14 @@
 // plain data and five interfaces; JSON travels as compact text, so that values are comparable and
 // cheap to hold.
 
+#include "agents/shared.h"
 #include "async/result.h"
 #include "async/task.h"
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
@@ -36,6 +39,31 @@ struct Message {
   std::string tool_call_id;          // role tool: which call it answers
   std::string tool_name;             // role tool
   friend bool operator==(const Message&, const Message&) = default;
+};
+
+// A conversation. Copies of it share the messages until one of them grows.
+class Messages {
+ public:
+  Messages() = default;
+  Messages(std::initializer_list<Message> all) : all_(std::vector<Message>(all)) {}
+  Messages(std::vector<Message> all) : all_(std::move(all)) {}
+  operator const std::vector<Message>&() const { return *all_; }
+
+  void push_back(Message message) { all_.edit().push_back(std::move(message)); }
+  [[nodiscard]] auto begin() const { return all_->begin(); }
+  [[nodiscard]] auto end() const { return all_->end(); }
+  [[nodiscard]] auto rbegin() const { return all_->rbegin(); }
+  [[nodiscard]] auto rend() const { return all_->rend(); }
+  [[nodiscard]] bool empty() const { return all_->empty(); }
+  [[nodiscard]] std::size_t size() const { return all_->size(); }
+  [[nodiscard]] const Message& operator[](std::size_t at) const { return (*all_)[at]; }
+  [[nodiscard]] const Message& at(std::size_t at) const { return all_->at(at); }
+  [[nodiscard]] const Message& front() const { return all_->front(); }
+  [[nodiscard]] const Message& back() const { return all_->back(); }
+  friend bool operator==(const Messages&, const Messages&) = default;
+
+ private:
+  Shared<std::vector<Message>> all_;
 };
 
 struct ToolSpec {
@@ -75,7 +103,7 @@ enum class ToolChoice { automatic, none, required };
 struct TurnRequest {
   std::string session;  // whose KV pages to go on with
   std::shared_ptr<const std::vector<ToolSpec>> tools;
-  std::vector<Message> messages;  // the whole conversation; the engine finds what it has already
+  Messages messages;  // the whole conversation; the engine finds what it has already
   Sampling sampling;
   std::int64_t tokens_max = 512;
   ToolChoice tool_choice = ToolChoice::automatic;
@@ -182,6 +210,14 @@ struct Outcome {
   bool truncated = false;
   [[nodiscard]] bool is_error() const {
     return kind != OutcomeKind::ok && kind != OutcomeKind::output_limit;
+  }
+  // What is wrong, as the model reads it.
+  static Outcome failed(OutcomeKind kind, std::string why) {
+    Outcome outcome;
+    outcome.kind = kind;
+    outcome.content = "error: " + why;
+    outcome.detail = std::move(why);
+    return outcome;
   }
 };
 

@@ -21,7 +21,7 @@ void add(Usage& sum, const Usage& usage) {
   sum.energy_uj += usage.energy_uj;
 }
 
-Result<void> start(SessionState& state, SessionStarted fact, const Origin& origin) {
+Result<void> start(SessionState& state, SessionStarted& fact, const Origin& origin) {
   if (!state.id.empty()) return refuse("it has started already");
   state.id = origin.session;
   state.agent = origin.agent;
@@ -37,23 +37,25 @@ Result<void> start(SessionState& state, SessionStarted fact, const Origin& origi
   return {};
 }
 
-Result<void> step(SessionState& state, ActionDecided fact) {
-  state.actions = std::max(state.actions, step_of(fact.action.id));
-  if (fact.action.kind == ActionKind::model_call) return {};
+Result<void> step(SessionState& state, ActionDecided& fact) {
+  const Action& action = *fact.action;
+  const Decision& decision = *fact.decision;
+  state.actions = std::max(state.actions, step_of(action.id));
+  if (action.kind == ActionKind::model_call) return {};
   const ToolCall* call = state.next_call();
   if (call == nullptr) return refuse("no call is open");
   if (call->id != fact.call) return refuse("another call is open");
   CallRecord record;
-  record.action = std::move(fact.action.id);
+  record.action = action.id;
   record.call = *call;
-  record.verdict = fact.decision.verdict;
-  record.reason = std::move(fact.decision.reason);
-  record.policies = std::move(fact.decision.policies);
-  record.obligations = std::move(fact.decision.obligations);
+  record.verdict = decision.verdict;
+  record.reason = decision.reason;
+  record.policies = decision.policies;
+  record.obligations = decision.obligations;
   record.asked.request = std::move(fact.approval);
   record.asked.asked_as = std::move(fact.supersedes);
-  if (!record.asked.asked_as.empty()) record.call.arguments = std::move(fact.action.arguments);
-  if (!fact.decision.arguments.empty()) record.call.arguments = std::move(fact.decision.arguments);
+  if (!record.asked.asked_as.empty()) record.call.arguments = action.arguments;
+  if (!decision.arguments.empty()) record.call.arguments = decision.arguments;
   state.calls.push_back(std::move(record));
   return {};
 }
@@ -64,20 +66,20 @@ Result<CallRecord*> asked_about(SessionState& state, const std::string& action) 
   return &state.calls.back();
 }
 
-Result<void> step(SessionState& state, ApprovalRequested fact) {
+Result<void> step(SessionState& state, ApprovalRequested& fact) {
   CallRecord* record = TRY(asked_about(state, fact.action));
   record->asked.request = std::move(fact.request);
   return {};
 }
 
-Result<void> step(SessionState& state, ApprovalAnswered fact) {
+Result<void> step(SessionState& state, ApprovalAnswered& fact) {
   CallRecord* record = TRY(asked_about(state, fact.action));
   if (record->asked.request != fact.request) return refuse("another request is open");
   record->asked.answer = std::move(fact.answer);
   return {};
 }
 
-Result<void> step(SessionState& state, TurnCompleted fact) {
+Result<void> step(SessionState& state, TurnCompleted& fact) {
   if (state.next_call() != nullptr) return refuse("a call is open");
   state.messages.push_back(std::move(fact.turn.message));
   state.finish = fact.turn.finish;
@@ -87,7 +89,7 @@ Result<void> step(SessionState& state, TurnCompleted fact) {
   return {};
 }
 
-Result<void> step(SessionState& state, ActionOutcome fact) {
+Result<void> step(SessionState& state, ActionOutcome& fact) {
   const ToolCall* call = state.next_call();
   if (call == nullptr || state.calls.empty() || state.calls.back().call.id != call->id) {
     return refuse("no decided call is open");
@@ -108,7 +110,7 @@ Result<void> step(SessionState& state, ActionOutcome fact) {
   return {};
 }
 
-Result<void> step(SessionState& state, SessionEnded fact) {
+Result<void> step(SessionState& state, SessionEnded& fact) {
   state.end = fact.end;
   state.answer = std::move(fact.answer);
   state.error = std::move(fact.error);
@@ -126,13 +128,13 @@ std::string_view type_of(const Fact& fact) {
   return types[fact.index()];
 }
 
-Result<void> apply_checked(SessionState& state, Fact fact, const Origin& origin) {
+Result<void> apply_checked(SessionState& state, Fact& fact, const Origin& origin) {
   if (auto* started = std::get_if<SessionStarted>(&fact)) {
-    return start(state, std::move(*started), origin);
+    return start(state, *started, origin);
   }
   if (state.id != origin.session) return refuse("it has not started");
   if (state.end != SessionEnd::running) return refuse("it has ended");
-  return std::visit([&](auto& one) { return step(state, std::move(one)); }, fact);
+  return std::visit([&](auto& one) { return step(state, one); }, fact);
 }
 
 }  // namespace
@@ -184,7 +186,7 @@ SessionEnd earned_end(const SessionState& state) {
 
 Result<void> apply(SessionState& state, Fact fact, const Origin& origin) {
   const std::string_view type = type_of(fact);
-  auto applied = apply_checked(state, std::move(fact), origin);
+  auto applied = apply_checked(state, fact, origin);
   if (applied) return applied;
   return Err(Code::internal, "the record of session " + origin.session +
                                  " does not fit together: " + std::string(type) + ": " +

@@ -40,7 +40,7 @@ struct SessionState {
   std::string subject;    // whose data it works on; empty: nobody's in particular
   std::string parent;     // the session that delegated to it
   std::string requester;  // the person who asked for it
-  std::vector<Message> messages;
+  Messages messages;
   std::vector<CallRecord> calls;
   Usage usage;
   std::int64_t cost_micros = 0;

@@ -37,11 +37,7 @@ ToolSpec tool_of(const AgentSpec& agent, bool hands_over) {
 }
 
 Outcome refused(std::string why) {
-  Outcome outcome;
-  outcome.kind = OutcomeKind::refused;
-  outcome.content = "error: " + why;
-  outcome.detail = std::move(why);
-  return outcome;
+  return Outcome::failed(OutcomeKind::refused, std::move(why));
 }
 
 std::string argument(const std::string& arguments, const char* name) {
@@ -150,13 +146,14 @@ Task<Outcome> SubAgents::delegate(Roster::Entry& parent, const AgentSpec& agent,
   auto state = co_await run_child(parent, agent, std::move(child), std::move(task));
   if (!state) co_return refused(state.error().message);
   Outcome outcome;
-  outcome.content = state->answer;
-  const bool answered = state->end == SessionEnd::completed || !state->answer.empty();
-  if (answered) co_return outcome;
-  outcome.kind = OutcomeKind::tool_error;
-  outcome.detail = "the agent " + agent.name + " ended as " + std::string(to_string(state->end)) +
-                   (state->error.empty() ? "" : ": " + state->error);
-  outcome.content = "error: " + outcome.detail;
+  if (state->end == SessionEnd::completed || !state->answer.empty()) {
+    outcome.content = state->answer;
+  } else {
+    outcome = Outcome::failed(OutcomeKind::tool_error,
+                              "the agent " + agent.name + " ended as " +
+                                  std::string(to_string(state->end)) +
+                                  (state->error.empty() ? "" : ": " + state->error));
+  }
   co_return outcome;
 }
 

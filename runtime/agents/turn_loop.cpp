@@ -48,6 +48,19 @@ void bound_result(Outcome& outcome) {
   outcome.truncated = true;
 }
 
+// In a model's batch: beyond what the priorities of agents can make up for.
+int priority_of(LatencyClass latency) {
+  constexpr int step = 1000;
+  return step * (static_cast<int>(LatencyClass::normal) - static_cast<int>(latency));
+}
+
+Cost cost_of(const TurnCompleted& turn) {
+  const Usage& usage = turn.turn.usage;
+  Cost spent{1, 0, usage.input_tokens - usage.cached_tokens + usage.output_tokens};
+  spent.money_micros = turn.cost_micros;
+  return spent;
+}
+
 Task<Result<Outcome>> as_result(Task<Outcome> task) {
   Outcome outcome = co_await std::move(task);
   co_return outcome;
@@ -59,12 +72,8 @@ Task<Result<Outcome>> as_result(Task<Outcome> task) {
 class TurnLoop::SessionRecorder final : public Recorder {
  public:
   SessionRecorder(TurnLoop& loop, SessionState& state) : loop_(loop), state_(state) {}
-  Task<Result<void>> record(Fact fact) override {
-    return loop_.record(state_, state_.id, std::move(fact));
-  }
-  std::string next_action() override {
-    return loop_.run_ + "/" + state_.id + "/" + std::to_string(state_.actions + 1);
-  }
+  Task<Result<void>> record(Fact& fact) override { return loop_.record(state_, state_.id, fact); }
+  std::string next_action() override { return loop_.action_id(state_); }
   void parked() override {
     loop_.model_.observe(state_.id, SessionEvent::parked);
     if (loop_.parking_ != nullptr) loop_.parking_->leave();
@@ -81,10 +90,12 @@ class TurnLoop::SessionRecorder final : public Recorder {
 Task<Result<void>> TurnLoop::start(SessionState& state, const std::string& id,
                                    SessionStarted started) {
   if (parent_ != nullptr) started.parent = parent_->state.id;
-  return record(state, id, std::move(started));
+  Fact fact = std::move(started);
+  co_return co_await record(state, id, fact);
 }
 
 Task<Result<void>> TurnLoop::run(SessionState& state) {
+  if (agent_.latency) co_await become(*agent_.latency);
   if (subject_.empty()) subject_ = state.subject;
   for (const Message& message : state.messages) hear(state, message);
   co_await ok(identify(state));
@@ -187,20 +198,27 @@ Task<Result<void>> TurnLoop::conclude(SessionState& state) {
   co_return co_await end(state, why, std::move(answer), std::move(error));
 }
 
-// `session` names the state, which does not know its name before it has started.
-Task<Result<void>> TurnLoop::record(SessionState& state, const std::string& session, Fact fact) {
+// `session` names the state, which does not know its name before it has started. Uses the fact up.
+Task<Result<void>> TurnLoop::record(SessionState& state, const std::string& session, Fact& fact) {
   settle_texts(fact);
   const Origin origin{run_, session, agent_.name, subject_};
-  Event event = to_event(fact, origin);
-  auto index = co_await ports_.journal.append(std::move(event));
+  auto index = co_await append(fact, origin);
   if (!index)
     co_return Err(std::move(index).error().context("nothing is done that cannot be recorded"));
   co_return apply(state, std::move(fact), origin);
 }
 
+Task<Result<std::uint64_t>> TurnLoop::append(const Fact& fact, const Origin& origin) {
+  return ports_.journal.append(to_event(fact, origin));
+}
+
+std::string TurnLoop::action_id(const SessionState& state) const {
+  return run_ + "/" + state.id + "/" + std::to_string(state.actions + 1);
+}
+
 Action TurnLoop::propose(const SessionState& state, ActionKind kind, std::string tool) const {
   Action action;
-  action.id = run_ + "/" + state.id + "/" + std::to_string(state.actions + 1);
+  action.id = action_id(state);
   action.kind = kind;
   action.agent = agent_.name;
   action.session = state.id;
@@ -267,7 +285,11 @@ std::optional<Outcome> TurnLoop::bad_arguments(std::size_t tool, const ToolCall&
 template <class T>
 Task<Result<T>> TurnLoop::in_wall_time(Task<Result<T>> task) {
   const std::int64_t wall_ms = ledger_.left(Loop::current().now()).wall_ms;
-  if (wall_ms < 0) co_return co_await std::move(task);
+  return wall_ms < 0 ? std::move(task) : ended_by(wall_ms, std::move(task));
+}
+
+template <class T>
+Task<Result<T>> TurnLoop::ended_by(std::int64_t wall_ms, Task<Result<T>> task) {
   auto result = co_await with_timeout(std::chrono::milliseconds(wall_ms), std::move(task));
   if (!result && result.error().code == Code::timeout) {
     auto left = ledger_.reserve(Cost{}, Loop::current().now());
@@ -284,7 +306,7 @@ TurnRequest TurnLoop::request_of(const SessionState& state, const ModelSpec& spe
   request.sampling = spec.sampling;
   request.sampling.seed = seed_;
   request.tokens_max = spec.tokens_max;
-  request.priority = agent_.priority;
+  request.priority = agent_.priority + priority_of(Loop::current().latency());
   request.output_schema = agent_.output_schema;
   if (catalogue_.specs->empty()) request.tool_choice = ToolChoice::none;
   if (listener_ != nullptr) {
@@ -292,6 +314,10 @@ TurnRequest TurnLoop::request_of(const SessionState& state, const ModelSpec& spe
     request.on_text = [listener = listener_](const std::string& piece) { listener->hears(piece); };
   }
   return request;
+}
+
+Task<Result<Turn>> TurnLoop::ask(const SessionState& state, ModelRoute by) {
+  return in_wall_time(by.model->generate(request_of(state, *by.spec)));
 }
 
 // The most that a turn can cost. A token has at least one byte.
@@ -316,20 +342,29 @@ Task<Result<void>> TurnLoop::model_turn(SessionState& state) {
   }
 }
 
+TurnCompleted TurnLoop::completed(const SessionState& state, ModelRoute by, const Action& action,
+                                  Turn turn) {
+  // Call ids are ours: unique in the session, the same in every replay.
+  for (std::size_t i = 0; i < turn.message.tool_calls.size(); ++i) {
+    turn.message.tool_calls[i].id =
+        "call_" + std::to_string(state.turns + 1) + "_" + std::to_string(i + 1);
+  }
+  return {action.id, action.tool, std::move(turn), by.spec->price.micros_of(turn.usage)};
+}
+
 // True: this model cannot answer now, and another may.
 Task<Result<bool>> TurnLoop::model_turn_by(SessionState& state, ModelRoute by, bool has_other) {
   Action action = propose(state, ActionKind::model_call, by.model->identity());
-  TurnCompleted completed{action.id, action.tool, {}};
   SessionRecorder recorder(*this, state);
   const Cost cost = cost_of_turn(state, *by.spec);
   Gate::Passage passage = co_await ok(gate_.pass(recorder, std::move(action), cost, ""));
-  if (passage.decision.verdict != Verdict::allow) {
+  if (passage.decision->verdict != Verdict::allow) {
     if (passage.may_try_another && has_other) co_return true;
     const SessionEnd why = passage.in_budget ? SessionEnd::denied : SessionEnd::limit;
-    co_await ok(end(state, why, "", std::move(passage.decision.reason)));
+    co_await ok(end(state, why, "", passage.decision->reason));
     co_return false;
   }
-  auto turn = co_await in_wall_time(by.model->generate(request_of(state, *by.spec)));
+  auto turn = co_await ask(state, by);
   if (!turn) {
     passage.hold.settle(Cost{1, 0, 0}, true);
     const Code code = turn.error().code;
@@ -339,18 +374,9 @@ Task<Result<bool>> TurnLoop::model_turn_by(SessionState& state, ModelRoute by, b
     co_await ok(end(state, why, "", std::move(said)));
     co_return false;
   }
-  const Usage& usage = turn->usage;
-  Cost spent{1, 0, usage.input_tokens - usage.cached_tokens + usage.output_tokens};
-  spent.money_micros = completed.cost_micros = by.spec->price.micros_of(usage);
-  passage.hold.settle(spent, false);
-  // Call ids are ours: unique in the session, the same in every replay.
-  for (std::size_t i = 0; i < turn->message.tool_calls.size(); ++i) {
-    turn->message.tool_calls[i].id =
-        "call_" + std::to_string(state.turns + 1) + "_" + std::to_string(i + 1);
-  }
-  completed.turn = std::move(*turn);
-  Fact fact = std::move(completed);
-  co_await ok(record(state, state.id, std::move(fact)));
+  Fact fact = completed(state, by, *passage.action, std::move(*turn));
+  passage.hold.settle(cost_of(std::get<TurnCompleted>(fact)), false);
+  co_await ok(record(state, state.id, fact));
   co_return false;
 }
 
@@ -362,20 +388,20 @@ Task<Result<void>> TurnLoop::tool_call(SessionState& state) {
     refused = "agent " + agent_.name + " is not offered a tool \"" + call.name + "\"";
   }
   Action action = propose_call(state, call, tool);
-  std::string id = action.id;
   SessionRecorder recorder(*this, state);
   const Cost cost{0, 1, 0};
-  Gate::Passage passage = co_await ok(gate_.pass(recorder, action, cost, call.id, refused));
-  const std::string reason = passage.decision.reason;
-  if (!passage.in_budget) co_return co_await end(state, SessionEnd::limit, "", reason);
-  call.arguments = passage.action.arguments;
-  if (passage.decision.verdict == Verdict::escalate) {
-    co_return co_await approved_call(state, std::move(passage.action), Asked(),
-                                     std::move(passage.decision), std::move(call), false);
+  Gate::Passage passage =
+      co_await ok(gate_.pass(recorder, std::move(action), cost, call.id, std::move(refused)));
+  const Decision& decision = *passage.decision;
+  if (!passage.in_budget) co_return co_await end(state, SessionEnd::limit, "", decision.reason);
+  call.arguments = passage.action->arguments;
+  if (decision.verdict == Verdict::escalate) {
+    co_return co_await approved_call(state, *passage.action, Asked(), decision, std::move(call),
+                                     false);
   }
   Outcome outcome;
-  if (passage.decision.verdict == Verdict::deny) {
-    outcome = refusal(Verdict::deny, reason);
+  if (decision.verdict == Verdict::deny) {
+    outcome = refusal(Verdict::deny, decision.reason);
   } else if (auto bad = bad_arguments(tool, call)) {
     passage.hold.cancel();
     outcome = std::move(*bad);
@@ -383,8 +409,8 @@ Task<Result<void>> TurnLoop::tool_call(SessionState& state) {
     outcome = co_await perform(state, tool, call);
     passage.hold.settle(cost, outcome.is_error());
   }
-  co_await ok(gate_.conclude(std::move(passage.action), std::move(passage.decision), outcome));
-  co_return co_await finish_call(state, std::move(id), std::move(call), std::move(outcome));
+  co_await ok(gate_.conclude(*passage.action, decision, outcome));
+  co_return co_await finish_call(state, passage.action->id, std::move(call), std::move(outcome));
 }
 
 // The rest of the way of a call that the policies escalate, from wherever it stands.
@@ -417,9 +443,9 @@ Task<Result<void>> TurnLoop::approved_call(SessionState& state, Action action, A
     outcome = co_await perform_in_doubt(state, tool, call);
     clearance.hold.settle(cost, outcome.is_error());
   }
-  std::string id = clearance.action.id;
-  co_await ok(gate_.conclude(std::move(clearance.action), std::move(decision), outcome));
-  co_return co_await finish_call(state, std::move(id), std::move(call), std::move(outcome));
+  co_await ok(gate_.conclude(clearance.action, decision, outcome));
+  co_return co_await finish_call(state, std::move(clearance.action.id), std::move(call),
+                                 std::move(outcome));
 }
 
 Task<Outcome> TurnLoop::perform(SessionState& state, std::size_t tool, ToolCall call) {
@@ -444,7 +470,7 @@ Task<Result<void>> TurnLoop::finish_call(SessionState& state, std::string action
   bound_result(outcome);
   Fact fact = ActionOutcome{std::move(action), std::move(call.id), std::move(call.name),
                             std::move(outcome)};
-  co_await ok(record(state, state.id, std::move(fact)));
+  co_await ok(record(state, state.id, fact));
   hear(state, state.messages.back());
   co_return Result<void>();
 }
@@ -494,7 +520,7 @@ Task<Result<void>> TurnLoop::end(SessionState& state, SessionEnd end, std::strin
   Fact fact =
       SessionEnded{end,         state.turns,      static_cast<std::int64_t>(state.calls.size()),
                    state.usage, std::move(error), std::move(answer)};
-  co_return co_await record(state, state.id, std::move(fact));
+  co_return co_await record(state, state.id, fact);
 }
 
 }  // namespace ambit::agents

@@ -100,7 +100,8 @@ class TurnLoop {
 
  private:
   class SessionRecorder;
-  Task<Result<void>> record(SessionState& state, const std::string& session, Fact fact);
+  Task<Result<void>> record(SessionState& state, const std::string& session, Fact& fact);
+  Task<Result<std::uint64_t>> append(const Fact& fact, const Origin& origin);
   Task<Result<void>> identify(const SessionState& state);
   Task<Result<void>> steps(SessionState& state);
   Task<Result<void>> step(SessionState& state);
@@ -112,6 +113,12 @@ class TurnLoop {
   Task<Result<void>> resolve_doubt(SessionState& state);
   template <class T>
   Task<Result<T>> in_wall_time(Task<Result<T>> task);
+  template <class T>
+  Task<Result<T>> ended_by(std::int64_t wall_ms, Task<Result<T>> task);
+  Task<Result<Turn>> ask(const SessionState& state, ModelRoute by);
+  std::string action_id(const SessionState& state) const;
+  [[nodiscard]] static TurnCompleted completed(const SessionState& state, ModelRoute by,
+                                               const Action& action, Turn turn);
   Task<Outcome> perform(SessionState& state, std::size_t tool, ToolCall call);
   Task<Outcome> perform_in_doubt(SessionState& state, std::size_t tool, ToolCall call);
   Task<Result<void>> finish_call(SessionState& state, std::string action, ToolCall call,

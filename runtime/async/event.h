@@ -3,9 +3,39 @@
 // Event: an intrusive node that the loop can run once it is armed. Everything that happens on the
 // loop (a task going on, a timer, a race decided) is one. Destroying an armed event withdraws it.
 
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
 namespace ambit {
 
 class Loop;
+
+// Who goes first where more is ready than can run at once. For `interactive` a person waits, for
+// `batch` nobody. A task hands its class on to what it calls and starts (task.h), so that every
+// queue on its way knows it: the loop's, and whoever waits for a place (waiters.h).
+enum class LatencyClass : std::uint8_t { interactive, normal, batch };
+inline constexpr std::size_t latency_classes = 3;
+
+// Which of the queues of the three classes is next: the most urgent one, and once in a while the
+// least urgent one, so that nobody starves.
+class Turns {
+ public:
+  // `empty(i)` says it of the queue i; latency_classes: all are.
+  template <class Empty>
+  std::size_t next(Empty empty) {
+    const bool least_first = ++count_ % turns_between == 0;
+    for (std::size_t i = 0; i < latency_classes; ++i) {
+      const std::size_t at = least_first ? latency_classes - 1 - i : i;
+      if (!empty(at)) return at;
+    }
+    return latency_classes;
+  }
+
+ private:
+  static constexpr unsigned turns_between = 32;
+  unsigned count_ = 0;
+};
 
 class Event {
  public:
@@ -17,7 +47,13 @@ class Event {
 
   // Puts the event at the end of the current loop's ready queue; nothing if it is there already.
   void arm();
+  // Puts it in front: it is the next step of what runs now, whose memory is still at hand. Once in
+  // a while such a step goes to the end all the same, so that nobody starves.
+  void arm_next();
   [[nodiscard]] bool armed() const { return loop_ != nullptr; }
+  [[nodiscard]] LatencyClass latency() const { return latency_; }
+  // Not while it is armed.
+  void set_latency(LatencyClass latency) { latency_ = latency; }
 
  protected:
   void disarm();
@@ -29,6 +65,7 @@ class Event {
   Loop* loop_ = nullptr;
   Event* previous_ = nullptr;
   Event* next_ = nullptr;
+  LatencyClass latency_ = LatencyClass::normal;
 };
 
 }  // namespace ambit

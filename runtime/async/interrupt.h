@@ -44,7 +44,7 @@ class [[nodiscard]] Interruptible final : public Event {
   void await_suspend(std::coroutine_handle<P> parent) {
     parent_ = &parent.promise();
     interrupt_.waiter_ = this;
-    task_.start(this);
+    task_.call(this);
   }
   std::optional<T> await_resume() {
     if (task_.finished()) return task_.take();
@@ -55,7 +55,7 @@ class [[nodiscard]] Interruptible final : public Event {
  private:
   void fire() override {
     if (!task_.finished()) task_.reset();
-    parent_->arm();
+    parent_->arm_next();
   }
 
   Task<T> task_;

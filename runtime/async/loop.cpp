@@ -2,29 +2,49 @@
 
 #include "async/check.h"
 
+#include <algorithm>
+
 namespace ambit {
 namespace {
 
 thread_local Loop* current_loop = nullptr;
 // Ready events run between two looks at the outside, so that a busy loop still hears its I/O.
 constexpr int events_between_polls = 512;
+constexpr int steps_in_front_max = 256;
 
 }  // namespace
 
 void Event::arm() {
   if (loop_ != nullptr) return;
-  Loop& loop = Loop::current();
-  loop_ = &loop;
-  previous_ = loop.tail_;
+  loop_ = &Loop::current();
+  Loop::Queue& queue = loop_->queue_of(*this);
+  previous_ = queue.tail;
   next_ = nullptr;
-  (loop.tail_ != nullptr ? loop.tail_->next_ : loop.head_) = this;
-  loop.tail_ = this;
+  (queue.tail != nullptr ? queue.tail->next_ : queue.head) = this;
+  queue.tail = this;
+}
+
+void Event::arm_next() {
+  if (loop_ != nullptr) return;
+  Loop& loop = Loop::current();
+  if (++loop.steps_ > steps_in_front_max) {
+    loop.steps_ = 0;
+    arm();
+    return;
+  }
+  loop_ = &loop;
+  Loop::Queue& queue = loop.queue_of(*this);
+  previous_ = nullptr;
+  next_ = queue.head;
+  (queue.head != nullptr ? queue.head->previous_ : queue.tail) = this;
+  queue.head = this;
 }
 
 void Event::disarm() {
   if (loop_ == nullptr) return;
-  (previous_ != nullptr ? previous_->next_ : loop_->head_) = next_;
-  (next_ != nullptr ? next_->previous_ : loop_->tail_) = previous_;
+  Loop::Queue& queue = loop_->queue_of(*this);
+  (previous_ != nullptr ? previous_->next_ : queue.head) = next_;
+  (next_ != nullptr ? next_->previous_ : queue.tail) = previous_;
   loop_ = nullptr;
 }
 
@@ -33,7 +53,9 @@ Loop::Loop(Poller& poller) : poller_(poller), outer_(current_loop), now_(poller.
 }
 
 Loop::~Loop() {
-  while (head_ != nullptr) head_->disarm();
+  for (Queue& queue : ready_) {
+    while (queue.head != nullptr) queue.head->disarm();
+  }
   current_loop = outer_;
 }
 
@@ -61,7 +83,7 @@ bool Loop::run_until(const std::function<bool()>& done) {
 // What the outside has for us; waits for it if nothing is ready. False: nothing can happen any
 // more.
 bool Loop::look_outside() {
-  if (head_ != nullptr) {
+  if (!is_idle()) {
     poller_.poll();
     now_ = poller_.now();
     run_posted();
@@ -81,15 +103,24 @@ bool Loop::look_outside() {
   now_ = poller_.now();
   run_posted();
   run_timers();
-  return alive || head_ != nullptr || !timers_.empty();
+  return alive || !is_idle() || !timers_.empty();
+}
+
+bool Loop::is_idle() const {
+  return std::all_of(ready_.begin(), ready_.end(),
+                     [](const Queue& queue) { return queue.head == nullptr; });
 }
 
 void Loop::run_ready() {
-  for (int count = 0; count < events_between_polls && head_ != nullptr && !stopped_; ++count) {
-    Event* event = head_;
+  for (int count = 0; count < events_between_polls && !stopped_; ++count) {
+    const std::size_t at = turns_.next([this](std::size_t i) { return ready_[i].head == nullptr; });
+    if (at == latency_classes) break;
+    Event* event = ready_[at].head;
     event->disarm();
+    running_ = event->latency_;
     event->fire();
   }
+  running_ = LatencyClass::normal;
 }
 
 void Loop::run_timers() {

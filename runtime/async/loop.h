@@ -6,6 +6,7 @@
 
 #include "async/event.h"
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -53,6 +54,9 @@ class Loop {
   void stop() { stopped_ = true; }
 
   [[nodiscard]] Instant now() const { return now_; }
+  // Of what runs now.
+  [[nodiscard]] LatencyClass latency() const { return running_; }
+  void set_latency(LatencyClass latency) { running_ = latency; }
   // Runs `work` on the loop's thread; the only member that other threads may call.
   void post_from_thread(std::function<void()> work);
 
@@ -68,8 +72,17 @@ class Loop {
   Loop* outer_;
   Instant now_{};
   bool stopped_ = false;
-  Event* head_ = nullptr;
-  Event* tail_ = nullptr;
+  struct Queue {
+    Event* head = nullptr;
+    Event* tail = nullptr;
+  };
+  [[nodiscard]] bool is_idle() const;
+  Queue& queue_of(const Event& event) { return ready_[static_cast<std::size_t>(event.latency_)]; }
+
+  std::array<Queue, latency_classes> ready_;
+  Turns turns_;
+  LatencyClass running_ = LatencyClass::normal;
+  int steps_ = 0;  // events that were put in front since the last one that had to go to the end
   std::map<std::pair<Instant, std::uint64_t>, Timer*> timers_;
   std::uint64_t timer_sequence_ = 0;
   std::mutex posted_mutex_;

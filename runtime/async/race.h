@@ -62,6 +62,36 @@ class Race final : public Event {
   int first_ = 0;
 };
 
+// The value of a task that ends in time; the event fires for the first of end and timer.
+template <class T>
+class Timed final : public Event {
+ public:
+  Timed(Task<T> task, Duration limit) : task_(std::move(task)), limit_(limit) {}
+  [[nodiscard]] bool await_ready() const { return false; }
+  template <class P>
+  void await_suspend(std::coroutine_handle<P> parent) {
+    parent_ = &parent.promise();
+    timer_.emplace(*this, limit_);
+    task_.call(this);
+  }
+  std::optional<T> await_resume() {
+    if (!task_.valid()) return std::nullopt;
+    return task_.take();
+  }
+
+ private:
+  void fire() override {
+    timer_.reset();
+    if (!task_.finished()) task_.reset();
+    parent_->arm_next();
+  }
+
+  Task<T> task_;
+  Duration limit_;
+  std::optional<Timer> timer_;
+  Event* parent_ = nullptr;
+};
+
 template <class T>
 class Join final {
  public:
@@ -118,8 +148,8 @@ inline Task<void> delay_task(Duration duration) {
 
 template <class T>
 Task<Result<T>> with_timeout(Duration limit, Task<Result<T>> task) {
-  auto outcome = co_await race(std::move(task), delay_task(limit));
-  if (outcome.index() == 0) co_return std::get<0>(std::move(outcome));
+  auto done = co_await detail::Timed<Result<T>>(std::move(task), limit);
+  if (done) co_return std::move(*done);
   const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(limit).count();
   co_return Err(Code::timeout, "no answer within " + std::to_string(ms) + " ms");
 }

@@ -10,6 +10,7 @@
 
 #include "async/check.h"
 #include "async/event.h"
+#include "async/frame_pool.h"
 #include "async/loop.h"
 #include "async/result.h"
 
@@ -30,6 +31,10 @@ namespace detail {
 // The part of a promise that does not depend on the value: running, finishing, who waits.
 class PromiseBase : public Event {
  public:
+  static void* operator new(std::size_t bytes) { return FramePool::take(bytes); }
+  static void operator delete(void* frame, std::size_t bytes) noexcept {
+    FramePool::give(frame, bytes);
+  }
   std::suspend_always initial_suspend() noexcept { return {}; }
   auto final_suspend() noexcept {
     struct Finish {
@@ -46,7 +51,7 @@ class PromiseBase : public Event {
   // is already set, the frame is left suspended and dies with its Task.
   void finish() noexcept {
     finished_ = true;
-    if (continuation_ != nullptr) continuation_->arm();
+    if (continuation_ != nullptr) continuation_->arm_next();
   }
 
   // The same with an exception that escaped what this coroutine waited for.
@@ -56,8 +61,12 @@ class PromiseBase : public Event {
   }
 
   void start(Event* continuation) {
-    continuation_ = continuation;
+    continue_with(continuation);
     arm();
+  }
+  void call(Event* continuation) {
+    continue_with(continuation);
+    arm_next();
   }
   [[nodiscard]] bool finished() const { return finished_; }
   [[nodiscard]] bool running() const { return running_; }
@@ -72,6 +81,13 @@ class PromiseBase : public Event {
     running_ = true;
     self_.resume();
     running_ = false;
+  }
+
+  // Both are of the class of what runs now.
+  void continue_with(Event* continuation) {
+    set_latency(Loop::current().latency());
+    if (continuation != nullptr) continuation->set_latency(latency());
+    continuation_ = continuation;
   }
 
   std::coroutine_handle<> self_;
@@ -139,6 +155,8 @@ class [[nodiscard]] Task {
   }
   // Runs the task; `continuation` is armed when it has finished. For awaiters and scopes.
   void start(Event* continuation) { handle_.promise().start(continuation); }
+  // The same, before everything else that is ready: for one that waits for this task alone.
+  void call(Event* continuation) { handle_.promise().call(continuation); }
   [[nodiscard]] bool valid() const { return handle_ != nullptr; }
   [[nodiscard]] bool finished() const { return handle_ && handle_.promise().finished(); }
   // The value of a finished task; rethrows what escaped it.
@@ -171,7 +189,7 @@ class TaskAwaiter {
   [[nodiscard]] bool await_ready() const { return false; }
   template <class P>
   void await_suspend(std::coroutine_handle<P> parent) {
-    task_.start(&parent.promise());
+    task_.call(&parent.promise());
   }
   T await_resume() { return task_.take(); }
 
@@ -207,10 +225,10 @@ class OkTask final : public Event {
       static_cast<P*>(promise)->return_value(Err(std::move(error)));
       promise->finish();
     };
-    task_.start(this);
+    task_.call(this);
   }
   T await_resume() {
-    Result<T> result = std::move(*result_);
+    Result<T> result = task_.take();
     return take(result);
   }
 
@@ -220,16 +238,15 @@ class OkTask final : public Event {
       parent_->fail(std::move(thrown));
       return;
     }
-    result_.emplace(task_.take());
-    if (*result_) {
-      parent_->arm();
+    const auto& result = task_.promise().peek();
+    if (result && result->has_value()) {
+      parent_->arm_next();
     } else {
-      fail_(parent_, std::move(*result_).error());
+      fail_(parent_, task_.take().error());
     }
   }
 
   Task<Result<T>> task_;
-  std::optional<Result<T>> result_;
   PromiseBase* parent_ = nullptr;
   void (*fail_)(PromiseBase*, Error) = nullptr;
 };
@@ -249,6 +266,26 @@ template <class T>
 template <class T>
 [[nodiscard]] auto ok(Task<Result<T>> task) {
   return detail::OkTask<T>(std::move(task));
+}
+
+// From here on this task is of another class; what it has called before is not.
+class [[nodiscard]] BecomeOf {
+ public:
+  explicit BecomeOf(LatencyClass latency) : latency_(latency) {}
+  [[nodiscard]] bool await_ready() const { return false; }
+  template <class P>
+  bool await_suspend(std::coroutine_handle<P> self) {
+    self.promise().set_latency(latency_);
+    Loop::current().set_latency(latency_);
+    return false;
+  }
+  void await_resume() const {}
+
+ private:
+  LatencyClass latency_;
+};
+inline BecomeOf become(LatencyClass latency) {
+  return BecomeOf(latency);
 }
 
 // Waits for `duration`; 0 lets everything that is ready run first.

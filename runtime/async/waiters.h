@@ -1,6 +1,7 @@
 #pragma once
 
-// Waiters: the tasks that wait for one thing to happen, first come, first served. `co_await
+// Waiters: the tasks that wait for one thing to happen, the most urgent class first, in it first
+// come, first served. `co_await
 // w.wait()` joins the queue; wake_one() and wake_all() let tasks go on through the loop. A
 // cancelled waiter leaves the queue. The Waiters must outlive the tasks that wait in it (let the
 // frame hold what owns it).
@@ -8,6 +9,8 @@
 #include "async/event.h"
 #include "async/task.h"
 
+#include <algorithm>
+#include <array>
 #include <coroutine>
 #include <list>
 
@@ -21,13 +24,14 @@ class Waiters {
     Wait(const Wait&) = delete;
     Wait& operator=(const Wait&) = delete;
     ~Wait() {
-      if (waiting_) waiters_.queue_.erase(at_);
+      if (waiting_) waiters_.queue_of(*event_).erase(at_);
     }
     [[nodiscard]] bool await_ready() const { return false; }
     template <class P>
     void await_suspend(std::coroutine_handle<P> parent) {
       event_ = &parent.promise();
-      at_ = waiters_.queue_.insert(waiters_.queue_.end(), this);
+      std::list<Wait*>& queue = waiters_.queue_of(*event_);
+      at_ = queue.insert(queue.end(), this);
       waiting_ = true;
     }
     void await_resume() { resumed_ = true; }
@@ -50,9 +54,10 @@ class Waiters {
   Wait wait() { return Wait(*this); }
   // False if nobody waits.
   bool wake_one() {
-    if (queue_.empty()) return false;
-    Wait* first = queue_.front();
-    queue_.pop_front();
+    const std::size_t at = turns_.next([this](std::size_t i) { return queues_[i].empty(); });
+    if (at == latency_classes) return false;
+    Wait* first = queues_[at].front();
+    queues_[at].pop_front();
     first->waiting_ = false;
     first->event_->arm();
     return true;
@@ -61,10 +66,18 @@ class Waiters {
     while (wake_one()) {
     }
   }
-  [[nodiscard]] bool empty() const { return queue_.empty(); }
+  [[nodiscard]] bool empty() const {
+    return std::all_of(queues_.begin(), queues_.end(),
+                       [](const std::list<Wait*>& queue) { return queue.empty(); });
+  }
 
  private:
-  std::list<Wait*> queue_;
+  std::list<Wait*>& queue_of(const Event& event) {
+    return queues_[static_cast<std::size_t>(event.latency())];
+  }
+
+  std::array<std::list<Wait*>, latency_classes> queues_;
+  Turns turns_;
 };
 
 // Waits in the queue for one turn. Whoever is woken and then cancelled passes the turn on.

@@ -3,6 +3,7 @@
 // call. Without a record, and with gate, budgets and a durable record; beside frameworks from npm.
 
 #include "agents/fleet_run.h"
+#include "async/scope.h"
 #include "bench/figure.h"
 #include "governance/guard.h"
 #include "io/uv_world.h"
@@ -13,10 +14,13 @@
 
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <new>
+#include <string_view>
 #include <unistd.h>
 
 using namespace ambit;
@@ -25,10 +29,17 @@ namespace {
 
 constexpr int steps_of_an_agent = 5;
 
-// Says what it is told to, at once: calls add(n, n) until there are five results, then ends.
-class InstantModel final : public agents::Model {
+// Of the loop's thread; what a step allocates is the same on every machine.
+thread_local std::int64_t allocations = 0;
+
+// Calls add(n, n) until there are enough results, then ends; at once, or after some thought.
+class FastModel final : public agents::Model {
  public:
+  explicit FastModel(Duration thinks = {}, int calls = steps_of_an_agent)
+      : thinks_(thinks), calls_(calls) {}
   Task<Result<agents::Turn>> generate(agents::TurnRequest request) override {
+    ++asked;
+    if (thinks_ > Duration::zero()) co_await delay(thinks_);
     int results = 0;
     for (const agents::Message& message : request.messages) {
       results += message.role == agents::Role::tool ? 1 : 0;
@@ -37,7 +48,7 @@ class InstantModel final : public agents::Model {
     turn.message.role = agents::Role::assistant;
     turn.usage.input_tokens = 10;
     turn.usage.output_tokens = 5;
-    if (results < steps_of_an_agent) {
+    if (results < calls_) {
       const std::string n = std::to_string(results);
       turn.message.tool_calls.push_back({"", "add", R"({"a":)" + n + R"(,"b":)" + n + "}"});
       turn.finish = agents::FinishReason::tool_calls;
@@ -47,6 +58,11 @@ class InstantModel final : public agents::Model {
     co_return turn;
   }
   std::string identity() const override { return "instant"; }
+  int asked = 0;
+
+ private:
+  Duration thinks_;
+  int calls_;
 };
 
 class AddTool final : public agents::Toolbox {
@@ -130,13 +146,14 @@ struct Measured {
   double steps_per_cpu_second = 0;
   double steps_per_second = 0;
   double kib_per_agent = 0;
+  double allocations_per_step = 0;
 };
 
 Measured run_once(int count, bool durable) {
   const agents::Fleet fleet = one_agent(count);
   const std::string folder = "build/bench-fleet-" + std::to_string(::getpid());
   io::UvWorld world;
-  InstantModel model;
+  FastModel model;
   AddTool tools;
   OpenGuard open_guard;
   NoJournal no_journal;
@@ -162,6 +179,7 @@ Measured run_once(int count, bool durable) {
   options.principal = "bench";
   const auto wall = std::chrono::steady_clock::now();
   const double cpu = cpu_seconds();
+  const std::int64_t allocated = allocations;
   Measured measured;
   {
     agents::FleetRun run(
@@ -177,6 +195,7 @@ Measured run_once(int count, bool durable) {
   }
   const double steps = static_cast<double>(tools.calls);
   measured.steps_per_cpu_second = steps / (cpu_seconds() - cpu);
+  measured.allocations_per_step = static_cast<double>(allocations - allocated) / steps;
   measured.steps_per_second =
       steps / std::chrono::duration<double>(std::chrono::steady_clock::now() - wall).count();
   journal.reset();
@@ -188,13 +207,16 @@ Measured median_of(int runs, int count, bool durable) {
   std::vector<double> cpu;
   std::vector<double> wall;
   std::vector<double> memory;
+  std::vector<double> allocated;
   for (int i = 0; i < runs; ++i) {
     const Measured one = run_once(count, durable);
     cpu.push_back(one.steps_per_cpu_second);
     wall.push_back(one.steps_per_second);
+    allocated.push_back(one.allocations_per_step);
     if (i == 0) memory.push_back(one.kib_per_agent);  // later runs find the heap grown already
   }
-  return {bench::quantile(cpu, 0.5), bench::quantile(wall, 0.5), bench::quantile(memory, 0.5)};
+  return {bench::quantile(cpu, 0.5), bench::quantile(wall, 0.5), bench::quantile(memory, 0.5),
+          bench::quantile(allocated, 0.5)};
 }
 
 // "NAME COUNT STEPS_PER_CPU_S STEPS_PER_S KIB_PER_AGENT" a line.
@@ -225,9 +247,148 @@ void report(const std::string& what, const std::string& unit, bench::Better bett
   bench::print(figure);
 }
 
+// A run without a record, whose model is given.
+class BareRun {
+ public:
+  BareRun(agents::Fleet fleet, agents::Model& model)
+      : fleet_(std::move(fleet)),
+        run_(fleet_, options(), {{"m", &model}}, {&tools_},
+             agents::Ports{guard_, journal_,
+                           [](const std::string&, const std::string&) { return Result<void>(); }}) {
+  }
+  Task<Result<void>> run() {
+    std::vector<agents::Input> inputs;
+    for (int i = 0; i < fleet_.workflow.concurrency; ++i) {
+      inputs.push_back({"a" + std::to_string(i), "Add.", ""});
+    }
+    return run_.run(std::move(inputs));
+  }
+  [[nodiscard]] std::int64_t steps() const { return tools_.calls; }
+
+ private:
+  static agents::RunOptions options() {
+    agents::RunOptions options;
+    options.run = options.principal = "bench";
+    return options;
+  }
+
+  agents::Fleet fleet_;
+  AddTool tools_;
+  OpenGuard guard_;
+  NoJournal journal_;
+  agents::FleetRun run_;
+};
+
+// What an agent takes that waits for its model.
+double kib_per_idle_agent(int count) {
+  io::UvWorld world;
+  FastModel model(std::chrono::hours(1));
+  const double before = resident_kib();
+  BareRun run(one_agent(count), model);
+  Scope scope;
+  auto all = [](BareRun& of) -> Task<void> { co_await of.run(); };
+  scope.spawn(all(run));
+  if (!world.loop().run_until([&] { return model.asked == count; })) std::abort();
+  return (resident_kib() - before) / count;
+}
+
+// Steps a second, as a part of what the model alone would allow.
+double part_of_ideal(int count, Duration thinks, int calls) {
+  io::UvWorld world;
+  FastModel model(thinks, calls);
+  agents::Fleet fleet = one_agent(count);
+  fleet.agents[0].limits.turns = fleet.agents[0].limits.tool_calls = calls + 1;
+  BareRun run(std::move(fleet), model);
+  const auto start = std::chrono::steady_clock::now();
+  if (!run_task(world.loop(), run.run())) std::abort();
+  if (run.steps() != std::int64_t{calls} * count) std::abort();
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  return std::chrono::duration<double>(thinks * (calls + 1)) / took;
+}
+
+// How late an interactive task goes on that waits for a moment now and then.
+Task<void> sample_lateness(std::vector<double>& late_ms) {
+  co_await become(LatencyClass::interactive);
+  const std::chrono::milliseconds pause(1);
+  while (true) {
+    const auto due = std::chrono::steady_clock::now() + pause;
+    co_await delay(pause);
+    const std::chrono::duration<double, std::milli> late = std::chrono::steady_clock::now() - due;
+    late_ms.push_back(late.count());
+  }
+}
+
+double p99_delay_ms(int count, LatencyClass latency) {
+  io::UvWorld world;
+  FastModel model({}, 4 * steps_of_an_agent);
+  agents::Fleet fleet = one_agent(count);
+  fleet.agents[0].latency = latency;
+  fleet.agents[0].limits.turns = fleet.agents[0].limits.tool_calls = 100;
+  BareRun run(std::move(fleet), model);
+  std::vector<double> late_ms;
+  Scope scope;
+  scope.spawn(sample_lateness(late_ms));
+  if (!run_task(world.loop(), run.run())) std::abort();
+  if (late_ms.empty()) std::abort();
+  return bench::quantile(late_ms, 0.99);
+}
+
+// From exec to the end of one agent, as whoever types the command waits for it.
+double start_ms() {
+  const std::string command =
+      std::filesystem::read_symlink("/proc/self/exe").string() + " 1 bare 1 >/dev/null";
+  std::vector<double> took;
+  for (int i = 0; i < 11; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    if (std::system(command.c_str()) != 0) std::abort();
+    const std::chrono::duration<double, std::milli> one = std::chrono::steady_clock::now() - start;
+    took.push_back(one.count());
+  }
+  return bench::quantile(took, 0.5);
+}
+
+void report_waiting() {
+  constexpr double room_kib = 24.0 * 1024 * 1024;
+  const double idle = kib_per_idle_agent(100'000);
+  report("100000 idle agents", "KiB/idle agent", bench::Better::less, idle, "", 0, 4);
+  report("idle agents in 24 GiB", "agents", bench::Better::more, room_kib / idle, "", 0, 1'000'000);
+  report("start to the end of one agent", "ms", bench::Better::less, start_ms(), "", 0, 20);
+  report("10000 agents, a model of 200 ms, 20 turns", "part of the ideal", bench::Better::more,
+         part_of_ideal(10'000, std::chrono::milliseconds(200), 19), "", 0, 0.99);
+  report("p99 delay of an interactive agent beside 10000 batch agents", "ms", bench::Better::less,
+         p99_delay_ms(10'000, LatencyClass::batch), "one class",
+         p99_delay_ms(10'000, LatencyClass::interactive), 5);
+}
+
+// One case alone, for a profiler: "bench_fleet 1000 durable 20".
+int run_case(int count, bool durable, int runs) {
+  const Measured one = median_of(runs, count, durable);
+  std::printf(
+      "%d agents, %s: %.0f steps/CPU-s, %.0f steps/s, %.1f KiB/agent, %.1f allocations/step\n",
+      count, durable ? "durable" : "bare", one.steps_per_cpu_second, one.steps_per_second,
+      one.kib_per_agent, one.allocations_per_step);
+  return 0;
+}
+
 }  // namespace
 
-int main() {
+void* operator new(std::size_t size) {
+  ++allocations;
+  if (void* memory = std::malloc(size)) return memory;
+  std::abort();
+}
+void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::size_t /*size*/) noexcept {
+  std::free(memory);
+}
+
+int main(int argc, char** argv) {
+  if (argc == 4) {
+    return run_case(std::atoi(argv[1]), std::string_view(argv[2]) == "durable", std::atoi(argv[3]));
+  }
+  report_waiting();
   const auto theirs = peers();
   for (const int count : {100, 1000, 10'000}) {
     const std::string of = std::to_string(count) + " agents, ";
@@ -235,6 +396,8 @@ int main() {
     const Measured bare = median_of(runs, count, false);
     report(of + "no record", "steps/CPU-s", bench::Better::more, bare.steps_per_cpu_second, "", 0,
            100'000);
+    report(of + "no record", "allocations/step", bench::Better::less, bare.allocations_per_step, "",
+           0, 0);
     report(of + "memory", "KiB/live agent", bench::Better::less, bare.kib_per_agent, "", 0, 0);
     for (const auto& [key, one] : theirs) {
       if (key.second != count) continue;
@@ -248,6 +411,8 @@ int main() {
            durable.steps_per_second, "", 0, 20'000);
     report(of + "gate, budget and record", "steps/CPU-s", bench::Better::more,
            durable.steps_per_cpu_second, "", 0, 0);
+    report(of + "gate, budget and record", "allocations/step", bench::Better::less,
+           durable.allocations_per_step, "", 0, 0);
   }
   return 0;
 }

@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const std::string id(32, 'a');
+const std::string approval_id(32, 'a');
 
 log::SignerKey key_of(const std::string& name, std::uint8_t seed = 0) {
   std::array<std::uint8_t, 32> bytes{};
@@ -70,40 +70,40 @@ struct Folder {
 
 TEST_CASE("an approved action is done once", "[approvals]") {
   ApprovalDesk made = desk();
-  const auto request = made.ask(refund(), "over 30", 1, id, 1000);
+  const auto request = made.ask(refund(), "over 30", 1, approval_id, 1000);
   REQUIRE(request);
   CHECK(made.pending(1000).size() == 1);
-  CHECK(why(made.use(id, refund(), 1001)).find("is pending") != std::string::npos);
+  CHECK(why(made.use(approval_id, refund(), 1001)).find("is pending") != std::string::npos);
   CHECK(why(made.answer(said(*request, Answer::approve, "eve"), 1002)) == "approved");
   CHECK(made.pending(1002).empty());
-  CHECK(why(made.use(id, refund(), 1003)) == "done");
-  CHECK(why(made.use(id, refund(), 1004)) ==
-        "the approval " + id + " is used, so the action is not done");
+  CHECK(why(made.use(approval_id, refund(), 1003)) == "done");
+  CHECK(why(made.use(approval_id, refund(), 1004)) ==
+        "the approval " + approval_id + " is used, so the action is not done");
 }
 
 TEST_CASE("an approval does not cover another action", "[approvals]") {
   ApprovalDesk made = desk();
-  const auto request = made.ask(refund(), "", 1, id, 0);
+  const auto request = made.ask(refund(), "", 1, approval_id, 0);
   REQUIRE(request);
   REQUIRE(made.answer(said(*request, Answer::approve, "eve"), 1));
-  CHECK_THAT(why(made.use(id, refund(R"({"amount":41,"to":"bob"})"), 2)),
+  CHECK_THAT(why(made.use(approval_id, refund(R"({"amount":41,"to":"bob"})"), 2)),
              Catch::Contains("approval_action_mismatch"));
   agents::Action other = refund();
   other.id = "r/s/4";
-  CHECK_THAT(why(made.use(id, other, 2)), Catch::Contains("approval_action_mismatch"));
+  CHECK_THAT(why(made.use(approval_id, other, 2)), Catch::Contains("approval_action_mismatch"));
   // Another order of the same arguments is the same action.
-  CHECK(why(made.use(id, refund(R"({ "to":"bob", "amount":40 })"), 3)) == "done");
+  CHECK(why(made.use(approval_id, refund(R"({ "to":"bob", "amount":40 })"), 3)) == "done");
 }
 
 TEST_CASE("no answer in time is a no", "[approvals]") {
   ApprovalDesk made = desk({1000, 10});
-  const auto request = made.ask(refund(), "", 1, id, 0);
+  const auto request = made.ask(refund(), "", 1, approval_id, 0);
   REQUIRE(request);
-  CHECK(made.state(id, 999) == ApprovalState::pending);
-  CHECK(made.state(id, 1000) == ApprovalState::expired);
+  CHECK(made.state(approval_id, 999) == ApprovalState::pending);
+  CHECK(made.state(approval_id, 1000) == ApprovalState::expired);
   CHECK(why(made.answer(said(*request, Answer::approve, "eve"), 1000)) ==
-        "the approval " + id + " is expired already");
-  CHECK_FALSE(made.use(id, refund(), 1001));
+        "the approval " + approval_id + " is expired already");
+  CHECK_FALSE(made.use(approval_id, refund(), 1001));
   const std::string second(32, 'b');
   const auto early = made.ask(refund(), "", 1, second, 0);
   REQUIRE(made.answer(said(*early, Answer::approve, "eve"), 500));
@@ -112,7 +112,7 @@ TEST_CASE("no answer in time is a no", "[approvals]") {
 
 TEST_CASE("forged, altered and foreign answers are refused", "[approvals]") {
   ApprovalDesk made = desk();
-  const auto request = made.ask(refund(), "", 1, id, 0);
+  const auto request = made.ask(refund(), "", 1, approval_id, 0);
   REQUIRE(request);
   const std::string good = said(*request, Answer::deny, "eve");
   std::string altered = good;
@@ -136,57 +136,57 @@ TEST_CASE("forged, altered and foreign answers are refused", "[approvals]") {
   CHECK_THAT(why(made.answer(sign(other, key_of("eve")), 1)), Catch::Contains("older than"));
   CHECK_FALSE(made.answer("", 1));
   CHECK_FALSE(made.answer(key_of("eve").sign("ambit.approval/v1\nrequest x\n"), 1));
-  CHECK(made.state(id, 1) == ApprovalState::pending);
+  CHECK(made.state(approval_id, 1) == ApprovalState::pending);
 }
 
 TEST_CASE("who asks cannot answer", "[approvals]") {
   ApprovalDesk made = desk();
-  const auto request = made.ask(refund(), "", 1, id, 0);
+  const auto request = made.ask(refund(), "", 1, approval_id, 0);
   REQUIRE(request);
   CHECK(why(made.answer(said(*request, Answer::approve, "ada"), 1)) ==
         "ada asked for this and cannot answer it too");
-  CHECK(made.state(id, 1) == ApprovalState::pending);
+  CHECK(made.state(approval_id, 1) == ApprovalState::pending);
 }
 
 TEST_CASE("two of three means two people", "[approvals]") {
   ApprovalDesk made = desk();
-  CHECK_FALSE(made.ask(refund(), "", 3, id, 0));  // ada is the requester
-  const auto request = made.ask(refund(), "", 2, id, 0);
+  CHECK_FALSE(made.ask(refund(), "", 3, approval_id, 0));  // ada is the requester
+  const auto request = made.ask(refund(), "", 2, approval_id, 0);
   REQUIRE(request);
   CHECK(why(made.answer(said(*request, Answer::approve, "eve"), 1)) == "pending");
-  CHECK(made.approvals(id) == 1);
+  CHECK(made.approvals(approval_id) == 1);
   CHECK(why(made.answer(said(*request, Answer::approve, "eve"), 2)) ==
         "eve has answered this already");
-  CHECK_FALSE(made.use(id, refund(), 2));
+  CHECK_FALSE(made.use(approval_id, refund(), 2));
   CHECK(why(made.answer(said(*request, Answer::approve, "max"), 3)) == "approved");
-  CHECK(made.use(id, refund(), 4));
+  CHECK(made.use(approval_id, refund(), 4));
   CHECK_FALSE(ApprovalDesk::create({key_of("eve", 7).verifier(), key_of("max", 7).verifier()}, {}));
 }
 
 TEST_CASE("one no is a no", "[approvals]") {
   ApprovalDesk made = desk();
-  const auto request = made.ask(refund(), "", 2, id, 0);
+  const auto request = made.ask(refund(), "", 2, approval_id, 0);
   REQUIRE(request);
   CHECK(why(made.answer(said(*request, Answer::deny, "eve"), 1)) == "denied");
   CHECK(why(made.answer(said(*request, Answer::approve, "max"), 2)) ==
-        "the approval " + id + " is denied already");
-  CHECK_FALSE(made.use(id, refund(), 3));
+        "the approval " + approval_id + " is denied already");
+  CHECK_FALSE(made.use(approval_id, refund(), 3));
 }
 
 TEST_CASE("a modified action is a new one, and the old one can never be done", "[approvals]") {
   ApprovalDesk made = desk();
-  const auto request = made.ask(refund(), "", 1, id, 0);
+  const auto request = made.ask(refund(), "", 1, approval_id, 0);
   REQUIRE(request);
   const std::string less = R"({"amount":20,"to":"bob"})";
   CHECK_FALSE(made.answer(said(*request, Answer::modify, "eve", "[]"), 1));
   CHECK_FALSE(made.answer(said(*request, Answer::modify, "eve", refund().arguments), 1));
   CHECK(why(made.answer(said(*request, Answer::modify, "eve", less), 1)) == "superseded");
-  CHECK_FALSE(made.use(id, refund(), 2));
-  CHECK_FALSE(made.use(id, refund(less), 2));
-  const auto next = made.successor(id);
+  CHECK_FALSE(made.use(approval_id, refund(), 2));
+  CHECK_FALSE(made.use(approval_id, refund(less), 2));
+  const auto next = made.successor(approval_id);
   REQUIRE(next);
   CHECK(made.request(*next)->action.arguments == less);
-  CHECK(made.request(id)->action.arguments == refund().arguments);
+  CHECK(made.request(approval_id)->action.arguments == refund().arguments);
   CHECK_FALSE(made.use(*next, refund(), 2));
   CHECK(made.use(*next, refund(less), 2));
 }
@@ -199,7 +199,7 @@ TEST_CASE("approvals outlive the process and are answered from another one", "[a
   const std::string path = folder.path + "/approvals";
   auto runtime = ApprovalFolder::open(path, keys, 0);
   if (!runtime) FAIL(runtime.error().message);
-  const auto request = runtime->ask(refund(), "over 30", 1, id, 0);
+  const auto request = runtime->ask(refund(), "over 30", 1, approval_id, 0);
   REQUIRE(request);
   auto cli = ApprovalFolder::open(path, keys, 5);
   REQUIRE(cli);
@@ -207,16 +207,16 @@ TEST_CASE("approvals outlive the process and are answered from another one", "[a
   CHECK(*action_hash(cli->desk().pending(5)[0].action) == *action_hash(refund()));
   CHECK(why(cli->answer(said(*request, Answer::approve, "eve"), 5)) == "approved");
   // A file that anybody can write is no approval.
-  REQUIRE(io::write_file(path + "/" + id + ".1.answer", "approved!"));
+  REQUIRE(io::write_file(path + "/" + approval_id + ".1.answer", "approved!"));
   auto restarted = ApprovalFolder::open(path, keys, 6);
   REQUIRE(restarted);
   CHECK(restarted->refused().size() == 1);
-  CHECK(why(restarted->use(id, refund("{}"), 7)).find("mismatch") != std::string::npos);
-  CHECK(why(restarted->use(id, refund(), 7)) == "done");
-  CHECK(why(runtime->use(id, refund(), 8)).find("is used") != std::string::npos);
+  CHECK(why(restarted->use(approval_id, refund("{}"), 7)).find("mismatch") != std::string::npos);
+  CHECK(why(restarted->use(approval_id, refund(), 7)) == "done");
+  CHECK(why(runtime->use(approval_id, refund(), 8)).find("is used") != std::string::npos);
   auto third = ApprovalFolder::open(path, keys, 9);
   REQUIRE(third);
-  CHECK(why(third->use(id, refund(), 9)).find("is used") != std::string::npos);
+  CHECK(why(third->use(approval_id, refund(), 9)).find("is used") != std::string::npos);
 }
 
 TEST_CASE("a request that was altered on disk is not taken up", "[approvals]") {
@@ -224,8 +224,8 @@ TEST_CASE("a request that was altered on disk is not taken up", "[approvals]") {
   const std::string keys = folder.path + "/approvers";
   REQUIRE(io::write_file(keys, key_of("eve").verifier().text() + "\n"));
   const std::string path = folder.path + "/approvals";
-  REQUIRE(ApprovalFolder::open(path, keys, 0)->ask(refund(), "", 1, id, 0));
-  const std::string file = path + "/" + id + ".request.json";
+  REQUIRE(ApprovalFolder::open(path, keys, 0)->ask(refund(), "", 1, approval_id, 0));
+  const std::string file = path + "/" + approval_id + ".request.json";
   std::string text = *io::read_file(file, 1 << 20);
   const std::size_t at = text.rfind("\\\"amount\\\":40");
   REQUIRE(at != std::string::npos);
@@ -258,7 +258,7 @@ TEST_CASE("who asked for the session cannot answer, and the agent's owner can", 
   auto made = desk();
   agents::Action action = refund();
   action.requester = "max";  // ada answers for the agent, max started it
-  const auto request = made.ask(action, "large", 1, id, 0);
+  const auto request = made.ask(action, "large", 1, approval_id, 0);
   REQUIRE(request);
   CHECK_THAT(made.answer(said(*request, Answer::approve, "max"), 2).error().message,
              Catch::Contains("asked for this and cannot answer it too"));
@@ -266,8 +266,9 @@ TEST_CASE("who asked for the session cannot answer, and the agent's owner can", 
   // The person is part of what is approved.
   agents::Action other = action;
   other.requester = "eve";
-  CHECK_THAT(made.use(id, other, 3).error().message, Catch::Contains("approval_action_mismatch"));
-  CHECK(made.use(id, action, 3));
+  CHECK_THAT(made.use(approval_id, other, 3).error().message,
+             Catch::Contains("approval_action_mismatch"));
+  CHECK(made.use(approval_id, action, 3));
 }
 
 TEST_CASE("a request can end sooner than the fleet's do, never later", "[approvals]") {
@@ -289,7 +290,7 @@ TEST_CASE("an answer that another process refused is told to the one that keeps 
       0600));
   auto runtime = ApprovalFolder::open(folder / "approvals", approvers, 0);
   REQUIRE(runtime);
-  const auto request = runtime->ask(refund(), "large", 1, id, 0);
+  const auto request = runtime->ask(refund(), "large", 1, approval_id, 0);
   REQUIRE(request);
   (void)runtime->take_notices();
   auto tool = ApprovalFolder::open(folder / "approvals", approvers, 1);

@@ -175,16 +175,16 @@ TEST_CASE("the record keeps the verdict that would have been, origins, and chang
           "[shadow]") {
   agents::ActionDecided fact;
   fact.action = payment(R"({"to":"bob"})");
-  fact.action.id = "r/s/4";
-  fact.action.read_only = true;
-  fact.action.destructive = false;
-  fact.action.run = "r";
-  fact.action.chain = {"boss"};
-  fact.action.origins = {{"to", agents::Trust::untrusted, true, {"tool:read_mail"}}};
-  fact.decision.verdict = Verdict::allow;
-  fact.decision.arguments = R"({"to":"[redacted]"})";
-  fact.decision.would = "deny";
-  fact.decision.would_reason = "Not to bob.";
+  fact.action.edit().id = "r/s/4";
+  fact.action.edit().read_only = true;
+  fact.action.edit().destructive = false;
+  fact.action.edit().run = "r";
+  fact.action.edit().chain = {"boss"};
+  fact.action.edit().origins = {{"to", agents::Trust::untrusted, true, {"tool:read_mail"}}};
+  fact.decision.edit().verdict = Verdict::allow;
+  fact.decision.edit().arguments = R"({"to":"[redacted]"})";
+  fact.decision.edit().would = "deny";
+  fact.decision.edit().would_reason = "Not to bob.";
   const std::string run = "r";
   const std::string session = "s";
   const std::string agent = "clerk";
@@ -192,10 +192,10 @@ TEST_CASE("the record keeps the verdict that would have been, origins, and chang
   const auto read = agents::fact_of(event);
   REQUIRE(read);
   const auto& again = std::get<agents::ActionDecided>(*read);
-  CHECK(again.action.origins == fact.action.origins);
-  CHECK(again.action.chain == fact.action.chain);
-  CHECK(again.action.read_only);
-  CHECK_FALSE(again.action.destructive);
+  CHECK(again.action->origins == fact.action->origins);
+  CHECK(again.action->chain == fact.action->chain);
+  CHECK(again.action->read_only);
+  CHECK_FALSE(again.action->destructive);
   CHECK(again.decision == fact.decision);
 }
 

@@ -26,9 +26,9 @@ Redaction rules(std::vector<RedactionRule> list) {
 
 agents::Event decided(const std::string& tool, const std::string& arguments) {
   agents::ActionDecided fact;
-  fact.action.id = "r/s/1";
-  fact.action.tool = tool;
-  fact.action.arguments = arguments;
+  fact.action.edit().id = "r/s/1";
+  fact.action.edit().tool = tool;
+  fact.action.edit().arguments = arguments;
   fact.call = "call_1_1";
   const std::string run = "r";
   const std::string session = "s";
@@ -72,7 +72,7 @@ TEST_CASE("members of arguments are taken out of a decision, and its body names 
   REQUIRE(prepared);
   const auto fact = agents::fact_of(prepared->event);
   REQUIRE(fact);
-  CHECK(std::get<agents::ActionDecided>(*fact).action.tool == "pay_bill");
+  CHECK(std::get<agents::ActionDecided>(*fact).action->tool == "pay_bill");
 
   agents::Event other = decided("look", R"({"note":"n"})");
   const agents::Event before = other;

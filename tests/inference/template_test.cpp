@@ -31,7 +31,7 @@ const Json dialogue = Json::parse(R"([
   {"role": "user", "content": "Thanks"}
 ])");
 
-const Json tools = Json::parse(
+const Json template_tools = Json::parse(
     R"([{"type": "function", "function": {"name": "lookup", "description": "Look up", "parameters": {"type": "object", "properties": {"service": {"type": "string"}}, "required": ["service"]}}}])");
 
 }  // namespace
@@ -167,7 +167,9 @@ TEST_CASE("a ChatML template with Hermes tool calls renders", "[template]") {
 {%- endif %}
 )";
   CHECK(
-      render(source, {{"messages", dialogue}, {"tools", tools}, {"add_generation_prompt", true}}) ==
+      render(
+          source,
+          {{"messages", dialogue}, {"tools", template_tools}, {"add_generation_prompt", true}}) ==
       "<|im_start|>system\n Be brief. \n<tools>\n"
       "{\"type\": \"function\", \"function\": {\"name\": \"lookup\", \"description\": \"Look up\", "
       "\"parameters\": {\"type\": \"object\", "

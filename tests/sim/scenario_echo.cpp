@@ -12,7 +12,7 @@ namespace ambit::sim {
 namespace {
 
 // Longer than the slowest mix of faults can take, byte by byte.
-constexpr Duration patience = std::chrono::hours(24 * 10);
+constexpr Duration echo_patience = std::chrono::hours(24 * 10);
 const char* const server_address = "10.0.0.1:7";
 
 Task<void> echo_one(std::unique_ptr<io::Stream> stream) {
@@ -72,7 +72,8 @@ Task<void> client(SimWorld& world, Random random, Result<void>& verdict) {
   if (!stream) co_return;
   std::string sent(random.below(6000), '\0');
   for (char& c : sent) c = static_cast<char>(random.next());
-  auto outcome = co_await with_timeout(patience, exchange(*stream, std::move(sent), random.fork()));
+  auto outcome =
+      co_await with_timeout(echo_patience, exchange(*stream, std::move(sent), random.fork()));
   if (!outcome) verdict = outcome;
 }
 

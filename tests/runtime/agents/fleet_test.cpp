@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <sstream>
 
 namespace ambit::agents {
@@ -73,6 +74,116 @@ TEST_CASE("an agent is offered to callers from outside only where its a2a key sa
   CHECK(wrong.problems[0].path == "agents.clerk.a2a.exampels");
   CHECK(wrong.problems[0].message.find("did you mean \"examples\"?") != std::string::npos);
   CHECK(with("true").problems.size() == 1);
+}
+
+TEST_CASE("an agent's latency class is one of three, or nobody's choice", "[agents]") {
+  const auto with = [](const std::string& name) {
+    std::string text = slurp(TEST_DATA "/agents/sound.json");
+    const std::string before = "\"clerk\": {";
+    const std::size_t at = text.find(before);
+    REQUIRE(at != std::string::npos);
+    return parse(text.insert(at + before.size(), "\"class\": " + name + ", "));
+  };
+  CHECK_FALSE(parse(slurp(TEST_DATA "/agents/sound.json")).fleet.agent("clerk")->latency);
+  CHECK(with("\"interactive\"").fleet.agent("clerk")->latency == LatencyClass::interactive);
+  CHECK(with("\"batch\"").fleet.agent("clerk")->latency == LatencyClass::batch);
+  const FleetFile wrong = with("\"bach\"");
+  REQUIRE(wrong.problems.size() == 1);
+  CHECK(wrong.problems[0].path == "agents.clerk.class");
+  CHECK(wrong.problems[0].message.find("did you mean \"batch\"?") != std::string::npos);
+}
+
+TEST_CASE("a fleet may be written in several files, each mistake with its own", "[agents]") {
+  std::map<std::string, std::string> files;
+  const auto read = [&files](const std::string& text) {
+    FleetContext context;
+    context.directory = "/fleet";
+    context.read_file = [&files](const std::string& path) -> Result<std::string> {
+      const auto at = files.find(path);
+      if (at == files.end()) return Err(Code::not_found, "there is no file " + path);
+      return at->second;
+    };
+    return parse_fleet(text, context);
+  };
+  const std::string models = R"("models":{"m":{"provider":"embedded","model":"m.gguf"}})";
+  const std::string agents = R"("agents":{"a":{"model":"m","owner":"o"}})";
+  const std::string policies = R"("policies":["p.cedar"])";
+  const std::string rest = R"("workflow":{"agent":"a","prompt":"go"})";
+  const std::string whole = "{" + models + "," + agents + "," + policies + "," + rest + "}";
+  REQUIRE(read(whole).problems.empty());
+
+  files["/fleet/parts/models.json"] = "// ours\n{" + models + R"(,"include":["../agents.json"]})";
+  files["/fleet/agents.json"] = "{" + agents + "," + policies + "}";
+  const FleetFile parts = read(R"({"include":["parts/models.json"],)" + rest + "}");
+  for (const Problem& problem : parts.problems) INFO(problem.file + ": " + problem.message);
+  REQUIRE(parts.problems.empty());
+  CHECK(parts.fleet.agent("a") != nullptr);
+  // Wherever it is named, a path of the fleet is relative to the fleet file.
+  CHECK(parts.fleet.model("m")->file == "/fleet/m.gguf");
+  CHECK(parts.fleet.policies == std::vector<std::string>{"/fleet/p.cedar"});
+  // What is kept of it needs no other file.
+  files.clear();
+  const FleetFile again = read(parts.fleet.source);
+  CHECK(again.problems.empty());
+  CHECK(again.fleet.agent("a") != nullptr);
+
+  const auto problem_of = [&](const std::string& text) {
+    const FleetFile file = read(text);
+    REQUIRE(file.problems.size() == 1);
+    return file.problems[0];
+  };
+  const std::string includes_x = R"({"include":["x.json"],)" + whole.substr(1);
+  CHECK(problem_of(includes_x).message == "there is no file /fleet/x.json");
+  CHECK(problem_of(includes_x).path == "include[0]");
+  files["/fleet/x.json"] = "{\n \"include\": [\"y.json\"]\n}";
+  files["/fleet/y.json"] = R"({"include":["./x.json"]})";
+  CHECK(problem_of(includes_x).message ==
+        "the includes go round: /fleet/x.json includes /fleet/y.json includes /fleet/x.json");
+  CHECK(problem_of(includes_x).file == "/fleet/y.json");
+  files["/fleet/y.json"] = "{\n" + agents + "}";
+  const Problem twice = problem_of(includes_x);
+  CHECK(twice.message == "there is one of this name already, in the fleet file, line 1");
+  CHECK(twice.path == "agents.a");
+  CHECK(twice.file == "/fleet/y.json");
+  CHECK(twice.line == 2);
+  files["/fleet/y.json"] = "{\n" + rest + "}";
+  CHECK(problem_of(includes_x).path == "workflow");
+  CHECK(problem_of(includes_x).file == "/fleet/y.json");
+  files["/fleet/y.json"] = R"({"models":{"n":{"modle":"n.gguf"}}})";
+  CHECK(read(includes_x).problems.front().file == "/fleet/y.json");
+  for (int n = 0; n < 20; ++n) {
+    files["/fleet/d" + std::to_string(n) + ".json"] =
+        R"({"include":["d)" + std::to_string(n + 1) + R"(.json"]})";
+  }
+  CHECK_THAT(problem_of(R"({"include":["d0.json"],)" + whole.substr(1)).message,
+             Catch::StartsWith("too many includes: at most 8 deep"));
+  files["/fleet/x.json"] = "[]";
+  CHECK(problem_of(includes_x).file == "/fleet/x.json");
+  files["/fleet/x.json"] = "{";
+  CHECK_THAT(problem_of(includes_x).message, Catch::StartsWith("/fleet/x.json: line 1"));
+}
+
+TEST_CASE("the command of a tool takes values from the environment, which hold no placeholders",
+          "[agents]") {
+  std::string text = slurp(TEST_DATA "/agents/sound.json");
+  const std::string before = "\"tools\": {";
+  const std::size_t at = text.find(before);
+  REQUIRE(at != std::string::npos);
+  text.insert(at + before.size(), R"("look": {"description": "Looks.",
+    "command": ["${BIN:-/usr/bin}/look", "${DATA}", "$${literal}", "${arguments}"]}, )");
+  FleetContext context;
+  context.directory = "/fleet";
+  const auto found = [&](const std::string& name) -> std::optional<std::string> {
+    if (name == "DATA") return "in ${arguments}";
+    return std::nullopt;
+  };
+  context.environment = found;
+  const FleetFile file = parse_fleet(text, context);
+  REQUIRE(file.problems.empty());
+  CHECK(file.fleet.tools.at(0).command == std::vector<std::string>{"/usr/bin/look",
+                                                                   "in $${arguments}",
+                                                                   "$${literal}", "${arguments}"});
+  CHECK(parse(text).problems.size() == 1);
 }
 
 TEST_CASE("an MCP server over HTTP has a URL and headers, and no jail", "[agents]") {
@@ -249,6 +360,25 @@ TEST_CASE("a fleet file says what its operator knows of tools", "[agents]") {
   CHECK_THAT(problem_of(R"("toolFacts":{"pay":{"risk":"huge"}})"),
              Catch::StartsWith("toolFacts.pay.risk"));
   CHECK_THAT(problem_of(R"("toolFacts":{"pay":{"risky":true}})"), Catch::Contains("risky"));
+}
+
+TEST_CASE("a skill of a fleet file is a folder, and to its agents a tool", "[agents]") {
+  std::string text = slurp(TEST_DATA "/agents/sound.json");
+  const auto with = [&](const std::string& skills, const std::string& tool) {
+    std::string made = text;
+    made.insert(made.find('{') + 1, "\"skills\": " + skills + ", ");
+    const std::size_t at = made.find("\"tools\": [");
+    REQUIRE(at != std::string::npos);
+    return parse(made.insert(at + 10, "\"" + tool + "\", "));
+  };
+  const FleetFile good = with(R"(["skills/refunds/"])", "skill__refunds");
+  REQUIRE(good.problems.empty());
+  CHECK(good.fleet.skills == std::vector<SkillSpec>{{"refunds", "/fleet/skills/refunds"}});
+  CHECK(good.fleet.agent("clerk")->offers("skill__refunds"));
+  CHECK(with(R"(["skills/refunds"])", "skill__refund").problems.at(0).message ==
+        R"(there is no tool "skill__refund"; did you mean "skill__refunds"?)");
+  CHECK(with(R"(["a/refunds", "b/refunds"])", "skill__refunds").problems.size() == 1);
+  CHECK(with(R"(["."])", "skill__refunds").problems.size() == 2);
 }
 
 TEST_CASE("a fleet file says who is asked when, and who is told", "[agents]") {

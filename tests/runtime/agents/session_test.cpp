@@ -108,14 +108,14 @@ TEST_CASE("what was denied or escalated shows in how the session ends", "[agents
 
 TEST_CASE("a fact that went through the journal is the same fact", "[agents]") {
   ActionDecided rich = decided(Verdict::escalate, "call_1_1");
-  rich.action.arguments = R"({"b":1,"a":"\u00e9"})";
-  rich.action.on_behalf_of = "ops@example.com";
-  rich.action.tainted = true;
-  rich.action.tool_digest = "ab";
-  rich.action.left = {1, -1, 3, 4};
-  rich.decision.reason = "a \"quoted\"\nreason \xC3\xA9";
-  rich.decision.errors = {"p2: no such attribute"};
-  rich.decision.obligations = {{"redact", "to"}, {"warn", "yes"}};
+  rich.action.edit().arguments = R"({"b":1,"a":"\u00e9"})";
+  rich.action.edit().on_behalf_of = "ops@example.com";
+  rich.action.edit().tainted = true;
+  rich.action.edit().tool_digest = "ab";
+  rich.action.edit().left = {1, -1, 3, 4};
+  rich.decision.edit().reason = "a \"quoted\"\nreason \xC3\xA9";
+  rich.decision.edit().errors = {"p2: no such attribute"};
+  rich.decision.edit().obligations = {{"redact", "to"}, {"warn", "yes"}};
   ActionOutcome failed = outcome("raw \xff bytes stay in the payload");
   failed.outcome.kind = OutcomeKind::timeout;
   failed.outcome.detail = std::string(998, 'x') + "\xC3\xA9\xC3\xA9";

@@ -3,6 +3,7 @@
 #include "async/pending.h"
 #include "async/race.h"
 #include "async/scope.h"
+#include "async/waiters.h"
 #include "fake_poller.h"
 
 #include <catch2/catch.hpp>
@@ -162,6 +163,79 @@ TEST_CASE("a value from another thread resumes its task on the loop", "[async]")
     co_return n;
   };
   CHECK(run(loop, wait(std::move(pending))) == 7);
+}
+
+TEST_CASE("a task's next step runs before what else is ready, and yet nobody starves", "[async]") {
+  FakePoller poller;
+  Loop loop(poller);
+  Trace trace;
+  Scope scope;
+  auto calls = [](Trace& to, std::string name, int count) -> Task<void> {
+    for (int i = 0; i < count; ++i) {
+      co_await answer();
+    }
+    to.lines.push_back(name);
+  };
+  scope.spawn(calls(trace, "short", 10));
+  scope.spawn(calls(trace, "other", 1));
+  scope.spawn(calls(trace, "endless", 100'000));
+  scope.spawn(calls(trace, "late", 10));
+  loop.run_until([&] { return scope.size() == 0; });
+  CHECK(trace.lines == std::vector<std::string>{"short", "other", "late", "endless"});
+}
+
+TEST_CASE("the more urgent class goes first, and hands itself on to what it calls", "[async]") {
+  FakePoller poller;
+  Loop loop(poller);
+  std::vector<LatencyClass> order;
+  Waiters waiters;
+  auto inner = [](std::vector<LatencyClass>& to, Waiters& in) -> Task<void> {
+    co_await in.wait();
+    to.push_back(Loop::current().latency());
+  };
+  auto outer = [](LatencyClass latency, std::vector<LatencyClass>& to, Waiters& in,
+                  Task<void> (*call)(std::vector<LatencyClass>&, Waiters&)) -> Task<void> {
+    co_await become(latency);
+    co_await call(to, in);
+    to.push_back(Loop::current().latency());
+  };
+  Scope scope;
+  for (const LatencyClass latency :
+       {LatencyClass::batch, LatencyClass::normal, LatencyClass::interactive}) {
+    scope.spawn(outer(latency, order, waiters, inner));
+  }
+  loop.run();
+  waiters.wake_all();
+  loop.run();
+  const std::vector<LatencyClass> wanted = {LatencyClass::interactive, LatencyClass::interactive,
+                                            LatencyClass::normal,      LatencyClass::normal,
+                                            LatencyClass::batch,       LatencyClass::batch};
+  CHECK(order == wanted);
+}
+
+TEST_CASE("a class that never rests does not starve the others", "[async]") {
+  FakePoller poller;
+  Loop loop(poller);
+  bool heard = false;
+  std::int64_t steps = 0;
+  auto busy = [](const bool& until, std::int64_t& count) -> Task<void> {
+    co_await become(LatencyClass::interactive);
+    while (!until) {
+      co_await answer();
+      ++count;
+    }
+  };
+  auto patient = [](bool& said) -> Task<void> {
+    co_await become(LatencyClass::batch);
+    const int value = co_await answer();
+    said = value == 42;
+  };
+  Scope scope;
+  scope.spawn(busy(heard, steps));
+  scope.spawn(patient(heard));
+  loop.run_until([&] { return scope.size() == 0; });
+  CHECK(heard);
+  CHECK(steps < 200);
 }
 
 TEST_CASE("timers of one instant fire in the order in which they were set", "[async]") {
