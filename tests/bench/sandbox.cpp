@@ -208,7 +208,7 @@ bool compare_many(std::vector<Peer>& peers, const std::string& program) {
   (void)ours_a_second(jails, call_of(program), at_once * 2, failed, took);
   const double ours = ours_a_second(jails, call_of(program), 4000, failed, took);
   for (const Peer& peer : peers) {
-    const double theirs = many_a_second(peer.command(program), 400 / peer.every + 10, at_once);
+    const double theirs = many_a_second(peer, program, 400 / peer.every + 10, at_once);
     if (theirs > 0)
       report("static program, 64 at once", "calls/s", Better::more, ours, peer.name, theirs);
   }

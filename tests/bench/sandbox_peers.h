@@ -7,12 +7,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <fcntl.h>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <set>
 #include <spawn.h>
 #include <sstream>
 #include <string>
@@ -55,19 +57,35 @@ inline double spawn_us(const std::vector<std::string>& command) {
       .count();
 }
 
-inline double many_a_second(const std::vector<std::string>& command, int calls, int at_once) {
+// Below 0: one of them failed, or they did not end within a minute.
+inline double many_a_second(const Peer& peer, const std::string& program, int calls, int at_once) {
   const auto began = std::chrono::steady_clock::now();
-  int running = 0;
-  for (int i = 0; i < calls || running > 0;) {
-    if (i < calls && running < at_once) {
-      if (spawn_quietly(command) < 0) return -1;
-      ++running;
+  std::set<pid_t> running;
+  bool is_good = true;
+  for (int i = 0; (is_good && i < calls) || !running.empty();) {
+    if (is_good && i < calls && running.size() < static_cast<std::size_t>(at_once)) {
+      const pid_t child = spawn_quietly(peer.command(program));
+      is_good = child > 0;
+      if (is_good) running.insert(child);
       ++i;
       continue;
     }
     int status = 0;
-    if (::wait(&status) < 0) return -1;
-    --running;
+    const pid_t ended = ::waitpid(-1, &status, WNOHANG);
+    if (ended > 0) {
+      running.erase(ended);
+      is_good = is_good && status == 0;
+    } else if (std::chrono::steady_clock::now() - began > std::chrono::minutes(1)) {
+      for (const pid_t child : running) ::kill(child, SIGKILL);
+      is_good = false;
+    } else {
+      ::usleep(50);
+    }
+  }
+  if (!is_good) {
+    std::fprintf(stderr, "skipped: %s, %d at once: it does not get all of them done\n",
+                 peer.name.c_str(), at_once);
+    return -1;
   }
   return calls / std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
 }
