@@ -1,6 +1,6 @@
 #include "sandbox/cgroup.h"
 
-#include <catch2/catch_test_macros.hpp>
+#include <catch2/catch.hpp>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -39,7 +39,10 @@ pid_t join(const CgroupPool::Lease& lease) {
 
 TEST_CASE("a control group is used again once nobody is left in it", "[sandbox]") {
   const std::unique_ptr<CgroupPool> pool = CgroupPool::open();
-  if (!pool) SKIP("this process may not make control groups");
+  if (!pool) {
+    WARN("skipped: this process may not make control groups");
+    return;
+  }
   constexpr std::int64_t memory_bytes = 64 << 20;
   auto first = pool->lease(memory_bytes, 2);
   REQUIRE(first);
