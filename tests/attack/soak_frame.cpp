@@ -31,9 +31,9 @@ int processes_left(const std::string& program) {
 }
 
 Left look_again(const Left& before) {
-  constexpr int tries_max = 200;
+  constexpr int again_max = 200;
   Left after = look();
-  for (int i = 0; i < tries_max && after != before; ++i) {
+  for (int i = 0; i < again_max && after != before; ++i) {
     ::usleep(between_looks_us);
     after = look();
   }
