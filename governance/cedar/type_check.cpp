@@ -326,19 +326,33 @@ std::optional<std::vector<EntityUid>> TypeCheck::all_named(const Expression& at)
   return all;
 }
 
+// What it is without asking anything: a literal that is no set and no record, the action, or "&&"
+// and "||" of truth values alone, which the public engine's parser reads as one.
+std::optional<Value> TypeCheck::constant(const Expression& of) const {
+  if (of.op == Operator::action) return Value(environment_.action);
+  if (of.op == Operator::literal) {
+    const bool simple = of.value.as<Set>() == nullptr && of.value.as<Record>() == nullptr;
+    return simple ? std::optional(of.value) : std::nullopt;
+  }
+  if (of.op != Operator::all && of.op != Operator::any) return std::nullopt;
+  const bool conjunction = of.op == Operator::all;
+  bool result = conjunction;
+  for (const Expression& operand : of.operands) {
+    const auto value = constant(operand);
+    const bool* truth = value ? value->as<bool>() : nullptr;
+    if (truth == nullptr) return std::nullopt;
+    result = conjunction ? result && *truth : result || *truth;
+  }
+  return Value(result);
+}
+
 std::optional<Typed> TypeCheck::equality(const Expression& at, const Known& known) {
   const auto left = check(at.operands[0], known);
   const auto right = check(at.operands[1], known);
   if (!left || !right) return std::nullopt;
   const bool equal = at.op == Operator::equal;
-  const auto value_of = [this](const Expression& of) -> std::optional<Value> {
-    if (of.op == Operator::action) return Value(environment_.action);
-    const bool simple = of.op == Operator::literal && of.value.as<Set>() == nullptr &&
-                        of.value.as<Record>() == nullptr;
-    return simple ? std::optional(of.value) : std::nullopt;
-  };
-  const auto a = value_of(at.operands[0]);
-  const auto b = value_of(at.operands[1]);
+  const auto a = constant(at.operands[0]);
+  const auto b = constant(at.operands[1]);
   if (a && b) return truth((*a == *b) == equal);
   if (join(left->type, right->type)) return typed(Kind::boolean);
   if (left->type.kind == Kind::entity && right->type.kind == Kind::entity) return truth(!equal);

@@ -43,6 +43,7 @@ class TypeCheck {
   std::optional<Typed> connective(const Expression& at, const Known& known);
   std::optional<Typed> conditional(const Expression& at, const Known& known);
   std::optional<Typed> equality(const Expression& at, const Known& known);
+  [[nodiscard]] std::optional<Value> constant(const Expression& of) const;
   std::optional<Typed> comparison(const Expression& at, const Known& known);
   std::optional<Typed> membership(const Expression& at, const Known& known);
   std::optional<Typed> member_of(const Expression& at, const Expression& left,

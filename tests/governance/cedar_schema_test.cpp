@@ -94,6 +94,11 @@ TEST_CASE("the validator refuses what cannot be compared, called or found", "[ce
 TEST_CASE("what can never hold is a warning and is not looked into", "[cedar]") {
   CHECK(check("principal is Tool && principal.nothing") == never_text);
   CHECK(check("resource in Fleet::\"f\"") == never_text);
+  // Truth values alone are one truth value, as the public engine's parser reads them.
+  CHECK(check("(true || true || false) == \"ada\"") == never_text);
+  CHECK(check("(false && true) != \"ada\"") == "valid");
+  CHECK_THAT(check("(true || context.amount > 1) == \"ada\""), Catch::Contains("never equal"));
+  CHECK_THAT(check("(!true) == \"ada\""), Catch::Contains("never equal"));
   CHECK(check("action == Action::\"send it\" && action in Action::\"effect\"") == "valid");
 }
 
