@@ -75,6 +75,10 @@ class Backend {
   virtual void attend(std::size_t layer) = 0;
   // hidden = the layer's gate of gate_up.
   virtual void gate(std::size_t layer) = 0;
+  // projected = what the layer's experts make of normed: of each row the `experts_used` that its
+  // router likes best (of equals the first), added in the order of their numbers, each times its
+  // probability among them.
+  virtual void mix(std::size_t layer) = 0;
   // Adds projected to the residual, by way of the norm `after` where it is not empty; then norms
   // the residual for the next block, where there is one.
   virtual void add_block(const std::vector<float>& after, const std::vector<float>* next) = 0;

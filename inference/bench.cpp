@@ -12,6 +12,14 @@ namespace ambit::inference {
 namespace {
 
 // One model on one pool; each measurement makes its own pages.
+// What one token reads of them.
+std::size_t bytes_of_experts(const Config& config, const Experts& experts) {
+  std::size_t all = 0;
+  for (const auto* matrices : {&experts.gate_up, &experts.down})
+    for (const Matrix& matrix : *matrices) all += matrix.bytes();
+  return experts.empty() ? 0 : experts.router.bytes() + all / config.experts * config.experts_used;
+}
+
 class Bench {
  public:
   Bench(const Model& model, MadeBackend made, const BenchOptions& options)
@@ -21,7 +29,8 @@ class Bench {
         forward_(model, std::move(made.backend), rows_max(options)) {
     for (const Layer& layer : model.layers)
       weight_bytes_ += static_cast<double>(layer.qkv.bytes() + layer.attention_out.bytes() +
-                                           layer.gate_up.bytes() + layer.down.bytes());
+                                           layer.gate_up.bytes() + layer.down.bytes() +
+                                           bytes_of_experts(model.config, layer.experts));
     weight_bytes_ += static_cast<double>(model.output.bytes());
   }
 

@@ -31,9 +31,13 @@ void Forward::run(std::span<const StepRow> rows) {
     on.attend(i);
     on.multiply(layer.attention_out, Values::attended, Values::projected);
     on.add_block(layer.attention_after, &layer.feed_forward_norm);
-    on.multiply(layer.gate_up, Values::normed, Values::gate_up);
-    on.gate(i);
-    on.multiply(layer.down, Values::hidden, Values::projected);
+    if (layer.experts.empty()) {
+      on.multiply(layer.gate_up, Values::normed, Values::gate_up);
+      on.gate(i);
+      on.multiply(layer.down, Values::hidden, Values::projected);
+    } else {
+      on.mix(i);
+    }
     on.add_block(layer.feed_forward_after,
                  is_last ? nullptr : &model_.layers[i + 1].attention_norm);
   }

@@ -72,6 +72,38 @@ Result<Matrix> load_gate_up(const Gguf& file, const Config& config, const std::s
                all_rows(*TRY(tensor(file, prefix + "ffn_up.weight", config.width, hidden)))});
 }
 
+// The experts' tensors hold one after the other.
+Result<const TensorView*> tensor_of_experts(const Gguf& file, const std::string& name,
+                                            std::size_t inputs, std::size_t outputs,
+                                            std::size_t experts) {
+  const TensorView* found = file.find(name);
+  if (found == nullptr) return Err(Code::invalid, "the tensor " + name + " is missing");
+  if (found->shape.size() != 3 || found->dimension(0) != inputs || found->dimension(1) != outputs ||
+      found->dimension(2) != experts)
+    return Err(Code::invalid, "the tensor " + name + " has the shape " + shape_text(found->shape) +
+                                  " instead of [" + std::to_string(inputs) + ", " +
+                                  std::to_string(outputs) + ", " + std::to_string(experts) + "]");
+  return found;
+}
+
+Result<Experts> load_experts(const Gguf& file, const Config& config, const std::string& prefix) {
+  const std::size_t hidden = config.hidden;
+  Experts experts;
+  experts.router = pack(
+      {all_rows(*TRY(tensor(file, prefix + "ffn_gate_inp.weight", config.width, config.experts)))});
+  const TensorView* gate = TRY(tensor_of_experts(file, prefix + "ffn_gate_exps.weight",
+                                                 config.width, hidden, config.experts));
+  const TensorView* up = TRY(
+      tensor_of_experts(file, prefix + "ffn_up_exps.weight", config.width, hidden, config.experts));
+  const TensorView* down = TRY(tensor_of_experts(file, prefix + "ffn_down_exps.weight", hidden,
+                                                 config.width, config.experts));
+  for (std::size_t i = 0; i < config.experts; ++i) {
+    experts.gate_up.push_back(pack({{gate, i * hidden, hidden}, {up, i * hidden, hidden}}));
+    experts.down.push_back(pack({{down, i * config.width, config.width}}));
+  }
+  return experts;
+}
+
 Result<Layer> load_layer(const Gguf& file, const Config& config, std::size_t index) {
   const std::string prefix = "blk." + std::to_string(index) + ".";
   const std::size_t q = config.heads * config.head_width;
@@ -98,6 +130,10 @@ Result<Layer> load_layer(const Gguf& file, const Config& config, std::size_t ind
   }
   layer.attention_out =
       pack({all_rows(*TRY(tensor(file, prefix + "attn_output.weight", q, config.width)))});
+  if (config.experts > 0) {
+    layer.experts = TRY(load_experts(file, config, prefix));
+    return layer;
+  }
   layer.gate_up = TRY(load_gate_up(file, config, prefix));
   layer.down =
       pack({all_rows(*TRY(tensor(file, prefix + "ffn_down.weight", config.hidden, config.width)))});
@@ -246,7 +282,7 @@ Result<void> apply_family(const Gguf& file, const std::string& prefix, Config& c
   return {};
 }
 
-constexpr std::string_view families[] = {"llama", "qwen2", "qwen3",  "smollm3",
+constexpr std::string_view families[] = {"llama", "qwen2", "qwen3",  "qwen3moe", "smollm3",
                                          "phi3",  "gemma", "gemma2", "gemma3"};
 
 }  // namespace
@@ -279,6 +315,14 @@ Result<Config> read_config(const Gguf& file) {
   config.layers = TRY(size("block_count", 1024));
   config.width = TRY(size("embedding_length", 1U << 16U));
   config.hidden = TRY(size("feed_forward_length", 1U << 18U));
+  if (file.integer(prefix + "expert_count").value_or(0) != 0) {
+    config.experts = TRY(size("expert_count", 1024));
+    config.experts_used = TRY(size("expert_used_count", config.experts));
+    config.hidden = TRY(size("expert_feed_forward_length", 1U << 18U, config.hidden));
+  }
+  if ((config.architecture == "qwen3moe") != (config.experts > 0) && config.architecture != "llama")
+    return Err(Code::unsupported, "the architecture \"" + config.architecture + "\" with " +
+                                      std::to_string(config.experts) + " experts is not supported");
   config.context = TRY(size("context_length", 1U << 24U));
   config.heads = TRY(size("attention.head_count", 1024));
   config.kv_heads = TRY(size("attention.head_count_kv", 1024, config.heads));

@@ -1,9 +1,9 @@
 #pragma once
 
 // A model in memory: its shape (Config) and its weights, repacked for the kernels. Immutable once
-// loaded, shared by every thread. Dense decoders of the Llama family and its cousins: Llama,
+// loaded, shared by every thread. Decoders of the Llama family and its cousins: Llama,
 // Mistral, SmolLM, Qwen2 (biases), Qwen3 (q/k norms), Phi-3 (fused tensors), Gemma 2 and 3 (norms
-// after, too, windows, soft caps).
+// after, too, windows, soft caps); and mixtures of experts: Mixtral, Qwen3-MoE.
 
 #include "inference/gguf.h"
 #include "inference/tensor.h"
@@ -36,7 +36,9 @@ struct Config {
   std::size_t heads = 0;
   std::size_t kv_heads = 0;
   std::size_t head_width = 0;
-  std::size_t hidden = 0;  // of the feed-forward block
+  std::size_t hidden = 0;        // of the feed-forward block, or of one expert
+  std::size_t experts = 0;       // of each layer; 0: one block for all tokens
+  std::size_t experts_used = 0;  // by one token
   std::size_t vocabulary = 0;
   std::size_t context = 0;  // positions the model was made for
   float norm_epsilon = 1e-5F;
@@ -108,6 +110,14 @@ struct Matrix {
   }
 };
 
+// Feed-forward blocks of which each token takes the few that the router likes best.
+struct Experts {
+  Matrix router;                // [experts] from [width]
+  std::vector<Matrix> gate_up;  // of each expert, as in Layer
+  std::vector<Matrix> down;
+  [[nodiscard]] bool empty() const { return gate_up.empty(); }
+};
+
 struct Layer {
   std::vector<float> attention_norm;     // [width]
   std::vector<float> feed_forward_norm;  // [width]
@@ -120,6 +130,7 @@ struct Layer {
   Matrix attention_out;           // [width] from [heads * head_width]
   Matrix gate_up;                 // parts: gate [hidden], up [hidden]
   Matrix down;                    // [width] from [hidden]
+  Experts experts;                // in the place of gate_up and down
 };
 
 struct Model {

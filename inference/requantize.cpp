@@ -35,13 +35,16 @@ bool is_sensitive_layer(std::size_t layer, std::size_t layers) {
 }
 
 DType type_for(const TensorView& tensor, const Recipe& recipe, std::size_t layers, bool tied) {
-  if (tensor.shape.size() != 2 || tensor.dimension(1) < 2) return DType::f32;
+  // A router decides: it stays as it is.
+  if (tensor.name.ends_with("ffn_gate_inp.weight")) return DType::f32;
+  if (tensor.shape.size() < 2 || tensor.dimension(1) < 2) return DType::f32;
   DType type = recipe.type;
   const auto layer = layer_of(tensor.name);
   if (tensor.name == "output.weight" || (tied && tensor.name == "token_embd.weight")) {
     type = recipe.sensitive;
   } else if (layer && recipe.type != DType::q4_0 && is_sensitive_layer(*layer, layers) &&
-             (tensor.name.ends_with("attn_v.weight") || tensor.name.ends_with("ffn_down.weight"))) {
+             (tensor.name.ends_with("attn_v.weight") || tensor.name.ends_with("ffn_down.weight") ||
+              tensor.name.ends_with("ffn_down_exps.weight"))) {
     type = recipe.sensitive;
   }
   const std::uint64_t inputs = tensor.dimension(0);

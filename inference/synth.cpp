@@ -150,6 +150,11 @@ class Synthesis {
     writer_.set(prefix_ + "rope.freq_base", 10000.0);
     writer_.set(prefix_ + "attention.layer_norm_rms_epsilon", 1e-5);
     if (shape_.window > 0) set("attention.sliding_window", shape_.window);
+    if (shape_.experts > 0) {
+      set("expert_count", shape_.experts);
+      set("expert_used_count", 2);
+      set("expert_feed_forward_length", shape_.hidden);
+    }
     if (is("gemma2")) {
       writer_.set(prefix_ + "attn_logit_softcapping", 50.0);
       writer_.set(prefix_ + "final_logit_softcapping", 30.0);
@@ -196,22 +201,43 @@ class Synthesis {
       matrix(block + "attn_v.weight", shape_.width, kv);
     }
     matrix(block + "attn_output.weight", q, shape_.width);
-    if (is("phi3")) {
-      matrix(block + "ffn_up.weight", shape_.width, 2 * shape_.hidden);
-    } else {
-      matrix(block + "ffn_gate.weight", shape_.width, shape_.hidden);
-      matrix(block + "ffn_up.weight", shape_.width, shape_.hidden);
-    }
-    matrix(block + "ffn_down.weight", shape_.hidden, shape_.width);
+    feed_forward(block);
     if (is("qwen2")) {
       vector(block + "attn_q.bias", q, 0.0);
       vector(block + "attn_k.bias", kv, 0.0);
       vector(block + "attn_v.bias", kv, 0.0);
     }
-    if (is("qwen3") || is("gemma3")) {
+    if (is("qwen3") || is("qwen3moe") || is("gemma3")) {
       vector(block + "attn_q_norm.weight", shape_.head_width, 1.0);
       vector(block + "attn_k_norm.weight", shape_.head_width, 1.0);
     }
+  }
+
+  void feed_forward(const std::string& block) {
+    const std::size_t width = shape_.width;
+    const std::size_t hidden = shape_.hidden;
+    if (shape_.experts > 0) {
+      writer_.add(
+          block + "ffn_gate_inp.weight", DType::f32, {width, shape_.experts},
+          weights_.normal(width * shape_.experts, 2.0 / std::sqrt(static_cast<double>(width))));
+      experts(block + "ffn_gate_exps.weight", width, hidden);
+      experts(block + "ffn_up_exps.weight", width, hidden);
+      experts(block + "ffn_down_exps.weight", hidden, width);
+      return;
+    }
+    if (is("phi3")) {
+      matrix(block + "ffn_up.weight", width, 2 * hidden);
+    } else {
+      matrix(block + "ffn_gate.weight", width, hidden);
+      matrix(block + "ffn_up.weight", width, hidden);
+    }
+    matrix(block + "ffn_down.weight", hidden, width);
+  }
+  void experts(const std::string& name, std::size_t inputs, std::size_t outputs) {
+    const std::size_t count = inputs * outputs * shape_.experts;
+    writer_.add_bytes(
+        name, shape_.type, {inputs, outputs, shape_.experts},
+        weights_.stocked(shape_.type, count, 1.0 / std::sqrt(static_cast<double>(inputs))));
   }
 
   const SynthShape& shape_;

@@ -28,6 +28,7 @@ struct SynthShape {
   bool tied = true;
   bool rope_factors = false;  // as Llama 3.1 has them
   std::size_t window = 0;     // of Gemma's windowed layers
+  std::size_t experts = 0;    // of which each token uses two; `hidden` is of one
   std::string rope_scaling;   // "linear", "yarn", "longrope": of 4; empty: none
   std::uint64_t seed = 1;
 };

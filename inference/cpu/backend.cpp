@@ -52,7 +52,15 @@ CpuBackend::CpuBackend(const Model& model, const Kernels& kernels, Pool& pool, K
   qkv_.resize(rows_max * model.layers[0].qkv.outputs);
   attended_.resize(rows_max * query_width_);
   projected_.resize(rows_max * whole_panels(config.width));
-  gate_up_.resize(rows_max * model.layers[0].gate_up.outputs);
+  const Experts& experts = model.layers[0].experts;
+  const Matrix& gate_up = experts.empty() ? model.layers[0].gate_up : experts.gate_up[0];
+  gate_up_.resize(rows_max * gate_up.outputs);
+  if (!experts.empty()) {
+    likes_.resize(rows_max * experts.router.outputs);
+    choices_.resize(rows_max * config.experts_used);
+    gathered_.resize(rows_max * config.width);
+    answered_.resize(rows_max * whole_panels(config.width));
+  }
   hidden_.resize(rows_max * config.hidden);
   cosines_.resize(rows_max * config.rope_width / 2);
   sines_.resize(rows_max * config.rope_width / 2);
@@ -68,9 +76,13 @@ CpuBackend::CpuBackend(const Model& model, const Kernels& kernels, Pool& pool, K
     if (matrix.has(DType::bf16)) widest_bf16 = std::max(widest_bf16, matrix.inputs);
   };
   consider(model.output);
-  for (const Layer& layer : model.layers)
-    for (const Matrix* matrix : {&layer.qkv, &layer.attention_out, &layer.gate_up, &layer.down})
+  for (const Layer& layer : model.layers) {
+    for (const Matrix* matrix :
+         {&layer.qkv, &layer.attention_out, &layer.gate_up, &layer.down, &layer.experts.router})
       consider(*matrix);
+    for (const auto* matrices : {&layer.experts.gate_up, &layer.experts.down})
+      for (const Matrix& matrix : *matrices) consider(matrix);
+  }
   const std::size_t padded = (rows_max + row_padding - 1) / row_padding * row_padding;
   levels_ = AlignedBytes(padded * widest);
   rounded_ = AlignedBytes(padded * whole_blocks(widest_bf16) * sizeof(std::uint16_t));
@@ -88,13 +100,16 @@ void CpuBackend::each_row(std::size_t rows, const Work& work) {
   });
 }
 
-// Panels go to whoever is free, a few at a time; which thread does one changes nothing in it.
 void CpuBackend::multiply(const Matrix& matrix, Values in_values, Values out_values) {
   const std::size_t rows = out_values == Values::logits ? logits_rows_ : rows_.size();
-  const std::vector<float>& in = values(in_values);
-  const std::size_t in_stride = matrix.inputs;
   std::vector<float>& out = values(out_values);
   if (out.size() < rows * matrix.outputs) out.resize(rows * matrix.outputs);
+  product(matrix, values(in_values).data(), rows, out.data());
+}
+
+// Panels go to whoever is free, a few at a time; which thread does one changes nothing in it.
+void CpuBackend::product(const Matrix& matrix, const float* in, std::size_t rows, float* out) {
+  const std::size_t in_stride = matrix.inputs;
   auto* const levels = levels_.as<std::int8_t>();
   if (matrix.is_quantized())
     each_row(rows, [&](std::size_t i) {
@@ -112,12 +127,12 @@ void CpuBackend::multiply(const Matrix& matrix, Values in_values, Values out_val
                            segment.panels.data(),
                            segment.panel_bytes,
                            matrix.inputs,
-                           in.data(),
+                           in,
                            in_stride,
                            levels,
                            blocks_.data(),
                            rounded,
-                           out.data() + segment.first_output,
+                           out + segment.first_output,
                            matrix.outputs,
                            rows};
     kernels_.matmul(job, first, last);
@@ -213,6 +228,74 @@ void CpuBackend::norm(const std::vector<float>& weight) {
     kernels_.rms_norm(&x_[i * width], weight.data(), model_.config.norm_epsilon, width,
                       &normed_[i * width]);
   });
+}
+
+// The likeliest of each row, by number, with their shares of what they have together.
+void CpuBackend::choose_experts(const Experts& experts) {
+  const std::size_t used = model_.config.experts_used;
+  each_row(rows_.size(), [&](std::size_t i) {
+    const float* likes = &likes_[i * experts.router.outputs];
+    Choice* choices = &choices_[i * used];
+    for (std::size_t k = 0; k < used; ++k) {
+      std::size_t best = model_.config.experts;
+      for (std::size_t expert = 0; expert < model_.config.experts; ++expert) {
+        const bool taken = std::any_of(choices, choices + k,
+                                       [&](const Choice& one) { return one.expert == expert; });
+        if (!taken && (best == model_.config.experts || likes[expert] > likes[best])) best = expert;
+      }
+      choices[k] = {best, 0};
+    }
+    const float most = likes[choices[0].expert];
+    float sum = 0;
+    for (std::size_t k = 0; k < used; ++k)
+      sum += choices[k].share = std::exp(likes[choices[k].expert] - most);
+    for (std::size_t k = 0; k < used; ++k) choices[k].share /= sum;
+    std::sort(choices, choices + used,
+              [](const Choice& one, const Choice& other) { return one.expert < other.expert; });
+  });
+}
+
+// answered = what the expert makes of the gathered rows.
+void CpuBackend::ask_expert(const Experts& experts, std::size_t expert, std::size_t rows) {
+  const Config& config = model_.config;
+  const Matrix& gate_up = experts.gate_up[expert];
+  product(gate_up, gathered_.data(), rows, gate_up_.data());
+  const auto gated = config.gelu ? kernels_.geglu : kernels_.swiglu;
+  each_row(rows, [&](std::size_t i) {
+    const float* gate = &gate_up_[i * gate_up.outputs];
+    gated(gate, gate + gate_up.parts[1], config.hidden, &hidden_[i * config.hidden]);
+  });
+  product(experts.down[expert], hidden_.data(), rows, answered_.data());
+}
+
+void CpuBackend::mix(std::size_t index) {
+  const Experts& experts = model_.layers[index].experts;
+  const std::size_t width = model_.config.width;
+  const std::size_t padded = whole_panels(width);
+  const std::size_t used = model_.config.experts_used;
+  product(experts.router, normed_.data(), rows_.size(), likes_.data());
+  choose_experts(experts);
+  each_row(rows_.size(),
+           [&](std::size_t i) { std::fill_n(&projected_[i * padded], padded, 0.0F); });
+  for (std::size_t expert = 0; expert < model_.config.experts; ++expert) {
+    chosen_by_.clear();
+    shares_.clear();
+    for (std::size_t i = 0; i < rows_.size() * used; ++i) {
+      if (choices_[i].expert != expert) continue;
+      chosen_by_.push_back(i / used);
+      shares_.push_back(choices_[i].share);
+    }
+    if (chosen_by_.empty()) continue;
+    each_row(chosen_by_.size(), [&](std::size_t i) {
+      std::copy_n(&normed_[chosen_by_[i] * width], width, &gathered_[i * width]);
+    });
+    ask_expert(experts, expert, chosen_by_.size());
+    each_row(chosen_by_.size(), [&](std::size_t i) {
+      const float* said = &answered_[i * padded];
+      float* into = &projected_[chosen_by_[i] * padded];
+      for (std::size_t d = 0; d < width; ++d) into[d] += shares_[i] * said[d];
+    });
+  }
 }
 
 void CpuBackend::gate(std::size_t index) {

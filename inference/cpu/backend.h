@@ -39,6 +39,7 @@ class CpuBackend final : public Backend {
   void prepare(std::size_t layer) override;
   void attend(std::size_t layer) override;
   void gate(std::size_t layer) override;
+  void mix(std::size_t layer) override;
   void add_block(const std::vector<float>& after, const std::vector<float>* next) override;
   std::size_t select(const std::vector<float>& weight) override;
   void finish() override;
@@ -52,6 +53,10 @@ class CpuBackend final : public Backend {
  private:
   void prepare_row(std::size_t layer, std::size_t index);
   void store_row(std::size_t layer, std::size_t index);
+  // out[rows][outputs] = the matrix times in[rows][inputs].
+  void product(const Matrix& matrix, const float* in, std::size_t rows, float* out);
+  void choose_experts(const Experts& experts);
+  void ask_expert(const Experts& experts, std::size_t expert, std::size_t rows);
   std::vector<float>& values(Values which);
   template <class Work>
   void each_row(std::size_t rows, const Work& work);
@@ -77,10 +82,20 @@ class CpuBackend final : public Backend {
   std::vector<float> window_cosines_, window_sines_;  // of windowed layers, where they differ
   AlignedBytes levels_;                               // [rows, padded][widest inputs]
   AlignedBytes rounded_;  // inputs as bfloat16, [rows, padded][widest inputs, in whole blocks]
-  std::vector<InputBlock> blocks_;     // [rows, padded][widest inputs / 32]
-  std::vector<float> logits_;          // [rows that want them][vocabulary, in whole panels]
-  std::vector<float> scratch_;         // [workers] for attention
-  std::vector<std::uint16_t> halves_;  // [rows][head_width]
+  std::vector<InputBlock> blocks_;  // [rows, padded][widest inputs / 32]
+  std::vector<float> logits_;       // [rows that want them][vocabulary, in whole panels]
+  std::vector<float> scratch_;      // [workers] for attention
+  // Of layers with experts.
+  struct Choice {
+    std::size_t expert;
+    float share;
+  };
+  std::vector<float> likes_;                // [rows][experts, in whole panels]
+  std::vector<Choice> choices_;             // [rows][experts_used]
+  std::vector<std::size_t> chosen_by_;      // rows of one expert
+  std::vector<float> shares_;               // of those rows
+  std::vector<float> gathered_, answered_;  // [rows][width], [rows][width, in whole panels]
+  std::vector<std::uint16_t> halves_;       // [rows][head_width]
 };
 
 }  // namespace ambit::inference

@@ -313,6 +313,11 @@ void CudaBackend::gate(std::size_t index) {
                        model_.config.gelu, hidden_});
 }
 
+// make() has refused such a model.
+void CudaBackend::mix(std::size_t /*layer*/) {
+  INVARIANT(model_.config.experts == 0);
+}
+
 std::size_t CudaBackend::select(const std::vector<float>& weight) {
   if (selected_rows_ > 0 && !is_idle())
     device_->run(NormJob{residual_, nullptr, nullptr, vector_of(weight), selected_.device, normed_,

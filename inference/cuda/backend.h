@@ -66,6 +66,7 @@ class CudaBackend final : public Backend, private PageMemory {
   void prepare(std::size_t layer) override;
   void attend(std::size_t layer) override;
   void gate(std::size_t layer) override;
+  void mix(std::size_t layer) override;
   void add_block(const std::vector<float>& after, const std::vector<float>* next) override;
   std::size_t select(const std::vector<float>& weight) override;
   void finish() override;

@@ -61,6 +61,8 @@ Result<std::unique_ptr<CudaBackend>> CudaBackend::make(const Model& model,
     return Err(Code::unsupported, "heads of " + std::to_string(config.head_width) +
                                       " dimensions are too wide for the GPU's kernels: 256 at "
                                       "most");
+  if (config.experts > 0)
+    return Err(Code::unsupported, "mixtures of experts run on the CPU alone so far");
   if (options.rows_max < 1 || options.rows_max > 65'536)
     return Err(Code::invalid, "a step must take from 1 to 65536 rows");
   if (options.context_max == 0 || options.context_max > config.context)

@@ -104,6 +104,40 @@ struct Naive {
     return 0.5 * x *
            (1 + std::tanh(std::sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x)));
   }
+  Row gated(const Row& gate, Row up) const {
+    for (std::size_t i = 0; i < up.size(); ++i) up[i] *= this->gate(gate[i]);
+    return up;
+  }
+  Row feed_forward(const std::string& block, const Row& x) const {
+    if (number("expert_count", 0) > 0) return experts(block, x);
+    const Row up = times(block + "ffn_up.weight", x);
+    const Row hidden =
+        is("phi3") ? gated(part(up, 0, up.size() / 2), part(up, up.size() / 2, up.size() / 2))
+                   : gated(times(block + "ffn_gate.weight", x), up);
+    return times(block + "ffn_down.weight", hidden);
+  }
+  // All experts answer; those that are not among the likeliest count nothing.
+  Row experts(const std::string& block, const Row& x) const {
+    const Row likes = times(block + "ffn_gate_inp.weight", x);
+    Row ordered = likes;
+    std::sort(ordered.rbegin(), ordered.rend());
+    const double least = ordered[size("expert_used_count") - 1];
+    double sum = 0;
+    for (const double like : likes) sum += like >= least ? std::exp(like) : 0;
+    Row out(x.size());
+    const Row gates = times(block + "ffn_gate_exps.weight", x);
+    const Row ups = times(block + "ffn_up_exps.weight", x);
+    const Row downs = values(block + "ffn_down_exps.weight");
+    const std::size_t width = gates.size() / likes.size();
+    for (std::size_t e = 0; e < likes.size(); ++e) {
+      if (likes[e] < least) continue;
+      const Row hidden = gated(part(gates, e * width, width), part(ups, e * width, width));
+      for (std::size_t o = 0; o < out.size(); ++o)
+        for (std::size_t i = 0; i < width; ++i)
+          out[o] += std::exp(likes[e]) / sum * downs[(e * out.size() + o) * width + i] * hidden[i];
+    }
+    return out;
+  }
   static double capped(double x, double cap) { return cap > 0 ? cap * std::tanh(x / cap) : x; }
 };
 
@@ -185,16 +219,7 @@ std::vector<std::vector<double>> naive_logits(const Gguf& file,
       if (!after.empty()) out = n.norm(out.data(), after);
       for (std::size_t i = 0; i < width; ++i) x[t][i] += out[i];
       const Row again = n.norm(x[t].data(), n.values(block + "ffn_norm.weight"));
-      Row gate;
-      Row up = n.times(block + "ffn_up.weight", again);
-      if (n.is("phi3")) {
-        gate = n.part(up, 0, up.size() / 2);
-        up = n.part(up, up.size() / 2, up.size() / 2);
-      } else {
-        gate = n.times(block + "ffn_gate.weight", again);
-      }
-      for (std::size_t i = 0; i < gate.size(); ++i) gate[i] = n.gate(gate[i]) * up[i];
-      Row down = n.times(block + "ffn_down.weight", gate);
+      Row down = n.feed_forward(block, again);
       const Row last = n.values(block + "post_ffw_norm.weight");
       if (!last.empty()) down = n.norm(down.data(), last);
       for (std::size_t i = 0; i < width; ++i) x[t][i] += down[i];
