@@ -1,18 +1,18 @@
-// Prefill of 512 tokens and decoding of 128 at several batch sizes, on files with random weights in
-// real shapes, beside llama.cpp on the same files. LLAMA_CPP names the folder of its binaries
-// (llama-bench, llama-batched-bench), built by whoever runs this; without it the figures stand
-// alone, and the bench says so. AMBIT_BENCH_SHAPES and AMBIT_BENCH_TYPES choose others (comma
-// lists).
+// Prefill of 512 tokens and decoding of 128 at several batch sizes, alone and after a prompt of 512
+// tokens that all share, on files with random weights in real shapes, beside llama.cpp and
+// ik_llama.cpp on the same files. LLAMA_CPP and IK_LLAMA_CPP name the folders of their binaries
+// (llama-bench, llama-batched-bench), built by whoever runs this; without them the figures stand
+// alone, and the bench says so. AMBIT_BENCH_SHAPES, AMBIT_BENCH_TYPES and AMBIT_BENCH_BATCHES
+// choose others (comma lists).
 
 #include "bench/figure.h"
+#include "bench/models.h"
 #include "inference/bench.h"
-#include "inference/requantize.h"
-#include "inference/synth.h"
 
 #include <nlohmann/json.hpp>
 
+#include <array>
 #include <cstdlib>
-#include <filesystem>
 #include <map>
 #include <sstream>
 #include <thread>
@@ -26,6 +26,7 @@ namespace {
 
 constexpr std::size_t prompt = 512;
 constexpr std::size_t decode = 128;
+constexpr std::size_t shared = 512;
 
 std::vector<std::string> list(const char* variable, const char* fallback) {
   const char* given = std::getenv(variable);
@@ -47,15 +48,57 @@ std::string output_of(const std::string& command) {
   return text;
 }
 
-// What llama.cpp says of the same file: tokens/s by "prefill" and "decode N".
-std::map<std::string, double> peer_figures(const std::string& folder, const std::string& file,
+struct Peer {
+  std::string name;
+  std::string folder;
+  std::string flags;          // of llama-bench
+  std::string batched_flags;  // of llama-batched-bench
+};
+
+std::vector<Peer> peers() {
+  std::vector<Peer> found;
+  // ik_llama.cpp is at its best when it repacks the weights for the machine, as we do.
+  for (const auto& [name, variable, flags, batched] :
+       {std::array{"llama.cpp", "LLAMA_CPP", "", ""},
+        std::array{"ik_llama.cpp", "IK_LLAMA_CPP", " -rtr 1", " -rtr"}}) {
+    if (const char* folder = std::getenv(variable))
+      found.push_back({name, folder, flags, batched});
+    else
+      std::fprintf(stderr, "skipped: %s (%s does not name the folder of its binaries)\n", name,
+                   variable);
+  }
+  return found;
+}
+
+// Tokens/s of the lines that llama-batched-bench prints:
+// | PP | TG | B | N_KV | T_PP s | S_PP t/s | T_TG s | S_TG t/s | T s | S t/s |
+void read_batched(const std::string& text, const std::string& what,
+                  std::map<std::string, double>& found) {
+  std::stringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    std::vector<double> numbers;
+    std::stringstream cells(line);
+    for (std::string cell; std::getline(cells, cell, '|');) {
+      char* end = nullptr;
+      const double number = std::strtod(cell.c_str(), &end);
+      if (end != cell.c_str()) numbers.push_back(number);
+    }
+    if (numbers.size() == 10)
+      found[what + std::to_string(static_cast<std::size_t>(numbers[2]))] = numbers[7];
+  }
+}
+
+const char* const after_shared = "decode after 512 shared tokens ";
+
+// What a peer says of the same file: tokens/s by "prefill", "decode N" and after_shared + "N".
+std::map<std::string, double> peer_figures(const Peer& peer, const std::string& file,
                                            std::size_t threads,
                                            const std::vector<std::size_t>& batches) {
   std::map<std::string, double> found;
   const std::string common = " -m '" + file + "' -t " + std::to_string(threads);
   const auto simple = nlohmann::json::parse(
-      output_of("'" + folder + "/llama-bench'" + common + " -p " + std::to_string(prompt) + " -n " +
-                std::to_string(decode) + " -r 3 -o json"),
+      output_of("'" + peer.folder + "/llama-bench'" + common + peer.flags + " -p " +
+                std::to_string(prompt) + " -n " + std::to_string(decode) + " -r 3 -o json"),
       nullptr, false);
   if (simple.is_array())
     for (const auto& each : simple)
@@ -64,46 +107,46 @@ std::map<std::string, double> peer_figures(const std::string& folder, const std:
   for (const std::size_t batch : batches)
     if (batch > 1) many += (many.empty() ? "" : ",") + std::to_string(batch);
   if (many.empty()) return found;
-  std::stringstream lines(output_of("'" + folder + "/llama-batched-bench'" + common +
-                                    " -c 16384 -npp 1 -ntg " + std::to_string(decode) + " -npl " +
-                                    many + " --output-format jsonl"));
-  for (std::string line; std::getline(lines, line);) {
-    const auto each = nlohmann::json::parse(line, nullptr, false);
-    if (each.is_object() && each.contains("speed_tg"))
-      found["decode " + std::to_string(each.value("pl", 0))] = each.value("speed_tg", 0.0);
-  }
+  const std::string batched = "'" + peer.folder + "/llama-batched-bench'" + common +
+                              peer.batched_flags + " -c 16384 -ntg " + std::to_string(decode) +
+                              " -npl " + many;
+  read_batched(output_of(batched + " -npp 1"), "decode ", found);
+  read_batched(output_of(batched + " -pps -npp " + std::to_string(shared)), after_shared, found);
   return found;
 }
 
-// The file of a shape and a type, made once in the build folder.
-std::string model_file(const std::string& folder, const std::string& shape_name,
-                       const std::string& type) {
-  const std::string path = folder + "/" + shape_name + "-" + type + ".gguf";
-  if (std::filesystem::exists(path)) return path;
-  const auto shape = named_shape(shape_name);
-  if (!shape) return "";
-  const std::string source = folder + "/" + shape_name + "-BF16.gguf";
-  if (!std::filesystem::exists(source)) {
-    SynthShape whole = *shape;
-    whole.type = DType::bf16;
-    if (!synthesize(whole).write(source)) return "";
+// One figure beside each peer that has it.
+void print(const std::string& of, const std::string& what, double ours, double goal,
+           const std::vector<std::pair<std::string, std::map<std::string, double>>>& theirs) {
+  bench::Figure line;
+  line.bench = "engine";
+  line.what = of + " " + what;
+  line.unit = "tokens/s";
+  line.better = Better::more;
+  line.ours = ours;
+  bool alone = true;
+  for (const auto& [name, figures] : theirs) {
+    const auto at = figures.find(what);
+    if (at == figures.end() || at->second <= 0) continue;
+    line.peer = name;
+    line.theirs = at->second;
+    line.goal_on = Goal::ratio;
+    line.goal = name == "llama.cpp" ? goal : 1;
+    bench::print(line);
+    alone = false;
   }
-  if (type == "BF16") return source;
-  const auto file = Gguf::open(source);
-  const auto recipe = recipe_named(type);
-  if (!file || !recipe || !requantize(*file, *recipe, path)) return "";
-  return path;
+  if (alone) bench::print(line);
+}
+
+double goal_of(const std::string& type, const std::string& what, std::size_t batch) {
+  if (what == "prefill") return type == "Q8_0" ? 3 : 1;
+  return what == after_shared && batch == 32 ? 2 : 1;
 }
 
 }  // namespace
 
 int main() {
-  const char* peer = std::getenv("LLAMA_CPP");
-  if (peer == nullptr)
-    std::fprintf(stderr,
-                 "skipped: llama.cpp (LLAMA_CPP does not name the folder of its binaries)\n");
-  const std::string folder = "build/bench-models";
-  std::filesystem::create_directories(folder);
+  const std::vector<Peer> beside = peers();
   BenchOptions options;
   options.threads = std::max(1U, std::thread::hardware_concurrency());
   options.prompt_tokens = prompt;
@@ -111,10 +154,14 @@ int main() {
   options.batches.clear();
   for (const std::string& batch : list("AMBIT_BENCH_BATCHES", "1,2,4,8,16,32,64"))
     options.batches.push_back(std::strtoull(batch.c_str(), nullptr, 10));
+  BenchOptions sharing = options;
+  sharing.prompt_tokens = 0;
+  sharing.shared_tokens = shared;
+  std::erase(sharing.batches, 1);
   for (const std::string& shape :
        list("AMBIT_BENCH_SHAPES", "llama-15m,qwen2.5-0.5b,qwen3-0.6b,llama-3.2-1b")) {
     for (const std::string& type : list("AMBIT_BENCH_TYPES", "BF16,Q8_0,Q4_0,Q4_K_M")) {
-      const std::string path = model_file(folder, shape, type);
+      const std::string path = bench::model_file(shape, type);
       const auto file = ModelFile::open(path);
       if (!file) {
         std::fprintf(stderr, "skipped: %s %s: %s\n", shape.c_str(), type.c_str(),
@@ -122,40 +169,26 @@ int main() {
         continue;
       }
       const auto report = inference::bench(**file, options);
-      if (!report) {
-        std::fprintf(stderr, "%s\n", report.error().message.c_str());
+      const auto report_sharing = inference::bench(**file, sharing);
+      if (!report || !report_sharing) {
+        std::fprintf(stderr, "%s\n", (!report ? report : report_sharing).error().message.c_str());
         return 1;
       }
-      std::map<std::string, double> theirs;
-      if (peer != nullptr) theirs = peer_figures(peer, path, options.threads, options.batches);
+      std::vector<std::pair<std::string, std::map<std::string, double>>> theirs;
+      for (const Peer& peer : beside)
+        theirs.emplace_back(peer.name, peer_figures(peer, path, options.threads, options.batches));
+      const std::string of = shape + " " + type;
       for (const BenchFigure& figure : report->figures) {
-        const std::string what =
-            figure.what == "prefill" ? "prefill" : "decode " + std::to_string(figure.batch);
-        bench::Figure line;
-        line.bench = "engine";
-        line.what = shape + " " + type + " " + what;
-        line.unit = "tokens/s";
-        line.better = Better::more;
-        line.ours = figure.tokens_per_s;
-        if (const auto at = theirs.find(what); at != theirs.end() && at->second > 0) {
-          line.peer = "llama.cpp";
-          line.theirs = at->second;
-        }
-        line.goal_on = Goal::ratio;
-        line.goal = type == "Q8_0" && what == "prefill" ? 3 : 1;
-        bench::print(line);
+        const bool prefill = figure.what == "prefill";
+        const std::string what = prefill ? "prefill" : "decode " + std::to_string(figure.batch);
+        print(of, what, figure.tokens_per_s, goal_of(type, figure.what, figure.batch), theirs);
         if (what != "decode 1") continue;
-        line = {"engine",
-                shape + " " + type + " decode 1, part of the read bandwidth",
-                "part",
-                Better::more,
-                figure.of_bandwidth,
-                "",
-                0,
-                Goal::ours,
-                0.9};
-        bench::print(line);
+        bench::print({"engine", of + " decode 1, part of the read bandwidth", "part", Better::more,
+                      figure.of_bandwidth, "", 0, Goal::ours, 0.9});
       }
+      for (const BenchFigure& figure : report_sharing->figures)
+        print(of, after_shared + std::to_string(figure.batch), figure.tokens_per_s,
+              goal_of(type, after_shared, figure.batch), theirs);
     }
   }
 }

@@ -149,23 +149,35 @@ struct Measured {
   double allocations_per_step = 0;
 };
 
-Measured run_once(int count, bool durable) {
-  const agents::Fleet fleet = one_agent(count);
+struct Work {
+  int count = 0;
+  bool gate = false;
+  bool record = false;
+  Duration thinks{};  // of the model
+  int calls = steps_of_an_agent;
+};
+
+Measured run_once(const Work& work) {
+  const int count = work.count;
+  agents::Fleet fleet = one_agent(count);
+  fleet.agents[0].limits.turns = fleet.agents[0].limits.tool_calls = work.calls + 1;
   const std::string folder = "build/bench-fleet-" + std::to_string(::getpid());
   io::UvWorld world;
-  FastModel model;
+  FastModel model(work.thinks, work.calls);
   AddTool tools;
   OpenGuard open_guard;
   NoJournal no_journal;
   std::unique_ptr<governance::PolicyGuard> guard;
   std::unique_ptr<log::LogJournal> journal;
-  if (durable) {
+  if (work.gate) {
     governance::GuardOptions options;
     options.fleet = fleet.name;
     guard =
         governance::PolicyGuard::create(
             {{"bench.cedar", "permit(principal in Fleet::\"bench\", action, resource);"}}, options)
             .value();
+  }
+  if (work.record) {
     std::filesystem::create_directories(folder);
     log::JournalOptions where;
     where.writer.folder = folder;
@@ -184,8 +196,8 @@ Measured run_once(int count, bool durable) {
   {
     agents::FleetRun run(
         fleet, options, {{"m", &model}}, {&tools},
-        agents::Ports{durable ? static_cast<agents::Guard&>(*guard) : open_guard,
-                      durable ? static_cast<agents::Journal&>(*journal) : no_journal,
+        agents::Ports{work.gate ? static_cast<agents::Guard&>(*guard) : open_guard,
+                      work.record ? static_cast<agents::Journal&>(*journal) : no_journal,
                       [](const std::string&, const std::string&) { return Result<void>(); }});
     if (!run_task(world.loop(), run.run(std::move(inputs)))) std::abort();
     measured.kib_per_agent = (resident_kib() - before) / count;
@@ -203,17 +215,17 @@ Measured run_once(int count, bool durable) {
   return measured;
 }
 
-Measured median_of(int runs, int count, bool durable) {
+Measured median_of(int runs, const Work& work) {
   std::vector<double> cpu;
   std::vector<double> wall;
   std::vector<double> memory;
   std::vector<double> allocated;
   for (int i = 0; i < runs; ++i) {
-    const Measured one = run_once(count, durable);
+    const Measured one = run_once(work);
     cpu.push_back(one.steps_per_cpu_second);
     wall.push_back(one.steps_per_second);
     allocated.push_back(one.allocations_per_step);
-    if (i == 0) memory.push_back(one.kib_per_agent);  // later runs find the heap grown already
+    if (i == 0) memory.push_back(one.kib_per_agent);  // later ones find the heap grown already
   }
   return {bench::quantile(cpu, 0.5), bench::quantile(wall, 0.5), bench::quantile(memory, 0.5),
           bench::quantile(allocated, 0.5)};
@@ -347,6 +359,34 @@ double start_ms() {
   return bench::quantile(took, 0.5);
 }
 
+// What a live agent takes, in a process whose heap has not grown before.
+double kib_per_live_agent(int count) {
+  const std::string command = std::filesystem::read_symlink("/proc/self/exe").string() + " " +
+                              std::to_string(count) + " bare 1";
+  std::FILE* pipe = ::popen(command.c_str(), "r");
+  double kib = 0;
+  if (pipe == nullptr ||
+      std::fscanf(pipe, "%*d agents, bare: %*f steps/CPU-s, %*f steps/s, %lf KiB", &kib) != 1)
+    std::abort();
+  char rest[256];
+  while (std::fgets(rest, sizeof rest, pipe) != nullptr) {
+  }
+  if (::pclose(pipe) != 0) std::abort();
+  return kib;
+}
+
+// The part of its speed that a fleet loses to its record, gate and budgets the same.
+void report_cost_of_record() {
+  for (const int count : {100, 1000}) {
+    Work work{count, true, false, std::chrono::milliseconds(200), 19};
+    const double without = median_of(5, work).steps_per_second;
+    work.record = true;
+    const double with = median_of(5, work).steps_per_second;
+    report(std::to_string(count) + " agents, a model of 200 ms, what the record costs", "part",
+           bench::Better::less, std::max(0.0001, 1 - with / without), "", 0, 0.05);
+  }
+}
+
 void report_waiting() {
   constexpr double room_kib = 24.0 * 1024 * 1024;
   const double idle = kib_per_idle_agent(100'000);
@@ -362,7 +402,7 @@ void report_waiting() {
 
 // One case alone, for a profiler: "bench_fleet 1000 durable 20".
 int run_case(int count, bool durable, int runs) {
-  const Measured one = median_of(runs, count, durable);
+  const Measured one = median_of(runs, {count, durable, durable});
   std::printf(
       "%d agents, %s: %.0f steps/CPU-s, %.0f steps/s, %.1f KiB/agent, %.1f allocations/step\n",
       count, durable ? "durable" : "bare", one.steps_per_cpu_second, one.steps_per_second,
@@ -389,24 +429,26 @@ int main(int argc, char** argv) {
     return run_case(std::atoi(argv[1]), std::string_view(argv[2]) == "durable", std::atoi(argv[3]));
   }
   report_waiting();
+  report_cost_of_record();
   const auto theirs = peers();
   for (const int count : {100, 1000, 10'000}) {
     const std::string of = std::to_string(count) + " agents, ";
     const int runs = count < 100'000 ? 5 : 1;
-    const Measured bare = median_of(runs, count, false);
+    const Measured bare = median_of(runs, {count});
+    const double kib = kib_per_live_agent(count);
     report(of + "no record", "steps/CPU-s", bench::Better::more, bare.steps_per_cpu_second, "", 0,
            100'000);
     report(of + "no record", "allocations/step", bench::Better::less, bare.allocations_per_step, "",
            0, 0);
-    report(of + "memory", "KiB/live agent", bench::Better::less, bare.kib_per_agent, "", 0, 0);
+    report(of + "memory", "KiB/live agent", bench::Better::less, kib, "", 0, 0);
     for (const auto& [key, one] : theirs) {
       if (key.second != count) continue;
       report(of + "no record", "steps/CPU-s", bench::Better::more, bare.steps_per_cpu_second,
              key.first, one.steps_per_cpu_second, 0);
-      report(of + "memory", "KiB/live agent", bench::Better::less, bare.kib_per_agent, key.first,
+      report(of + "memory", "KiB/live agent", bench::Better::less, kib, key.first,
              one.kib_per_agent, 0);
     }
-    const Measured durable = median_of(runs, count, true);
+    const Measured durable = median_of(runs, {count, true, true});
     report(of + "gate, budget and record", "durable steps/s", bench::Better::more,
            durable.steps_per_second, "", 0, 20'000);
     report(of + "gate, budget and record", "steps/CPU-s", bench::Better::more,
