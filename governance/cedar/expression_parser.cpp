@@ -213,9 +213,10 @@ Result<Expression> ExpressionParser::unary() {
     }
     signs.push_back(tokens_.take());
   }
-  // -9223372036854775808 is a literal, although its positive counterpart is none.
-  const bool number =
-      !signs.empty() && signs[0].text == "-" && tokens_.peek().kind == TokenKind::integer;
+  // -9223372036854775808 is a literal, although its positive counterpart is none; -3.age is not.
+  const bool number = !signs.empty() && signs[0].text == "-" &&
+                      tokens_.peek().kind == TokenKind::integer && !tokens_.is(".", 1) &&
+                      !tokens_.is("[", 1);
   auto result = number ? literal_number("-") : member();
   if (number) signs.pop_back();
   for (; result && !signs.empty(); signs.pop_back()) {
@@ -233,9 +234,6 @@ Result<Expression> ExpressionParser::literal_number(std::string_view sign) {
   if (error != std::errc() || end != digits.data() + digits.size()) {
     return Err(tokens_.error(token.where,
                              "the number " + digits.substr(0, 40) + " does not fit into 64 bits"));
-  }
-  if (!sign.empty() && (tokens_.is(".") || tokens_.is("["))) {
-    return Err(tokens_.expected("an operator after the number"));
   }
   return literal(Value(number), token.where);
 }

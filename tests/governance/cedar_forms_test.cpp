@@ -34,7 +34,8 @@ permit (
 )
 when { if context.a has b.c then [1, -2] == [] else {"k x": "v", l: -(3)}["k x"] like "a\**" }
 unless { !(principal in [C::"d"]) || 1 + 2 * 3 - (4 - 5) < -9223372036854775808 && ip("::1").isInRange(ip("::/0")) }
-when { resource.getTag("t").contains(datetime("2026-01-01").offset(duration("1d"))) && (1 == 2) == true };)";
+when { resource.getTag("t").contains(datetime("2026-01-01").offset(duration("1d"))) && (1 == 2) == true }
+when { -3.age == (-3).age && --3["a b"] < -3 };)";
 
 }  // namespace
 
@@ -45,6 +46,9 @@ TEST_CASE("a policy that is written and read again is the same", "[cedar]") {
   CHECK(to_text(second) == text);
   CHECK(to_json(second) == to_json(first));
   CHECK(second.annotations == first.annotations);
+  // A sign before a number is the number's own, unless something is asked of the number.
+  CHECK_THAT(to_json(first),
+             Catch::Contains(R"({"neg":{"arg":{".":{"attr":"age","left":{"Value":3}}}}})"));
 }
 
 TEST_CASE("random policies mean the same in every form, and with the index as without", "[cedar]") {
