@@ -81,6 +81,7 @@ Result<std::unique_ptr<Assembly>> Assembly::open(io::UvWorld& world, agents::Fle
   TRY(made->open_tools());
   TRY(made->open_remote_agents());
   std::vector<agents::Toolbox*> others{made->command_tools_.get()};
+  if (made->memory_tools_) others.push_back(made->memory_tools_.get());
   for (const auto& server : made->servers_) others.push_back(server.get());
   if (made->remote_agents_) others.push_back(made->remote_agents_.get());
   made->sub_agents_ = std::make_unique<agents::SubAgents>(made->fleet_, made->models(),
@@ -201,7 +202,7 @@ void Assembly::open_endpoint(const agents::ModelSpec& spec) {
 Result<void> Assembly::open_tools() {
   TRY(make_directories(work_path()));
   sandbox::RunnerOptions options;
-  options.forbidden = {journal_path()};
+  options.forbidden = {journal_path(), memory_path()};
   options.work_root = work_path();
   gate_ = std::make_unique<JailGate>(*guard_, *book_, approvals_.get(), options_.run);
   http::CurlOptions public_alone;
@@ -227,6 +228,18 @@ Result<void> Assembly::open_tools() {
   for (const agents::McpServerSpec& server : fleet_.mcp_servers) {
     servers_.push_back(open_server(server, toolbox));
   }
+  return open_memory();
+}
+
+Result<void> Assembly::open_memory() {
+  if (fleet_.memories.empty()) return {};
+  TRY(make_directories(memory_path()));
+  auto store = TRY(memory::Store::open(memory_path(), memory::Store::Mode::write));
+  const io::World& world = world_.world();
+  memory::ToolsPorts ports{world.clock, world.workers, *guard_, roster_,
+                           [this](const std::string& session) { return book_->agent_of(session); }};
+  memory_tools_ =
+      std::make_unique<memory::MemoryTools>(std::move(ports), fleet_.memories, std::move(store));
   return {};
 }
 
@@ -320,6 +333,7 @@ agents::Model& Assembly::model(const std::string& name) const {
 
 std::vector<agents::Toolbox*> Assembly::toolboxes() const {
   std::vector<agents::Toolbox*> toolboxes{command_tools_.get(), skill_box_.get()};
+  if (memory_tools_) toolboxes.push_back(memory_tools_.get());
   for (const auto& server : servers_) toolboxes.push_back(server.get());
   if (remote_agents_) toolboxes.push_back(remote_agents_.get());
   toolboxes.push_back(sub_agents_.get());
@@ -345,6 +359,7 @@ void Assembly::stop() {
   agents_client_.reset();
   servers_.clear();
   http_.reset();
+  memory_tools_.reset();
   command_tools_.reset();
   runner_.reset();
   egress_private_.reset();

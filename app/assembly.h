@@ -26,6 +26,7 @@
 #include "mcp/oauth.h"
 #include "mcp/skill_box.h"
 #include "mcp/toolbox.h"
+#include "memory/tools.h"
 #include "remote/chat_model.h"
 #include "sandbox/runner.h"
 
@@ -78,6 +79,7 @@ class Assembly {
   // For whoever runs sessions of its own; all of it lives until stop().
   [[nodiscard]] agents::Ports ports();
   [[nodiscard]] std::string journal_path() const { return options_.state + "/journal"; }
+  [[nodiscard]] std::string memory_path() const { return options_.state + "/memory"; }
   [[nodiscard]] std::string work_path() const { return options_.state + "/work/" + options_.run; }
 
  private:
@@ -89,6 +91,7 @@ class Assembly {
   void open_endpoint(const agents::ModelSpec& spec);
   Result<void> open_guard();
   Result<void> open_tools();
+  Result<void> open_memory();
   Result<void> open_remote_agents();
   std::unique_ptr<agents::Toolbox> open_server(const agents::McpServerSpec& server,
                                                const mcp::ToolboxOptions& options);
@@ -124,6 +127,7 @@ class Assembly {
   std::unique_ptr<sandbox::ZygoteRunner> runner_;
   std::unique_ptr<agents::CommandTools> command_tools_;
   std::unique_ptr<mcp::SkillBox> skill_box_;
+  std::unique_ptr<memory::MemoryTools> memory_tools_;  // null: the fleet has no memory
   std::unique_ptr<http::CurlClient> http_;
   std::vector<std::unique_ptr<agents::Toolbox>> servers_;
   std::unique_ptr<http::CurlClient> agents_client_;

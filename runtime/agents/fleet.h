@@ -7,6 +7,7 @@
 
 #include "agents/document.h"
 #include "agents/graph.h"
+#include "agents/memory.h"
 #include "agents/ports.h"
 
 #include <cstdint>
@@ -121,7 +122,8 @@ struct AgentSpec {
   std::string model;
   std::vector<std::string> tools;  // names; a trailing * stands for the rest
   std::vector<std::string> disallowed_tools;
-  std::string owner;  // who is answerable, and who answers escalations
+  std::vector<std::string> memory{};  // stores that it has; their tools are among `tools`
+  std::string owner;                  // who is answerable, and who answers escalations
   Limits limits;
   int priority = 0;                       // among agents of its class
   std::optional<LatencyClass> latency{};  // absent: of whoever called it; then normal
@@ -212,6 +214,7 @@ struct Fleet {
   std::vector<McpServerSpec> mcp_servers;
   std::vector<CommandToolSpec> tools;
   std::vector<SkillSpec> skills{};
+  std::vector<MemorySpec> memories{};
   std::vector<Profile> profiles;  // presets first, then the file's own
   std::vector<AgentSpec> agents;
   std::vector<RemoteAgentSpec> remote_agents{};

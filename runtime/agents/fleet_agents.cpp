@@ -26,6 +26,7 @@ void FleetParser::agent(Reader& reader, const std::string& name) {
   latency(reader, spec);
   spec.limits = limits(reader, Limits{});
   spec.autonomy_level = reader.integer("autonomyLevel", spec.autonomy_level, 1, 5);
+  own_memory(reader, spec);
   others(reader, "subAgents", "agent__", spec);
   others(reader, "handoffs", "handoff__", spec);
   if (const Node* node = reader.get("outputSchema", Node::Kind::object)) {

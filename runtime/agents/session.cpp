@@ -1,5 +1,7 @@
 #include "agents/session.h"
 
+#include "agents/memory.h"
+
 #include <algorithm>
 
 namespace ambit::agents {
@@ -103,10 +105,10 @@ Result<void> step(SessionState& state, ActionOutcome& fact) {
   message.tool_call_id = call->id;
   message.tool_name = call->name;
   message.content = std::move(fact.outcome.content);
-  state.messages.push_back(std::move(message));
   const bool ran = kind != OutcomeKind::denied && kind != OutcomeKind::escalated &&
                    kind != OutcomeKind::bad_arguments && kind != OutcomeKind::refused;
-  state.tainted = state.tainted || ran;
+  state.tainted = state.tainted || (ran && taints(message.tool_name, message.content));
+  state.messages.push_back(std::move(message));
   return {};
 }
 
