@@ -165,6 +165,7 @@ void write_body(Event& event, const TurnCompleted& fact) {
   event.type = "turn.completed";
   JsonWriter out(event.body);
   out.begin_object().key("action").text(fact.action);
+  if (fact.compacts > 0) out.key("compacts").integer(static_cast<std::int64_t>(fact.compacts));
   if (fact.cost_micros > 0) out.key("costMicros").integer(fact.cost_micros);
   if (!fact.turn.device.empty()) out.key("device").text(fact.turn.device);
   out.key("finish").text(finish_names[static_cast<std::size_t>(fact.turn.finish)]);
@@ -332,6 +333,7 @@ Result<TurnCompleted> turn_of(const Event& event, const Json& body) {
   fact.turn.device = text(body, "device");
   fact.turn.message = TRY(message_from_json(payload(event, "message")));
   fact.cost_micros = number(body, "costMicros");
+  fact.compacts = static_cast<std::size_t>(std::max<std::int64_t>(0, number(body, "compacts")));
   return fact;
 }
 

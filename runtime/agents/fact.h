@@ -68,6 +68,9 @@ struct TurnCompleted {
   std::string model;   // identity
   Turn turn;
   std::int64_t cost_micros = 0;  // by the price in the fleet file
+  // It is a summary in the place of so many of the first messages; 0: it is a turn of the
+  // conversation. An empty one replaces nothing.
+  std::size_t compacts = 0;
 };
 
 struct ActionOutcome {

@@ -115,6 +115,18 @@ struct Exposure {
   std::vector<std::string> examples;
 };
 
+// When a conversation gives way to its summary, and how much of it stays.
+struct CompactionSpec {
+  double threshold = 0.75;        // of the model's window; with the answer that is to come
+  double keep = 0.25;             // of the window, for the newest turns
+  std::int64_t tokens_max = 512;  // of the summary
+  std::string instructions =
+      "Sum up the conversation so far for yourself, so that you can go on with your task from the "
+      "summary alone: what was asked, what was found and where, what was done and with what "
+      "result, what is still to do. Keep names, numbers and identifiers exactly as they are.";
+  friend bool operator==(const CompactionSpec&, const CompactionSpec&) = default;
+};
+
 struct AgentSpec {
   std::string name;
   std::string description;
@@ -131,6 +143,7 @@ struct AgentSpec {
   bool local_only = false;          // its data never leaves this machine
   std::int64_t autonomy_level = 1;  // to begin with: 1 (a person does it) to 5 (nobody watches)
   std::optional<Exposure> a2a;      // absent: only this fleet can call it
+  std::optional<CompactionSpec> compaction{};  // absent: a full window is an error
   bool offers(std::string_view tool) const;
 };
 

@@ -77,6 +77,7 @@ class FleetParser {
   void agent(Reader& reader, const std::string& name);
   void residency(Reader& reader, AgentSpec& spec);
   static void latency(Reader& reader, AgentSpec& spec);
+  void compaction(Reader& reader, AgentSpec& spec);
   std::vector<std::string> tool_names(Reader& reader, const std::string& key);
   Limits limits(Reader& owner, Limits fallback);
   void policies(Reader& top);
