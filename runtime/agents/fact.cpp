@@ -98,6 +98,7 @@ void write_body(Event& event, const SessionStarted& fact) {
   event.type = "session.started";
   JsonWriter out(event.body);
   out.begin_object();
+  if (!fact.definition.empty()) out.key("definition").text(fact.definition);
   if (!fact.parent.empty()) out.key("parent").text(fact.parent);
   out.key("principal").text(fact.principal);
   if (fact.tainted) out.key("tainted").boolean(true);
@@ -241,6 +242,7 @@ Result<SessionStarted> started_of(const Event& event, const Json& body) {
                       payload(event, "prompt")};
   fact.tainted = body.value("tainted", false);
   fact.parent = text(body, "parent");
+  fact.definition = text(body, "definition");
   fact.output_schema = payload(event, "outputSchema");
   const std::string lines = payload(event, "earlier");
   for (std::size_t at = 0; at < lines.size();) {

@@ -36,6 +36,7 @@ struct SessionStarted {
   bool tainted = false;         // some of it was said after reading what nobody vouches for
   std::string parent{};         // the session that delegated to this one; empty: none
   std::string output_schema{};  // its answers are held to it instead of the agent's own
+  std::string definition{};     // which fleet file its agent is from; empty: it is not said
 };
 
 struct ActionDecided {

@@ -144,6 +144,8 @@ struct AgentSpec {
   std::int64_t autonomy_level = 1;  // to begin with: 1 (a person does it) to 5 (nobody watches)
   std::optional<Exposure> a2a;      // absent: only this fleet can call it
   std::optional<CompactionSpec> compaction{};  // absent: a full window is an error
+  // Which fleet file it is from, as its sessions' records say; empty: it is not said.
+  std::string definition{};
   bool offers(std::string_view tool) const;
 };
 

@@ -38,6 +38,7 @@ Task<Result<Outcome>> as_result(Task<Outcome> task) {
 Task<Result<void>> TurnLoop::start(SessionState& state, const std::string& id,
                                    SessionStarted started) {
   if (parent_ != nullptr) started.parent = parent_->state.id;
+  started.definition = agent_.definition;
   Fact fact = std::move(started);
   co_return co_await record(state, id, fact);
 }

@@ -119,7 +119,7 @@ TEST_CASE("a run with summaries replays identically, and another summary is name
   Fleet without = fleet;
   without.agents[0].compaction.reset();
   CHECK(again(without).differences.size() == 1);
-  for (Event& event : journal.events) {
+  for (agents::Event& event : journal.events) {
     if (event.body.find("compacts") == std::string::npos) continue;
     replace(event.payloads.at(0).bytes, "looked ", "looked! ");
     break;
