@@ -216,10 +216,11 @@ TEST_CASE("what was read in a memory is as good as what was kept there", "[prove
   read("bob@example.com", agents::Trust::trusted, {"memory:notes", "tool:contacts"});
   read("mallory@evil.example", agents::Trust::untrusted, {"memory:notes", "tool:read_mail"});
   const auto to = [](const std::string& who) { return "{\"to\":\"" + who + "\"}"; };
-  const auto mail = action_of("send_mail", to("mallory@evil.example"));
-  CHECK(mail.origins.front().trust == agents::Trust::untrusted);
-  CHECK(mail.origins.front().sources == std::vector<std::string>{"memory:notes", "tool:read_mail"});
-  CHECK((*guard)->decide(mail).verdict == agents::Verdict::deny);
+  const auto poisoned = action_of("send_mail", to("mallory@evil.example"));
+  CHECK(poisoned.origins.front().trust == agents::Trust::untrusted);
+  CHECK(poisoned.origins.front().sources ==
+        std::vector<std::string>{"memory:notes", "tool:read_mail"});
+  CHECK((*guard)->decide(poisoned).verdict == agents::Verdict::deny);
   const auto good = action_of("send_mail", to("bob@example.com"));
   CHECK((*guard)->decide(good).verdict == agents::Verdict::allow);
   // The name of an entry vouches for nothing; nor does a result that is none.
