@@ -210,23 +210,6 @@ Result<void> FleetRun::restore(Journal& journal) {
   return {};
 }
 
-// Those of sub-agents are listed when they are needed.
-Task<Result<std::map<std::string, Catalogue>>> cast_tools(const Fleet& fleet,
-                                                          std::vector<Toolbox*> toolboxes,
-                                                          ToolCheck check) {
-  std::map<std::string, Catalogue> catalogues;
-  std::set<std::string> names{fleet.workflow.agent};
-  for (const GraphNode& node : fleet.workflow.graph.nodes) {
-    names.insert(node.agent);
-    if (node.plan) names.insert(node.plan->executors.begin(), node.plan->executors.end());
-  }
-  for (const std::string& name : names) {
-    const AgentSpec& agent = *fleet.agent(name);
-    catalogues[name] = co_await ok(list_tools(agent, toolboxes, check));
-  }
-  co_return catalogues;
-}
-
 Task<Result<void>> FleetRun::list_all() {
   if (cast_) co_return Result<void>();
   auto made = std::make_shared<Cast>();
