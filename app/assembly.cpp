@@ -3,6 +3,7 @@
 #include "app/argument_check.h"
 #include "app/guard_options.h"
 #include "app/jailed_servers.h"
+#include "app/load_fleet.h"
 #include "app/load_skills.h"
 #include "app/mcp_connect.h"
 #include "async/scope.h"
@@ -26,6 +27,8 @@ namespace {
 
 constexpr std::size_t policy_bytes_max = 4 << 20;
 constexpr std::size_t script_bytes_max = 16 << 20;
+// Readings of the fleet file that have sessions at once.
+constexpr std::size_t generations_max = 16;
 
 // mkdir -p for our own state; 0700, since the record is nobody else's.
 Result<void> make_directories(const std::string& path) {
@@ -80,12 +83,49 @@ Result<std::unique_ptr<Assembly>> Assembly::open(io::UvWorld& world, agents::Fle
   if (made->options_.models) TRY(made->open_models());
   TRY(made->open_tools());
   TRY(made->open_remote_agents());
-  std::vector<agents::Toolbox*> others{made->command_tools_.get()};
-  for (const auto& server : made->servers_) others.push_back(server.get());
-  if (made->remote_agents_) others.push_back(made->remote_agents_.get());
-  made->sub_agents_ = std::make_unique<agents::SubAgents>(made->fleet_, made->models(),
-                                                          made->ports(), std::move(others));
+  made->sub_agents_ = std::make_unique<agents::SubAgents>(
+      made->fleet_, made->models(), made->ports(), made->toolboxes_with(*made->command_tools_));
   return made;
+}
+
+std::string Generation::definition() const {
+  return definition_of(fleet);
+}
+
+std::string Assembly::definition() const {
+  return definition_of(current());
+}
+
+Result<std::shared_ptr<Generation>> Assembly::next(agents::Fleet fleet) {
+  std::erase_if(generations_, [](const auto& one) { return one.expired(); });
+  if (generations_.size() >= generations_max) {
+    return Err(Code::exhausted, "sessions of " + std::to_string(generations_.size()) +
+                                    " earlier readings of the fleet file still live; wait for "
+                                    "them to end");
+  }
+  auto made = std::make_shared<Generation>();
+  made->fleet = std::move(fleet);
+  made->command_tools = command_tools_of(made->fleet);
+  made->toolboxes = toolboxes_with(*made->command_tools);
+  made->sub_agents =
+      std::make_unique<agents::SubAgents>(made->fleet, models(), ports(), made->toolboxes);
+  made->toolboxes.push_back(made->sub_agents.get());
+  generations_.push_back(made);
+  return made;
+}
+
+std::unique_ptr<agents::CommandTools> Assembly::command_tools_of(const agents::Fleet& fleet) {
+  return std::make_unique<agents::CommandTools>(
+      fleet, *runner_, [this](const std::string& session) { return work_directory(session); },
+      [this](const std::string& session) { return book_->agent_of(session); });
+}
+
+std::vector<agents::Toolbox*> Assembly::toolboxes_with(agents::CommandTools& commands) const {
+  std::vector<agents::Toolbox*> toolboxes{&commands, skill_box_.get()};
+  if (memory_tools_) toolboxes.push_back(memory_tools_.get());
+  for (const auto& server : servers_) toolboxes.push_back(server.get());
+  if (remote_agents_) toolboxes.push_back(remote_agents_.get());
+  return toolboxes;
 }
 
 Result<void> Assembly::open_guard() {
@@ -201,7 +241,7 @@ void Assembly::open_endpoint(const agents::ModelSpec& spec) {
 Result<void> Assembly::open_tools() {
   TRY(make_directories(work_path()));
   sandbox::RunnerOptions options;
-  options.forbidden = {journal_path()};
+  options.forbidden = {journal_path(), memory_path()};
   options.work_root = work_path();
   gate_ = std::make_unique<JailGate>(*guard_, *book_, approvals_.get(), options_.run);
   http::CurlOptions public_alone;
@@ -217,9 +257,7 @@ Result<void> Assembly::open_tools() {
     return found->second;
   };
   runner_ = TRY(sandbox::ZygoteRunner::open(world_.world(), options));
-  command_tools_ = std::make_unique<agents::CommandTools>(
-      fleet_, *runner_, [this](const std::string& session) { return work_directory(session); },
-      [this](const std::string& session) { return book_->agent_of(session); });
+  command_tools_ = command_tools_of(fleet_);
   skill_box_ = std::make_unique<mcp::SkillBox>(TRY(load_skills(fleet_)));
   http_ = std::make_unique<http::CurlClient>(world_.watcher(), mcp_http_options());
   mcp::ToolboxOptions toolbox;
@@ -227,6 +265,18 @@ Result<void> Assembly::open_tools() {
   for (const agents::McpServerSpec& server : fleet_.mcp_servers) {
     servers_.push_back(open_server(server, toolbox));
   }
+  return open_memory();
+}
+
+Result<void> Assembly::open_memory() {
+  if (fleet_.memories.empty()) return {};
+  TRY(make_directories(memory_path()));
+  auto store = TRY(memory::Store::open(memory_path(), memory::Store::Mode::write));
+  const io::World& world = world_.world();
+  memory::ToolsPorts ports{world.clock, world.workers, *guard_, roster_,
+                           [this](const std::string& session) { return book_->agent_of(session); }};
+  memory_tools_ =
+      std::make_unique<memory::MemoryTools>(std::move(ports), fleet_.memories, std::move(store));
   return {};
 }
 
@@ -319,9 +369,7 @@ agents::Model& Assembly::model(const std::string& name) const {
 }
 
 std::vector<agents::Toolbox*> Assembly::toolboxes() const {
-  std::vector<agents::Toolbox*> toolboxes{command_tools_.get(), skill_box_.get()};
-  for (const auto& server : servers_) toolboxes.push_back(server.get());
-  if (remote_agents_) toolboxes.push_back(remote_agents_.get());
+  std::vector<agents::Toolbox*> toolboxes = toolboxes_with(*command_tools_);
   toolboxes.push_back(sub_agents_.get());
   return toolboxes;
 }
@@ -339,12 +387,14 @@ agents::Ports Assembly::ports() {
 
 void Assembly::stop() {
   run_.reset();
+  generation_.reset();
   sub_agents_.reset();
   remote_agents_.reset();
   agents_grpc_.reset();
   agents_client_.reset();
   servers_.clear();
   http_.reset();
+  memory_tools_.reset();
   command_tools_.reset();
   runner_.reset();
   egress_private_.reset();

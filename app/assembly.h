@@ -26,6 +26,7 @@
 #include "mcp/oauth.h"
 #include "mcp/skill_box.h"
 #include "mcp/toolbox.h"
+#include "memory/tools.h"
 #include "remote/chat_model.h"
 #include "sandbox/runner.h"
 
@@ -46,6 +47,16 @@ struct AssemblyOptions {
   std::map<std::string, std::string> environment;  // for the keys that the fleet file names
 };
 
+// The fleet file as it was read again: the agents, and the tools that it says itself, of sessions
+// that begin from then on. Lives for as long as one of them does, and no longer than the assembly.
+struct Generation {
+  agents::Fleet fleet;
+  std::unique_ptr<agents::CommandTools> command_tools;
+  std::unique_ptr<agents::SubAgents> sub_agents;
+  std::vector<agents::Toolbox*> toolboxes;  // all of them
+  [[nodiscard]] std::string definition() const;
+};
+
 class Assembly {
  public:
   static Result<std::unique_ptr<Assembly>> open(io::UvWorld& world, agents::Fleet fleet,
@@ -58,7 +69,16 @@ class Assembly {
   // Stops all sessions, servers and jails; the journal stays open.
   void stop();
 
+  // As it was read at the start.
   [[nodiscard]] const agents::Fleet& fleet() const { return fleet_; }
+  // As it was read last, and which file that was.
+  [[nodiscard]] const agents::Fleet& current() const {
+    return generation_ ? generation_->fleet : fleet_;
+  }
+  [[nodiscard]] std::string definition() const;
+  // For a fleet file that was read again. Errors: too many of them still have sessions.
+  Result<std::shared_ptr<Generation>> next(agents::Fleet fleet);
+  void adopt(std::shared_ptr<Generation> generation) { generation_ = std::move(generation); }
   log::LogJournal& journal() { return *journal_; }
   [[nodiscard]] const std::map<std::string, std::unique_ptr<inference::Engine>>& engines() const {
     return engines_;
@@ -78,6 +98,7 @@ class Assembly {
   // For whoever runs sessions of its own; all of it lives until stop().
   [[nodiscard]] agents::Ports ports();
   [[nodiscard]] std::string journal_path() const { return options_.state + "/journal"; }
+  [[nodiscard]] std::string memory_path() const { return options_.state + "/memory"; }
   [[nodiscard]] std::string work_path() const { return options_.state + "/work/" + options_.run; }
 
  private:
@@ -89,7 +110,11 @@ class Assembly {
   void open_endpoint(const agents::ModelSpec& spec);
   Result<void> open_guard();
   Result<void> open_tools();
+  Result<void> open_memory();
   Result<void> open_remote_agents();
+  // Those of one reading of the fleet file, with those that all readings share.
+  [[nodiscard]] std::vector<agents::Toolbox*> toolboxes_with(agents::CommandTools& commands) const;
+  [[nodiscard]] std::unique_ptr<agents::CommandTools> command_tools_of(const agents::Fleet& fleet);
   std::unique_ptr<agents::Toolbox> open_server(const agents::McpServerSpec& server,
                                                const mcp::ToolboxOptions& options);
   Result<std::string> work_directory(const std::string& session);
@@ -124,12 +149,15 @@ class Assembly {
   std::unique_ptr<sandbox::ZygoteRunner> runner_;
   std::unique_ptr<agents::CommandTools> command_tools_;
   std::unique_ptr<mcp::SkillBox> skill_box_;
+  std::unique_ptr<memory::MemoryTools> memory_tools_;  // null: the fleet has no memory
   std::unique_ptr<http::CurlClient> http_;
   std::vector<std::unique_ptr<agents::Toolbox>> servers_;
   std::unique_ptr<http::CurlClient> agents_client_;
   std::unique_ptr<http::Client> agents_grpc_;        // null: this program has no gRPC
   std::unique_ptr<a2a::RemoteTools> remote_agents_;  // null: the fleet has none
   std::unique_ptr<agents::SubAgents> sub_agents_;
+  std::shared_ptr<Generation> generation_;  // null: the first one
+  std::vector<std::weak_ptr<Generation>> generations_;
   std::unique_ptr<agents::FleetRun> run_;
 };
 

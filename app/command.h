@@ -68,6 +68,8 @@ Command tools_pin_command();
 Command completion_command();
 Command man_command();
 std::vector<Command> all_commands();
+// memory list, get, search
+std::vector<Command> memory_commands();
 // sandbox run, explain
 std::vector<Command> sandbox_commands();
 // mcp list, call, read, prompt, inspect, ping

@@ -110,8 +110,10 @@ Task<std::string> ControlDesk::handle(std::string order, std::string by) {
     co_return sessions(limit);
   }
   if (what == "reload") {
-    if (!reload_) co_return failure("this process has no policies to read again");
-    auto reloaded = co_await reload_(std::move(by));
+    if (!reload_) co_return failure("this process has no fleet file to read again");
+    const auto dry = said.find("dryRun");
+    const bool dry_run = dry != said.end() && dry->is_boolean() && dry->get<bool>();
+    auto reloaded = co_await reload_(std::move(by), dry_run);
     if (!reloaded) co_return failure(reloaded.error().message);
     Json told = Json::parse(*reloaded, nullptr, false);
     told["do"] = what;

@@ -27,13 +27,13 @@ class ControlDesk {
   ControlDesk(agents::Roster& roster, agents::Journal& journal, ControlInfo info)
       : roster_(roster), journal_(journal), info_(std::move(info)) {}
 
-  // What "reload" does: reads the policies again, and says what became of it.
-  using Reload = std::function<Task<Result<std::string>>(std::string by)>;
+  // What "reload" does: reads the fleet file and the policies again, and says what became of it.
+  using Reload = std::function<Task<Result<std::string>>(std::string by, bool dry_run)>;
   void on_reload(Reload reload) { reload_ = std::move(reload); }
 
   // One order as a JSON object: {"do": "ps" | "stop" | "pause" | "resume" | "reload", "run",
-  // "agent", "session", "reason", "limit"}. `by` gave it. The answer is a JSON object; {"error"} if
-  // the order makes no sense.
+  // "agent", "session", "reason", "limit", "dryRun"}. `by` gave it. The answer is a JSON object;
+  // {"error"} if the order makes no sense.
   Task<std::string> handle(std::string order, std::string by);
 
  private:

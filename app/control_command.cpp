@@ -233,11 +233,12 @@ std::vector<OptionSpec> selection(std::vector<OptionSpec> more) {
   return all;
 }
 
-// Every process on the state folder, each with the policies that its fleet file names.
+// Every process on the state folder, each with its fleet file and the policies that it names.
 int reload(const Options& options, const Context& context) {
   const auto user = context.environment.find("USER");
   const Json said = {
       {"do", "reload"},
+      {"dryRun", options.flag("dry-run")},
       {"by", options.text("by", user != context.environment.end() ? user->second : "")}};
   const std::vector<Json> answers = ask_all(state_of(options, context), said);
   if (answers.empty()) return fail("no fleet runs in " + state_of(options, context));
@@ -250,7 +251,11 @@ int reload(const Options& options, const Context& context) {
     } else {
       print("run " + answer.value("run", "") + ": " +
             std::to_string(answer.value("policies", std::int64_t{0})) + " policies, set " +
-            answer.value("policySet", "") + "\n");
+            answer.value("policySet", "") + ", fleet " + answer.value("definition", "") +
+            (options.flag("dry-run") ? " (nothing was changed)" : "") + "\n");
+      for (const Json& change : answer.value("changes", Json::array())) {
+        if (change.is_string()) print("  " + change.get<std::string>() + "\n");
+      }
     }
   }
   return code;
@@ -284,8 +289,11 @@ std::vector<Command> control_commands() {
        0, 0, top},
       {"reload",
        "",
-       "read the policies of every fleet on this state folder again",
-       {state_option(), {"by", "NAME", "who says so (default: $USER)"}, {"json", "", "as JSON"}},
+       "read every fleet file on this state folder and its policies again, and say what changes",
+       {state_option(),
+        {"dry-run", "", "say it alone"},
+        {"by", "NAME", "who says so (default: $USER)"},
+        {"json", "", "as JSON"}},
        0,
        0,
        reload},

@@ -1,6 +1,7 @@
 #include "app/load_fleet.h"
 
 #include "io/file.h"
+#include "log/sha256.h"
 
 #include <sys/stat.h>
 
@@ -44,7 +45,14 @@ Result<agents::FleetFile> load_fleet(const Context& context, const std::string& 
     const auto at = context.environment.find(name);
     return at != context.environment.end() ? std::optional(at->second) : std::nullopt;
   };
-  return agents::parse_fleet(text, files);
+  agents::FleetFile file = agents::parse_fleet(text, files);
+  const std::string definition = definition_of(file.fleet);
+  for (agents::AgentSpec& agent : file.fleet.agents) agent.definition = definition;
+  return file;
+}
+
+std::string definition_of(const agents::Fleet& fleet) {
+  return log::to_hex(log::bytes_of(log::sha256(fleet.source))).substr(0, 16);
 }
 
 std::string problem_line(const std::string& path, const agents::Problem& problem) {

@@ -4,8 +4,8 @@
 #include "app/assembly.h"
 #include "app/command.h"
 #include "app/control.h"
+#include "app/fleet_reload.h"
 #include "app/load_fleet.h"
-#include "app/policy_reload.h"
 #include "async/race.h"
 #include "io/file.h"
 #include "io/signals.h"
@@ -59,6 +59,7 @@ std::string fixed(double value, int digits) {
 struct Session {
   std::string path;
   std::string fleet_file;
+  FleetReload::Read read_fleet;
   std::string resume;
   bool json = false;
   bool live = false;  // one line that is written again and again
@@ -303,6 +304,20 @@ Result<std::vector<agents::Input>> inputs_of(const agents::Fleet& fleet) {
                              TRY(io::read_file(fleet.workflow.inputs, inputs_bytes_max)));
 }
 
+// Sessions that begin from now on are of the next reading of the fleet file.
+Task<Result<std::function<void()>>> adopt_in_run(Assembly& assembly, agents::FleetRun* run,
+                                                 std::shared_ptr<Generation> next) {
+  if (run == nullptr) co_return Err(Code::conflict, "the run has not begun yet; ask again");
+  auto cast = std::make_shared<agents::Cast>();
+  cast->fleet = &next->fleet;
+  agents::ToolCheck check = assembly.ports().check_tool;
+  cast->catalogues =
+      co_await ok(agents::cast_tools(next->fleet, next->toolboxes, std::move(check)));
+  cast->owner = std::move(next);
+  std::function<void()> adopt = [run, cast = std::move(cast)]() { run->adopt(cast); };
+  co_return adopt;
+}
+
 Result<int> run_fleet(Session session, agents::Fleet fleet) {
   std::vector<agents::Input> inputs = TRY(inputs_of(fleet));
   if (inputs.empty()) return Err(Code::invalid, fleet.workflow.inputs + " holds no record");
@@ -317,13 +332,19 @@ Result<int> run_fleet(Session session, agents::Fleet fleet) {
   auto signals = TRY(world.signals({SIGINT, SIGTERM, SIGQUIT, SIGHUP}));
   ControlDesk desk(assembly->roster(), assembly->journal(),
                    {session.options.run, assembly->fleet().name, "run"});
-  desk.on_reload([&assembly, run = session.options.run](std::string by) {
-    return reload_policies(*assembly, run, std::move(by));
+  agents::FleetRun* started = nullptr;
+  FleetReload reloading(*assembly, session.options.run, session.fleet_file, session.read_fleet,
+                        [&started, &assembly](std::shared_ptr<Generation> next) {
+                          return adopt_in_run(*assembly, started, std::move(next));
+                        });
+  desk.on_reload([&reloading](std::string by, bool dry_run) {
+    return reloading.reload(std::move(by), dry_run);
   });
   const auto control =
       TRY(ControlSocket::open(world.world(), desk, session.assembly.state, session.options.run));
   session.options.sources = assembly->sources();
   agents::FleetRun& run = assembly->start(session.options);
+  started = &run;
   if (!session.resume.empty()) TRY(run.restore(assembly->journal()));
   session.memory_before = memory_of_process("VmRSS");
   const Instant start = world.loop().now();
@@ -411,6 +432,7 @@ int run(const Options& options, const Context& context) {
                            " more: ambit fleet check " + session.fleet_file + ")"
                      : ""));
   }
+  session.read_fleet = [&context, path = session.fleet_file] { return load_fleet(context, path); };
   auto code = run_fleet(std::move(session), std::move(file->fleet));
   return code ? *code : fail(code.error());
 }

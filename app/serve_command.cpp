@@ -59,6 +59,8 @@ int serve_file(const Options& options, const Context& context) {
                    [](const auto& agent) { return agent.a2a.has_value(); })) {
     return fail(path + ": no agent is exposed; add \"a2a\": {} to those that others may call");
   }
+  serve.fleet_file = path;
+  serve.read_fleet = [&context, &path] { return load_fleet(context, path); };
   const auto result = serve_fleet(serve, std::move(file->fleet));
   return result ? 0 : fail(result.error());
 }

@@ -9,12 +9,14 @@
 #include "app/command.h"
 #include "app/console_people.h"
 #include "app/control.h"
+#include "app/current_runner.h"
+#include "app/fleet_reload.h"
 #include "app/kept_tasks.h"
 #include "app/mcp_door.h"
 #include "app/openai_door.h"
-#include "app/policy_reload.h"
 #include "app/serve_metrics.h"
 #include "app/version.h"
+#include "async/check.h"
 #include "async/race.h"
 #include "console/door.h"
 #include "http/curl_client.h"
@@ -52,7 +54,7 @@ http::CurlOptions public_alone() {
 struct Exposed {
   std::string name;
   std::string base;  // "/agents/clerk"
-  std::unique_ptr<a2a::AgentRunner> runner;
+  std::unique_ptr<CurrentRunner> runner;
   std::unique_ptr<a2a::JournalTaskStore> store;
   std::unique_ptr<a2a::Service> service;
   std::unique_ptr<a2a::Door> door;
@@ -75,13 +77,14 @@ class Serving {
         openai_(world.world(), assembly, options.assembly.run),
         control_(assembly.roster(), assembly.journal(),
                  {options.assembly.run, assembly.fleet().name, "serve"}),
+        reload_(assembly, options.assembly.run, options.fleet_file, options.read_fleet,
+                [this](std::shared_ptr<Generation> next) { return prepare(std::move(next)); }),
         log_(Log::Level::warn, [](std::string_view line) {
           std::fwrite(line.data(), 1, line.size(), stderr);
           std::fputc('\n', stderr);
         }) {
-    control_.on_reload([this](std::string by) {
-      return reload_policies(assembly_, options_.assembly.run, std::move(by));
-    });
+    control_.on_reload(
+        [this](std::string by, bool dry_run) { return reload_.reload(std::move(by), dry_run); });
   }
 
   Task<Result<void>> open() {
@@ -165,18 +168,45 @@ class Serving {
     co_return Result<void>();
   }
 
+  Task<Result<std::shared_ptr<CurrentRunner::Edition>>> edition_of(
+      const agents::Fleet& fleet, const agents::AgentSpec& agent,
+      std::vector<agents::Toolbox*> toolboxes) {
+    a2a::AgentRunnerOptions runner;
+    runner.seed = options_.seed;
+    runner.sessions_max = static_cast<std::size_t>(fleet.workflow.concurrency);
+    runner.depth_max = static_cast<std::size_t>(fleet.depth_max);
+    runner.models = assembly_.models();
+    auto made = std::make_shared<CurrentRunner::Edition>();
+    made->runner = std::make_unique<a2a::AgentRunner>(fleet, agent, assembly_.model(agent.model),
+                                                      assembly_.ports(), std::move(runner));
+    co_await ok(made->runner->open(std::move(toolboxes)));
+    co_return made;
+  }
+
+  // New conversations are of the next reading of the fleet file. What MCP clients are offered stays
+  // until a restart.
+  Task<Result<std::function<void()>>> prepare(std::shared_ptr<Generation> next) {
+    std::vector<std::pair<CurrentRunner*, std::shared_ptr<CurrentRunner::Edition>>> made;
+    for (const auto& exposed : exposed_) {
+      const agents::AgentSpec* agent = next->fleet.agent(exposed->name);
+      INVARIANT(agent != nullptr);
+      auto edition = co_await ok(edition_of(next->fleet, *agent, next->toolboxes));
+      edition->generation = next;
+      made.emplace_back(exposed->runner.get(), std::move(edition));
+      co_await exposed->runner->trim();
+    }
+    std::function<void()> adopt = [made = std::move(made)]() {
+      for (const auto& [runner, edition] : made) runner->adopt(edition);
+    };
+    co_return adopt;
+  }
+
   Task<Result<void>> expose(const agents::AgentSpec& agent) {
     auto made = std::make_unique<Exposed>();
     made->name = agent.name;
     made->base = "/agents/" + agent.name;
-    a2a::AgentRunnerOptions runner;
-    runner.seed = options_.seed;
-    runner.sessions_max = static_cast<std::size_t>(assembly_.fleet().workflow.concurrency);
-    runner.depth_max = static_cast<std::size_t>(assembly_.fleet().depth_max);
-    runner.models = assembly_.models();
-    made->runner = std::make_unique<a2a::AgentRunner>(
-        assembly_.fleet(), agent, assembly_.model(agent.model), assembly_.ports(), runner);
-    co_await ok(made->runner->open(assembly_.toolboxes()));
+    auto first = co_await ok(edition_of(assembly_.fleet(), agent, assembly_.toolboxes()));
+    made->runner = std::make_unique<CurrentRunner>(std::move(first));
     made->store = co_await ok(restored_tasks(assembly_.journal(), agent.name, log_));
     a2a::ServiceOptions service;
     service.card =
@@ -393,6 +423,7 @@ class Serving {
   http::CurlClient http_;  // for webhooks, whose URLs come from callers
   OpenaiDoor openai_;
   ControlDesk control_;
+  FleetReload reload_;
   Log log_;
   std::string url_;
   std::vector<jose::Key> keys_;
@@ -423,7 +454,7 @@ Task<void> serve_until_signal(Serving& serving, io::Signals& signals, Result<voi
       const std::string reload = R"({"do":"reload"})";
       std::string hangup = "SIGHUP";
       const std::string told = co_await serving.control().handle(reload, std::move(hangup));
-      std::fprintf(stderr, "ambit: policies read again: %s\n", told.c_str());
+      std::fprintf(stderr, "ambit: read again: %s\n", told.c_str());
       continue;
     }
     const std::string order = R"({"do":"stop","reason":"SIGQUIT"})";

@@ -2,11 +2,13 @@
 
 // Serving: one process of `ambit serve`: the agents of a fleet that are exposed, over A2A and MCP,
 // and its models, as OpenAI's API, behind one port, until a signal comes. Then no new request is
-// taken, those under way are given time, and the record is sealed. SIGHUP reads the policies again.
+// taken, those under way are given time, and the record is sealed. SIGHUP reads the fleet file and
+// the policies again.
 
 #include "agents/fleet.h"
 #include "app/assembly.h"
 #include "app/callers.h"
+#include "app/fleet_reload.h"
 
 #include <cstdint>
 #include <memory>
@@ -27,6 +29,8 @@ struct ServeOptions {
   std::int64_t drain_seconds = 10;
   std::uint64_t seed = 0;
   std::string console;  // file of the people who may use the console; empty: there is none
+  std::string fleet_file;
+  FleetReload::Read read_fleet;  // the fleet file again
   AssemblyOptions assembly;
 };
 

@@ -191,15 +191,18 @@ Result<void> describe(const Options& options, const Context& context) {
   agents::SessionState state;
   Result<void> good;
   std::string policy_set;
+  std::string definition;
   std::int64_t first_ns = 0;
   std::int64_t last_ns = 0;
   TRY(reader->read_run(run, [&](const agents::StoredEvent& stored) {
     if (stored.event.session != session) return true;
     if (first_ns == 0) first_ns = stored.unix_ns;
     last_ns = stored.unix_ns;
-    if (stored.event.type == "action.decided") {
+    const std::string& type = stored.event.type;
+    if (type == "action.decided" || type == "session.started") {
       const Json body = Json::parse(stored.event.body, nullptr, false);
       if (body.is_object()) policy_set = body.value("policySet", policy_set);
+      if (body.is_object()) definition = body.value("definition", definition);
     }
     good = agents::apply(state, stored.event);
     return good.has_value();
@@ -210,6 +213,8 @@ Result<void> describe(const Options& options, const Context& context) {
     out["run"] = run;
     out["parent"] = state.parent;
     out["policySet"] = policy_set;
+    out["definition"] = definition;
+    out["compactions"] = state.compactions;
     out["costMicros"] = state.cost_micros;
     print(out.dump() + "\n");
     return {};
@@ -225,7 +230,9 @@ Result<void> describe(const Options& options, const Context& context) {
         std::to_string(state.usage.input_tokens) + " in, " +
         std::to_string(state.usage.cached_tokens) + " of them cached, " +
         std::to_string(state.usage.output_tokens) + " out\ncost       $" +
-        exact_dollars(state.cost_micros) + "\npolicies   " + policy_set + "\n");
+        exact_dollars(state.cost_micros) + "\npolicies   " + policy_set +
+        (definition.empty() ? "" : "\nfleet file " + definition) +
+        (state.compactions > 0 ? "\nsummaries  " + std::to_string(state.compactions) : "") + "\n");
   if (!state.error.empty()) print("error      " + state.error + "\n");
   if (!state.calls.empty()) print("\ncalls\n");
   for (const agents::CallRecord& call : state.calls) {

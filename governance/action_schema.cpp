@@ -23,7 +23,7 @@ entity Agent in [Fleet] {
   autonomyLevel: Long,
   onBehalfOf: String,
 };
-entity Tool in [Toolbox] {
+entity Tool in [Toolbox, Memory] {
   name: String,
   readOnly: Bool,
   destructive: Bool,

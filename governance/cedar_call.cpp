@@ -2,6 +2,8 @@
 
 #include "governance/cedar_call.h"
 
+#include "agents/memory.h"
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -147,6 +149,8 @@ Entity resource_entity(const Action& action, const GuardOptions& options,
       Value(action.reversibility.empty() ? reversibility_of(action, facts) : action.reversibility));
   resource.attributes.set("risk", Value(action.risk.empty() ? facts.risk : action.risk));
   if (!action.tool_digest.empty()) resource.attributes.set("digest", Value(action.tool_digest));
+  const agents::MemoryTool memory = agents::memory_tool(action.tool);
+  if (!memory.store.empty()) resource.parents.push_back({"Memory", std::string(memory.store)});
   const std::string server = server_of(action.tool);
   if (server.empty()) return resource;
   resource.attributes.set("server", Value(server));

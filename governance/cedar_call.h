@@ -30,6 +30,8 @@ struct ToolFacts {
   std::string risk = "medium";  // "low", "medium", "high"
   // What its call is, for policies: a tool that writes a memory writes a memory.
   agents::ActionKind effect = agents::ActionKind::tool_call;
+  // Its results are kept values, which say of themselves where they came from (agents/memory.h).
+  bool remembers = false;
 };
 
 // {"TOOL": {"trusted", "trustedFields", "reversibility", "risk", "effect"}}. Errors name the JSON

@@ -1,5 +1,6 @@
 #include "governance/guard.h"
 
+#include "agents/memory.h"
 #include "cedar/est.h"
 #include "log/sha256.h"
 
@@ -268,8 +269,14 @@ void PolicyGuard::heard(const std::string& session, agents::Speaker speaker,
     if (const ToolFacts* facts = find_facts(options_, name)) {
       if (facts->trusted) label.trust = agents::Trust::trusted;
       label.trusted_fields = facts->trusted_fields;
+      if (facts->remembers && !facts->trusted) return recall(session, label, text);
     }
   }
+  hear(session, label, text);
+}
+
+void PolicyGuard::hear(const std::string& session, const SourceLabel& label,
+                       std::string_view text) {
   const auto at = heard_.try_emplace(session).first;
   const std::size_t before = at->second.bytes();
   // Beyond the bound it is told of a text that it cannot keep, so that it fails closed.
@@ -280,6 +287,20 @@ void PolicyGuard::heard(const std::string& session, agents::Speaker speaker,
     at->second.miss();
   }
   heard_bytes_ += at->second.bytes() - before;
+}
+
+// A kept value is as good as what it was when it was kept; all else in the result, the names of
+// keys too, is what nobody vouches for.
+void PolicyGuard::recall(const std::string& session, const SourceLabel& label,
+                         const std::string& text) {
+  const auto values = agents::read_remembered(text);
+  if (!values || values->empty()) return hear(session, label, text);
+  for (const agents::Remembered& value : *values) {
+    SourceLabel kept{value.sources.empty() ? label.name : value.sources.front(), value.trust};
+    for (std::size_t i = 1; i < value.sources.size(); ++i) kept.through.push_back(value.sources[i]);
+    hear(session, kept, value.value);
+    hear(session, label, value.key);
+  }
 }
 
 void PolicyGuard::trace(Action& action) const {

@@ -95,6 +95,8 @@ class PolicyGuard final : public agents::Guard {
   [[nodiscard]] std::string sentence(const agents::Action& action, const cedar::Answer& answer,
                                      const Reading& reading) const;
   agents::Decision judge(const agents::Action& action, Obligations& asked) const;
+  void hear(const std::string& session, const SourceLabel& label, std::string_view text);
+  void recall(const std::string& session, const SourceLabel& label, const std::string& text);
   void oblige(const agents::Action& action, const Obligations& asked,
               agents::Decision& decision) const;
 

@@ -196,9 +196,11 @@ std::vector<std::string> spellings(const json& number) {
 }  // namespace
 
 void Provenance::add(const SourceLabel& label, std::string_view text) {
-  const auto known = std::find(sources_.begin(), sources_.end(), label.name);
+  std::vector<std::string> names = {label.name};
+  names.insert(names.end(), label.through.begin(), label.through.end());
+  const auto known = std::find(sources_.begin(), sources_.end(), names);
   const auto source = static_cast<std::uint32_t>(known - sources_.begin());
-  if (known == sources_.end()) sources_.push_back(label.name);
+  if (known == sources_.end()) sources_.push_back(std::move(names));
   const std::size_t first = text.find_first_not_of(" \t\r\n");
   const bool maybe = first != std::string_view::npos && (text[first] == '{' || text[first] == '[');
   const bool by_field = maybe && !label.trusted_fields.empty() && text.size() <= options_.bytes_max;
@@ -415,10 +417,11 @@ class Provenance::Tracer {
     out.trust = std::max(out.trust, found.trust);
     out.weak = out.weak || found.weak;
     for (const std::uint32_t source : found.sources) {
-      const std::string& name = of_.sources_[source];
-      const bool there =
-          std::find(out.sources.begin(), out.sources.end(), name) != out.sources.end();
-      if (!there && out.sources.size() < of_.options_.sources_max) out.sources.push_back(name);
+      for (const std::string& name : of_.sources_[source]) {
+        const bool there =
+            std::find(out.sources.begin(), out.sources.end(), name) != out.sources.end();
+        if (!there && out.sources.size() < of_.options_.sources_max) out.sources.push_back(name);
+      }
     }
     return true;
   }

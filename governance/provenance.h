@@ -23,6 +23,8 @@ struct SourceLabel {
   // Members of a JSON result whose values the operator vouches for: "id", "participants",
   // "owner.email". What stands in other members has the label's trust.
   std::vector<std::string> trusted_fields{};
+  std::vector<std::string> through{};  // where the source in its turn had it from
+  friend bool operator==(const SourceLabel&, const SourceLabel&) = default;
 };
 
 struct ProvenanceOptions {
@@ -72,7 +74,7 @@ class Provenance {
   void find_parts(std::string_view normal, Found& found) const;
 
   ProvenanceOptions options_;
-  std::vector<std::string> sources_;
+  std::vector<std::vector<std::string>> sources_;  // each with where it had it from
   std::vector<Text> texts_;
   std::unordered_map<std::string, std::vector<Place>> words_;
   std::unordered_map<std::string, std::vector<std::uint32_t>> numbers_;  // without their grouping

@@ -1,5 +1,6 @@
 #include "replay/replay.h"
 
+#include "agents/compaction.h"
 #include "agents/fact.h"
 #include "agents/fleet_run.h"
 #include "agents/message.h"
@@ -214,6 +215,16 @@ Task<Result<void>> Replay::turn(Walk& walk, const StoredEvent& stored) {
   request.priority = walk.agent->priority;
   request.output_schema = walk.output_schema;
   if (walk.tools->empty()) request.tool_choice = agents::ToolChoice::none;
+  const std::int64_t compacts = body.is_object() ? body.value("compacts", std::int64_t{0}) : 0;
+  if (compacts > 0) {
+    const auto cut = static_cast<std::size_t>(compacts);
+    const auto& compaction = walk.agent->compaction;
+    if (!compaction || cut > state.messages.size()) {
+      differs(state, stored, "a summary that this fleet's agent would not have written");
+      co_return Result<void>();
+    }
+    agents::ask_for_summary(request, state, *compaction, cut);
+  }
   auto turn = co_await model->second->generate(std::move(request));
   if (!turn) {
     differs(state, stored, "the model did not answer now: " + turn.error().message);
@@ -223,6 +234,7 @@ Task<Result<void>> Replay::turn(Walk& walk, const StoredEvent& stored) {
     turn->message.tool_calls[i].id =
         "call_" + std::to_string(state.turns + 1) + "_" + std::to_string(i + 1);
   }
+  if (compacts > 0) turn->message.tool_calls.clear();
   const std::string recorded = payload(stored.event, "message");
   const std::string now = agents::to_json(turn->message);
   const json usage = body.is_object() ? body.value("usage", json::object()) : json::object();

@@ -1,9 +1,11 @@
 // The tools and the models that an agent gets: what turn_loop.h declares of them.
 
+#include "agents/fleet_run.h"
 #include "agents/json_writer.h"
 #include "agents/turn_loop.h"
 
 #include <algorithm>
+#include <set>
 
 namespace ambit::agents {
 
@@ -37,6 +39,23 @@ Task<Result<Catalogue>> list_tools(const AgentSpec& agent, std::vector<Toolbox*>
   }
   catalogue.specs = std::move(specs);
   co_return catalogue;
+}
+
+// Those of sub-agents are listed when they are needed.
+Task<Result<std::map<std::string, Catalogue>>> cast_tools(const Fleet& fleet,
+                                                          std::vector<Toolbox*> toolboxes,
+                                                          ToolCheck check) {
+  std::map<std::string, Catalogue> catalogues;
+  std::set<std::string> names{fleet.workflow.agent};
+  for (const GraphNode& node : fleet.workflow.graph.nodes) {
+    names.insert(node.agent);
+    if (node.plan) names.insert(node.plan->executors.begin(), node.plan->executors.end());
+  }
+  for (const std::string& name : names) {
+    const AgentSpec& agent = *fleet.agent(name);
+    catalogues[name] = co_await ok(list_tools(agent, toolboxes, check));
+  }
+  co_return catalogues;
 }
 
 std::vector<Event> quarantine_events(const Catalogue& catalogue, const std::string& run,

@@ -98,6 +98,7 @@ void write_body(Event& event, const SessionStarted& fact) {
   event.type = "session.started";
   JsonWriter out(event.body);
   out.begin_object();
+  if (!fact.definition.empty()) out.key("definition").text(fact.definition);
   if (!fact.parent.empty()) out.key("parent").text(fact.parent);
   out.key("principal").text(fact.principal);
   if (fact.tainted) out.key("tainted").boolean(true);
@@ -165,6 +166,7 @@ void write_body(Event& event, const TurnCompleted& fact) {
   event.type = "turn.completed";
   JsonWriter out(event.body);
   out.begin_object().key("action").text(fact.action);
+  if (fact.compacts > 0) out.key("compacts").integer(static_cast<std::int64_t>(fact.compacts));
   if (fact.cost_micros > 0) out.key("costMicros").integer(fact.cost_micros);
   if (!fact.turn.device.empty()) out.key("device").text(fact.turn.device);
   out.key("finish").text(finish_names[static_cast<std::size_t>(fact.turn.finish)]);
@@ -240,6 +242,7 @@ Result<SessionStarted> started_of(const Event& event, const Json& body) {
                       payload(event, "prompt")};
   fact.tainted = body.value("tainted", false);
   fact.parent = text(body, "parent");
+  fact.definition = text(body, "definition");
   fact.output_schema = payload(event, "outputSchema");
   const std::string lines = payload(event, "earlier");
   for (std::size_t at = 0; at < lines.size();) {
@@ -332,6 +335,7 @@ Result<TurnCompleted> turn_of(const Event& event, const Json& body) {
   fact.turn.device = text(body, "device");
   fact.turn.message = TRY(message_from_json(payload(event, "message")));
   fact.cost_micros = number(body, "costMicros");
+  fact.compacts = static_cast<std::size_t>(std::max<std::int64_t>(0, number(body, "compacts")));
   return fact;
 }
 

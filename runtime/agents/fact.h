@@ -36,6 +36,7 @@ struct SessionStarted {
   bool tainted = false;         // some of it was said after reading what nobody vouches for
   std::string parent{};         // the session that delegated to this one; empty: none
   std::string output_schema{};  // its answers are held to it instead of the agent's own
+  std::string definition{};     // which fleet file its agent is from; empty: it is not said
 };
 
 struct ActionDecided {
@@ -68,6 +69,9 @@ struct TurnCompleted {
   std::string model;   // identity
   Turn turn;
   std::int64_t cost_micros = 0;  // by the price in the fleet file
+  // It is a summary in the place of so many of the first messages; 0: it is a turn of the
+  // conversation. An empty one replaces nothing.
+  std::size_t compacts = 0;
 };
 
 struct ActionOutcome {

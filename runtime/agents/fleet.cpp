@@ -31,6 +31,7 @@ FleetFile FleetParser::parse() {
        [this](Reader& reader, const std::string& name) { mcp_server(reader, name); });
   each(top, "tools", [this](Reader& reader, const std::string& name) { tool(reader, name); });
   skills(top);
+  each(top, "memory", [this](Reader& reader, const std::string& name) { memory(reader, name); });
   each(top, "agents", [this](Reader& reader, const std::string& name) { agent(reader, name); });
   check_remote_agents(root_, file_);
   policies(top);
@@ -167,7 +168,10 @@ bool AgentSpec::offers(std::string_view tool) const {
     return std::any_of(tools.begin(), tools.end(), is) &&
            std::none_of(disallowed_tools.begin(), disallowed_tools.end(), is);
   }
-  auto matches = [tool](const std::string& pattern) {
+  // Nor is a memory that it was not given.
+  const bool is_memory = tool.starts_with(memory_prefix);
+  auto matches = [tool, is_memory](const std::string& pattern) {
+    if (is_memory && !pattern.starts_with(memory_prefix)) return false;
     if (!pattern.ends_with('*')) return pattern == tool;
     return tool.starts_with(std::string_view(pattern).substr(0, pattern.size() - 1));
   };

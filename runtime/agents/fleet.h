@@ -7,6 +7,7 @@
 
 #include "agents/document.h"
 #include "agents/graph.h"
+#include "agents/memory.h"
 #include "agents/ports.h"
 
 #include <cstdint>
@@ -114,6 +115,18 @@ struct Exposure {
   std::vector<std::string> examples;
 };
 
+// When a conversation gives way to its summary, and how much of it stays.
+struct CompactionSpec {
+  double threshold = 0.75;        // of the model's window; with the answer that is to come
+  double keep = 0.25;             // of the window, for the newest turns
+  std::int64_t tokens_max = 512;  // of the summary
+  std::string instructions =
+      "Sum up the conversation so far for yourself, so that you can go on with your task from the "
+      "summary alone: what was asked, what was found and where, what was done and with what "
+      "result, what is still to do. Keep names, numbers and identifiers exactly as they are.";
+  friend bool operator==(const CompactionSpec&, const CompactionSpec&) = default;
+};
+
 struct AgentSpec {
   std::string name;
   std::string description;
@@ -121,7 +134,8 @@ struct AgentSpec {
   std::string model;
   std::vector<std::string> tools;  // names; a trailing * stands for the rest
   std::vector<std::string> disallowed_tools;
-  std::string owner;  // who is answerable, and who answers escalations
+  std::vector<std::string> memory{};  // stores that it has; their tools are among `tools`
+  std::string owner;                  // who is answerable, and who answers escalations
   Limits limits;
   int priority = 0;                       // among agents of its class
   std::optional<LatencyClass> latency{};  // absent: of whoever called it; then normal
@@ -129,6 +143,9 @@ struct AgentSpec {
   bool local_only = false;          // its data never leaves this machine
   std::int64_t autonomy_level = 1;  // to begin with: 1 (a person does it) to 5 (nobody watches)
   std::optional<Exposure> a2a;      // absent: only this fleet can call it
+  std::optional<CompactionSpec> compaction{};  // absent: a full window is an error
+  // Which fleet file it is from, as its sessions' records say; empty: it is not said.
+  std::string definition{};
   bool offers(std::string_view tool) const;
 };
 
@@ -212,6 +229,7 @@ struct Fleet {
   std::vector<McpServerSpec> mcp_servers;
   std::vector<CommandToolSpec> tools;
   std::vector<SkillSpec> skills{};
+  std::vector<MemorySpec> memories{};
   std::vector<Profile> profiles;  // presets first, then the file's own
   std::vector<AgentSpec> agents;
   std::vector<RemoteAgentSpec> remote_agents{};

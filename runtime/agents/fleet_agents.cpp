@@ -26,12 +26,14 @@ void FleetParser::agent(Reader& reader, const std::string& name) {
   latency(reader, spec);
   spec.limits = limits(reader, Limits{});
   spec.autonomy_level = reader.integer("autonomyLevel", spec.autonomy_level, 1, 5);
+  own_memory(reader, spec);
   others(reader, "subAgents", "agent__", spec);
   others(reader, "handoffs", "handoff__", spec);
   if (const Node* node = reader.get("outputSchema", Node::Kind::object)) {
     spec.output_schema = node->to_json();
   }
   residency(reader, spec);
+  compaction(reader, spec);
   if (const Node* node = reader.get("a2a", Node::Kind::object)) {
     Reader exposure(file_.problems, *node, reader.at("a2a"));
     spec.a2a.emplace();
@@ -51,6 +53,29 @@ void FleetParser::latency(Reader& reader, AgentSpec& spec) {
   reader.known("class", name, names, "class");
   const auto at = std::find(names.begin(), names.end(), name);
   if (at != names.end()) spec.latency = static_cast<LatencyClass>(at - names.begin());
+}
+
+// When its conversations give way to summaries of themselves.
+void FleetParser::compaction(Reader& agent, AgentSpec& spec) {
+  const Node* node = agent.get("compaction", Node::Kind::object);
+  if (node == nullptr) return;
+  Reader reader(file_.problems, *node, agent.at("compaction"));
+  CompactionSpec made;
+  made.threshold = reader.real("threshold", made.threshold, 0.1, 0.95);
+  made.keep = reader.real("keep", made.keep, 0, 0.9);
+  made.tokens_max = reader.integer("maxTokens", made.tokens_max, 16, 1'000'000);
+  made.instructions = reader.text("instructions", made.instructions);
+  const ModelSpec* model = file_.fleet.model(spec.model);
+  const double window = model != nullptr ? static_cast<double>(model->context_max) : 0;
+  const double left = made.keep * window + static_cast<double>(made.tokens_max);
+  if (model != nullptr && left > made.threshold * window) {
+    reader.report(*node, reader.path(),
+                  "what is kept and a summary do not fit under the threshold: with the window of " +
+                      std::to_string(model->context_max) + " tokens of the model \"" + model->name +
+                      "\", lower \"keep\" or \"maxTokens\"");
+  }
+  reader.done();
+  spec.compaction = std::move(made);
 }
 
 // An agent whose data stays here gets no model that is elsewhere, not even as a last resort.

@@ -112,6 +112,7 @@ std::vector<std::string> FleetParser::known_tools() const {
     names.push_back("mcp__" + server.name + "__*");
   }
   for (const SkillSpec& skill : file_.fleet.skills) names.push_back("skill__" + skill.name);
+  append_memory_tools(file_.fleet, names);
   return names;
 }
 

@@ -16,6 +16,9 @@
 
 namespace ambit::agents {
 
+// "memory__notes__get" and so on, of every store.
+void append_memory_tools(const Fleet& fleet, std::vector<std::string>& names);
+
 class FleetParser {
  public:
   // `problems`: those that are known already.
@@ -67,11 +70,14 @@ class FleetParser {
   void mcp_login(Reader& server, McpServerSpec& spec);
   void tool(Reader& reader, const std::string& name);
   void skills(Reader& top);
+  void memory(Reader& reader, const std::string& name);
+  void own_memory(Reader& reader, AgentSpec& spec);
   void placeholders(Reader& reader, const std::string& key, const Node& node, std::string& text,
                     const std::vector<std::string>& arguments);
   void agent(Reader& reader, const std::string& name);
   void residency(Reader& reader, AgentSpec& spec);
   static void latency(Reader& reader, AgentSpec& spec);
+  void compaction(Reader& reader, AgentSpec& spec);
   std::vector<std::string> tool_names(Reader& reader, const std::string& key);
   Limits limits(Reader& owner, Limits fallback);
   void policies(Reader& top);

@@ -210,24 +210,19 @@ Result<void> FleetRun::restore(Journal& journal) {
   return {};
 }
 
-// The tools of every agent that the workflow names; those of sub-agents are listed when needed.
 Task<Result<void>> FleetRun::list_all() {
-  std::set<std::string> names{fleet_.workflow.agent};
-  for (const GraphNode& node : fleet_.workflow.graph.nodes) {
-    names.insert(node.agent);
-    if (node.plan) names.insert(node.plan->executors.begin(), node.plan->executors.end());
-  }
-  for (const std::string& name : names) {
-    const AgentSpec& agent = *fleet_.agent(name);
-    catalogues_[name] = co_await ok(list_tools(agent, toolboxes_, ports_.check_tool));
-  }
+  if (cast_) co_return Result<void>();
+  auto made = std::make_shared<Cast>();
+  made->fleet = &fleet_;
+  made->catalogues = co_await ok(cast_tools(fleet_, toolboxes_, ports_.check_tool));
+  cast_ = std::move(made);
   co_return Result<void>();
 }
 
 Event FleetRun::started_event() const {
   Event started{resumed_ ? "run.resumed" : "run.started", options_.run, "", "", "{}", {}};
   std::size_t tools = 0;
-  for (const auto& [agent, catalogue] : catalogues_) tools += catalogue.specs->size();
+  for (const auto& [agent, catalogue] : cast_->catalogues) tools += catalogue.specs->size();
   Json body = {{"fleet", fleet_.name},      {"principal", options_.principal},
                {"seed", options_.seed},     {"inputs", inputs_.size()},
                {"repeat", options_.repeat}, {"tools", tools}};
@@ -267,7 +262,8 @@ Task<Result<void>> FleetRun::run(std::vector<Input> inputs) {
   co_await ok(list_all());
   Event started = started_event();
   co_await ok(ports_.journal.append(std::move(started)));
-  for (const auto& [agent, catalogue] : catalogues_) {
+  const std::shared_ptr<const Cast> first = cast_;
+  for (const auto& [agent, catalogue] : first->catalogues) {
     for (Event& event : quarantine_events(catalogue, options_.run, agent)) {
       co_await ok(ports_.journal.append(std::move(event)));
     }
@@ -357,7 +353,8 @@ Task<Result<std::string>> FleetRun::may_spawn(const std::string& session, const 
   action.agent = order.by;
   action.session = session;
   action.run = options_.run;
-  action.on_behalf_of = fleet_.agent(order.by)->owner;
+  const AgentSpec* by = cast_->fleet->agent(order.by);
+  action.on_behalf_of = (by != nullptr ? by : fleet_.agent(order.by))->owner;
   action.requester = options_.principal;
   action.tool = order.agent;
   action.arguments =
@@ -388,8 +385,15 @@ Task<Result<FlowAnswer>> FleetRun::run_session(FleetSession& session, FlowOrder 
     if (!answer.error.empty()) co_return answer;
   }
   if (state.end == SessionEnd::running) {
+    const std::shared_ptr<const Cast> cast = cast_;  // to the end of this session
+    const Fleet& fleet = *cast->fleet;
     AgentSpec held;  // the agent, where this order holds its answer to another form
-    const AgentSpec* agent = fleet_.agent(order.agent);
+    const AgentSpec* agent = fleet.agent(order.agent);
+    if (agent == nullptr || !cast->catalogues.contains(order.agent)) {
+      answer.end = SessionEnd::denied;
+      answer.error = "the fleet has no agent " + order.agent + " any more";
+      co_return answer;
+    }
     if (!order.output_schema.empty()) {
       held = *agent;
       held.output_schema = order.output_schema;
@@ -397,10 +401,11 @@ Task<Result<FlowAnswer>> FleetRun::run_session(FleetSession& session, FlowOrder 
     }
     Ledger ledger("session " + session.id, agent->limits, Loop::current().now(), ledger_.get());
     ledger.restore(spent_in(ports_.roster->restored, state));
-    TurnLoop loop(options_.run, *agent, *fleet_.model(agent->model), *models_.at(agent->model),
-                  catalogues_.at(agent->name), ports_, ledger,
+    const ModelSpec& model = *fleet.model(agent->model);
+    TurnLoop loop(options_.run, *agent, model, *models_.at(agent->model),
+                  cast->catalogues.at(agent->name), ports_, ledger,
                   session_seed(options_.seed, session.id));
-    loop.fall_back_to(fallbacks_of(fleet_, *fleet_.model(agent->model), models_));
+    loop.fall_back_to(fallbacks_of(fleet, model, models_));
     loop.work_on(session.input->subject);
     loop.park_with(&parking);
     if (state.id.empty()) {

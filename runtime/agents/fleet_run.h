@@ -73,6 +73,13 @@ struct FleetFlow {
   FlowAnswer answer;
 };
 
+// The agents that new sessions begin with, and their tools; a session that lives keeps its own.
+struct Cast {
+  const Fleet* fleet = nullptr;
+  std::map<std::string, Catalogue> catalogues;  // by agent
+  std::shared_ptr<const void> owner{};          // of what the two point into
+};
+
 class FleetRun {
  public:
   // `models` by name in the fleet file; all is borrowed and outlives the run.
@@ -82,6 +89,8 @@ class FleetRun {
   // Folds the events of an earlier, interrupted try, and takes seed and repeat from it. Call before
   // run().
   Result<void> restore(Journal& journal);
+  // From now on sessions begin with these agents. It has all that the workflow names.
+  void adopt(std::shared_ptr<const Cast> cast) { cast_ = std::move(cast); }
   // Runs everything to its end. An error: the journal failed, or the tools could not be listed.
   Task<Result<void>> run(std::vector<Input> inputs);
 
@@ -116,7 +125,7 @@ class FleetRun {
   std::vector<Toolbox*> toolboxes_;
   Roster own_roster_;  // where the ports have none
   Ports ports_;
-  std::map<std::string, Catalogue> catalogues_;  // by agent
+  std::shared_ptr<const Cast> cast_;
   std::vector<Input> inputs_;
   std::vector<std::unique_ptr<FleetFlow>> flows_;
   std::vector<std::unique_ptr<FleetSession>> sessions_;
@@ -131,6 +140,11 @@ class FleetRun {
 
 // The same bytes for the same decisions and words: no times, no run id. One JSON object.
 std::string transcript(const SessionState& state);
+
+// The tools of every agent that the workflow names.
+Task<Result<std::map<std::string, Catalogue>>> cast_tools(const Fleet& fleet,
+                                                          std::vector<Toolbox*> toolboxes,
+                                                          ToolCheck check);
 
 // What the sampler of one session is seeded with: a 64-bit mix of the run's seed and the session's
 // id.

@@ -121,6 +121,10 @@ void FleetParser::tool(Reader& reader, const std::string& name) {
     reader.report(reader.node(), reader.path(),
                   "names that begin with agent__ or handoff__ belong to agents");
   }
+  if (name.starts_with(memory_prefix)) {
+    reader.report(reader.node(), reader.path(),
+                  "names that begin with memory__ belong to memories");
+  }
   reader.require("description");
   reader.require("command");
   spec.spec.description = reader.text("description");
@@ -217,6 +221,8 @@ std::vector<std::string> FleetParser::tool_names(Reader& reader, const std::stri
   std::vector<std::string> known_tools;
   for (const CommandToolSpec& tool : file_.fleet.tools) known_tools.push_back(tool.spec.name);
   for (const SkillSpec& skill : file_.fleet.skills) known_tools.push_back("skill__" + skill.name);
+  // Given by "memory" alone; single ones of them can be withheld.
+  if (key == "disallowedTools") append_memory_tools(file_.fleet, known_tools);
   std::vector<std::string> servers;
   for (const McpServerSpec& server : file_.fleet.mcp_servers)
     servers.push_back("mcp__" + server.name + "__*");
@@ -224,6 +230,11 @@ std::vector<std::string> FleetParser::tool_names(Reader& reader, const std::stri
   const Node* node = reader.get(key);
   for (std::size_t i = 0; i < names.size() && i < node->items.size(); ++i) {
     const std::string& name = names[i];
+    if (key == "tools" && name.starts_with(memory_prefix)) {
+      reader.report(node->items[i], reader.at(key) + "[" + std::to_string(i) + "]",
+                    R"(an agent gets a memory's tools by "memory": ["NAME"])");
+      continue;
+    }
     const bool from_server =
         std::any_of(servers.begin(), servers.end(), [&](const std::string& pattern) {
           return name.starts_with(pattern.substr(0, pattern.size() - 1));

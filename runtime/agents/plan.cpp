@@ -13,7 +13,7 @@ using Json = nlohmann::ordered_json;
 constexpr std::size_t plan_bytes_max = 256 << 10;
 constexpr std::size_t id_bytes_max = 32;
 
-bool is_id(const std::string& id) {
+bool is_step_id(const std::string& id) {
   return !id.empty() && id.size() <= id_bytes_max && std::all_of(id.begin(), id.end(), [](char c) {
     return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-';
   });
@@ -31,7 +31,7 @@ Result<PlanStep> read_step(const Json& item, const PlanSpec& spec) {
   step.id = item["id"].get<std::string>();
   step.agent = item["agent"].get<std::string>();
   step.task = item["task"].get<std::string>();
-  if (!is_id(step.id)) {
+  if (!is_step_id(step.id)) {
     return bad("a step's id has 1 to 32 of the letters a-z, A-Z, 0-9, '_', '-'");
   }
   const auto& agents = spec.executors;

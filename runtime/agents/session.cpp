@@ -1,5 +1,8 @@
 #include "agents/session.h"
 
+#include "agents/compaction.h"
+#include "agents/memory.h"
+
 #include <algorithm>
 
 namespace ambit::agents {
@@ -33,6 +36,8 @@ Result<void> start(SessionState& state, SessionStarted& fact, const Origin& orig
   }
   state.tainted = fact.tainted;
   for (Message& message : fact.earlier) state.messages.push_back(std::move(message));
+  state.task_at = state.messages.size();
+  state.task_bytes = fact.prompt.size();
   state.messages.push_back({Role::user, std::move(fact.prompt), {}, "", ""});
   return {};
 }
@@ -81,11 +86,18 @@ Result<void> step(SessionState& state, ApprovalAnswered& fact) {
 
 Result<void> step(SessionState& state, TurnCompleted& fact) {
   if (state.next_call() != nullptr) return refuse("a call is open");
-  state.messages.push_back(std::move(fact.turn.message));
-  state.finish = fact.turn.finish;
+  const Usage& usage = fact.turn.usage;
   ++state.turns;
   state.cost_micros += fact.cost_micros;
-  add(state.usage, fact.turn.usage);
+  add(state.usage, usage);
+  if (fact.compacts > 0 && fact.turn.message.content.empty()) {
+    state.uncompacted = state.messages.size();
+    return {};
+  }
+  if (fact.compacts > 0) return compact(state, fact.compacts, fact.turn.message.content);
+  state.window_tokens = usage.input_tokens + usage.output_tokens;
+  state.messages.push_back(std::move(fact.turn.message));
+  state.finish = fact.turn.finish;
   return {};
 }
 
@@ -103,10 +115,10 @@ Result<void> step(SessionState& state, ActionOutcome& fact) {
   message.tool_call_id = call->id;
   message.tool_name = call->name;
   message.content = std::move(fact.outcome.content);
-  state.messages.push_back(std::move(message));
   const bool ran = kind != OutcomeKind::denied && kind != OutcomeKind::escalated &&
                    kind != OutcomeKind::bad_arguments && kind != OutcomeKind::refused;
-  state.tainted = state.tainted || ran;
+  state.tainted = state.tainted || (ran && taints(message.tool_name, message.content));
+  state.messages.push_back(std::move(message));
   return {};
 }
 

@@ -48,10 +48,21 @@ struct SessionState {
   FinishReason finish = FinishReason::stop;  // of the last turn
   std::int64_t actions = 0;                  // numbers the action ids
   bool tainted = false;  // a tool result was read, or was before in its conversation
+  // Of a conversation whose beginning gave way to summaries: what stood there, in its order, and
+  // where the task stands now, in front of the last summary.
+  std::vector<Message> replaced;
+  std::int64_t compactions = 0;
+  std::size_t task_at = 0;
+  std::size_t task_bytes = 0;
+  std::int64_t window_tokens = 0;  // that the last turn read and said; 0: not known
+  std::size_t uncompacted = 0;     // with so many messages a summary came to nothing
   SessionEnd end = SessionEnd::running;
   std::string answer;
   std::string error;
 
+  [[nodiscard]] std::string task() const {
+    return messages.at(task_at).content.substr(0, task_bytes);
+  }
   // The next call of the last assistant message that has no answer yet.
   [[nodiscard]] const ToolCall* next_call() const;
   // The record of that call, if it is decided but not done.

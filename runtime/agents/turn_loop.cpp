@@ -1,6 +1,7 @@
 #include "agents/turn_loop.h"
 
 #include "agents/json_writer.h"
+#include "agents/session_recorder.h"
 #include "async/interrupt.h"
 #include "async/loop.h"
 #include "async/race.h"
@@ -17,27 +18,6 @@ std::int64_t us_since(Instant start) {
       .count();
 }
 
-// A bound on the tokens that the new messages of this turn can be: a token has at least one byte.
-std::int64_t new_input_bytes(const SessionState& state) {
-  std::int64_t bytes = 0;
-  for (auto at = state.messages.rbegin();
-       at != state.messages.rend() && at->role != Role::assistant; ++at) {
-    bytes += static_cast<std::int64_t>(at->content.size());
-  }
-  return bytes;
-}
-
-std::int64_t bytes_of(const std::vector<Message>& messages) {
-  std::int64_t bytes = 0;
-  for (const Message& message : messages) {
-    bytes += static_cast<std::int64_t>(message.content.size());
-    for (const ToolCall& call : message.tool_calls) {
-      bytes += static_cast<std::int64_t>(call.name.size() + call.arguments.size());
-    }
-  }
-  return bytes;
-}
-
 // The model reads at most this much of a result, cut at a character's border.
 void bound_result(Outcome& outcome) {
   if (outcome.content.size() <= result_bytes_max) return;
@@ -48,19 +28,6 @@ void bound_result(Outcome& outcome) {
   outcome.truncated = true;
 }
 
-// In a model's batch: beyond what the priorities of agents can make up for.
-int priority_of(LatencyClass latency) {
-  constexpr int step = 1000;
-  return step * (static_cast<int>(LatencyClass::normal) - static_cast<int>(latency));
-}
-
-Cost cost_of(const TurnCompleted& turn) {
-  const Usage& usage = turn.turn.usage;
-  Cost spent{1, 0, usage.input_tokens - usage.cached_tokens + usage.output_tokens};
-  spent.money_micros = turn.cost_micros;
-  return spent;
-}
-
 Task<Result<Outcome>> as_result(Task<Outcome> task) {
   Outcome outcome = co_await std::move(task);
   co_return outcome;
@@ -68,28 +35,10 @@ Task<Result<Outcome>> as_result(Task<Outcome> task) {
 
 }  // namespace
 
-// What the gate finds out goes into this session.
-class TurnLoop::SessionRecorder final : public Recorder {
- public:
-  SessionRecorder(TurnLoop& loop, SessionState& state) : loop_(loop), state_(state) {}
-  Task<Result<void>> record(Fact& fact) override { return loop_.record(state_, state_.id, fact); }
-  std::string next_action() override { return loop_.action_id(state_); }
-  void parked() override {
-    loop_.model_.observe(state_.id, SessionEvent::parked);
-    if (loop_.parking_ != nullptr) loop_.parking_->leave();
-  }
-  Task<void> unparked() override {
-    if (loop_.parking_ != nullptr) co_await loop_.parking_->come_back();
-  }
-
- private:
-  TurnLoop& loop_;
-  SessionState& state_;
-};
-
 Task<Result<void>> TurnLoop::start(SessionState& state, const std::string& id,
                                    SessionStarted started) {
   if (parent_ != nullptr) started.parent = parent_->state.id;
+  started.definition = agent_.definition;
   Fact fact = std::move(started);
   co_return co_await record(state, id, fact);
 }
@@ -97,7 +46,7 @@ Task<Result<void>> TurnLoop::start(SessionState& state, const std::string& id,
 Task<Result<void>> TurnLoop::run(SessionState& state) {
   if (agent_.latency) co_await become(*agent_.latency);
   if (subject_.empty()) subject_ = state.subject;
-  for (const Message& message : state.messages) hear(state, message);
+  hear_again(state);
   co_await ok(identify(state));
   if (ports_.roster == nullptr) {
     co_await ok(steps(state));
@@ -165,7 +114,9 @@ Task<Result<void>> TurnLoop::step(SessionState& state) {
   if (state.in_doubt() != nullptr) return resolve_doubt(state);
   if (handed_over(state)) return end(state, earned_end(state), "", "");
   if (state.next_call() != nullptr) return tool_call(state);
-  return state.answered() ? conclude(state) : model_turn(state);
+  if (state.answered()) return conclude(state);
+  const std::size_t cut = compaction_cut(state);
+  return cut > 0 ? compaction_turn(state, cut) : model_turn(state);
 }
 
 // The guard follows where every value was read.
@@ -186,6 +137,15 @@ void TurnLoop::hear(const SessionState& state, const Message& message) const {
       break;
     case Role::assistant:
       break;
+  }
+}
+
+// All that a session has read so far. What a summary replaced was read; the summary itself, like
+// all that the model says, is no source of anything.
+void TurnLoop::hear_again(const SessionState& state) const {
+  for (const Message& message : state.replaced) hear(state, message);
+  for (std::size_t at = 0; at < state.messages.size(); ++at) {
+    if (state.compactions == 0 || at != state.task_at) hear(state, state.messages[at]);
   }
 }
 
@@ -298,87 +258,8 @@ Task<Result<T>> TurnLoop::ended_by(std::int64_t wall_ms, Task<Result<T>> task) {
   co_return result;
 }
 
-TurnRequest TurnLoop::request_of(const SessionState& state, const ModelSpec& spec) const {
-  TurnRequest request;
-  request.session = state.id;
-  request.tools = catalogue_.specs;
-  request.messages = state.messages;
-  request.sampling = spec.sampling;
-  request.sampling.seed = seed_;
-  request.tokens_max = spec.tokens_max;
-  request.priority = agent_.priority + priority_of(Loop::current().latency());
-  request.output_schema = agent_.output_schema;
-  if (catalogue_.specs->empty()) request.tool_choice = ToolChoice::none;
-  if (listener_ != nullptr) {
-    listener_->begins();
-    request.on_text = [listener = listener_](const std::string& piece) { listener->hears(piece); };
-  }
-  return request;
-}
-
-Task<Result<Turn>> TurnLoop::ask(const SessionState& state, ModelRoute by) {
-  return in_wall_time(by.model->generate(request_of(state, *by.spec)));
-}
-
-// The most that a turn can cost. A token has at least one byte.
-Cost TurnLoop::cost_of_turn(const SessionState& state, const ModelSpec& spec) {
-  Cost cost{1, 0, spec.tokens_max + new_input_bytes(state)};
-  if (!spec.price.is_free()) {
-    Usage most;
-    most.input_tokens = bytes_of(state.messages);
-    most.output_tokens = spec.tokens_max;
-    cost.money_micros = spec.price.micros_of(most);
-  }
-  return cost;
-}
-
-// The agent's model, then its fallbacks: each is an action of its own.
-Task<Result<void>> TurnLoop::model_turn(SessionState& state) {
-  for (std::size_t route = 0;; ++route) {
-    const bool last = route >= fallbacks_.size();
-    const ModelRoute by = route == 0 ? ModelRoute{&model_spec_, &model_} : fallbacks_[route - 1];
-    const bool again = co_await ok(model_turn_by(state, by, !last));
-    if (!again) co_return Result<void>();
-  }
-}
-
-TurnCompleted TurnLoop::completed(const SessionState& state, ModelRoute by, const Action& action,
-                                  Turn turn) {
-  // Call ids are ours: unique in the session, the same in every replay.
-  for (std::size_t i = 0; i < turn.message.tool_calls.size(); ++i) {
-    turn.message.tool_calls[i].id =
-        "call_" + std::to_string(state.turns + 1) + "_" + std::to_string(i + 1);
-  }
-  return {action.id, action.tool, std::move(turn), by.spec->price.micros_of(turn.usage)};
-}
-
-// True: this model cannot answer now, and another may.
-Task<Result<bool>> TurnLoop::model_turn_by(SessionState& state, ModelRoute by, bool has_other) {
-  Action action = propose(state, ActionKind::model_call, by.model->identity());
-  SessionRecorder recorder(*this, state);
-  const Cost cost = cost_of_turn(state, *by.spec);
-  Gate::Passage passage = co_await ok(gate_.pass(recorder, std::move(action), cost, ""));
-  if (passage.decision->verdict != Verdict::allow) {
-    if (passage.may_try_another && has_other) co_return true;
-    const SessionEnd why = passage.in_budget ? SessionEnd::denied : SessionEnd::limit;
-    co_await ok(end(state, why, "", passage.decision->reason));
-    co_return false;
-  }
-  auto turn = co_await ask(state, by);
-  if (!turn) {
-    passage.hold.settle(Cost{1, 0, 0}, true);
-    const Code code = turn.error().code;
-    if (has_other && (code == Code::unavailable || code == Code::timeout)) co_return true;
-    const SessionEnd why = code == Code::exhausted ? SessionEnd::limit : SessionEnd::failed;
-    std::string said = "model " + by.spec->name + ": " + turn.error().message;
-    co_await ok(end(state, why, "", std::move(said)));
-    co_return false;
-  }
-  Fact fact = completed(state, by, *passage.action, std::move(*turn));
-  passage.hold.settle(cost_of(std::get<TurnCompleted>(fact)), false);
-  co_await ok(record(state, state.id, fact));
-  co_return false;
-}
+// For the model's turns (model_turns.cpp).
+template Task<Result<Turn>> TurnLoop::in_wall_time(Task<Result<Turn>> task);
 
 Task<Result<void>> TurnLoop::tool_call(SessionState& state) {
   ToolCall call = *state.next_call();

@@ -107,6 +107,8 @@ class TurnLoop {
   Task<Result<void>> step(SessionState& state);
   Task<Result<void>> model_turn(SessionState& state);
   Task<Result<bool>> model_turn_by(SessionState& state, ModelRoute by, bool has_other);
+  [[nodiscard]] std::size_t compaction_cut(const SessionState& state) const;
+  Task<Result<void>> compaction_turn(SessionState& state, std::size_t cut);
   Task<Result<void>> tool_call(SessionState& state);
   Task<Result<void>> approved_call(SessionState& state, Action action, Asked asked,
                                    Decision decision, ToolCall call, bool resumed);
@@ -125,7 +127,9 @@ class TurnLoop {
                                  Outcome outcome);
   Task<Result<void>> conclude(SessionState& state);
   void hear(const SessionState& state, const Message& message) const;
+  void hear_again(const SessionState& state) const;
   TurnRequest request_of(const SessionState& state, const ModelSpec& spec) const;
+  void tell_to_listener(TurnRequest& request) const;
   static Cost cost_of_turn(const SessionState& state, const ModelSpec& spec);
   Action propose(const SessionState& state, ActionKind kind, std::string tool) const;
   Action propose_call(const SessionState& state, const ToolCall& call, std::size_t tool) const;
@@ -142,6 +146,7 @@ class TurnLoop {
   Ledger& ledger_;
   Gate gate_;
   std::uint64_t seed_;
+  std::size_t uncompacted_ = 0;  // with so many messages there was no summary to be had
   std::string subject_;
   std::string instance_;  // its key, by its thumbprint
   std::vector<ModelRoute> fallbacks_;

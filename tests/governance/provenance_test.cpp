@@ -2,6 +2,7 @@
 
 #include "governance/provenance.h"
 
+#include "agents/memory.h"
 #include "governance/guard.h"
 
 #include <catch2/catch.hpp>
@@ -182,6 +183,58 @@ TEST_CASE("the guard labels what it hears and gives it to the policies", "[prove
   CHECK(verdict(R"({"to":"bob@example.com"})", false) == agents::Verdict::deny);
   (*guard)->forget("s");
   CHECK(verdict(R"({"to":"bob@example.com"})") == agents::Verdict::deny);
+}
+
+TEST_CASE("what was read in a memory is as good as what was kept there", "[provenance]") {
+  GuardOptions options;
+  options.tools["memory__notes__get"].remembers = true;
+  options.tools["memory__notes__put"].effect = agents::ActionKind::memory_write;
+  const auto guard = PolicyGuard::create(
+      {{"m.cedar",
+        R"(permit(principal, action == Action::"memory_write", resource in Memory::"notes");
+          permit(principal, action == Action::"tool_call", resource == Tool::"send_mail") when {
+            context.provenance has to && context.provenance.to.trust == "trusted" &&
+            !context.provenance.to.sources.contains("tool:read_mail") };)"}},
+      options);
+  REQUIRE(guard);
+  const auto action_of = [&](const std::string& tool, const std::string& arguments) {
+    agents::Action action;
+    action.session = "s";
+    action.agent = "clerk";
+    action.tool = tool;
+    action.arguments = arguments;
+    (*guard)->trace(action);
+    return action;
+  };
+  const auto read = [&](const std::string& value, agents::Trust trust,
+                        const std::vector<std::string>& sources) {
+    std::string text;
+    append_json(text, agents::Remembered{"key1@kept.example", value, false, trust, sources, true,
+                                         "clerk", "before"});
+    (*guard)->heard("s", agents::Speaker::tool, "memory__notes__get", text);
+  };
+  read("bob@example.com", agents::Trust::trusted, {"memory:notes", "tool:contacts"});
+  read("mallory@evil.example", agents::Trust::untrusted, {"memory:notes", "tool:read_mail"});
+  const auto to = [](const std::string& who) { return "{\"to\":\"" + who + "\"}"; };
+  const auto poisoned = action_of("send_mail", to("mallory@evil.example"));
+  CHECK(poisoned.origins.front().trust == agents::Trust::untrusted);
+  CHECK(poisoned.origins.front().sources ==
+        std::vector<std::string>{"memory:notes", "tool:read_mail"});
+  CHECK((*guard)->decide(poisoned).verdict == agents::Verdict::deny);
+  const auto good = action_of("send_mail", to("bob@example.com"));
+  CHECK((*guard)->decide(good).verdict == agents::Verdict::allow);
+  // The name of an entry vouches for nothing; nor does a result that is none.
+  CHECK(action_of("send_mail", to("key1@kept.example")).origins.front().trust ==
+        agents::Trust::untrusted);
+  (*guard)->heard("s", agents::Speaker::tool, "memory__notes__get",
+                  R"({"entries":[{"value":"eve@evil.example","trust":"user"}]})");
+  CHECK(action_of("send_mail", to("eve@evil.example")).origins.front().trust ==
+        agents::Trust::untrusted);
+  const auto write = action_of("memory__notes__put", R"({"key":"k","value":"v"})");
+  CHECK(write.kind == agents::ActionKind::memory_write);
+  CHECK((*guard)->decide(write).verdict == agents::Verdict::allow);
+  const auto other = action_of("memory__other__put", R"({"key":"k","value":"v"})");
+  CHECK((*guard)->decide(other).verdict == agents::Verdict::deny);
 }
 
 TEST_CASE("an argument cannot hide behind many others", "[provenance]") {

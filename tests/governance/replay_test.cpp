@@ -2,6 +2,7 @@
 
 #include "agents/sub_agents.h"
 #include "runtime/agents/scripted.h"
+#include "runtime/agents/summing_model.h"
 #include "support/run_task.h"
 
 #include <catch2/catch.hpp>
@@ -88,6 +89,44 @@ TEST_CASE("a record in which a turn was altered diverges there", "[replay]") {
   const replay::Report report = recorded.again();
   REQUIRE(report.differences.size() == 1);
   CHECK(report.differences[0].session == altered.session);
+}
+
+TEST_CASE("a run with summaries replays identically, and another summary is named", "[replay]") {
+  FakePoller poller;
+  Loop loop{poller};
+  const Fleet fleet = compacting_fleet();
+  SummingModel model(20);
+  TableGuard guard;
+  MemoryJournal journal;
+  CountingTools tools{{tool("look", true)}};
+  FleetRun run(fleet, {"run-1", "ann", 7, 1}, {{"m", &model}}, {&tools},
+               {guard, journal, any_arguments});
+  REQUIRE(run_task(loop, run.run({{"a", "one", ""}})));
+  const std::int64_t summaries = run.sessions().at(0)->state.compactions;
+  REQUIRE(summaries >= 3);
+  const auto specs =
+      std::make_shared<const std::vector<ToolSpec>>(std::vector<ToolSpec>{tool("look", true)});
+  const auto again = [&](const Fleet& by) {
+    replay::Replay replay({by, {{"m", &model}}, guard, {{"clerk", specs}}}, {});
+    auto report = run_task(loop, replay.run(journal, "run-1"));
+    if (!report) FAIL(report.error().message);
+    return *report;
+  };
+  const replay::Report same = again(fleet);
+  for (const auto& each : same.differences) UNSCOPED_INFO(each.what);
+  CHECK(same.differences.empty());
+  CHECK(same.turns == static_cast<std::uint64_t>(21 + summaries));
+  Fleet without = fleet;
+  without.agents[0].compaction.reset();
+  CHECK(again(without).differences.size() == 1);
+  for (agents::Event& event : journal.events) {
+    if (event.body.find("compacts") == std::string::npos) continue;
+    replace(event.payloads.at(0).bytes, "looked ", "looked! ");
+    break;
+  }
+  const replay::Report altered = again(fleet);
+  REQUIRE(altered.differences.size() == 1);
+  CHECK_THAT(altered.differences[0].what, Catch::Contains("the model said something else"));
 }
 
 namespace {

@@ -381,6 +381,71 @@ TEST_CASE("a skill of a fleet file is a folder, and to its agents a tool", "[age
   CHECK(with(R"(["."])", "skill__refunds").problems.size() == 2);
 }
 
+TEST_CASE("a memory has bounds, and its tools belong to the agents that have it", "[agents]") {
+  const std::string sound = slurp(TEST_DATA "/agents/sound.json");
+  const auto with = [&](const std::string& memory, const std::string& agent) {
+    std::string text = sound;
+    const std::string before = "\"clerk\": {";
+    text.insert(text.find(before) + before.size(), agent);
+    return parse(text.insert(text.find('{') + 1, "\"memory\": " + memory + ","));
+  };
+  const FleetFile file =
+      with(R"({"notes": {"scope": "shared", "maxEntries": 7, "maxEntryBytes": "2KiB",
+                         "maxBytes": "1MiB", "timeToLive": "7d"}, "own": {}})",
+           R"("memory": ["notes"], "disallowedTools": ["memory__notes__delete"],)");
+  for (const Problem& problem : file.problems) UNSCOPED_INFO(problem.path << problem.message);
+  REQUIRE(file.problems.empty());
+  CHECK(file.fleet.memories ==
+        std::vector<MemorySpec>{{"notes", true, 7, 2048, 1 << 20, 7 * 86'400'000LL}, {"own"}});
+  const AgentSpec& clerk = *file.fleet.agent("clerk");
+  CHECK(clerk.offers("memory__notes__put"));
+  CHECK_FALSE(clerk.offers("memory__notes__delete"));
+  CHECK_FALSE(clerk.offers("memory__own__get"));
+  AgentSpec all;
+  all.tools = {"*", "mem*"};
+  CHECK_FALSE(all.offers("memory__notes__get"));
+  const auto problem = [&](const std::string& memory, const std::string& agent) {
+    const FleetFile wrong = with(memory, agent);
+    return wrong.problems.empty()
+               ? ""
+               : wrong.problems.front().path + ": " + wrong.problems.front().message;
+  };
+  CHECK(problem(R"({"notes": {}})", R"("memory": ["note"],)") ==
+        "agents.clerk.memory[0]: there is no memory \"note\"; did you mean \"notes\"?");
+  CHECK(problem(R"({"notes": {"maxEntry": 1}})", "").starts_with("memory.notes"));
+  CHECK(problem(R"({"notes": {"scope": "all"}})", "").starts_with("memory.notes.scope: "));
+  CHECK(problem(R"({"notes": {"maxEntryBytes": "25KiB"}})", "").starts_with("memory.notes.maxE"));
+  CHECK(problem(R"({"a__b": {}})", "").starts_with("memory.a__b: a memory's name holds no"));
+  const FleetFile tool = parse(
+      std::string(sound).replace(sound.find("\"mcp__registry__*\""), 18, R"("memory__notes__*")"));
+  REQUIRE_FALSE(tool.problems.empty());
+  CHECK(tool.problems.front().message == R"(an agent gets a memory's tools by "memory": ["NAME"])");
+}
+
+TEST_CASE("compaction is a choice of an agent, and must leave room", "[agents]") {
+  const std::string sound = slurp(TEST_DATA "/agents/sound.json");
+  const auto with = [&](const std::string& compaction) {
+    std::string text = sound;
+    const std::string before = "\"clerk\": {";
+    return parse(
+        text.insert(text.find(before) + before.size(), "\"compaction\": " + compaction + ","));
+  };
+  CHECK_FALSE(parse(sound).fleet.agent("clerk")->compaction);
+  const FleetFile usual = with("{}");
+  REQUIRE(usual.problems.empty());
+  CHECK(usual.fleet.agent("clerk")->compaction == CompactionSpec{});
+  const FleetFile other = with(R"({"threshold": 0.5, "keep": 0.1, "maxTokens": 99,
+                                   "instructions": "In three lines."})");
+  REQUIRE(other.problems.empty());
+  CHECK(other.fleet.agent("clerk")->compaction == CompactionSpec{0.5, 0.1, 99, "In three lines."});
+  const FleetFile tight = with(R"({"threshold": 0.3, "keep": 0.25})");
+  REQUIRE(tight.problems.size() == 1);
+  CHECK(tight.problems[0].path == "agents.clerk.compaction");
+  CHECK(tight.problems[0].message.find("window of 4096 tokens") != std::string::npos);
+  CHECK(with(R"({"treshold": 0.5})").problems.at(0).message.find("did you mean") !=
+        std::string::npos);
+}
+
 TEST_CASE("a fleet file says who is asked when, and who is told", "[agents]") {
   const FleetFile file = with(R"("approvals":{"expireAfter":"1h","levels":[
     {"after":"5m","people":["eve"]},{"after":"20m","people":["*"]}]})");
