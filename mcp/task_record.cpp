@@ -38,6 +38,19 @@ Value to_client(const TaskRecord& record, std::int64_t poll_ms, bool detailed) {
   return json;
 }
 
+Value to_legacy_client(const TaskRecord& record, std::int64_t poll_ms) {
+  const Json& result = record.result.json();
+  const bool is_error = result.is_object() && result.value("isError", false);
+  Json json = {{"taskId", record.id},
+               {"status", name_of(is_error ? TaskStatus::failed : record.status)},
+               {"createdAt", io::utc_text(record.created_ms * 1'000'000)},
+               {"lastUpdatedAt", io::utc_text(record.updated_ms * 1'000'000)},
+               {"ttl", record.ttl_ms},
+               {"pollInterval", poll_ms}};
+  if (!record.message.empty()) json["statusMessage"] = record.message;
+  return json;
+}
+
 Value to_value(const TaskRecord& record) {
   Json json = {{"id", record.id},
                {"principal", record.principal},
