@@ -23,7 +23,9 @@ constexpr Duration lasting = std::chrono::seconds(60);
 
 // What cannot be asked for is not there to be asked for again.
 bool is_refusal(const Result<Reply>& reply) {
-  return (reply && reply->fault.has_value()) || (!reply && reply.error().code == Code::invalid);
+  if (reply) return reply->fault.has_value();
+  const Code code = reply.error().code;
+  return code == Code::invalid || code == Code::not_found || code == Code::unsupported;
 }
 
 }  // namespace

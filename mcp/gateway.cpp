@@ -127,8 +127,16 @@ Task<Result<void>> Gateway::refresh() {
   co_return Result<void>();
 }
 
+// A server that has forgotten our session is listed on a new one.
 Task<Result<void>> Gateway::refresh_one(Upstream& upstream) {
-  const auto client = co_await ok(upstream.client());
+  auto client = co_await ok(upstream.client());
+  auto done = co_await refresh_with(upstream, client);
+  if (done || !client->has_lost_session()) co_return std::move(done);
+  client = co_await ok(upstream.client());
+  co_return co_await refresh_with(upstream, client);
+}
+
+Task<Result<void>> Gateway::refresh_with(Upstream& upstream, std::shared_ptr<Client> client) {
   std::set<std::string> seen;
   // The first sight of a server is taken as it is; afterwards it has pins, be they none.
   const bool is_first = !options_.pins.contains(upstream.name());

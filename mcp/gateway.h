@@ -81,6 +81,7 @@ class Gateway {
     std::string raw;  // what the upstream calls it
   };
   Task<Result<void>> refresh_one(Upstream& upstream);
+  Task<Result<void>> refresh_with(Upstream& upstream, std::shared_ptr<Client> client);
   Task<Result<void>> refresh_skills(Upstream& upstream, Client& client,
                                     std::set<std::string>& seen);
   static Task<Result<Value>> read_skill_file(Upstream& upstream, SkillEntry entry,

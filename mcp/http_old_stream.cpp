@@ -12,7 +12,7 @@
 namespace ambit::mcp {
 namespace {
 
-constexpr Duration endpoint_time = std::chrono::seconds(30);
+constexpr Duration endpoint_time = std::chrono::seconds(5);
 
 // Where to post, which must be on the server that was asked.
 Result<std::string> resolve(const std::string& base, const std::string& said) {
@@ -66,7 +66,10 @@ Task<Result<void>> HttpTransport::take_old_events(http::SseParser& parser,
                                                   const std::string& bytes) {
   auto events = co_await ok(parser.feed(bytes));
   for (http::ServerEvent& event : events) {
-    if (event.type == "endpoint" && endpoint_.empty()) {
+    if (endpoint_.empty()) {
+      if (event.type != "endpoint") {
+        co_return Err(Code::invalid, "the stream does not begin with where to post");
+      }
       endpoint_ = co_await ok(resolve(target_.url, event.data));
     } else if (event.type == "message" && !event.data.empty()) {
       co_await ok(incoming_.send(std::move(event.data)));

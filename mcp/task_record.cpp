@@ -32,7 +32,10 @@ Value to_client(const TaskRecord& record, std::int64_t poll_ms, bool detailed) {
                {"pollIntervalMs", poll_ms}};
   if (!record.message.empty()) json["statusMessage"] = record.message;
   if (!detailed) return json;
-  if (record.status == TaskStatus::completed) json["result"] = record.result.json();
+  if (record.status == TaskStatus::completed) {
+    json["result"] = record.result.json();
+    json["result"]["resultType"] = "complete";  // it is a whole result, wherever it stands
+  }
   if (record.status == TaskStatus::failed) json["error"] = record.error.json();
   if (record.status == TaskStatus::input_required) json["inputRequests"] = record.questions.json();
   return json;

@@ -19,7 +19,7 @@ skip() {
 configure dev >&2
 case $only in
 servers | clients | bridge)
-  cmake --build --preset dev --parallel "$(nproc)" --target ambit mcp_everything_server registry-server >&2
+  cmake --build --preset dev --parallel "$(nproc)" --target ambit mcp_everything_server >&2
   . tests/conformance/mcp/others.sh
   exit $status
   ;;

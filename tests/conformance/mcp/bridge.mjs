@@ -16,6 +16,7 @@ const token = 'bridge-token-0123456789';
 const note = 'note://today';
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const children = new Set();
+process.on('exit', () => children.forEach((child) => child.kill('SIGTERM')));
 
 function start(command, words, options = {}) {
   const child = spawn(command, words, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
@@ -137,13 +138,16 @@ const cells = {
     const prompt = await near.client.getPrompt({ name: tool('greet'), arguments: { who: 'Ann' } });
     assert.equal(prompt.messages[0].content.text, 'Greet Ann');
   },
-  elicitation: async (near) => {
+  elicitation: async (near, outer, inner, wire) => {
     assert.equal(said(await near.call(tool('ask'))), 'Hello, Ann');
     assert(near.heard.asked >= 1);
     // A tool that asks has run once, however often its client came.
     assert.equal((await story(near)).asked, 1);
-    const both = await Promise.all([near.call(tool('echo'), { text: 'beside' }), near.call(tool('echo'), { text: 'it' })]);
-    assert.deepEqual(both.map(said), ['beside', 'it']);
+    // Several at once: over pipes a legacy server cannot say which call its question belongs to.
+    if (inner === 'legacy' && wire === 'stdio') return;
+    const both = await Promise.all([near.call(tool('ask')), near.call(tool('ask')), near.call(tool('echo'), { text: 'beside it' })]);
+    assert.deepEqual(both.map(said), ['Hello, Ann', 'Hello, Ann', 'beside it']);
+    assert.equal((await story(near)).asked, 3);
   },
   sampling: async (near) => {
     assert.equal(said(await near.call(tool('think'))), 'I thought: forty-two');
@@ -247,11 +251,12 @@ for (const wire of ['stdio', 'http']) {
         const line = { suite: `mcp bridge ${combination} ${name}${ours}`, passed: 0, failed: 0, skipped: 0 };
         try {
           if (near.broken) throw near.broken;
-          await within(60000, cell(near, outer, inner));
+          await within(60000, cell(near, outer, inner, wire));
           line.passed = 1;
         } catch (error) {
           line.failed = 1;
           line.failures = [String(error?.message ?? error).slice(0, 600)];
+          if (process.env.BRIDGE_DEBUG) console.error(error, error?.cause);
           ++failed;
         }
         console.log(JSON.stringify(line));

@@ -19,7 +19,6 @@ out=$PWD/$build/conformance-mcp/$only
 mkdir -p "$out"
 ambit=$PWD/$build/ambit
 everything=$PWD/$build/tests/conformance/mcp_everything_server
-export REGISTRY_SERVER="$PWD/$build/registry-server"
 status=0
 case $only in
 servers) node tests/conformance/mcp/servers.mjs "$PWD/$npm" "$ambit" "$out" || status=1 ;;
