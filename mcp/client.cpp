@@ -1,6 +1,8 @@
 #include "mcp/client.h"
 
 #include "async/race.h"
+#include "mcp/client_watch.h"
+#include "mcp/json_text.h"
 #include "mcp/task_record.h"
 
 #include <nlohmann/json.hpp>
@@ -50,22 +52,6 @@ bool may_be_older(const Error& error) {
 
 }  // namespace
 
-// How long a call has been silent; known to on_notification by its progress token.
-struct Client::Watch {
-  Client& client;
-  std::int64_t token;
-  Instant started = Loop::current().now();
-  Instant heard = started;
-  const CallOptions* options = nullptr;
-
-  explicit Watch(Client& owner) : client(owner), token(owner.next_token_++) {
-    client.watches_.emplace(token, this);
-  }
-  Watch(const Watch&) = delete;
-  Watch& operator=(const Watch&) = delete;
-  ~Watch() { client.watches_.erase(token); }
-};
-
 Client::Client(Connection connection, ClientOptions options)
     : connection_(std::move(connection)),
       options_(std::move(options)),
@@ -105,7 +91,11 @@ Task<Reply> Client::answer_input(rpc::Request request) {
                              {}};
     co_return reply;
   }
-  if (!options_.on_input) {
+  const std::int64_t token = token_of(request);
+  const auto watch = watches_.find(token);
+  const bool is_answered =
+      options_.on_input || (watch != watches_.end() && watch->second->options->on_input);
+  if (!is_answered) {
     if (request.method == "roots/list") {
       reply.result = Json{{"roots", Json::array()}};
     } else {
@@ -114,7 +104,8 @@ Task<Reply> Client::answer_input(rpc::Request request) {
     }
     co_return reply;
   }
-  auto answer = co_await options_.on_input(request.method, std::move(request.params));
+  const Asking asking(*this, token);
+  auto answer = co_await answer_one(request.method, std::move(request.params), token);
   if (answer) {
     reply.result = std::move(*answer);
   } else {
@@ -365,8 +356,8 @@ Task<void> Client::watch(Watch& watch, CallOptions& options) {
   while (true) {
     const Instant now = Loop::current().now();
     const Instant deadline = std::min(watch.heard + options.silence, watch.started + options.total);
-    if (now >= deadline) co_return;
-    co_await delay(deadline - now);
+    if (now >= deadline && watch.asking == 0) co_return;
+    co_await delay(now >= deadline ? options.silence : deadline - now);
   }
 }
 
@@ -379,13 +370,19 @@ Task<Result<Reply>> Client::converse(std::string method, Value params, std::int6
     auto reply = co_await ok(peer_.call(method, Value(said)));
     if (is_task(reply)) co_return co_await follow_task(std::move(reply.result), token);
     const Json& result = reply.result.json();
-    const bool asks = server_.era == Era::modern && options_.on_input && !reply.fault &&
-                      result.is_object() && result.contains("resultType") &&
-                      result["resultType"] == "input_required";
+    if (reply.fault || !result.is_object()) co_return reply;
+    if (server_.era == Era::legacy && said.contains("task") && result.contains("task")) {
+      co_return co_await follow_legacy_task(std::move(reply.result), token);
+    }
+    const auto watch = watches_.find(token);
+    const bool can_answer =
+        options_.on_input || (watch != watches_.end() && watch->second->options->on_input);
+    const bool asks = server_.era == Era::modern && can_answer &&
+                      text_of(result, "resultType") == "input_required";
     if (!asks) co_return reply;
     said.erase("requestState");
     if (result.contains("requestState")) said["requestState"] = result["requestState"];
-    const Value answers = co_await ok(answer_inputs(std::move(reply.result)));
+    const Value answers = co_await ok(answer_inputs(std::move(reply.result), token));
     said["inputResponses"] = answers.json();
   }
   co_return Err(Code::exhausted, "the server asks more than " +
@@ -448,8 +445,10 @@ void Client::on_notification(const rpc::Notification& notification) {
     if (at == watches_.end()) return;
     at->second->heard = Loop::current().now();
     if (at->second->options->on_progress) at->second->options->on_progress(progress);
-  } else if (notification.method == "notifications/tools/list_changed") {
-    tools_changed_ = true;
+  } else if (notification.method.ends_with("/list_changed") ||
+             notification.method == "notifications/resources/updated") {
+    if (notification.method == "notifications/tools/list_changed") tools_changed_ = true;
+    if (options_.on_change) options_.on_change(notification.method, notification.params);
   } else if (notification.method == "notifications/cancelled") {
     CancelledParams cancelled;
     if (from_value(notification.params, cancelled)) peer_.cancel_incoming(cancelled.request);

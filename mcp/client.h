@@ -8,6 +8,7 @@
 
 #include "async/loop.h"
 #include "async/scope.h"
+#include "async/waiters.h"
 #include "mcp/protocol.h"
 #include "mcp/stdio.h"
 #include "rpc/binder.h"
@@ -18,6 +19,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -28,6 +30,10 @@ enum class EraChoice { automatic, legacy, modern, modern_unasked };
 
 // Which era the servers of an origin speak, so that it is found out once.
 using EraMemory = std::map<std::string, Era>;
+
+// Answers what the server wants to know: "elicitation/create", "sampling/createMessage",
+// "roots/list".
+using InputHandler = std::function<Task<Result<Value>>(std::string method, Value params)>;
 
 struct ClientOptions {
   Implementation info = {"ambit", "0.1.0"};
@@ -40,9 +46,10 @@ struct ClientOptions {
   StdioLimits stdio;
   rpc::PeerLimits peer;
   std::function<void(const LogParams&)> on_log;  // notifications/message
-  // What the server wants to know: "elicitation/create", "sampling/createMessage", "roots/list".
-  // `capabilities` says which of them are answered.
-  std::function<Task<Result<Value>>(std::string method, Value params)> on_input;
+  // The server's news: "notifications/tools/list_changed", ".../resources/updated" and their like.
+  // A modern server, and resources of a legacy one, tell only what hear_of() has asked for.
+  std::function<void(const std::string& method, const Value& params)> on_change;
+  InputHandler on_input;  // `capabilities` says what of it is answered
   Value capabilities;
   std::size_t input_rounds_max = 8;  // of one request
   bool takes_tasks = true;           // a modern server may answer a call with a task
@@ -53,6 +60,18 @@ struct CallOptions {
   Duration silence = std::chrono::seconds(60);  // without an answer or progress
   Duration total = std::chrono::minutes(10);    // whatever progress says
   std::function<void(const ProgressParams&)> on_progress;
+  InputHandler on_input;          // instead of the client's, where the question is this call's
+  std::function<void()> on_task;  // the server has made a task of the call
+};
+
+// What a client wants to be told of.
+struct Interests {
+  bool tools = false;
+  bool prompts = false;
+  bool resources = false;
+  std::set<std::string> uris;  // of resources
+  [[nodiscard]] bool any() const { return tools || prompts || resources || !uris.empty(); }
+  friend bool operator==(const Interests&, const Interests&) = default;
 };
 
 // The server answered: with the tool's result, or with a fault instead.
@@ -94,6 +113,9 @@ class Client {
   Task<Result<rpc::Reply>> request(std::string method, Value params, CallOptions options = {});
   // Every page of a list: the items under `key` of each result of `method`.
   Task<Result<Value>> list_all(std::string method, std::string key);
+  // Asks the server for this news from now on, again whenever its stream ends; it comes to
+  // on_change.
+  void hear_of(Interests wanted);
   // Ends what the server keeps for us, where the transport can say so.
   Task<void> close() { return transport_.close(); }
 
@@ -109,6 +131,7 @@ class Client {
 
  private:
   struct Watch;
+  struct Asking;
   struct Withdrawal;
   static constexpr std::size_t cancelling_max = 64;
   Task<void> watch(Watch& watch, CallOptions& options);
@@ -117,17 +140,26 @@ class Client {
   Result<Verdict> judge_discovery(rpc::Reply reply);
   void remember();
   Task<Result<rpc::Reply>> converse(std::string method, Value params, std::int64_t token);
-  Task<Result<Value>> answer_inputs(Value result);
+  Task<Result<Value>> answer_inputs(Value result, std::int64_t token);
+  Task<Result<Value>> answer_one(std::string method, Value params, std::int64_t token);
+  [[nodiscard]] std::int64_t token_of(const rpc::Request& question) const;
   // A call that has become a task at the server.
   [[nodiscard]] bool is_task(const rpc::Reply& reply) const;
   Task<Result<rpc::Reply>> follow_task(Value created, std::int64_t token);
+  Task<Result<rpc::Reply>> follow_legacy_task(Value created, std::int64_t token);
   static Result<rpc::Reply> outcome_of_task(rpc::Reply reply);
   [[nodiscard]] Value task_params(const std::string& id) const;
-  Task<Result<void>> answer_task(std::string id, Value task);
+  Task<Result<void>> answer_task(std::string id, Value task, std::int64_t token);
   void withdraw_task(const std::string& id);
   Task<void> cancel_task(std::string id);
   void hear(std::int64_t token, std::string message);
+  void became_task(std::int64_t token);
   Task<rpc::Reply> answer_input(rpc::Request request);
+  Task<void> keep_hearing();
+  Task<void> hear_modern();
+  Task<void> hear_legacy();
+  Task<Result<rpc::Reply>> listen_once(Interests wanted);
+  Task<void> other_interests();
   void note_headers(ToolList& list);
   Task<Result<void>> initialize();
   Task<Result<ListToolsResult>> list_page(std::optional<std::string> cursor);
@@ -146,6 +178,10 @@ class Client {
   bool tools_changed_ = false;
   std::int64_t next_token_ = 1;
   std::map<std::int64_t, Watch*> watches_;
+  std::map<std::string, std::int64_t> legacy_tasks_;  // the call that became it, by its id
+  Interests interests_;
+  bool hearing_ = false;
+  Waiters interests_changed_;
   std::size_t cancelling_ = 0;
   rpc::Binder requests_;
   StderrTail stderr_;

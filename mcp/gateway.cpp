@@ -1,12 +1,10 @@
 #include "mcp/gateway.h"
 
-#include "async/race.h"
 #include "mcp/catalogue.h"
 #include "mcp/digest.h"
+#include "mcp/gateway_upstream.h"
 #include "mcp/hidden_text.h"
-#include "mcp/questions.h"
-
-#include <nlohmann/json.hpp>
+#include "mcp/json_text.h"
 
 #include <algorithm>
 #include <utility>
@@ -16,19 +14,8 @@ namespace {
 
 using rpc::Json;
 
-constexpr std::size_t progress_waiting_max = 64;
 constexpr std::string_view prompt_prefix = "prompt:";
-constexpr std::size_t fault_bytes_max = 4000;
-constexpr std::size_t fault_data_bytes_max = 64 << 10;
-
-// What an upstream says went wrong, at a length that a client can bear.
-rpc::Fault bounded(rpc::Fault fault) {
-  if (fault.message.size() > fault_bytes_max) {
-    fault.message = std::string(rpc::utf8_prefix(fault.message, fault_bytes_max)) + "...";
-  }
-  if (fault.data.present() && fault.data.text().size() > fault_data_bytes_max) fault.data = {};
-  return fault;
-}
+constexpr Duration refresh_pause = std::chrono::milliseconds(50);
 
 // Every text inside: what compact JSON would have escaped, too.
 bool hides_anywhere(const Json& json) {
@@ -40,17 +27,11 @@ bool hides_anywhere(const Json& json) {
   return false;
 }
 
-Task<void> pass_progress(Channel<ProgressParams>& news, Call& call) {
-  while (true) {
-    auto progress = co_await news.receive();
-    if (!progress) co_return;
-    co_await call.progress(progress->progress, progress->total, progress->message);
-  }
-}
-
-bool has_capability(const Client& client, const char* name) {
-  const Json& all = client.server().capabilities.json();
-  return all.is_object() && all.contains(name);
+// A legacy tool that is called as a task or not at all.
+bool needs_task(const Client& client, const Json& definition) {
+  if (client.server().era != Era::legacy || !has_capability(client, "tasks")) return false;
+  const Json execution = definition.value("execution", Json::object());
+  return text_of(execution, "taskSupport") == "required";
 }
 
 }  // namespace
@@ -79,117 +60,58 @@ Result<void> from_value(const Value& value, Pins& out) {
   return {};
 }
 
-// One upstream server and its client, which is made anew when the connection has ended.
-class Gateway::Upstream {
- public:
-  Upstream(std::string name, Connect connect, const GatewayOptions& options)
-      : name_(std::move(name)), connect_(std::move(connect)), options_(options) {}
-
-  [[nodiscard]] const std::string& name() const { return name_; }
-  std::map<std::string, Offer> offered;  // names of tools and prompts
-  std::set<std::string> resources;       // URIs and templates that are ours
-
-  Task<Result<std::shared_ptr<Client>>> client() {
-    auto permit = co_await connecting_.acquire();
-    if (client_ && !client_->ended()) co_return client_;
-    auto connection = co_await ok(connect_());
-    ClientOptions options = options_.client;
-    options.capabilities = Json::parse(R"({"elicitation":{},"sampling":{},"roots":{}})");
-    options.on_input = [this](std::string method, Value params) {
-      return pass_question(std::move(method), std::move(params));
-    };
-    auto fresh = std::make_shared<Client>(std::move(connection), std::move(options));
-    co_await ok(fresh->connect());
-    client_ = fresh;
-    co_return fresh;
-  }
-
-  // The upstream's answer as it is; `call` hears of its progress and answers its questions.
-  Task<Result<Value>> pass(std::string method, Json params, Call& call) {
-    Active active(*this, call);
-    const auto to = co_await ok(client());
-    Channel<ProgressParams> news(progress_waiting_max);
-    CallOptions options = options_.call;
-    // Progress that nobody takes in time is old by then.
-    options.on_progress = [&news](const ProgressParams& progress) { news.try_send(progress); };
-    auto request = to->request(std::move(method), Value(std::move(params)), std::move(options));
-    auto outcome = co_await race(std::move(request), pass_progress(news, call));
-    Result<rpc::Reply> reply = std::get<0>(std::move(outcome));
-    while (auto late = news.try_receive()) {
-      co_await call.progress(late->progress, late->total, late->message);
-    }
-    if (!reply) co_return Err(std::move(reply).error().context("MCP server \"" + name_ + "\""));
-    // The client must answer first; what the upstream made of our silence does not count.
-    if (active.waits) co_return Err(Code::unavailable, "waits for an answer of the client");
-    if (reply->fault) {
-      call.refuse(bounded(std::move(*reply->fault)));
-      co_return Err(Code::internal, "refused");
-    }
-    if (reply->result.text().size() > options_.result_bytes_max) {
-      co_return Err(Code::exhausted, "MCP server \"" + name_ + "\" answers with more than " +
-                                         std::to_string(options_.result_bytes_max) + " bytes");
-    }
-    // How the upstream's era marks its results is not the client's business.
-    Json& result = reply->result.edit();
-    for (const char* key : {"resultType", "ttlMs", "cacheScope"}) {
-      if (result.is_object()) result.erase(key);
-    }
-    co_return std::move(reply->result);
-  }
-
- private:
-  // A call under way, and whether its client has been asked and has not answered yet.
-  struct Active {
-    Upstream& upstream;
-    Call& call;
-    bool waits = false;
-    std::size_t questions = 0;
-    Active(Upstream& owner, Call& made) : upstream(owner), call(made) {
-      upstream.active_.push_back(this);
-    }
-    Active(const Active&) = delete;
-    Active& operator=(const Active&) = delete;
-    ~Active() { std::erase(upstream.active_, this); }
-  };
-
-  // The protocol does not say whose call a question belongs to: with several it is nobody's.
-  Task<Result<Value>> pass_question(std::string method, Value params) {
-    if (active_.size() != 1) {
-      co_return Err(Code::unsupported,
-                    "the question belongs to no one call; ask in a quiet moment");
-    }
-    if (const auto why = why_not_ask(method, params)) {
-      co_return Err(Code::denied,
-                    "MCP server \"" + name_ + "\" may not ask this (" + method + "): " + *why);
-    }
-    if (++active_.front()->questions > options_.questions_max) {
-      co_return Err(Code::exhausted, "MCP server \"" + name_ + "\" asks more than " +
-                                         std::to_string(options_.questions_max) +
-                                         " questions in one call");
-    }
-    const std::string key = method + ":" + sha256_hex(rpc::canonical(params.json())).substr(0, 16);
-    Call& call = active_.front()->call;
-    auto answer = co_await call.ask(key, std::move(method), std::move(params));
-    const bool waits = !answer && answer.error().code == Code::unavailable;
-    if (waits && active_.size() == 1) active_.front()->waits = true;
-    co_return std::move(answer);
-  }
-
-  std::string name_;
-  Connect connect_;
-  const GatewayOptions& options_;
-  std::shared_ptr<Client> client_;
-  std::vector<Active*> active_;
-  Semaphore connecting_{1};
-};
-
 Gateway::Gateway(Server& server, GatewayOptions options)
-    : server_(server), options_(std::move(options)) {}
+    : server_(server), options_(std::move(options)) {
+  // Clients may leave the server after the gateway has gone.
+  server_.set_on_watched([this, here = std::weak_ptr<int>(here_)]() {
+    if (!here.expired()) note_watched();
+  });
+  server_.set_completion(
+      [this](Value params, Call& call) { return complete(std::move(params), call); });
+}
+
 Gateway::~Gateway() = default;
 
 void Gateway::add(std::string name, Connect connect) {
-  upstreams_.push_back(std::make_unique<Upstream>(std::move(name), std::move(connect), options_));
+  const std::size_t number = upstreams_.size();
+  upstreams_.push_back(
+      std::make_unique<Upstream>(std::move(name), std::move(connect), options_,
+                                 [this, number](const std::string& method, const Value& params) {
+                                   heard(*upstreams_[number], method, params);
+                                 }));
 }
+
+// ---- what upstreams tell
+// ---------------------------------------------------------------------------------
+
+void Gateway::heard(Upstream& upstream, const std::string& method, const Value& params) {
+  if (method == "notifications/resources/updated") {
+    const std::string uri = text_of(params.json(), "uri");
+    if (upstream.owns(uri)) server_.resource_updated(uri);
+    return;
+  }
+  if (std::exchange(upstream.is_stale, true)) return;
+  scope_.spawn(refresh_later(upstream));
+}
+
+// What changes in one go is listed once.
+Task<void> Gateway::refresh_later(Upstream& upstream) {
+  co_await delay(refresh_pause);
+  auto permit = co_await refreshing_.acquire();
+  upstream.is_stale = false;
+  std::erase_if(quarantined_,
+                [&](const Quarantined& one) { return one.upstream == upstream.name(); });
+  auto done = co_await refresh_one(upstream);
+  if (!done) co_return;  // who asks for a list is told why
+}
+
+void Gateway::note_watched() {
+  const std::set<std::string> watched = server_.watched();
+  for (const auto& upstream : upstreams_) upstream->watch(watched);
+}
+
+// ---- what is offered
+// ---------------------------------------------------------------------------------
 
 Task<Result<void>> Gateway::refresh() {
   auto permit = co_await refreshing_.acquire();
@@ -205,23 +127,29 @@ Task<Result<void>> Gateway::refresh() {
   co_return Result<void>();
 }
 
+// A server that has forgotten our session is listed on a new one.
 Task<Result<void>> Gateway::refresh_one(Upstream& upstream) {
-  const auto client = co_await ok(upstream.client());
+  auto client = co_await ok(upstream.client());
+  auto done = co_await refresh_with(upstream, client);
+  if (done || !client->has_lost_session()) co_return std::move(done);
+  client = co_await ok(upstream.client());
+  co_return co_await refresh_with(upstream, client);
+}
+
+Task<Result<void>> Gateway::refresh_with(Upstream& upstream, std::shared_ptr<Client> client) {
   std::set<std::string> seen;
   // The first sight of a server is taken as it is; afterwards it has pins, be they none.
   const bool is_first = !options_.pins.contains(upstream.name());
   if (has_capability(*client, "tools")) {
     const Value tools = co_await ok(client->list_all("tools/list", "tools"));
-    for (const Json& tool : tools.json()) co_await ok(offer_tool(upstream, tool, seen));
+    for (const Json& tool : tools.json()) co_await ok(offer_tool(upstream, *client, tool, seen));
   }
   if (has_capability(*client, "prompts")) {
     const Value prompts = co_await ok(client->list_all("prompts/list", "prompts"));
     for (const Json& prompt : prompts.json()) co_await ok(offer_prompt(upstream, prompt, seen));
   }
-  if (has_capability(*client, "resources")) {
-    const Value resources = co_await ok(client->list_all("resources/list", "resources"));
-    co_await ok(offer_resources(upstream, resources.json()));
-  }
+  co_await ok(refresh_skills(upstream, *client, seen));
+  co_await ok(refresh_resources(upstream, *client));
   if (is_first) {
     auto& pins = options_.pins[upstream.name()];
     for (const auto& [name, offer] : upstream.offered) pins[name] = offer.digest;
@@ -233,13 +161,42 @@ Task<Result<void>> Gateway::refresh_one(Upstream& upstream) {
   co_return Result<void>();
 }
 
+Task<Result<void>> Gateway::refresh_resources(Upstream& upstream, Client& client) {
+  if (!has_capability(client, "resources")) co_return Result<void>();
+  std::set<std::string> seen;
+  const Value resources = co_await ok(client.list_all("resources/list", "resources"));
+  for (const Json& one : resources.json()) offer_resource(upstream, one, "uri", seen);
+  // Templates came later than resources: older servers may not know the list.
+  auto templates = co_await client.list_all("resources/templates/list", "resourceTemplates");
+  if (templates) {
+    for (const Json& one : templates->json()) offer_resource(upstream, one, "uriTemplate", seen);
+  } else if (templates.error().code != Code::not_found &&
+             templates.error().code != Code::unsupported) {
+    co_return Err(std::move(templates).error());
+  }
+  for (auto at = upstream.resources.begin(); at != upstream.resources.end();) {
+    const std::string uri = *at++;
+    if (seen.contains(uri)) continue;
+    upstream.resources.erase(uri);
+    server_.remove_resource(uri);
+  }
+  upstream.watch(server_.watched());
+  co_return Result<void>();
+}
+
 void Gateway::withdraw(Upstream& upstream, const std::string& name) {
   const auto at = upstream.offered.find(name);
   if (at == upstream.offered.end()) return;
-  if (at->second.is_prompt) {
-    server_.remove_prompt(name.substr(prompt_prefix.size()));
-  } else {
-    server_.remove_tool(name);
+  switch (at->second.kind) {
+    case Kind::tool:
+      server_.remove_tool(name);
+      break;
+    case Kind::prompt:
+      server_.remove_prompt(name.substr(prompt_prefix.size()));
+      break;
+    case Kind::skill:
+      server_.remove_skill(name.substr(name.find(':') + 1));
+      break;
   }
   upstream.offered.erase(at);
 }
@@ -279,7 +236,7 @@ Result<void> Gateway::approve(const std::string& name) {
   return Err(Code::not_found, "nothing is withheld under the name \"" + name + "\"");
 }
 
-Result<void> Gateway::offer_tool(Upstream& upstream, const Json& definition,
+Result<void> Gateway::offer_tool(Upstream& upstream, const Client& client, const Json& definition,
                                  std::set<std::string>& seen) {
   const std::string raw = definition.is_object() ? definition.value("name", "") : "";
   if (raw.empty()) return {};  // no tool: there is no name to call it by
@@ -293,8 +250,13 @@ Result<void> Gateway::offer_tool(Upstream& upstream, const Json& definition,
   ServerTool tool;
   tool.definition = Value(definition);
   tool.definition.edit()["name"] = name;
-  tool.run = [&upstream, raw](Value arguments, Call& call) {
+  // How it is called there is not how it is called here.
+  tool.definition.edit().erase("execution");
+  tool.tasks = TaskSupport::optional;
+  const bool as_task = needs_task(client, definition);
+  tool.run = [&upstream, raw, as_task](Value arguments, Call& call) {
     Json params = {{"name", raw}, {"arguments", arguments.json()}};
+    if (as_task) params["task"] = Json::object();
     return upstream.pass("tools/call", std::move(params), call);
   };
   auto added = server_.add(std::move(tool));
@@ -302,7 +264,7 @@ Result<void> Gateway::offer_tool(Upstream& upstream, const Json& definition,
     problems_.push_back(upstream.name() + ": " + added.error().message);
     return {};
   }
-  upstream.offered[name] = {digest, false};
+  upstream.offered[name] = {digest, Kind::tool, raw};
   return {};
 }
 
@@ -327,23 +289,48 @@ Result<void> Gateway::offer_prompt(Upstream& upstream, const Json& definition,
     return upstream.pass("prompts/get", std::move(params), call);
   };
   TRY(server_.add(std::move(prompt)));
-  upstream.offered[pin_name] = {digest, true};
+  upstream.offered[pin_name] = {digest, Kind::prompt, raw};
   return {};
 }
 
 // Resources keep their URI. Where two servers have the same, the first one's counts.
-Result<void> Gateway::offer_resources(Upstream& upstream, const Json& all) {
-  for (const Json& definition : all) {
-    const std::string uri = definition.is_object() ? definition.value("uri", "") : "";
-    if (uri.empty() || upstream.resources.contains(uri)) continue;
-    ServerResource resource;
-    resource.definition = Value(definition);
-    resource.read = [&upstream](Value where, Call& call) {
-      return upstream.pass("resources/read", where.json(), call);
-    };
-    if (server_.add(std::move(resource))) upstream.resources.insert(uri);
+void Gateway::offer_resource(Upstream& upstream, const Json& definition, const char* key,
+                             std::set<std::string>& seen) {
+  const std::string uri = text_of(definition, key);
+  if (uri.empty() || upstream.skill_files.contains(uri)) return;
+  const std::string why = suspicion(definition);
+  if (!why.empty()) {
+    problems_.push_back(upstream.name() + ": the resource " + uri + " " + why);
+    return;
   }
-  return {};
+  seen.insert(uri);
+  if (upstream.resources.contains(uri)) return;
+  ServerResource resource;
+  resource.definition = Value(definition);
+  resource.read = [&upstream](Value where, Call& call) {
+    return upstream.pass("resources/read", where.json(), call);
+  };
+  if (server_.add(std::move(resource))) upstream.resources.insert(uri);
+}
+
+// What an argument of a prompt or of a template may be, the upstream that has it knows.
+Task<Result<Value>> Gateway::complete(Value params, Call& call) {
+  Json asked = params.json();
+  Json none = Json::parse(R"({"completion":{"values":[]}})");
+  Json& about = asked["ref"];
+  asked.erase("_meta");
+  const std::string pin = std::string(prompt_prefix) + text_of(about, "name");
+  const std::string uri = text_of(about, "uri");
+  for (const auto& upstream : upstreams_) {
+    const auto prompt = upstream->offered.find(pin);
+    const bool has_prompt = prompt != upstream->offered.end();
+    if (!has_prompt && (uri.empty() || !upstream->owns(uri))) continue;
+    if (has_prompt) about["name"] = prompt->second.raw;
+    const auto client = co_await ok(upstream->client());
+    if (!has_capability(*client, "completions")) break;
+    co_return co_await upstream->pass("completion/complete", std::move(asked), call);
+  }
+  co_return Value(std::move(none));
 }
 
 }  // namespace ambit::mcp

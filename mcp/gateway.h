@@ -1,15 +1,20 @@
 #pragma once
 
 // Gateway: many upstream servers behind one Server. Tools and prompts are offered under one name
-// for each server and item (offered_name), results pass through as they are, progress and
-// cancellation too, and an upstream's question goes to the client whose call it belongs to.
-// Definitions are pinned: what a server offers when it is first seen is approved, unless it hides
-// characters or is very long; what it changes or adds later is withheld until somebody approves it.
-// An upstream that cannot be reached makes every list an error, never a shorter list.
+// for each server and item (offered_name), skills below the server's name, resources as they are.
+// Results pass through unchanged, progress and cancellation too, and an upstream's question goes to
+// the client whose call it belongs to, whichever eras the two speak: while a modern client fetches
+// the answers the upstream's call waits here. What upstreams say has changed is listed again and
+// told on; what clients subscribe to is subscribed to there. Definitions are pinned: what a server
+// offers when it is first seen is approved, unless it hides characters or is very long; what it
+// changes or adds later is withheld until somebody approves it. An upstream that cannot be reached
+// makes every list an error, never a shorter list.
 
 #include "async/channel.h"
+#include "async/scope.h"
 #include "mcp/client.h"
 #include "mcp/server.h"
+#include "mcp/skill.h"
 #include "mcp/toolbox.h"
 
 #include <map>
@@ -32,13 +37,15 @@ struct GatewayOptions {
   std::size_t result_bytes_max = 8 << 20;
   std::size_t definition_bytes_max = 64 << 10;  // a longer one is withheld
   std::size_t questions_max = 16;               // that an upstream asks in one call
-  Pins pins;                                    // of earlier runs
+  std::size_t parked_max = 64;                  // calls of one upstream that wait for answers
+  Duration park_time = std::chrono::minutes(15);
+  Pins pins;  // of earlier runs
 };
 
 // A definition that is withheld.
 struct Quarantined {
   std::string upstream;
-  std::string name;  // as it would be offered; "prompt:" before a prompt's
+  std::string name;  // as it would be offered; "prompt:" before a prompt's, "skill:" a skill's
   bool is_new = false;
   std::string why;  // "is new", "has changed", "hides characters", "is longer than ..."
   std::string digest;
@@ -66,17 +73,31 @@ class Gateway {
 
  private:
   class Upstream;
-  // What one upstream item is called outside, and by which digest it was approved.
+  enum class Kind { tool, prompt, skill };
+  // An upstream's item that is offered, and by which digest it was approved.
   struct Offer {
     std::string digest;
-    bool is_prompt = false;
+    Kind kind = Kind::tool;
+    std::string raw;  // what the upstream calls it
   };
   Task<Result<void>> refresh_one(Upstream& upstream);
-  Result<void> offer_tool(Upstream& upstream, const rpc::Json& definition,
+  Task<Result<void>> refresh_with(Upstream& upstream, std::shared_ptr<Client> client);
+  Task<Result<void>> refresh_skills(Upstream& upstream, Client& client,
+                                    std::set<std::string>& seen);
+  static Task<Result<Value>> read_skill_file(Upstream& upstream, SkillEntry entry,
+                                             std::string theirs);
+  Task<Result<void>> refresh_resources(Upstream& upstream, Client& client);
+  Task<void> refresh_later(Upstream& upstream);
+  void heard(Upstream& upstream, const std::string& method, const Value& params);
+  void note_watched();
+  Task<Result<Value>> complete(Value params, Call& call);
+  Result<void> offer_tool(Upstream& upstream, const Client& client, const rpc::Json& definition,
                           std::set<std::string>& seen);
   Result<void> offer_prompt(Upstream& upstream, const rpc::Json& definition,
                             std::set<std::string>& seen);
-  Result<void> offer_resources(Upstream& upstream, const rpc::Json& all);
+  void offer_skill(Upstream& upstream, const SkillEntry& entry, std::set<std::string>& seen);
+  void offer_resource(Upstream& upstream, const rpc::Json& definition, const char* key,
+                      std::set<std::string>& seen);
   bool is_approved(Upstream& upstream, const std::string& name, const std::string& digest,
                    const rpc::Json& definition);
   void withdraw(Upstream& upstream, const std::string& name);
@@ -88,6 +109,8 @@ class Gateway {
   std::vector<Quarantined> quarantined_;
   std::vector<std::string> problems_;
   Semaphore refreshing_{1};
+  std::shared_ptr<int> here_ = std::make_shared<int>();  // for as long as we are
+  Scope scope_;
 };
 
 }  // namespace ambit::mcp

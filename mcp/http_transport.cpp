@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cctype>
 #include <optional>
 
 namespace ambit::mcp {
@@ -14,6 +15,8 @@ namespace {
 using rpc::Json;
 
 constexpr std::size_t incoming_max = 64;
+constexpr std::size_t asked_max = 256;
+constexpr std::int64_t no_such_session = -32000;
 constexpr int challenges_max = 3;
 constexpr std::string_view version_header = "MCP-Protocol-Version";
 constexpr std::string_view session_header = "Mcp-Session-Id";
@@ -32,6 +35,15 @@ std::string shown(const std::string& body) {
   return text;
 }
 
+// Servers of the official SDK's examples say it by 400 and words, where the protocol has 404.
+bool is_lost_session(int status, const rpc::Reply& reply) {
+  if (status != 400 || !reply.fault || reply.fault->code != no_such_session) return false;
+  std::string words = reply.fault->message;
+  std::transform(words.begin(), words.end(), words.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return words.find("session") != std::string::npos;
+}
+
 }  // namespace
 
 struct HttpTransport::Post {
@@ -43,6 +55,15 @@ struct HttpTransport::Post {
   // Of its event stream.
   std::string last_event_id;
   std::optional<std::int64_t> retry_ms;
+
+  [[nodiscard]] std::optional<std::int64_t> progress_token() const {
+    const Json& all = params.json();
+    if (!all.is_object() || !all.contains("_meta")) return std::nullopt;
+    const Json& meta = all["_meta"];
+    if (!meta.contains("progressToken") || !meta["progressToken"].is_number_integer())
+      return std::nullopt;
+    return meta["progressToken"].get<std::int64_t>();
+  }
 };
 
 struct HttpTransport::Withdrawn {
@@ -96,8 +117,9 @@ HttpTransport::HttpTransport(http::Client& client, HttpTarget target, http::Url 
       posts_(limits.posts_max) {}
 
 Task<Error> HttpTransport::run() {
-  while (!lost_) co_await over_.wait();
+  while (!lost_ && !broken_) co_await over_.wait();
   // Whoever reads is told first.
+  if (broken_) co_return Error{Code::closed, "the server has ended its stream"};
   co_return Error{Code::closed, "the server has forgotten the session"};
 }
 
@@ -168,7 +190,7 @@ Task<Result<void>> HttpTransport::send(std::string message) {
   const bool initialized = post.method == "notifications/initialized";
   auto place = co_await posts_.acquire();
   co_await deliver(post);
-  if (initialized && !listening_ && !lost_) {
+  if (initialized && !listening_ && !lost_ && endpoint_.empty()) {
     listening_ = true;
     scope_.spawn(listen());
   }
@@ -177,15 +199,18 @@ Task<Result<void>> HttpTransport::send(std::string message) {
 
 Task<Result<std::string>> HttpTransport::receive() {
   auto message = co_await incoming_.receive();
-  if (!message) co_return Err(Code::closed, "the server has forgotten the session");
-  co_return std::move(message);
+  if (message) co_return std::move(message);
+  if (broken_) co_return Err(Code::closed, "the server has ended its stream");
+  co_return Err(Code::closed, "the server has forgotten the session");
 }
 
 Task<void> HttpTransport::exchange(Post post) {
   auto [pending, resolver] = make_pending<Withdrawal>();
   const Withdrawn entry(*this, *post.id, std::move(resolver));
   auto place = co_await posts_.acquire();
+  const auto token = post.progress_token();
   co_await race(deliver(post), wait_for(std::move(pending)));
+  if (token) std::erase_if(asked_, [&](const auto& one) { return one.second == *token; });
 }
 
 // Sends the message; an answer that asks for credentials is met with a token, a few times at most.
@@ -193,7 +218,7 @@ Task<Result<http::Reply>> HttpTransport::open(const Post& post) {
   for (int attempt = 0;; ++attempt) {
     http::Request request;
     request.method = "POST";
-    request.url = target_.url;
+    request.url = endpoint_.empty() ? target_.url : endpoint_;
     request.headers = headers(post);
     request.body = post.text;
     const std::string used = target_.auth ? target_.auth->authorization() : "";
@@ -215,6 +240,18 @@ Task<void> HttpTransport::deliver(Post& post) {
   auto reply = co_await open(post);
   if (!reply) {
     fail(post, std::move(reply).error());
+    co_return;
+  }
+  if (!endpoint_.empty()) {
+    // The answer comes on the other stream.
+    if (reply->status >= 300) fail(post, http_error(reply->status, endpoint_, ""));
+    co_return;
+  }
+  bool is_old = false;
+  if (post.method == "initialize") is_old = co_await fall_back(reply->status);
+  if (is_old) {
+    reply->body.reset();
+    co_await deliver(post);
     co_return;
   }
   const bool had_session = !session_.empty();
@@ -257,6 +294,11 @@ Task<void> HttpTransport::answer_of(Post& post, http::Reply reply) {
   }
   auto message = rpc::decode(*body);
   auto* answer = message ? std::get_if<rpc::Reply>(&*message) : nullptr;
+  if (answer != nullptr && is_lost_session(reply.status, *answer) && !session_.empty() &&
+      post.method != "initialize") {
+    lose_session();
+    co_return;
+  }
   if (answer != nullptr && post.id && (good || answer->fault)) {
     post.answered = true;
     // Errors of the transport often carry no id, or null: it is this request's all the same.
@@ -291,6 +333,11 @@ Task<Result<bool>> HttpTransport::read_events(Post& post, http::Body& body,
       auto message = rpc::decode(event.data);
       const auto* answer = message ? std::get_if<rpc::Reply>(&*message) : nullptr;
       if (answer != nullptr && post.id && answer->id == post.id) post.answered = true;
+      const auto* question = message ? std::get_if<rpc::Request>(&*message) : nullptr;
+      const auto token = post.progress_token();
+      if (question != nullptr && token && asked_.size() < asked_max) {
+        asked_.insert_or_assign(question->id, *token);
+      }
       auto sent = co_await incoming_.send(std::move(event.data));
       if (!sent) co_return Err(std::move(sent).error());
     }
@@ -369,6 +416,11 @@ Task<void> HttpTransport::listen() {
     if (nobody.retry_ms) pause = std::chrono::milliseconds(*nobody.retry_ms);
     co_await delay(std::min(pause, limits_.retry_max));
   }
+}
+
+std::optional<std::int64_t> HttpTransport::asked_within(const rpc::Id& question) const {
+  const auto at = asked_.find(question);
+  return at == asked_.end() ? std::nullopt : std::optional(at->second);
 }
 
 void HttpTransport::fail(const Post& post, Error error) {

@@ -1,11 +1,12 @@
 #pragma once
 
-// HttpTransport: the Streamable HTTP transport of a client, both eras. Each message is a POST; what
-// the server answers (JSON or an event stream) comes out of receive(). Legacy: the session id goes
-// with every request, a stream that breaks off is resumed where it stood, a listening stream brings
-// what the server says unasked. Modern: standard headers, and a withdrawn call closes its stream.
-// A request that fails on the way is told to `on_failure`, so that no call waits for ever. The
-// http::Client outlives it.
+// HttpTransport: the Streamable HTTP transport of a client, both eras, and the HTTP+SSE transport
+// of MCP 2024-11-05 where the server has only that. Each message is a POST; what the server answers
+// (JSON or an event stream) comes out of receive(). Legacy: the session id goes with every request,
+// a stream that breaks off is resumed where it stood, a listening stream brings what the server
+// says unasked. Modern: standard headers, and a withdrawn call closes its stream. A request that
+// fails on the way is told to `on_failure`, so that no call waits for ever. The http::Client
+// outlives it.
 
 #include "async/channel.h"
 #include "async/pending.h"
@@ -53,6 +54,7 @@ class HttpTransport final : public ClientTransport {
   void speak(Era era, const std::string& version) override;
   void mirror(std::map<std::string, HeaderParameters> tools) override { tools_ = std::move(tools); }
   bool withdraw(const rpc::Id& id) override;
+  [[nodiscard]] std::optional<std::int64_t> asked_within(const rpc::Id& question) const override;
   Task<void> close() override;
   [[nodiscard]] bool has_lost_session() const override { return lost_; }
   [[nodiscard]] std::string origin() const override { return http::origin(url_); }
@@ -74,6 +76,13 @@ class HttpTransport final : public ClientTransport {
   Task<Result<std::string>> read_all(http::Body& body, std::size_t bytes_max);
   Task<Result<http::Reply>> resume(const std::string& last_event_id);
   Task<void> listen();
+  // HTTP+SSE: one stream for all that the server says, which begins with where to post.
+  Task<bool> fall_back(int status);
+  Task<Result<void>> open_old_stream();
+  Task<Result<void>> read_endpoint(http::Body& body, http::SseParser& parser);
+  Task<void> read_old_stream(std::unique_ptr<http::Body> body,
+                             std::unique_ptr<http::SseParser> parser);
+  Task<Result<void>> take_old_events(http::SseParser& parser, const std::string& bytes);
   // For a request that gets no reply any more.
   void fail(const Post& post, Error error);
   void lose_session();
@@ -86,9 +95,12 @@ class HttpTransport final : public ClientTransport {
   std::string version_;
   std::string session_;
   bool lost_ = false;
+  std::string endpoint_;  // of HTTP+SSE: where messages are posted; empty: Streamable HTTP
+  bool broken_ = false;   // its stream has ended
   bool listening_ = false;
   std::map<std::string, HeaderParameters> tools_;
   std::map<rpc::Id, Resolver<Withdrawal>> withdrawable_;
+  std::map<rpc::Id, std::int64_t> asked_;  // progress tokens of the posts, by the question's id
   Channel<std::string> incoming_;
   Semaphore posts_;
   Waiters over_;

@@ -113,6 +113,12 @@ bool Server::remove_prompt(const std::string& name) {
   return was;
 }
 
+bool Server::remove_resource(const std::string& uri) {
+  const bool was = resources_.erase(uri) + templates_.erase(uri) > 0;
+  if (was) changed(&Changes::resources);
+  return was;
+}
+
 void Server::clear() {
   tools_.clear();
   search_.clear();
@@ -136,7 +142,11 @@ Json Server::capabilities(Era era) const {
               {"resources", {{"subscribe", true}, {"listChanged", true}}},
               {"logging", Json::object()}};
   if (complete_) all["completions"] = Json::object();
-  if (era == Era::modern) all["extensions"] = {{tasks_extension, Json::object()}};
+  if (era == Era::modern) {
+    all["extensions"] = {{tasks_extension, Json::object()}};
+  } else {
+    all["tasks"] = Json::parse(R"({"list":{},"cancel":{},"requests":{"tools":{"call":{}}}})");
+  }
   if (!skills_.empty()) all["extensions"][skills_extension] = {{"directoryRead", true}};
   return all;
 }
@@ -264,6 +274,10 @@ Task<Answer> Server::answer_legacy(rpc::Request request, Session& session, Wire&
   if (method == "logging/setLevel") {
     session.log_level = text_of(params, "level");
     answer.reply.result = Json::object();
+  } else if (method.starts_with("tasks/")) {
+    answer.reply = co_await answer_legacy_task(request, call);
+  } else if (method == "tools/call" && params.is_object() && params.contains("task")) {
+    answer.reply = co_await start_legacy_task(std::move(request), call);
   } else if (method == "resources/subscribe" || method == "resources/unsubscribe") {
     answer.reply = subscribe(params, session, method == "resources/subscribe");
   } else {
@@ -301,12 +315,12 @@ Reply Server::subscribe(const Json& params, Session& session, bool on) {
   const std::string uri = text_of(params, "uri");
   if (uri.empty()) return invalid("$.params.uri: must be a string");
   std::set<std::string>& watched = session.watcher.wanted.uris;
-  if (!on) watched.erase(uri);
+  if (!on && watched.erase(uri) > 0) note_watched();
   if (on && watched.size() >= options_.watched_max && !watched.contains(uri)) {
     return refusal(rpc::to_fault_code(Code::exhausted),
                    "more than " + std::to_string(options_.watched_max) + " subscriptions");
   }
-  if (on) watched.insert(uri);
+  if (on && watched.insert(uri).second) note_watched();
   Reply reply;
   reply.result = Json::object();
   return reply;
@@ -336,8 +350,10 @@ Result<void> Server::take_answers(const rpc::Request& request, Call& call) const
     if (!params["requestState"].is_string()) {
       return Err(Code::invalid, "$.params.requestState: must be a string");
     }
-    call.answers_ = TRY(sealer_.open(params["requestState"].get_ref<const std::string&>(),
-                                     identity_of(request, call.principal_)));
+    const Value state = TRY(sealer_.open(params["requestState"].get_ref<const std::string&>(),
+                                         identity_of(request, call.principal_)));
+    call.answers_ = Value(state.json().at("answers"));
+    call.kept_ = text_of(state.json(), "kept");
   }
   if (!params.contains("inputResponses")) return {};
   if (!params["inputResponses"].is_object()) {
@@ -353,10 +369,11 @@ Result<void> Server::take_answers(const rpc::Request& request, Call& call) const
 Reply Server::input_required(const rpc::Request& request, Call& call) {
   Json kept = call.answers_.json();
   for (const auto& [key, question] : call.pending_.json().items()) kept.erase(key);
+  Json state = {{"answers", std::move(kept)}, {"kept", call.kept_}};
   Reply reply;
   reply.result = Json{{"resultType", "input_required"},
                       {"inputRequests", call.pending_.json()},
-                      {"requestState", sealer_.seal(Value(std::move(kept)),
+                      {"requestState", sealer_.seal(Value(std::move(state)),
                                                     identity_of(request, call.principal_))}};
   return reply;
 }

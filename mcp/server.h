@@ -87,9 +87,14 @@ class Server {
   Result<void> add(ServerSkill skill);
   bool remove_tool(const std::string& name);
   bool remove_prompt(const std::string& name);
+  bool remove_resource(const std::string& uri);  // or its uriTemplate
+  bool remove_skill(const std::string& uri);     // with its files
   void clear();
   void set_completion(Handler complete) { complete_ = std::move(complete); }
   void resource_updated(const std::string& uri);
+  // The resources that some client wants to hear of; `hears` is told whenever that changes.
+  [[nodiscard]] std::set<std::string> watched() const;
+  void set_on_watched(std::function<void()> hears) { on_watched_ = std::move(hears); }
   // What was kept of tasks before this process began; those that had not ended have failed.
   void restore_tasks(std::vector<TaskRecord> records);
   // Cancels the calls that are tasks. Whoever owns what their handlers use does so before it dies.
@@ -130,12 +135,25 @@ class Server {
   [[nodiscard]] rpc::Reply page(const std::string& key, const std::vector<const rpc::Json*>& all,
                                 const rpc::Json& params) const;
   [[nodiscard]] bool may_see(const std::string& principal, const std::string& tool) const;
+  // The same of a resource or a skill.
+  template <class Item>
+  [[nodiscard]] bool sees(const std::string& principal, const Item& item) const {
+    if (!item.tool.empty() && !may_see(principal, item.tool)) return false;
+    return item.grant.empty() || !options_.offers || options_.offers(principal, item.grant);
+  }
   [[nodiscard]] std::vector<const rpc::Json*> skill_entries(const Call& call) const;
   rpc::Reply get_skill(const rpc::Json& params, const Call& call) const;
   rpc::Reply read_directory(const rpc::Json& params, const Call& call) const;
   Task<rpc::Reply> listen(const rpc::Request& request, Call& call);
   Task<rpc::Reply> answer_live(std::shared_ptr<LiveCall> live, Wire& wire);
   Task<rpc::Reply> answer_task(const rpc::Request& request, Call& call);
+  // Tasks as MCP 2025-11-25 had them: the client asks for one.
+  Task<rpc::Reply> start_legacy_task(rpc::Request request, const Call& call);
+  Task<rpc::Reply> answer_legacy_task(const rpc::Request& request, Call& call);
+  Task<rpc::Reply> legacy_task_result(std::string id, Call& call);
+  Task<Result<void>> ask_for_task(std::string id, Call& call);
+  [[nodiscard]] rpc::Reply list_legacy_tasks(const rpc::Json& params, const Call& call) const;
+  Task<void> cancel_task(std::string id);
   Task<void> work(LiveCall& live);
   Task<void> become_task(std::shared_ptr<LiveCall> live);
   Task<void> conclude(LiveCall& live);
@@ -163,6 +181,9 @@ class Server {
   rpc::Reply input_required(const rpc::Request& request, Call& call);
   Result<void> take_answers(const rpc::Request& request, Call& call) const;
   void changed(bool Changes::* what);
+  void note_watched() const {
+    if (on_watched_) on_watched_();
+  }
 
   io::Clock& clock_;
   io::Entropy& entropy_;
@@ -176,9 +197,12 @@ class Server {
   struct OfferedSkill {
     Value entry;
     std::string tool;
+    std::string grant;
+    std::vector<std::string> files;
   };
   std::map<std::string, OfferedSkill> skills_;  // by the URI of their SKILL.md
   Handler complete_;
+  std::function<void()> on_watched_;
   std::set<Watcher*> watchers_;
   std::map<std::string, TaskRecord> tasks_;                // by id
   std::map<std::string, std::shared_ptr<LiveCall>> live_;  // those that still run
@@ -207,6 +231,10 @@ class Call {
   [[nodiscard]] bool takes_tasks() const;
   // The request is answered with this fault, whatever the handler returns.
   void refuse(rpc::Fault fault) { fault_ = std::move(fault); }
+  // What a handler that waits for a modern client's answers finds again when it is run once more;
+  // the client carries it, sealed. Empty in a first run.
+  void keep(std::string what) { kept_ = std::move(what); }
+  [[nodiscard]] const std::string& kept() const { return kept_; }
   void hang_up() { wire_.hang_up(); }
 
  private:
@@ -222,6 +250,7 @@ class Call {
   std::optional<rpc::Id> progress_token_;
   Value answers_;  // by key, of this round and those before
   Value pending_;  // questions that have no answer yet
+  std::string kept_;
   std::optional<rpc::Fault> fault_;
   LiveCall* live_ = nullptr;  // the call that this is of, where it may become a task
 };

@@ -145,9 +145,19 @@ Value text_result(std::string_view text) {
 
 Watcher::Watcher(Server& server, Changes what) : wanted(std::move(what)), server_(server) {
   server_.watchers_.insert(this);
+  if (!wanted.uris.empty()) server_.note_watched();
 }
 Watcher::~Watcher() {
   server_.watchers_.erase(this);
+  if (!wanted.uris.empty()) server_.note_watched();
+}
+
+std::set<std::string> Server::watched() const {
+  std::set<std::string> all;
+  for (const Watcher* watcher : watchers_) {
+    all.insert(watcher->wanted.uris.begin(), watcher->wanted.uris.end());
+  }
+  return all;
 }
 
 void Server::changed(bool Changes::* what) {

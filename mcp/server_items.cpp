@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <deque>
 #include <utility>
 
 namespace ambit::mcp {
@@ -19,7 +20,8 @@ using rpc::Reply;
 constexpr std::int64_t legacy_not_found = -32002;
 constexpr std::string_view cursor_prefix = "from:";
 
-// "test://template/{id}/data" for "test://template/7/data".
+}  // namespace
+
 bool fits_template(std::string_view pattern, std::string_view uri) {
   while (!pattern.empty()) {
     if (pattern.front() == '{') {
@@ -41,8 +43,6 @@ bool fits_template(std::string_view pattern, std::string_view uri) {
   }
   return uri.empty();
 }
-
-}  // namespace
 
 Task<Reply> Server::answer_common(const rpc::Request& request, Call& call) {
   static const Json none = Json::object();
@@ -84,12 +84,19 @@ Task<Reply> Server::list(const std::string& method, const Json& params, Call& ca
     }
   }
   std::vector<const Json*> all;
+  std::deque<Json> with_tasks;  // definitions as legacy clients see them
   std::string key = method.substr(0, method.find('/'));
   if (method == "tools/list" && is_progressive()) {
     for (const Json& tool : meta_definitions()) all.push_back(&tool);
   } else if (method == "tools/list") {
     for (const auto& [name, tool] : tools_) {
-      if (may_see(call.principal_, name)) all.push_back(&tool.given.definition.json());
+      if (!may_see(call.principal_, name)) continue;
+      all.push_back(&tool.given.definition.json());
+      if (call.era() == Era::modern || tool.given.tasks == TaskSupport::none) continue;
+      const bool needs = tool.given.tasks == TaskSupport::required;
+      with_tasks.push_back(*all.back());
+      with_tasks.back()["execution"] = {{"taskSupport", needs ? "required" : "optional"}};
+      all.back() = &with_tasks.back();
     }
   } else if (method == "prompts/list") {
     for (const auto& [name, prompt] : prompts_) all.push_back(&prompt.definition.json());
@@ -99,9 +106,7 @@ Task<Reply> Server::list(const std::string& method, const Json& params, Call& ca
     const bool templates = method == "resources/templates/list";
     if (templates) key = "resourceTemplates";
     for (const auto& [uri, resource] : templates ? templates_ : resources_) {
-      if (resource.tool.empty() || may_see(call.principal_, resource.tool)) {
-        all.push_back(&resource.definition.json());
-      }
+      if (sees(call.principal_, resource)) all.push_back(&resource.definition.json());
     }
   }
   co_return page(key, all, params);
@@ -148,7 +153,9 @@ Task<Reply> Server::call_tool(const Json& given_params, Call& call) {
     co_return invalid("there is no tool \"" + name + "\"");
   }
   if (at->second.given.tasks == TaskSupport::required && !call.takes_tasks()) {
-    if (call.era() == Era::legacy) co_return invalid("the tool needs a client that takes tasks");
+    if (call.era() == Era::legacy) {
+      co_return refusal(rpc::method_not_found, "the tool can only be called as a task");
+    }
     const Json extension = {{"extensions", {{tasks_extension, Json::object()}}}};
     co_return refusal(missing_client_capability, "the tool needs a client that takes tasks",
                       Value(Json{{"requiredCapabilities", extension}}));
@@ -227,11 +234,11 @@ Task<Reply> Server::read_resource(const Json& params, Call& call) {
   Handler read;
   const auto at = resources_.find(uri);
   const bool is_here = at != resources_.end();
-  if (is_here && (at->second.tool.empty() || may_see(call.principal_, at->second.tool))) {
-    read = at->second.read;
-  }
+  if (is_here && sees(call.principal_, at->second)) read = at->second.read;
   for (auto known = templates_.begin(); !read && !is_here && known != templates_.end(); ++known) {
-    if (fits_template(known->first, uri)) read = known->second.read;
+    if (fits_template(known->first, uri) && sees(call.principal_, known->second)) {
+      read = known->second.read;
+    }
   }
   if (!read) {
     const bool modern = call.era() == Era::modern;

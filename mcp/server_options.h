@@ -49,11 +49,14 @@ struct ServerResource {
   Handler read;      // gets {"uri": ...}
   // Who may not see this tool may not see the resource either; empty: everybody may.
   std::string tool{};
+  // Who is not offered this name may not see it; for what no tool stands for. Empty: everybody may.
+  std::string grant{};
 };
 struct ServerSkill {
-  std::shared_ptr<const Skill> skill;
-  Handler read;        // of its files, gets {"uri": ...}; null: they are given as they are
-  std::string tool{};  // as of a resource
+  std::shared_ptr<const Skill> skill;  // with a `read`, its entry is enough
+  Handler read;         // of its files, gets {"uri": ...}; null: they are given as they are
+  std::string tool{};   // as of a resource
+  std::string grant{};  // as of a resource
 };
 
 // Calls that outlive their request.
@@ -79,7 +82,8 @@ struct ServerOptions {
   // Before any list of tools, prompts or resources is given; an Error is the answer then. Null:
   // nothing to do.
   std::function<Task<Result<void>>()> before_list;
-  // Whether this caller may see and call the tool; null: everybody every one.
+  // Whether this caller may see and call the tool, or what has such a grant; null: everybody every
+  // one.
   std::function<bool(const std::string& principal, const std::string& tool)> offers;
 };
 

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace ambit::mcp {
@@ -28,5 +29,8 @@ inline rpc::Reply unknown(const std::string& method) {
 
 // An answer that the protocol allows for this question; the values of a form fit what was asked.
 bool is_answer(const rpc::Json& question, const rpc::Json& answer);
+
+// "test://template/{id}/data" for "test://template/7/data".
+bool fits_template(std::string_view pattern, std::string_view uri);
 
 }  // namespace ambit::mcp

@@ -25,28 +25,41 @@ Result<void> Server::add(ServerSkill skill) {
   if (skills_.contains(entry.uri)) {
     return Err(Code::conflict, "there is a skill \"" + entry.name + "\" already");
   }
-  for (const auto& [uri, bytes] : skill.skill->files) {
+  OfferedSkill offered{to_value(entry), skill.tool, skill.grant, {}};
+  for (const SkillResource& one : entry.resources) {
     ServerResource file;
-    file.definition = file_definition(*skill.skill, uri);
+    file.definition = file_definition(*skill.skill, one.uri);
     file.tool = skill.tool;
+    file.grant = skill.grant;
     file.read = skill.read;
     if (!file.read) {
-      file.read = [given = skill.skill, asked = uri](Value /*where*/, Call& /*call*/) {
+      file.read = [given = skill.skill, asked = one.uri](Value /*where*/, Call& /*call*/) {
         return give(given, asked);
       };
     }
-    TRY(add(std::move(file)));
+    auto added = add(std::move(file));
+    if (!added) {
+      for (const std::string& uri : offered.files) remove_resource(uri);
+      return added;
+    }
+    offered.files.push_back(one.uri);
   }
-  skills_.emplace(entry.uri, OfferedSkill{to_value(entry), skill.tool});
+  skills_.emplace(entry.uri, std::move(offered));
   return {};
+}
+
+bool Server::remove_skill(const std::string& uri) {
+  const auto at = skills_.find(uri);
+  if (at == skills_.end()) return false;
+  for (const std::string& file : at->second.files) remove_resource(file);
+  skills_.erase(at);
+  return true;
 }
 
 std::vector<const Json*> Server::skill_entries(const Call& call) const {
   std::vector<const Json*> all;
   for (const auto& [uri, skill] : skills_) {
-    if (skill.tool.empty() || may_see(call.principal_, skill.tool)) {
-      all.push_back(&skill.entry.json());
-    }
+    if (sees(call.principal_, skill)) all.push_back(&skill.entry.json());
   }
   return all;
 }
@@ -54,9 +67,8 @@ std::vector<const Json*> Server::skill_entries(const Call& call) const {
 Reply Server::get_skill(const Json& params, const Call& call) const {
   const std::string uri = text_of(params, "uri");
   const auto at = skills_.find(uri);
-  const bool seen =
-      at != skills_.end() && (at->second.tool.empty() || may_see(call.principal_, at->second.tool));
-  if (!seen) return invalid("there is no skill \"" + uri + "\"");
+  if (at == skills_.end() || !sees(call.principal_, at->second))
+    return invalid("there is no skill \"" + uri + "\"");
   Json result = Json::object();
   result["skill"] = at->second.entry.json();
   Reply reply;
@@ -80,7 +92,7 @@ Reply Server::read_directory(const Json& params, const Call& call) const {
   std::set<std::string> known;
   for (auto at = resources_.lower_bound(inside);
        at != resources_.end() && at->first.starts_with(inside); ++at) {
-    if (!at->second.tool.empty() && !may_see(call.principal_, at->second.tool)) continue;
+    if (!sees(call.principal_, at->second)) continue;
     const std::size_t slash = at->first.find('/', inside.size());
     if (slash == std::string::npos) continue;
     const std::string folder = at->first.substr(0, slash);
@@ -90,7 +102,7 @@ Reply Server::read_directory(const Json& params, const Call& call) const {
   }
   for (auto at = resources_.lower_bound(inside);
        at != resources_.end() && at->first.starts_with(inside); ++at) {
-    if (!at->second.tool.empty() && !may_see(call.principal_, at->second.tool)) continue;
+    if (!sees(call.principal_, at->second)) continue;
     if (at->first.find('/', inside.size()) == std::string::npos) {
       children.push_back(&at->second.definition.json());
     }

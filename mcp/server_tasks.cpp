@@ -290,14 +290,7 @@ Task<Reply> Server::answer_task(const rpc::Request& request, Call& call) {
   if (method == "tasks/get") {
     reply.result = to_client(tasks_.at(id), options_.tasks.poll_ms, true);
   } else if (method == "tasks/cancel") {
-    if (!is_terminal(tasks_.at(id).status)) {
-      tasks_.at(id).status = TaskStatus::cancelled;
-      if (live != live_.end()) {
-        live->second->scope.cancel();
-        live_.erase(live);
-      }
-      co_await settle(id);
-    }
+    if (!is_terminal(tasks_.at(id).status)) co_await cancel_task(id);
   } else {
     const auto answers = params.find("inputResponses");
     if (answers == params.end() || !answers->is_object()) {
@@ -308,6 +301,16 @@ Task<Reply> Server::answer_task(const rpc::Request& request, Call& call) {
     if (!taken) co_return invalid(taken.error().message);
   }
   co_return reply;
+}
+
+Task<void> Server::cancel_task(std::string id) {
+  tasks_.at(id).status = TaskStatus::cancelled;
+  const auto live = live_.find(id);
+  if (live != live_.end()) {
+    live->second->scope.cancel();
+    live_.erase(live);
+  }
+  co_await settle(id);
 }
 
 Result<void> Server::take_task_answers(LiveCall& live, const Json& answers) {

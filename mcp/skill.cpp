@@ -225,12 +225,16 @@ std::string skill_path(const Skill& skill, const std::string& uri) {
 }
 
 Value file_definition(const Skill& skill, const std::string& uri) {
-  const std::string& bytes = skill.files.at(uri);
+  const auto held = skill.files.find(uri);
   const bool is_main = uri == skill.entry.uri;
+  // Of a file that lies elsewhere its name says the type.
+  const bool readable = held == skill.files.end() || is_text(held->second);
   Json definition = {{"uri", uri},
                      {"name", is_main ? skill.entry.name : uri.substr(uri.rfind('/') + 1)},
-                     {"mimeType", media_type(uri, is_text(bytes))},
-                     {"size", bytes.size()}};
+                     {"mimeType", media_type(uri, readable)}};
+  for (const SkillResource& one : skill.entry.resources) {
+    if (one.uri == uri) definition["size"] = one.size;
+  }
   if (is_main) definition["description"] = skill.entry.description;
   return definition;
 }

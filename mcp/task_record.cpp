@@ -32,9 +32,25 @@ Value to_client(const TaskRecord& record, std::int64_t poll_ms, bool detailed) {
                {"pollIntervalMs", poll_ms}};
   if (!record.message.empty()) json["statusMessage"] = record.message;
   if (!detailed) return json;
-  if (record.status == TaskStatus::completed) json["result"] = record.result.json();
+  if (record.status == TaskStatus::completed) {
+    json["result"] = record.result.json();
+    json["result"]["resultType"] = "complete";  // it is a whole result, wherever it stands
+  }
   if (record.status == TaskStatus::failed) json["error"] = record.error.json();
   if (record.status == TaskStatus::input_required) json["inputRequests"] = record.questions.json();
+  return json;
+}
+
+Value to_legacy_client(const TaskRecord& record, std::int64_t poll_ms) {
+  const Json& result = record.result.json();
+  const bool is_error = result.is_object() && result.value("isError", false);
+  Json json = {{"taskId", record.id},
+               {"status", name_of(is_error ? TaskStatus::failed : record.status)},
+               {"createdAt", io::utc_text(record.created_ms * 1'000'000)},
+               {"lastUpdatedAt", io::utc_text(record.updated_ms * 1'000'000)},
+               {"ttl", record.ttl_ms},
+               {"pollInterval", poll_ms}};
+  if (!record.message.empty()) json["statusMessage"] = record.message;
   return json;
 }
 

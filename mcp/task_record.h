@@ -44,6 +44,8 @@ struct TaskRecord {
 
 // The members of Task, and with `detailed` those of its status (DetailedTask).
 rpc::Value to_client(const TaskRecord& record, std::int64_t poll_ms, bool detailed);
+// A Task of MCP 2025-11-25. A tool's error is a failure there.
+rpc::Value to_legacy_client(const TaskRecord& record, std::int64_t poll_ms);
 // As it is kept; from_value() names what is wrong by its path.
 rpc::Value to_value(const TaskRecord& record);
 Result<void> from_value(const rpc::Value& value, TaskRecord& out);

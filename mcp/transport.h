@@ -31,6 +31,12 @@ class ClientTransport : public rpc::Transport {
   // The caller does not wait for this request any more. False: the server must be told by
   // notifications/cancelled.
   virtual bool withdraw(const rpc::Id& /*id*/) { return false; }
+  // The progress token of our request on whose stream the server has asked this, where the
+  // transport can tell.
+  [[nodiscard]] virtual std::optional<std::int64_t> asked_within(
+      const rpc::Id& /*question*/) const {
+    return std::nullopt;
+  }
   // Says goodbye where the protocol has a way to.
   virtual Task<void> close() { co_return; }
   // The server has forgotten who we are: nothing of the last request was done, and a fresh

