@@ -43,6 +43,13 @@ rpc::Peer::Handlers handlers_for(
   return handlers;
 }
 
+// Whether a server refuses an older version and says that it speaks the modern one.
+bool names_modern(const rpc::Fault& fault) {
+  if (fault.code != unsupported_protocol_version) return false;
+  const std::vector<std::string> versions = supported_versions(fault);
+  return std::find(versions.begin(), versions.end(), modern_version) != versions.end();
+}
+
 // Whether an error means that the other end did not understand a modern request, rather than that
 // nobody is there or that we may not.
 bool may_be_older(const Error& error) {
@@ -243,6 +250,11 @@ Task<Result<void>> Client::initialize() {
   auto call = peer_.call(initialize_method, to_value(params));
   auto reply = co_await within(options_.initialize_time, std::move(call));
   if (!reply) co_return Err(explained(std::move(reply).error()).context(initialize_method));
+  if (reply->fault && options_.era == EraChoice::automatic && names_modern(*reply->fault)) {
+    // It was slow to start, not old.
+    const bool modern = co_await ok(discover());
+    if (modern) co_return Result<void>();
+  }
   if (reply->fault) co_return Err(rpc::to_error(*reply->fault).context(initialize_method));
   InitializeResult result;
   auto read = from_value(reply->result, result);
@@ -458,8 +470,7 @@ void Client::on_notification(const rpc::Notification& notification) {
   }
 }
 
-// The handshake may not be cancelled, and a server that takes no messages is not sent more and
-// more.
+// The handshake may not be cancelled; a server that takes no messages is not sent ever more.
 void Client::on_abandoned(const rpc::Id& id, const std::string& method) {
   if (method == initialize_method || method == discover_method) return;
   if (transport_.withdraw(id) || cancelling_ >= cancelling_max) return;

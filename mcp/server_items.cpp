@@ -53,7 +53,8 @@ Task<Reply> Server::answer_common(const rpc::Request& request, Call& call) {
   if (method == "prompts/get") co_return co_await get_prompt(params, call);
   if (method == "resources/read") co_return co_await read_resource(params, call);
   if (method == "tools/list" || method == "prompts/list" || method == "resources/list" ||
-      method == "resources/templates/list" || (method == "skills/list" && !skills_.empty())) {
+      method == "resources/templates/list" ||
+      (method == "skills/list" && (!skills_.empty() || options_.before_list))) {
     co_return co_await list(method, params, call);
   }
   if (method == "skills/get" && !skills_.empty()) co_return get_skill(params, call);
