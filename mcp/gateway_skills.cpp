@@ -15,13 +15,13 @@ namespace {
 using rpc::Json;
 
 constexpr std::string_view skill_prefix = "skill:";
-constexpr std::string_view scheme = "skill://";
+constexpr std::string_view bridged_scheme = "skill://";
 
 // "skill://desk/refunds/a.md" for "skill://refunds/a.md" of the upstream "desk". Of a URI that has
 // another scheme everything after it stays.
 std::string below(const std::string& upstream, const std::string& uri) {
   const std::size_t path = uri.find("://") + 3;
-  return std::string(scheme) + upstream + "/" + uri.substr(path);
+  return std::string(bridged_scheme) + upstream + "/" + uri.substr(path);
 }
 
 SkillEntry renamed(const std::string& upstream, SkillEntry entry) {
