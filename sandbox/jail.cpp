@@ -418,6 +418,7 @@ void contain(Cell& cell, const protocol::Jail& jail, std::span<const int> descri
   // A reduced jail's init is asked to wind up: nothing else would end what the command has made.
   require(report, Stage::parent_death_signal,
           limits::die_with_parent(cell.is_reduced() ? SIGTERM : SIGKILL));
+  if (limits::has_ended(cell.self)) _exit(0);
   const pid_t command = start_command(start);
   if (command < 0) give_up(report, Stage::clone, errno);
   if (report.stage != Stage::none) _exit(127);

@@ -18,6 +18,7 @@ struct Cell {
   mounts::Places places;
   int landlock_abi = 0;
   int reports = 1;  // the pipe up to the supervisor
+  int self = -1;    // the zygote's own pidfd
   [[nodiscard]] bool is_reduced() const { return (spec.flags & protocol::Spec::reduced) != 0; }
 };
 

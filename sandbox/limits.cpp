@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <poll.h>
 #include <unistd.h>
 
 namespace ambit::sandbox::limits {
@@ -90,6 +91,12 @@ int set_no_new_privileges() {
 
 int die_with_parent(int signal) {
   return prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0) == 0 ? 0 : errno;
+}
+
+bool has_ended(int pidfd) {
+  pollfd process{pidfd, POLLIN, 0};
+  const timespec at_once{};
+  return ppoll(&process, 1, &at_once, nullptr) > 0;
 }
 
 }  // namespace ambit::sandbox::limits

@@ -22,5 +22,8 @@ int drop_capabilities();
 int set_no_new_privileges();
 // The kernel clears this one whenever credentials change: ask again after that.
 int die_with_parent(int signal = SIGKILL);
+// Whether the process of a pidfd has ended: a parent that died before die_with_parent() is missed
+// by it, and from a pid namespace of its own a child cannot see whose it is.
+bool has_ended(int pidfd);
 
 }  // namespace ambit::sandbox::limits

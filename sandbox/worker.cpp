@@ -122,6 +122,7 @@ void serve(const Cell& cell, int socket, int work_folder, Report& report) {
   if (fault) require(report, fault.stage, fault.error, fault.index);
   require(report, Stage::capabilities, limits::drop_capabilities());
   require(report, Stage::parent_death_signal, limits::die_with_parent());
+  if (limits::has_ended(cell.self)) _exit(0);
   require(report, Stage::descriptors, keep_only(socket));
   require(report, Stage::limits, limits::apply(spec.limits));
   require(report, Stage::last_filter, load_filter(spec.worker_filter));

@@ -130,6 +130,12 @@ int make_epoll() {
   return epoll_ctl(zygote.epoll, EPOLL_CTL_ADD, requests, &event) == 0 ? 0 : errno;
 }
 
+// By this a jail sees that it was too late to ask to die with the zygote.
+int open_self(int& self) {
+  self = static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0));
+  return self < 0 ? errno : 0;
+}
+
 int close_the_rest() {
   return syscall(SYS_close_range, 4U, ~0U, 0U) == 0 ? 0 : errno;
 }
@@ -181,6 +187,7 @@ void isolate(Cell& cell) {
   (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   require(Stage::clone, make_slots());
   require(Stage::clone, make_epoll());
+  require(Stage::clone, open_self(cell.self));
   require(Stage::parent_death_signal, limits::die_with_parent());
   if (getppid() != supervisor) _exit(0);
   require(Stage::filter, load_filter(cell.spec.filter));
