@@ -16,6 +16,7 @@ using rpc::Json;
 
 constexpr std::string_view prompt_prefix = "prompt:";
 constexpr Duration refresh_pause = std::chrono::milliseconds(50);
+constexpr Duration refresh_pause_max = std::chrono::minutes(1);
 
 // Every text inside: what compact JSON would have escaped, too.
 bool hides_anywhere(const Json& json) {
@@ -94,14 +95,18 @@ void Gateway::heard(Upstream& upstream, const std::string& method, const Value& 
   scope_.spawn(refresh_later(upstream));
 }
 
-// What changes in one go is listed once.
+// What changes in one go is listed once, who changes all the time ever more rarely.
 Task<void> Gateway::refresh_later(Upstream& upstream) {
-  co_await delay(refresh_pause);
+  const Duration quiet = Loop::current().now() - upstream.refreshed;
+  upstream.pause =
+      quiet < 2 * upstream.pause ? std::min(2 * upstream.pause, refresh_pause_max) : refresh_pause;
+  co_await delay(upstream.pause);
   auto permit = co_await refreshing_.acquire();
   upstream.is_stale = false;
   std::erase_if(quarantined_,
                 [&](const Quarantined& one) { return one.upstream == upstream.name(); });
   auto done = co_await refresh_one(upstream);
+  upstream.refreshed = Loop::current().now();
   if (!done) co_return;  // who asks for a list is told why
 }
 

@@ -28,6 +28,8 @@ class Gateway::Upstream {
   std::set<std::string> resources;       // URIs and templates that are ours
   std::set<std::string> skill_files;     // URIs there; they are offered with their skills alone
   bool is_stale = false;                 // will be listed again soon
+  Duration pause{};                      // before that
+  Instant refreshed{};                   // when it was listed again last
   [[nodiscard]] bool owns(const std::string& uri) const;
 
   Task<Result<std::shared_ptr<Client>>> client();
