@@ -12,6 +12,7 @@ fail() { echo "far_agents: FAILED: $*" >&2; for log in "$dir"/*.log; do echo "--
 
 # up NAME AGENT FLEET TOKENS: serves a fleet; the agent's URL is in $url.
 up() {
+  : >"$dir/$1.log" # there before anybody looks
   $ambit serve "$3" --state "$dir/$1" --tokens "$4" --listen 127.0.0.1:0 2>"$dir/$1.log" &
   pids="$pids $!"
   url=

@@ -57,6 +57,7 @@ echo "mcp: the desk's tools were served: one call done, one denied, one waits fo
 
 # The fleet's servers behind one endpoint: pinned when first seen, withheld once they change, let through by name.
 export AMBIT_TOKEN=0123456789abcdef0123
+: >"$dir/log" # there before anybody looks
 "$ambit" mcp gateway $fleet --listen 127.0.0.1:0 --pins "$dir/pins" 2>"$dir/log" &
 gateway=$!
 trap 'kill $gateway 2>/dev/null || true; rm -rf "$dir"' EXIT
@@ -98,6 +99,7 @@ printf '%s\n' '{"models": {"m": {"provider": "scripted", "model": "said.json"}},
   '"agents": {"clerk": {"model": "m", "tools": ["skill__refunds"], "a2a": {}}},' \
   '"policies": ["fleet.cedar"], "workflow": {"agent": "clerk", "prompt": "Hello"}}' >"$dir/fleet/fleet.json"
 echo 'permit (principal, action == Action::"tool_call", resource == Tool::"skill__refunds");' >"$dir/fleet/fleet.cedar"
+: >"$dir/log" # there before anybody looks
 "$ambit" serve "$dir/fleet/fleet.json" --state "$dir/fleet/state" --listen 127.0.0.1:0 2>"$dir/log" >"$dir/out" &
 gateway=$!
 url=

@@ -29,6 +29,7 @@ JSON
 cp "$dir/fleet/script.json" "$dir/fleet/other.json"
 write "Be formal." "" "" script.json
 echo 'aaaaaaaaaaaaaaaaaaaa alice' >"$dir/tokens"
+: >"$dir/log" # there before anybody looks
 $ambit serve "$fleet" --state "$state" --tokens "$dir/tokens" --listen 127.0.0.1:0 2>"$dir/log" &
 pid=$!
 url=

@@ -13,6 +13,7 @@ fail() { echo "serve: FAILED: $*" >&2; [ ! -s "$dir/log" ] || cat "$dir/log" >&2
 if $ambit serve $fleet --state "$dir/state" 2>"$dir/refused"; then fail "it served without a token"; fi
 grep -q AMBIT_TOKEN "$dir/refused" || fail "no word of how to name a caller"
 printf 'aaaaaaaaaaaaaaaaaaaa alice\nbbbbbbbbbbbbbbbbbbbb bob # a second caller\n' >"$dir/tokens"
+: >"$dir/log" # there before anybody looks
 $ambit serve $fleet --state "$dir/state" --tokens "$dir/tokens" --listen 127.0.0.1:0 2>"$dir/log" &
 pid=$!
 url=
@@ -58,6 +59,7 @@ $ambit a2a card "$url" --trust "$dir/jwks" | grep -q '^signed by' || fail "the c
 # Killed, it loses no task; the same message is still done once.
 kill -9 $pid
 wait $pid || true
+: >"$dir/log" # there before anybody looks
 $ambit serve $fleet --state "$dir/state" --tokens "$dir/tokens" --listen "${root#http://}" 2>"$dir/log" &
 pid=$!
 for _ in $(seq 300); do
