@@ -16,6 +16,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <filesystem>
 #include <fstream>
 #include <sched.h>
 #include <sstream>
@@ -92,6 +93,17 @@ std::string dump(const Filters& filters, Architecture architecture, std::uint32_
   return text.str();
 }
 
+// Where the text differs it is kept beside the temporary files, to be copied over the one on record
+// if the change is meant.
+void check_against_record(const std::string& name, const std::string& text) {
+  std::ostringstream golden;
+  golden << std::ifstream(std::string(TEST_DATA) + "/sandbox/" + name).rdbuf();
+  const auto kept = std::filesystem::temp_directory_path() / ("ambit-" + name);
+  if (golden.str() != text) std::ofstream(kept) << text;
+  INFO(name << " is not the one on record; what it is now: " << kept.string());
+  CHECK((golden.str() == text));
+}
+
 TEST_CASE("the filter of every level and table is the one on record", "[sandbox]") {
   struct Level {
     const char* name;
@@ -108,13 +120,7 @@ TEST_CASE("the filter of every level and table is the one on record", "[sandbox]
     text += "# x86_64, asked through the 32-bit table\n" +
             dump(here, Architecture::x86_64, AUDIT_ARCH_I386, 0);
     text += "# aarch64\n" + dump(there, Architecture::aarch64, AUDIT_ARCH_AARCH64, 0);
-    const std::string name = std::string("filter-") + level.name + ".txt";
-    std::ofstream(name)
-        << text;  // in the build folder: copy it over the one on record if the change is meant
-    std::ostringstream golden;
-    golden << std::ifstream(std::string(TEST_DATA) + "/sandbox/" + name).rdbuf();
-    INFO(name);
-    CHECK((golden.str() == text));
+    check_against_record(std::string("filter-") + level.name + ".txt", text);
   }
 }
 
@@ -135,11 +141,7 @@ TEST_CASE("the filter of a reduced jail allows less than the full one, and is on
              verdict(full, data) == SECCOMP_RET_ALLOW));
     }
   }
-  const char* name = "filter-fs-write-reduced.txt";
-  std::ofstream(name) << text;  // in the build folder, as above
-  std::ostringstream golden;
-  golden << std::ifstream(std::string(TEST_DATA) + "/sandbox/" + name).rdbuf();
-  CHECK((golden.str() == text));
+  check_against_record("filter-fs-write-reduced.txt", text);
   auto reduced = seccomp::build(Tier::fs_write, Architecture::x86_64, {false, true});
   REQUIRE(reduced);
   CHECK(call(*reduced, "socketpair", {AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC}) == SECCOMP_RET_ALLOW);
