@@ -50,6 +50,11 @@ Task<Result<std::uint64_t>> SessionBook::append(Event event) {
   co_return index;
 }
 
+Result<void> SessionBook::post(Event event) {
+  note(event);
+  return journal_.post(std::move(event));
+}
+
 SessionBook::Entry SessionBook::find(const std::string& session) const {
   const auto at = sessions_.find(session);
   return at == sessions_.end() ? Entry{} : at->second;

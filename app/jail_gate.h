@@ -28,6 +28,7 @@ class SessionBook final : public agents::Journal {
   // The journal outlives the book.
   explicit SessionBook(agents::Journal& journal) : journal_(journal) {}
   Task<Result<std::uint64_t>> append(agents::Event event) override;
+  Result<void> post(agents::Event event) override;
   Result<void> read(const std::string& run,
                     const std::function<bool(const agents::StoredEvent&)>& visit) override {
     return journal_.read(run, visit);

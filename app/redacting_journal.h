@@ -20,6 +20,10 @@ class RedactingJournal final : public agents::Journal {
     redaction_.apply(event);
     return journal_.append(std::move(event));
   }
+  Result<void> post(agents::Event event) override {
+    redaction_.apply(event);
+    return journal_.post(std::move(event));
+  }
   Result<void> read(const std::string& run,
                     const std::function<bool(const agents::StoredEvent&)>& visit) override {
     return journal_.read(run, visit);

@@ -8,10 +8,24 @@ namespace ambit::log {
 // What the loop hands to a worker and back.
 struct LogJournal::Work {
   std::vector<Prepared> events;
-  std::vector<Resolver<Result<std::uint64_t>>> waiters;  // touched on the loop alone
+  struct Waiter {
+    bool is_posted;
+    Resolver<Result<std::uint64_t>> done;
+  };
+  std::vector<Waiter> waiters;  // touched on the loop alone
   Result<std::vector<Result<std::uint64_t>>> result =
       Err(Code::internal, "the group was not written");
 };
+
+namespace {
+
+Error broken_off() {
+  return {Code::closed,
+          "an earlier event of this session could not be written; the session goes on when the "
+          "program is started again"};
+}
+
+}  // namespace
 
 LogJournal::LogJournal(io::World& world, JournalOptions options, std::shared_ptr<LogWriter> writer)
     : world_(world), options_(std::move(options)), writer_(std::move(writer)) {}
@@ -46,28 +60,37 @@ std::string LogJournal::take_salt() {
 }
 
 Task<Result<std::uint64_t>> LogJournal::append(agents::Event event) {
-  auto written = co_await ok(enqueue(std::move(event)));
+  auto [written, done] = make_pending<Result<std::uint64_t>>();
+  co_await ok(enqueue(std::move(event), false, std::move(done)));
   auto index = co_await std::move(written);
   co_return index;
 }
 
-Result<Pending<Result<std::uint64_t>>> LogJournal::enqueue(agents::Event event) {
+Result<void> LogJournal::post(agents::Event event) {
+  return enqueue(std::move(event), true, {});
+}
+
+Result<void> LogJournal::enqueue(agents::Event event, bool is_posted,
+                                 Resolver<Result<std::uint64_t>> done) {
   if (closed_) return Err(Code::closed, "the record is closed; nothing can be done any more");
+  if (!broken_.empty() && broken_.contains({event.run, event.session})) return Err(broken_off());
   Waiting waiting = TRY(prepare(std::move(event)));
   if (queue_.size() >= options_.queue_max ||
       queue_bytes_ + waiting.bytes > options_.queue_bytes_max) {
     return Err(Code::exhausted, "the record cannot keep up: " + std::to_string(queue_.size()) +
                                     " events wait to be written; nothing is done unrecorded");
   }
-  auto both = make_pending<Result<std::uint64_t>>();
-  waiting.done = std::move(both.second);
+  waiting.is_posted = is_posted;
+  waiting.done = std::move(done);
   queue_bytes_ += waiting.bytes;
   queue_.push_back(std::move(waiting));
   if (!committing_) {
     committing_ = true;
     scope_.spawn(commit_all());
+  } else if (queue_.size() >= options_.group_min) {
+    gathering_.resolve(true);
   }
-  return std::move(both.first);
+  return {};
 }
 
 std::shared_ptr<LogJournal::Work> LogJournal::take_group() {
@@ -78,7 +101,7 @@ std::shared_ptr<LogJournal::Work> LogJournal::take_group() {
     Waiting& first = queue_.front();
     bytes += first.bytes;
     work->events.push_back(std::move(first.prepared));
-    work->waiters.push_back(std::move(first.done));
+    work->waiters.push_back({first.is_posted, std::move(first.done)});
     queue_.pop_front();
   }
   queue_bytes_ -= bytes;
@@ -87,23 +110,65 @@ std::shared_ptr<LogJournal::Work> LogJournal::take_group() {
 
 // One group after another until the queue is empty.
 Task<void> LogJournal::commit_all() {
+  const LatencyClass asked = Loop::current().latency();
+  co_await become(LatencyClass::interactive);
   while (!queue_.empty()) {
+    if (queue_.size() < options_.group_min) co_await gather(asked);
     auto work = take_group();
     std::function<void()> write = [work, writer = writer_] {
       work->result = writer->append(work->events);
     };
     co_await world_.workers.run(std::move(write));
-    ++stats_.groups;
-    for (std::size_t i = 0; i < work->waiters.size(); ++i) {
-      if (!work->result) {
-        work->waiters[i].resolve(Err(work->result.error()));
-        continue;
-      }
-      if ((*work->result)[i]) ++stats_.records;
-      work->waiters[i].resolve(std::move((*work->result)[i]));
-    }
+    finish(*work);
   }
   committing_ = false;
+}
+
+// Until enough waits, or all that is ready now has run: what it does may be recorded too.
+Task<void> LogJournal::gather(LatencyClass asked) {
+  auto [gathered, done] = make_pending<bool>();
+  gathering_ = std::move(done);
+  scope_.spawn(give_way(asked));
+  co_await std::move(gathered);
+}
+
+Task<void> LogJournal::give_way(LatencyClass asked) {
+  co_await become(asked);
+  co_await delay(Duration::zero());
+  gathering_.resolve(true);
+}
+
+// Who was waiting goes on before what has yet to begin, the first one first: a session that can
+// leave for its model does not wait until all others have come as far.
+void LogJournal::finish(Work& work) {
+  ++stats_.groups;
+  const std::size_t broken_before = broken_.size();
+  for (std::size_t i = work.waiters.size(); i-- > 0;) {
+    Result<std::uint64_t> result = work.result ? std::move((*work.result)[i])
+                                               : Result<std::uint64_t>(Err(work.result.error()));
+    if (result) {
+      ++stats_.records;
+    } else if (work.waiters[i].is_posted) {
+      broken_.emplace(work.events[i].event.run, work.events[i].event.session);
+    }
+    work.waiters[i].done.resolve_next(std::move(result));
+  }
+  if (broken_.size() > broken_before) fail_followers();
+}
+
+// What waits already and follows something that was not written.
+void LogJournal::fail_followers() {
+  std::deque<Waiting> kept;
+  for (Waiting& waiting : queue_) {
+    const agents::Event& event = waiting.prepared.event;
+    if (broken_.contains({event.run, event.session})) {
+      queue_bytes_ -= waiting.bytes;
+      waiting.done.resolve(Err(broken_off()));
+    } else {
+      kept.push_back(std::move(waiting));
+    }
+  }
+  queue_ = std::move(kept);
 }
 
 Result<void> LogJournal::read(const std::string& run,
@@ -118,6 +183,10 @@ Task<Result<void>> LogJournal::close() {
   auto result = std::make_shared<Result<void>>();
   std::function<void()> seal = [result, writer = writer_] { *result = writer->seal(); };
   co_await world_.workers.run(std::move(seal));
+  if (*result && !broken_.empty()) {
+    co_return Err(Code::closed, "the last events of " + std::to_string(broken_.size()) +
+                                    " sessions could not be written");
+  }
   co_return *result;
 }
 

@@ -2,8 +2,9 @@
 
 // LogJournal: the record as the orchestration sees it. append() queues; while one group becomes
 // durable on a worker the next one gathers (group commit), and each awaiting task goes on only when
-// its own record is on disk. A full queue refuses, a failed write fails every member of its group:
-// no record, no action.
+// its own record is on disk. post() queues too, and nobody waits. The queue is written in its
+// order. A full queue refuses, a failed write fails every member of its group, and what follows an
+// event that was posted and not written fails with it: no record, no action.
 
 #include "agents/ports.h"
 #include "async/pending.h"
@@ -16,7 +17,9 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace ambit::log {
@@ -25,8 +28,10 @@ struct JournalOptions {
   WriterOptions writer;
   std::size_t queue_max = 65'536;  // events that wait
   std::size_t queue_bytes_max = std::size_t{256} << 20;
-  // Events of one transaction. Half of a thousand writers: while one half becomes durable on a
+  // Events of one transaction. With fewer than `group_min` it waits for what is ready on the loop
+  // to have run. The most is half of a thousand writers: while one half becomes durable on a
   // worker, the other half is prepared on the loop.
+  std::size_t group_min = 64;
   std::size_t group_max = 512;
   std::size_t group_bytes_max = std::size_t{32} << 20;
 };
@@ -46,9 +51,12 @@ class LogJournal final : public agents::Journal {
   // Errors: invalid (the event can never be recorded), exhausted (the queue or the disk is full),
   // closed. Cancelling the task does not take the event back.
   Task<Result<std::uint64_t>> append(agents::Event event) override;
+  // Errors as append, and: an earlier event of its session was posted and could not be written.
+  Result<void> post(agents::Event event) override;
   Result<void> read(const std::string& run,
                     const std::function<bool(const agents::StoredEvent&)>& visit) override;
-  // Writes what waits, then seals the log. Nothing can be appended any more.
+  // Writes what waits, then seals the log. Nothing can be appended any more. An error too if
+  // something that was posted could not be written.
   Task<Result<void>> close();
 
   [[nodiscard]] LogReader reader() const { return LogReader(writer_->store()); }
@@ -56,19 +64,25 @@ class LogJournal final : public agents::Journal {
   [[nodiscard]] const JournalStats& stats() const { return stats_; }
 
  private:
+  using SessionName = std::pair<std::string, std::string>;  // run, session
   struct Waiting {
     Prepared prepared;
     std::size_t bytes = 0;
-    Resolver<Result<std::uint64_t>> done;
+    bool is_posted = false;
+    Resolver<Result<std::uint64_t>> done;  // of nobody, if it is posted
   };
   struct Work;
 
   LogJournal(io::World& world, JournalOptions options, std::shared_ptr<LogWriter> writer);
   std::string take_salt();
   Result<Waiting> prepare(agents::Event event);
-  Result<Pending<Result<std::uint64_t>>> enqueue(agents::Event event);
+  Result<void> enqueue(agents::Event event, bool is_posted, Resolver<Result<std::uint64_t>> done);
+  void finish(Work& work);
+  void fail_followers();
   std::shared_ptr<Work> take_group();
   Task<void> commit_all();
+  Task<void> gather(LatencyClass asked);
+  Task<void> give_way(LatencyClass asked);
 
   io::World& world_;
   JournalOptions options_;
@@ -77,7 +91,9 @@ class LogJournal final : public agents::Journal {
   std::size_t queue_bytes_ = 0;
   std::array<std::uint8_t, 4096> salts_{};
   std::size_t salts_left_ = 0;
+  std::set<SessionName> broken_;  // something that they posted is not in the record
   bool committing_ = false;
+  Resolver<bool> gathering_;
   bool closed_ = false;
   JournalStats stats_;
   Scope scope_;

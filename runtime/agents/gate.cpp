@@ -117,23 +117,22 @@ ActionDecided Gate::decide(Shared<Action> action, const Cost& cost, std::string 
   return fact;
 }
 
-Task<Result<void>> Gate::conclude(const Action& action, const Decision& decision,
-                                  const Outcome& outcome) {
+Result<void> Gate::conclude(const Action& action, const Decision& decision,
+                            const Outcome& outcome) {
   std::vector<Notice> notices = ports_.guard.done(action, decision, outcome);
   if (ports_.quotas != nullptr) {
     for (Notice& notice : ports_.quotas->take_notices()) notices.push_back(std::move(notice));
   }
-  if (!notices.empty()) co_await ok(tell(action, std::move(notices)));
-  co_return Result<void>();
+  return tell(action, std::move(notices));
 }
 
-Task<Result<void>> Gate::tell(const Action& action, std::vector<Notice> notices) {
+Result<void> Gate::tell(const Action& action, std::vector<Notice> notices) {
   for (Notice& notice : notices) {
     Event event{std::move(notice.type), action.run, action.session, action.agent,
                 std::move(notice.body), {}};
-    co_await ok(ports_.journal.append(std::move(event)));
+    TRY(ports_.journal.post(std::move(event)));
   }
-  co_return Result<void>();
+  return {};
 }
 
 Task<Result<ApprovalAnswer>> Gate::wait(Recorder& recorder, const std::string& request) {

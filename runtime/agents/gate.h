@@ -94,8 +94,7 @@ class Gate {
     Hold hold;
   };
   // An action has ended, or was refused: what the guard has to say goes into the record.
-  Task<Result<void>> conclude(const Action& action, const Decision& decision,
-                              const Outcome& outcome);
+  Result<void> conclude(const Action& action, const Decision& decision, const Outcome& outcome);
 
   // The rest of the way of an action that is escalated, from wherever it stands: asks, waits,
   // reserves, takes the approval. `resumed`: after a crash, so that it may have been done already.
@@ -108,7 +107,7 @@ class Gate {
                        Passage& passage);
   Result<Hold> reserve(const Action& action, const Cost& cost);
   Task<Result<ApprovalAnswer>> wait(Recorder& recorder, const std::string& request);
-  Task<Result<void>> tell(const Action& action, std::vector<Notice> notices);
+  Result<void> tell(const Action& action, std::vector<Notice> notices);
   Task<Result<Decision>> supersede(Recorder& recorder, Action& action, Asked& asked,
                                    const std::string& call);
 

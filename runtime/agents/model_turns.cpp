@@ -129,7 +129,7 @@ Task<Result<bool>> TurnLoop::model_turn_by(SessionState& state, ModelRoute by, b
   }
   Fact fact = completed(state, by, *passage.action, std::move(*turn));
   passage.hold.settle(cost_of(std::get<TurnCompleted>(fact)), false);
-  co_await ok(record(state, state.id, fact));
+  co_await ok(note(state, fact));
   co_return false;
 }
 
@@ -167,7 +167,7 @@ Task<Result<void>> TurnLoop::compaction_turn(SessionState& state, std::size_t cu
   summary.compacts = cut;
   passage.hold.settle(cost_of(summary), false);
   Fact fact = std::move(summary);
-  co_await ok(record(state, state.id, fact));
+  co_await ok(note(state, fact));
   uncompacted_ = 0;
   co_return Result<void>();
 }

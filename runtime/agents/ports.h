@@ -538,6 +538,9 @@ class Journal {
   virtual ~Journal() = default;
   // Durable when it returns (group commit). A failure means: not recorded, so nothing may happen.
   virtual Task<Result<std::uint64_t>> append(Event event) = 0;
+  // Takes what has happened and nothing waits for: it is durable no later than anything that is
+  // appended after it. Should it not be written after all, nothing more of its session is.
+  virtual Result<void> post(Event event) = 0;
   // Calls `visit` for the events of one run in order, until it returns false. For recovery and
   // replay.
   virtual Result<void> read(const std::string& run,

@@ -12,6 +12,7 @@ namespace ambit::agents {
 namespace {
 
 constexpr std::size_t result_bytes_max = 32 << 10;
+constexpr std::string_view unrecorded = "nothing is done that cannot be recorded";
 
 std::int64_t us_since(Instant start) {
   return std::chrono::duration_cast<std::chrono::microseconds>(Loop::current().now() - start)
@@ -93,8 +94,7 @@ Task<Result<void>> TurnLoop::identify(const SessionState& state) {
   event.subject = subject_;
   event.payloads.push_back({"claims", std::move(identity->claims)});
   event.payloads.push_back({"key", std::move(identity->public_key)});
-  co_await ok(ports_.journal.append(std::move(event)));
-  co_return Result<void>();
+  co_return ports_.journal.post(std::move(event));
 }
 
 Task<Result<void>> TurnLoop::steps(SessionState& state) {
@@ -163,9 +163,18 @@ Task<Result<void>> TurnLoop::record(SessionState& state, const std::string& sess
   settle_texts(fact);
   const Origin origin{run_, session, agent_.name, subject_};
   auto index = co_await append(fact, origin);
-  if (!index)
-    co_return Err(std::move(index).error().context("nothing is done that cannot be recorded"));
+  if (!index) co_return Err(std::move(index).error().context(unrecorded));
   co_return apply(state, std::move(fact), origin);
+}
+
+// What has happened, and the session goes on at once: whatever it does next waits for a record that
+// is not durable before this one is.
+Result<void> TurnLoop::note(SessionState& state, Fact& fact) {
+  settle_texts(fact);
+  const Origin origin{run_, state.id, agent_.name, subject_};
+  auto posted = ports_.journal.post(to_event(fact, origin));
+  if (!posted) return Err(std::move(posted).error().context(unrecorded));
+  return apply(state, std::move(fact), origin);
 }
 
 Task<Result<std::uint64_t>> TurnLoop::append(const Fact& fact, const Origin& origin) {
@@ -291,7 +300,7 @@ Task<Result<void>> TurnLoop::tool_call(SessionState& state) {
     passage.hold.settle(cost, outcome.is_error());
   }
   co_await ok(gate_.conclude(*passage.action, decision, outcome));
-  co_return co_await finish_call(state, passage.action->id, std::move(call), std::move(outcome));
+  co_return finish_call(state, passage.action->id, std::move(call), std::move(outcome));
 }
 
 // The rest of the way of a call that the policies escalate, from wherever it stands.
@@ -301,10 +310,10 @@ Task<Result<void>> TurnLoop::approved_call(SessionState& state, Action action, A
   const std::string& name = call.name;
   if (tool == catalogue_.specs->size()) {
     Outcome gone = refusal(Verdict::deny, "there is no tool \"" + name + "\" any more");
-    co_return co_await finish_call(state, std::move(action.id), std::move(call), std::move(gone));
+    co_return finish_call(state, std::move(action.id), std::move(call), std::move(gone));
   }
   if (auto bad = bad_arguments(tool, call)) {
-    co_return co_await finish_call(state, std::move(action.id), std::move(call), std::move(*bad));
+    co_return finish_call(state, std::move(action.id), std::move(call), std::move(*bad));
   }
   SessionRecorder recorder(*this, state);
   const Cost cost{0, 1, 0};
@@ -325,8 +334,7 @@ Task<Result<void>> TurnLoop::approved_call(SessionState& state, Action action, A
     clearance.hold.settle(cost, outcome.is_error());
   }
   co_await ok(gate_.conclude(clearance.action, decision, outcome));
-  co_return co_await finish_call(state, std::move(clearance.action.id), std::move(call),
-                                 std::move(outcome));
+  co_return finish_call(state, std::move(clearance.action.id), std::move(call), std::move(outcome));
 }
 
 Task<Outcome> TurnLoop::perform(SessionState& state, std::size_t tool, ToolCall call) {
@@ -346,14 +354,14 @@ Task<Outcome> TurnLoop::perform(SessionState& state, std::size_t tool, ToolCall 
   co_return outcome;
 }
 
-Task<Result<void>> TurnLoop::finish_call(SessionState& state, std::string action, ToolCall call,
-                                         Outcome outcome) {
+Result<void> TurnLoop::finish_call(SessionState& state, std::string action, ToolCall call,
+                                   Outcome outcome) {
   bound_result(outcome);
   Fact fact = ActionOutcome{std::move(action), std::move(call.id), std::move(call.name),
                             std::move(outcome)};
-  co_await ok(record(state, state.id, fact));
+  TRY(note(state, fact));
   hear(state, state.messages.back());
-  co_return Result<void>();
+  return {};
 }
 
 // Nobody knows whether it was done. Only what may be done twice is done again.
@@ -392,8 +400,7 @@ Task<Result<void>> TurnLoop::resolve_doubt(SessionState& state) {
   } else {
     outcome = co_await perform_in_doubt(state, tool, doubt.call);
   }
-  co_return co_await finish_call(state, std::move(doubt.action), std::move(doubt.call),
-                                 std::move(outcome));
+  co_return finish_call(state, std::move(doubt.action), std::move(doubt.call), std::move(outcome));
 }
 
 Task<Result<void>> TurnLoop::end(SessionState& state, SessionEnd end, std::string answer,

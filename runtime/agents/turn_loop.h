@@ -101,6 +101,7 @@ class TurnLoop {
  private:
   class SessionRecorder;
   Task<Result<void>> record(SessionState& state, const std::string& session, Fact& fact);
+  Result<void> note(SessionState& state, Fact& fact);
   Task<Result<std::uint64_t>> append(const Fact& fact, const Origin& origin);
   Task<Result<void>> identify(const SessionState& state);
   Task<Result<void>> steps(SessionState& state);
@@ -123,8 +124,7 @@ class TurnLoop {
                                                const Action& action, Turn turn);
   Task<Outcome> perform(SessionState& state, std::size_t tool, ToolCall call);
   Task<Outcome> perform_in_doubt(SessionState& state, std::size_t tool, ToolCall call);
-  Task<Result<void>> finish_call(SessionState& state, std::string action, ToolCall call,
-                                 Outcome outcome);
+  Result<void> finish_call(SessionState& state, std::string action, ToolCall call, Outcome outcome);
   Task<Result<void>> conclude(SessionState& state);
   void hear(const SessionState& state, const Message& message) const;
   void hear_again(const SessionState& state) const;

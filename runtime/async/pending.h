@@ -22,9 +22,11 @@ template <class T>
 class Resolver {
  public:
   void resolve(T value) {
-    if (!wanted() || state_->value) return;
-    state_->value.emplace(std::move(value));
-    if (state_->waiter != nullptr) state_->waiter->arm();
+    if (Event* waiter = give(std::move(value))) waiter->arm();
+  }
+  // Its awaiter goes on before what is ready already.
+  void resolve_next(T value) {
+    if (Event* waiter = give(std::move(value))) waiter->arm_next();
   }
   // False once nobody waits any more: the operation may be stopped.
   [[nodiscard]] bool wanted() const { return state_ && !state_->abandoned; }
@@ -38,6 +40,12 @@ class Resolver {
   friend class Pending<T>;
   template <class U>
   friend std::pair<Pending<U>, Resolver<U>> make_pending();
+  // Who waits for it; null: nobody does now.
+  Event* give(T value) {
+    if (!wanted() || state_->value) return nullptr;
+    state_->value.emplace(std::move(value));
+    return state_->waiter;
+  }
   std::shared_ptr<State> state_;
 };
 

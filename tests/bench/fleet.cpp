@@ -96,6 +96,10 @@ class OpenGuard final : public agents::Guard {
 class NoJournal final : public agents::Journal {
  public:
   Task<Result<std::uint64_t>> append(agents::Event /*event*/) override { co_return count_++; }
+  Result<void> post(agents::Event /*event*/) override {
+    ++count_;
+    return {};
+  }
   Result<void> read(const std::string& /*run*/,
                     const std::function<bool(const agents::StoredEvent&)>& /*visit*/) override {
     return {};
@@ -376,14 +380,18 @@ double kib_per_live_agent(int count) {
 }
 
 // The part of its speed that a fleet loses to its record, gate and budgets the same.
+double cost_of_record(int count, int runs) {
+  Work work{count, true, false, std::chrono::milliseconds(200), 19};
+  const double without = median_of(runs, work).steps_per_second;
+  work.record = true;
+  const double with = median_of(runs, work).steps_per_second;
+  return std::max(0.0001, 1 - with / without);
+}
+
 void report_cost_of_record() {
   for (const int count : {100, 1000}) {
-    Work work{count, true, false, std::chrono::milliseconds(200), 19};
-    const double without = median_of(5, work).steps_per_second;
-    work.record = true;
-    const double with = median_of(5, work).steps_per_second;
     report(std::to_string(count) + " agents, a model of 200 ms, what the record costs", "part",
-           bench::Better::less, std::max(0.0001, 1 - with / without), "", 0, 0.05);
+           bench::Better::less, cost_of_record(count, 5), "", 0, 0.05);
   }
 }
 
@@ -400,8 +408,14 @@ void report_waiting() {
          p99_delay_ms(10'000, LatencyClass::interactive), 5);
 }
 
-// One case alone, for a profiler: "bench_fleet 1000 durable 20".
-int run_case(int count, bool durable, int runs) {
+// One case alone, for a profiler: "bench_fleet 1000 durable 20"; bare, durable or cost.
+int run_case(int count, std::string_view name, int runs) {
+  if (name == "cost") {
+    std::printf("%d agents, a model of 200 ms: the record costs %.4f\n", count,
+                cost_of_record(count, runs));
+    return 0;
+  }
+  const bool durable = name == "durable";
   const Measured one = median_of(runs, {count, durable, durable});
   std::printf(
       "%d agents, %s: %.0f steps/CPU-s, %.0f steps/s, %.1f KiB/agent, %.1f allocations/step\n",
@@ -426,7 +440,7 @@ void operator delete(void* memory, std::size_t /*size*/) noexcept {
 
 int main(int argc, char** argv) {
   if (argc == 4) {
-    return run_case(std::atoi(argv[1]), std::string_view(argv[2]) == "durable", std::atoi(argv[3]));
+    return run_case(std::atoi(argv[1]), argv[2], std::atoi(argv[3]));
   }
   report_waiting();
   report_cost_of_record();

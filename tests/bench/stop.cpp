@@ -92,6 +92,7 @@ class MarkingJournal final : public agents::Journal {
     }
     co_return index;
   }
+  Result<void> post(agents::Event event) override { return journal_.post(std::move(event)); }
   Result<void> read(const std::string& run,
                     const std::function<bool(const agents::StoredEvent&)>& visit) override {
     return journal_.read(run, visit);

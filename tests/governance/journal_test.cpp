@@ -193,6 +193,66 @@ TEST_CASE("a log that reached its greatest size fails the whole group and stays 
   CHECK(journal->reader().size() == Result<std::uint64_t>(good));
 }
 
+TEST_CASE("what is posted is in the record before what is appended after it", "[journal]") {
+  TemporaryFolder folder;
+  FakeWorld world;
+  auto journal = open(world, options_in(folder));
+  REQUIRE(journal->post(event("a", "{\"n\":1}")));
+  REQUIRE(journal->post(event("b", "{\"n\":2}")));
+  CHECK(append_all(world, *journal, {event("a", "{\"n\":3}")})[0] == Result<std::uint64_t>(2));
+  CHECK(journal->stats().groups == 1);
+  std::vector<std::string> bodies;
+  REQUIRE(journal->read("run-1", [&](const StoredEvent& one) {
+    bodies.push_back(one.event.body);
+    return true;
+  }));
+  CHECK(bodies == std::vector<std::string>{"{\"n\":1}", "{\"n\":2}", "{\"n\":3}"});
+  // Nobody waits for the last one, and it is written all the same.
+  REQUIRE(journal->post(event("a")));
+  CHECK(run_task(world.loop(), journal->close()));
+  CHECK(journal->reader().size() == Result<std::uint64_t>(4));
+}
+
+TEST_CASE("nothing of a session is written after what it posted could not be", "[journal]") {
+  TemporaryFolder folder;
+  FakeWorld world;
+  JournalOptions options = options_in(folder);
+  options.writer.map_bytes = 1U << 20;
+  options.group_max = 1;
+  auto journal = open(world, std::move(options));
+  Event big = event("a");
+  big.payloads = {{"result", std::string(2'000'000, 'x')}};
+  SECTION("it waits already") {
+    REQUIRE(journal->post(big));
+    const auto after = append_all(world, *journal, {event("a"), event("b")});
+    REQUIRE(!after[0]);
+    CHECK(after[0].error().code == Code::closed);
+    CHECK(after[1] == Result<std::uint64_t>(0));
+  }
+  SECTION("it comes later") {
+    REQUIRE(journal->post(big));
+    CHECK(append_all(world, *journal, {event("b")})[0] == Result<std::uint64_t>(0));
+    const auto after = append_all(world, *journal, {event("a")});
+    REQUIRE(!after[0]);
+    CHECK_THAT(after[0].error().message, Catch::Contains("earlier event of this session"));
+    CHECK(!journal->post(event("a")));
+  }
+  const auto closed = run_task(world.loop(), journal->close());
+  REQUIRE(!closed);
+  CHECK_THAT(closed.error().message, Catch::Contains("1 sessions"));
+  CHECK(journal->reader().size() == Result<std::uint64_t>(1));
+}
+
+TEST_CASE("an event that can never be recorded is refused when it is posted", "[journal]") {
+  TemporaryFolder folder;
+  FakeWorld world;
+  auto journal = open(world, options_in(folder));
+  const auto refused = journal->post(event("a", "[1]"));
+  REQUIRE(!refused);
+  CHECK(refused.error().code == Code::invalid);
+  CHECK(append_all(world, *journal, {event("a")})[0] == Result<std::uint64_t>(0));
+}
+
 TEST_CASE("a second writer of one log is refused by name", "[journal]") {
   TemporaryFolder folder;
   FakeWorld world;

@@ -26,24 +26,45 @@ std::uint64_t hash_of(std::uint64_t seed, std::string_view text) {
 // -----------------------------------------------------------------------------------
 
 Task<Result<std::uint64_t>> SimJournal::append(agents::Event event) {
-  auto made = make_pending<Result<std::uint64_t>>();
-  const bool fails = random_.chance(failure_);
-  const bool stored_anyway =
-      fails && random_.chance(0.5);  // an fsync that fails says nothing of the bytes
-  poller_.after(std::chrono::microseconds(random_.between(1, 20'000)), "journal.append",
-                [this, fails, stored_anyway, epoch = epoch_, event = std::move(event),
-                 resolver = std::move(made.second)]() mutable {
-                  if (epoch != epoch_ && !keeps_last_epoch_) return;
-                  has_failed_ = has_failed_ || fails;
-                  if (!fails || stored_anyway) store(std::move(event));
-                  if (fails) {
-                    resolver.resolve(Err(Code::unavailable, "the disk is full"));
-                  } else {
-                    resolver.resolve(std::uint64_t{events_.size() - 1});
-                  }
-                });
-  auto index = co_await std::move(made.first);
+  auto [stored, done] = make_pending<Result<std::uint64_t>>();
+  send({std::move(event), false, epoch_, std::move(done)});
+  auto index = co_await std::move(stored);
   co_return index;
+}
+
+Result<void> SimJournal::post(agents::Event event) {
+  send({std::move(event), true, epoch_, {}});
+  return {};
+}
+
+void SimJournal::send(Landing landing) {
+  const Instant now = poller_.now();
+  last_landing_ =
+      std::max(last_landing_, now + std::chrono::microseconds(random_.between(1, 20'000)));
+  ++on_the_way_;
+  poller_.after(last_landing_ - now, "journal.append",
+                [this, landing = std::move(landing)]() mutable { land(std::move(landing)); });
+}
+
+void SimJournal::land(Landing landing) {
+  --on_the_way_;
+  if (landing.epoch != epoch_) {
+    if (survivors_ == 0) return;
+    --survivors_;
+  }
+  const std::pair session(landing.event.run, landing.event.session);
+  const bool follows = broken_.contains(session);
+  const bool fails = !follows && random_.chance(failure_);
+  // An fsync that fails says nothing of the bytes.
+  const bool stored_anyway = fails && random_.chance(0.5);
+  has_failed_ = has_failed_ || fails;
+  if (fails && landing.is_posted) broken_.insert(session);
+  if (!follows && (!fails || stored_anyway)) store(std::move(landing.event));
+  if (fails || follows) {
+    landing.done.resolve(Err(Code::unavailable, "the disk is full"));
+  } else {
+    landing.done.resolve(std::uint64_t{events_.size() - 1});
+  }
 }
 
 void SimJournal::store(agents::Event event) {
@@ -64,7 +85,8 @@ void SimJournal::store(agents::Event event) {
 
 void SimJournal::crash() {
   ++epoch_;
-  keeps_last_epoch_ = random_.chance(0.5);
+  survivors_ = random_.below(on_the_way_ + 1);
+  broken_.clear();
 }
 
 Result<void> SimJournal::read(const std::string& run,

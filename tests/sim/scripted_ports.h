@@ -20,13 +20,14 @@ namespace ambit::sim {
 // A stable hash, so that scripted parts can decide by what they are asked, not by when.
 std::uint64_t hash_of(std::uint64_t seed, std::string_view text);
 
-// Stores events in memory after a delay. What is on its way when crash() is called may or may not
-// arrive.
+// Stores events in memory after a delay, in their order. Of what is on its way when crash() is
+// called, so many of the first as chance will have it arrive.
 class SimJournal final : public agents::Journal {
  public:
   SimJournal(SimPoller& poller, Random random, double failure)
       : poller_(poller), random_(random), failure_(failure) {}
   Task<Result<std::uint64_t>> append(agents::Event event) override;
+  Result<void> post(agents::Event event) override;
   Result<void> read(const std::string& run,
                     const std::function<bool(const agents::StoredEvent&)>& visit) override;
 
@@ -42,6 +43,14 @@ class SimJournal final : public agents::Journal {
   }
 
  private:
+  struct Landing {
+    agents::Event event;
+    bool is_posted;
+    std::uint64_t epoch;
+    Resolver<Result<std::uint64_t>> done;
+  };
+  void send(Landing landing);
+  void land(Landing landing);
   void store(agents::Event event);
 
   SimPoller& poller_;
@@ -49,7 +58,10 @@ class SimJournal final : public agents::Journal {
   double failure_;
   bool has_failed_ = false;
   std::uint64_t epoch_ = 0;
-  bool keeps_last_epoch_ = false;
+  Instant last_landing_{};
+  std::uint64_t on_the_way_ = 0;
+  std::uint64_t survivors_ = 0;                           // of what was on its way when it crashed
+  std::set<std::pair<std::string, std::string>> broken_;  // run, session
   std::vector<agents::StoredEvent> events_;
   std::set<std::pair<std::string, std::string>> allowed_;
   std::map<std::string, std::string> calls_;  // by action

@@ -93,6 +93,12 @@ class MemoryJournal final : public Journal {
     events.push_back(std::move(event));
     co_return events.size() - 1;
   }
+  Result<void> post(Event event) override {
+    if (static_cast<std::int64_t>(events.size()) >= fail_after)
+      return Err(Code::unavailable, "the disk is full");
+    events.push_back(std::move(event));
+    return {};
+  }
   Result<void> read(const std::string& run,
                     const std::function<bool(const StoredEvent&)>& visit) override {
     for (std::size_t i = 0; i < events.size(); ++i) {
