@@ -1,8 +1,8 @@
 #include "log/store.h"
 
 #include "async/check.h"
-
-#include <lmdb.h>
+#include "lmdb/cursor.h"
+#include "lmdb/key.h"
 
 #include <algorithm>
 #include <array>
@@ -13,6 +13,11 @@
 namespace ambit::log {
 namespace {
 
+using lmdb::append_number;
+using lmdb::Cursor;
+using lmdb::to_val;
+using lmdb::to_view;
+
 constexpr std::array<const char*, 2> table_names = {"log", "index"};
 constexpr char run_mark = 'r';
 constexpr char head_mark = 's';  // sorts after run_mark
@@ -21,21 +26,9 @@ constexpr std::size_t index_bytes = 8;
 constexpr std::size_t count_bytes = 4;
 constexpr std::size_t hash_bytes = 32;
 
-// Big-endian keys: LMDB's order of bytes is then the order of numbers.
-void append_index(std::string& key, std::uint64_t index) {
-  for (int shift = 56; shift >= 0; shift -= 8) key += static_cast<char>((index >> shift) & 0xFF);
-}
-std::uint64_t index_at(std::string_view bytes) {
-  std::uint64_t index = 0;
-  for (const char c : bytes.substr(0, index_bytes)) {
-    index = (index << 8) | static_cast<unsigned char>(c);
-  }
-  return index;
-}
-
 // How many records an entry of a run stands for: 4 bytes, or none for one record.
 void append_count(std::string& value, std::uint64_t count) {
-  for (int shift = 24; shift >= 0; shift -= 8) value += static_cast<char>((count >> shift) & 0xFF);
+  append_number(value, count, count_bytes);
 }
 // 0: no such value.
 std::uint64_t count_of(std::string_view value) {
@@ -44,6 +37,13 @@ std::uint64_t count_of(std::string_view value) {
   std::uint64_t count = 0;
   for (const char c : value) count = (count << 8) | static_cast<unsigned char>(c);
   return count > 1 ? count : 0;
+}
+
+void append_index(std::string& key, std::uint64_t index) {
+  append_number(key, index, index_bytes);
+}
+std::uint64_t index_at(std::string_view bytes) {
+  return lmdb::number_at(bytes, 0, index_bytes);
 }
 
 std::string row_key(std::uint64_t index, RowKind kind, unsigned place = 0) {
@@ -68,48 +68,11 @@ std::string head_key(std::string_view run, std::string_view session) {
   return key;
 }
 
-MDB_val to_val(std::string_view bytes) {
-  // LMDB takes keys and values as void*, and only reads them.
-  return {bytes.size(), const_cast<char*>(bytes.data())};
-}
-std::string_view to_view(const MDB_val& value) {
-  return {static_cast<const char*>(value.mv_data), value.mv_size};
-}
-
 Hash to_hash(std::string_view bytes) {
   Hash hash;
   std::memcpy(hash.data(), bytes.data(), hash_bytes);
   return hash;
 }
-
-class Cursor {
- public:
-  Cursor(MDB_txn* transaction, unsigned table) {
-    code_ = mdb_cursor_open(transaction, table, &cursor_);
-  }
-  ~Cursor() {
-    if (cursor_ != nullptr) mdb_cursor_close(cursor_);
-  }
-  Cursor(const Cursor&) = delete;
-  Cursor& operator=(const Cursor&) = delete;
-
-  // An LMDB code; on success key() and value() are set.
-  int move(MDB_cursor_op op, std::string_view to = {}) {
-    if (code_ != MDB_SUCCESS) return code_;
-    key_ = to_val(to);
-    return mdb_cursor_get(cursor_, &key_, &value_, op);
-  }
-  [[nodiscard]] int code() const { return code_; }
-  [[nodiscard]] MDB_cursor* get() const { return cursor_; }
-  [[nodiscard]] std::string_view key() const { return to_view(key_); }
-  [[nodiscard]] std::string_view value() const { return to_view(value_); }
-
- private:
-  MDB_cursor* cursor_ = nullptr;
-  int code_ = MDB_SUCCESS;
-  MDB_val key_{};
-  MDB_val value_{};
-};
 
 // False for a key or a value that no row of the log can have.
 bool parse_row(std::string_view key, std::string_view value, LogRow& row) {
@@ -127,45 +90,9 @@ bool parse_row(std::string_view key, std::string_view value, LogRow& row) {
 }  // namespace
 
 Error Store::error(const char* doing, int code) const {
-  const std::string what = "log " + folder_ + ": cannot " + doing + ": ";
-  switch (code) {
-    case ENOSPC:
-      return {Code::exhausted, what + "the disk is full; free some space"};
-    // LMDB reports a write that was cut short as EIO, and a full disk cuts writes short.
-    case EIO:
-      return {Code::exhausted,
-              what + "the disk is full, or failing; check its space and its health"};
-    case EDQUOT:
-      return {Code::exhausted, what + "the disk quota is used up"};
-    case EFBIG:
-      return {Code::exhausted, what + "the file has reached the size that this user may write"};
-    case MDB_MAP_FULL:
-      return {Code::exhausted,
-              what + "the log has reached its greatest size; raise it or start a new log"};
-    case EACCES:
-    case EPERM:
-      return {Code::denied, what + "no permission; check who owns the folder and its mode"};
-    case EROFS:
-      return {Code::denied, what + "the folder is read-only"};
-    case ENOENT:
-      return {Code::not_found, what + "there is no log here"};
-    case MDB_NOTFOUND:
-      return {Code::not_found, what + "the entry is missing"};
-    case MDB_INVALID:
-    case MDB_CORRUPTED:
-    case MDB_PAGE_NOTFOUND:
-    case MDB_VERSION_MISMATCH:
-    case MDB_INCOMPATIBLE:
-    case MDB_BAD_DBI:
-    case MDB_CURSOR_FULL:
-      return {Code::invalid,
-              what + "data.mdb is damaged (" + std::string(mdb_strerror(code)) + ")"};
-    case MDB_PANIC:
-      return {Code::unavailable,
-              what + "an earlier write failed half-way; close the log and open it again"};
-    default:
-      return {Code::unavailable, what + mdb_strerror(code)};
-  }
+  return lmdb::error_of("log " + folder_ + ": cannot " + doing, code,
+                        {"there is no log here",
+                         "the log has reached its greatest size; raise it or start a new log"});
 }
 
 Result<void> Store::open_environment(Mode mode, std::uint64_t map_bytes) {

@@ -1,6 +1,6 @@
 #include "memory/table.h"
 
-#include <lmdb.h>
+#include "lmdb/cursor.h"
 
 #include <cerrno>
 #include <utility>
@@ -8,58 +8,14 @@
 namespace ambit::memory {
 namespace {
 
+using lmdb::Cursor;
+using lmdb::to_val;
+using lmdb::to_view;
+
 constexpr std::array<const char*, table_count> table_names = {
     "spaces", "entries", "documents", "words", "times", "done", "done_order"};
 
-MDB_val to_val(std::string_view bytes) {
-  // LMDB takes keys and values as void*, and only reads them.
-  return {bytes.size(), const_cast<char*>(bytes.data())};
-}
-std::string_view to_view(const MDB_val& value) {
-  return {static_cast<const char*>(value.mv_data), value.mv_size};
-}
-
-class Cursor {
- public:
-  Cursor(MDB_txn* transaction, unsigned table) {
-    code_ = mdb_cursor_open(transaction, table, &cursor_);
-  }
-  ~Cursor() {
-    if (cursor_ != nullptr) mdb_cursor_close(cursor_);
-  }
-  Cursor(const Cursor&) = delete;
-  Cursor& operator=(const Cursor&) = delete;
-
-  int move(MDB_cursor_op op, std::string_view to = {}) {
-    if (code_ != MDB_SUCCESS) return code_;
-    key_ = to_val(to);
-    return mdb_cursor_get(cursor_, &key_, &value_, op);
-  }
-  [[nodiscard]] std::string_view key() const { return to_view(key_); }
-  [[nodiscard]] std::string_view value() const { return to_view(value_); }
-
- private:
-  MDB_cursor* cursor_ = nullptr;
-  int code_ = MDB_SUCCESS;
-  MDB_val key_{};
-  MDB_val value_{};
-};
-
 }  // namespace
-
-void append_number(std::string& key, std::uint64_t number, int bytes) {
-  for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8) {
-    key += static_cast<char>((number >> shift) & 0xFF);
-  }
-}
-
-std::uint64_t number_at(std::string_view bytes, std::size_t at, int width) {
-  std::uint64_t number = 0;
-  for (const char c : bytes.substr(at, static_cast<std::size_t>(width))) {
-    number = (number << 8) | static_cast<unsigned char>(c);
-  }
-  return number;
-}
 
 Transaction::Transaction(Transaction&& other) noexcept
     : of_(other.of_), transaction_(std::exchange(other.transaction_, nullptr)) {}
@@ -114,30 +70,9 @@ Result<void> Transaction::commit() {
 }
 
 Error Environment::error(const char* doing, int code) const {
-  const std::string what = "memory " + folder_ + ": cannot " + doing + ": ";
-  switch (code) {
-    case ENOSPC:
-    case EDQUOT:
-    // A write that was cut short.
-    case EIO:
-      return {Code::exhausted, what + "the disk is full, or failing"};
-    case MDB_MAP_FULL:
-      return {Code::exhausted, what + "all memories together have reached their greatest size"};
-    case EACCES:
-    case EPERM:
-    case EROFS:
-      return {Code::denied, what + "no permission; check who owns the folder and its mode"};
-    case ENOENT:
-      return {Code::not_found, what + "there is no memory here"};
-    case MDB_INVALID:
-    case MDB_CORRUPTED:
-    case MDB_PAGE_NOTFOUND:
-    case MDB_VERSION_MISMATCH:
-      return {Code::invalid,
-              what + "data.mdb is damaged (" + std::string(mdb_strerror(code)) + ")"};
-    default:
-      return {Code::unavailable, what + mdb_strerror(code)};
-  }
+  return lmdb::error_of(
+      "memory " + folder_ + ": cannot " + doing, code,
+      {"there is no memory here", "all memories together have reached their greatest size"});
 }
 
 Result<std::unique_ptr<Environment>> Environment::open(const std::string& folder, Mode mode,

@@ -1,10 +1,11 @@
 #pragma once
 
 // Tables of keys and values in one LMDB environment, and transactions over them: all that the
-// memories need of LMDB, which only this folder and the log include. A transaction that is not
+// memories need of LMDB. A transaction that is not
 // committed leaves nothing; what it gives lives as long as it does, or until its next write.
 
 #include "async/result.h"
+#include "lmdb/key.h"
 
 #include <array>
 #include <cstdint>
@@ -19,9 +20,8 @@ struct MDB_txn;
 
 namespace ambit::memory {
 
-// Big-endian, so that the order of keys is the order of numbers.
-void append_number(std::string& key, std::uint64_t number, int bytes);
-std::uint64_t number_at(std::string_view bytes, std::size_t at, int width);
+using lmdb::append_number;
+using lmdb::number_at;
 
 enum class Table { spaces, entries, documents, words, times, done, done_order };
 inline constexpr std::size_t table_count = 7;
