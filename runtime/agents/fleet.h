@@ -50,7 +50,7 @@ struct Price {
   friend bool operator==(const Price&, const Price&) = default;
 };
 
-// Embedded (a GGUF file), or remote (`base_url` is not empty): an OpenAI-compatible endpoint.
+// Embedded (a GGUF file or a Hugging Face folder), or remote (`base_url` is not empty): an OpenAI-compatible endpoint.
 struct ModelSpec {
   std::string name;
   std::string file;  // absolute

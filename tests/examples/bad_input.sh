@@ -106,4 +106,6 @@ else
 fi
 head -c 100 /dev/urandom >"$dir/noise.gguf"
 expect 1 'noise.gguf|GGUF' "$ambit" model inspect "$dir/noise.gguf"
+mkdir "$dir/folder"
+expect 1 'folder/config.json' "$ambit" model inspect "$dir/folder"
 [ $bad -eq 0 ]
