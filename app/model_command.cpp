@@ -1,4 +1,4 @@
-// ambit model inspect | eval: what is in a GGUF file, and how well it calls tools.
+// ambit model inspect | eval: what is in a model file, and how well it calls tools.
 
 #include "agents/message.h"
 #include "app/command.h"
@@ -256,10 +256,12 @@ Result<void> inspect(const Options& options, const Context& context) {
     parameters += elements;
     types[std::string(inference::to_string(tensor.type))] += elements;
   }
+  std::size_t bytes = 0;
+  for (const auto& part : file->file().parts()) bytes += part.bytes.size();
   Json out = {{"identity", file->identity()},
               {"architecture", file->model().config.architecture},
               {"parameters", parameters},
-              {"bytes", file->file().bytes().size()},
+              {"bytes", bytes},
               {"layers", file->model().config.layers},
               {"width", file->model().config.width},
               {"heads", file->model().config.heads},
@@ -278,7 +280,7 @@ Result<void> inspect(const Options& options, const Context& context) {
 
 Command model_inspect_command() {
   return {"model inspect",
-          "GGUF",
+          "MODEL",
           "show what is in a model file: shape, types, vocabulary, template",
           {{"json", "", "print it as JSON"}},
           1,
@@ -291,7 +293,7 @@ Command model_inspect_command() {
 
 Command model_eval_command() {
   return {"model eval",
-          "GGUF CASES",
+          "MODEL CASES",
           "score a model's tool calls on cases (JSON Lines), with and without the grammar",
           {{"threads", "N", "threads of the engine (default: all processors)"},
            {"grammar-only", "", "leave out the run without the grammar"},

@@ -61,7 +61,7 @@ Result<void> quantize(const Options& options, const Context& context) {
   const std::string from = absolute(context, options.positional()[0]);
   const std::string to = absolute(context, options.positional()[1]);
   if (from == to) return Err(Code::invalid, "the new file must not replace the old one");
-  const auto file = TRY(inference::Gguf::open(from));
+  const auto file = TRY(inference::open_weights(from));
   const auto done = TRY(inference::requantize(file, *recipe, to));
   std::string counts;
   for (const auto& [type, count] : done.tensors)
@@ -179,7 +179,7 @@ Command model_quantize_command() {
 
 Command model_bench_command() {
   return make({"model bench",
-               "GGUF",
+               "MODEL",
                "say how fast a model runs here, beside what the memory can give",
                {{"prompt", "N", "tokens of the prompt (default 512, 0: none)"},
                 {"decode", "N", "tokens that each sequence decodes (default 128, 0: none)"},

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <limits>
 
 namespace ambit::inference {
 
@@ -24,6 +25,22 @@ std::size_t sure_length(std::string_view text, const std::vector<std::string>& s
     sure = std::min(sure, at != std::string_view::npos ? at : text.size() - begun(text, stop));
   }
   return sure;
+}
+
+// Whether a page comes from disk sooner than it is computed, as far as sizes tell: a slow disk
+// against a core at its best.
+bool reading_pays(const Model& model, std::size_t page_bytes, std::size_t threads) {
+  constexpr double disk_bytes_per_s = 5e8;
+  constexpr double operations_per_s = 2.5e11;  // of one core
+  double weights = 0;
+  for (const TensorView& tensor : model.file->tensors())
+    weights += static_cast<double>(tensor.elements());
+  const Config& config = model.config;
+  if (config.experts > 0)
+    weights *= static_cast<double>(config.experts_used) / static_cast<double>(config.experts);
+  const double computing_s = 2 * weights * static_cast<double>(page_tokens) /
+                             (operations_per_s * static_cast<double>(threads));
+  return static_cast<double>(page_bytes) / disk_bytes_per_s < computing_s;
 }
 
 }  // namespace
@@ -52,17 +69,23 @@ Result<std::unique_ptr<Decoder>> Decoder::make(std::shared_ptr<const ModelFile> 
   if (pages < 2)
     return Err(Code::invalid, "the KV cache of " + std::to_string(options.kv_bytes) +
                                   " bytes holds fewer than 2 pages of " + std::to_string(page));
+  std::unique_ptr<PageFile> disk;
+  if (options.kv_disk_bytes > 0 && made.pool == nullptr)
+    return Err(Code::unsupported, "pages of a GPU do not go to disk");
+  if (options.kv_disk_bytes > 0 &&
+      options.kv_disk_pays.value_or(reading_pays(file->model(), page, options.threads)))
+    disk = TRY(PageFile::open(options.kv_disk_folder, page, options.kv_disk_bytes));
   return std::unique_ptr<Decoder>(
-      new Decoder(std::move(file), std::move(options), std::move(made), pages));
+      new Decoder(std::move(file), std::move(options), std::move(made), pages, std::move(disk)));
 }
 
 Decoder::Decoder(std::shared_ptr<const ModelFile> file, EngineOptions options, MadeBackend made,
-                 std::size_t pages)
+                 std::size_t pages, std::unique_ptr<PageFile> disk)
     : file_(std::move(file)),
       options_(std::move(options)),
       pool_(std::move(made.pool)),
       forward_(file_->model(), std::move(made.backend), options_.step_tokens_max),
-      cache_(forward_.page_bytes(), pages, &forward_.backend().pages()),
+      cache_(forward_.page_bytes(), pages, &forward_.backend().pages(), std::move(disk)),
       scheduler_(file_->tokenizer(), file_->model().config, forward_, cache_,
                  {options_.batch_max, options_.step_tokens_max, options_.context_max, 1U << 20U,
                   options_.clock_us, options_.draft_max}),
@@ -115,6 +138,10 @@ Result<std::uint64_t> Decoder::submit(const agents::TurnRequest& request, bool s
   }
   Open open;
   open.session = request.session;
+  if (auto ahead = ahead_.extract(request.session); !ahead.empty()) {
+    stop_ahead(ahead.mapped());
+    open.computed_ahead = ahead.mapped().computed;
+  }
   open.reads_calls =
       request.tools && !request.tools->empty() && request.tool_choice != agents::ToolChoice::none;
   open.stop = request.stop;
@@ -165,17 +192,97 @@ void Decoder::cancel(std::uint64_t id) {
 }
 
 void Decoder::observe(const std::string& session, agents::SessionEvent event) {
-  if (event == agents::SessionEvent::gone) cache_.forget(session);
+  switch (event) {
+    case agents::SessionEvent::call_begins:
+      return cache_.park(session, true);
+    case agents::SessionEvent::parked:
+      return cache_.park(session, false);
+    case agents::SessionEvent::call_ends_soon:
+      return cache_.expect(session);
+    case agents::SessionEvent::gone:
+      if (auto ahead = ahead_.extract(session); !ahead.empty()) stop_ahead(ahead.mapped());
+      return cache_.forget(session);
+  }
+}
+
+Result<std::vector<TokenId>> Decoder::certain_tokens(const agents::TurnRequest& request) const {
+  std::vector<agents::Message> messages = request.messages;
+  const auto asked = std::find_if(messages.rbegin(), messages.rend(), [](const auto& message) {
+    return message.role == agents::Role::assistant;
+  });
+  const auto answered = static_cast<std::size_t>(asked - messages.rbegin());
+  if (asked == messages.rend() || answered >= asked->tool_calls.size())
+    return std::vector<TokenId>();
+  // Two results that have nothing in common: what is the same in both texts stands before them.
+  const agents::ToolCall call = asked->tool_calls[answered];
+  messages.push_back({agents::Role::tool, "0", {}, call.id, call.name});
+  const std::string one = TRY(file_->chat().render(messages, request.tools.get()));
+  messages.back().content = "x";
+  std::string other = TRY(file_->chat().render(messages, request.tools.get()));
+  const auto differ = std::mismatch(one.begin(), one.end(), other.begin(), other.end());
+  other.resize(static_cast<std::size_t>(differ.second - other.begin()));
+  std::vector<TokenId> tokens = file_->tokenizer().encode_whole(other);
+  // The last token may go on into the result.
+  if (!tokens.empty()) tokens.pop_back();
+  return tokens;
+}
+
+void Decoder::foresee(const agents::TurnRequest& request) {
+  constexpr std::size_t sessions_max = 1U << 16U;
+  if (request.session.empty() || ahead_.size() >= sessions_max) return;
+  auto tokens = certain_tokens(request);
+  if (!tokens || tokens->empty()) return;
+  Ahead& ahead = ahead_[request.session];
+  stop_ahead(ahead);
+  Generation generation;
+  generation.session = request.session;
+  generation.prompt = std::move(*tokens);
+  generation.pooling = Pooling::prefill;
+  generation.priority = std::numeric_limits<int>::min() + 1;
+  Open open;
+  open.session = request.session;
+  open.is_ahead = true;
+  if (const auto id = submit(std::move(generation), std::move(open))) ahead.id = *id;
+}
+
+void Decoder::stop_ahead(Ahead& ahead) {
+  if (!ahead.id) return;
+  ahead.computed += scheduler_.cancel(*ahead.id);
+  open_.erase(*ahead.id);
+  ahead.id.reset();
+}
+
+void Decoder::tell_of_disk() {
+  if (options_.kv_disk_bytes == 0 || !options_.warn) return;
+  const KvCache::Stats stats = cache_.stats();
+  if (stats.disk_damaged > damaged_told_)
+    options_.warn(std::to_string(stats.disk_damaged - damaged_told_) +
+                  " pages of keys and values came back damaged from " + options_.kv_disk_folder +
+                  " and are computed again");
+  if (stats.disk_failed && !failure_told_)
+    options_.warn("keys and values stay in memory from now on: writing them to " +
+                  options_.kv_disk_folder + " failed");
+  damaged_told_ = stats.disk_damaged;
+  failure_told_ = stats.disk_failed;
 }
 
 void Decoder::step(Progress& progress) {
   generated_.clear();
   said_.clear();
   scheduler_.step(generated_);
+  tell_of_disk();
   std::move(said_.begin(), said_.end(), std::back_inserter(progress.said));
   for (Generated& generated : generated_) {
     const auto node = open_.extract(generated.id);
     const Open& open = node.mapped();
+    if (open.is_ahead) {
+      Ahead& ahead = ahead_[open.session];
+      ahead.id.reset();
+      if (!generated.error)
+        ahead.computed +=
+            static_cast<std::size_t>(generated.usage.input_tokens - generated.usage.cached_tokens);
+      continue;
+    }
     if (open.is_embedding && generated.error) {
       progress.embedded.emplace_back(generated.id, Err(std::move(*generated.error)));
       continue;
@@ -199,6 +306,8 @@ void Decoder::step(Progress& progress) {
 agents::Turn Decoder::read(const Open& open, const Generated& generated) const {
   agents::Turn turn;
   turn.usage = generated.usage;
+  turn.usage.cached_tokens -=
+      std::min(turn.usage.cached_tokens, static_cast<std::int64_t>(open.computed_ahead));
   turn.message.role = agents::Role::assistant;
   turn.finish = generated.ended ? agents::FinishReason::stop : agents::FinishReason::length;
   Detokenizer detokenizer(file_->tokenizer());

@@ -107,7 +107,7 @@ class GgufParser {
 
   Result<Gguf> run() {
     Gguf file;
-    file.bytes_ = bytes_;
+    file.parts_ = {{"", bytes_}};
     if (bytes_.size() < 4 || std::memcmp(bytes_.data(), "GGUF", 4) != 0)
       return Err(Code::invalid, "not a GGUF file: it does not begin with \"GGUF\"");
     position_ = 4;
@@ -347,8 +347,22 @@ Result<Gguf> Gguf::open(const std::string& path, const GgufLimits& limits) {
   MappedFile file = TRY(MappedFile::open(path));
   auto parsed = parse(file.bytes(), limits);
   if (!parsed) return Err(std::move(parsed).error().context(path));
-  parsed->file_ = std::move(file);
+  parsed->parts_[0].name = path.substr(path.rfind('/') + 1);
+  parsed->memory_.files.push_back(std::move(file));
   return parsed;
+}
+
+Result<Gguf> Gguf::of(GgufMetadata metadata, std::vector<TensorView> tensors,
+                      std::vector<Part> parts, Memory memory) {
+  Gguf file;
+  file.metadata_ = std::move(metadata);
+  file.tensors_ = std::move(tensors);
+  file.parts_ = std::move(parts);
+  file.memory_ = std::move(memory);
+  for (std::size_t i = 0; i < file.tensors_.size(); ++i)
+    if (!file.index_.emplace(file.tensors_[i].name, i).second)
+      return Err(Code::invalid, "tensor " + quoted(file.tensors_[i].name) + " appears twice");
+  return file;
 }
 
 const TensorView* Gguf::find(std::string_view name) const {

@@ -3,7 +3,7 @@
 // GGUF version 3: a model file of typed metadata and tensors. Opening maps the file and checks all
 // of it (sizes, offsets, counts, alignment, duplicates) before anything is used, so that a
 // truncated or hostile file gives one Error and never a read outside the mapping. Tensors are views
-// into the mapping.
+// into the mapping. What comes from other formats (huggingface.h) has the same names and keys.
 
 #include "async/result.h"
 #include "inference/tensor.h"
@@ -50,18 +50,33 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
+using GgufMetadata = std::map<std::string, GgufValue, std::less<>>;
+
 class Gguf {
  public:
+  // A file that this was read from.
+  struct Part {
+    std::string name;
+    std::span<const std::byte> bytes;
+  };
+  // What tensors point into.
+  struct Memory {
+    std::vector<MappedFile> files;
+    std::vector<AlignedBytes> made;
+  };
+
   static Result<Gguf> open(const std::string& path, const GgufLimits& limits = {});
   // Reads from memory that outlives the result.
   static Result<Gguf> parse(std::span<const std::byte> bytes, const GgufLimits& limits = {});
+  // What another format said, in this one's words. invalid: two tensors have one name.
+  static Result<Gguf> of(GgufMetadata metadata, std::vector<TensorView> tensors,
+                         std::vector<Part> parts, Memory memory);
 
-  [[nodiscard]] const std::map<std::string, GgufValue, std::less<>>& metadata() const {
-    return metadata_;
-  }
+  [[nodiscard]] const GgufMetadata& metadata() const { return metadata_; }
   [[nodiscard]] const std::vector<TensorView>& tensors() const { return tensors_; }
   [[nodiscard]] const TensorView* find(std::string_view name) const;
-  [[nodiscard]] std::span<const std::byte> bytes() const { return bytes_; }
+  // One, or the files of a folder in the order of their names.
+  [[nodiscard]] const std::vector<Part>& parts() const { return parts_; }
 
   // Typed access: nullptr or nullopt when the key is absent or holds something else.
   [[nodiscard]] const std::string* text(std::string_view key) const;
@@ -77,9 +92,9 @@ class Gguf {
   Gguf() = default;
   [[nodiscard]] const GgufValue* value(std::string_view key) const;
 
-  MappedFile file_;
-  std::span<const std::byte> bytes_;
-  std::map<std::string, GgufValue, std::less<>> metadata_;
+  Memory memory_;
+  std::vector<Part> parts_;
+  GgufMetadata metadata_;
   std::vector<TensorView> tensors_;
   std::map<std::string, std::size_t, std::less<>> index_;
 };

@@ -4,8 +4,7 @@
 
 namespace ambit::inference {
 
-nlohmann::ordered_json parse_json(std::string_view text, std::size_t depth_max) {
-  using Json = nlohmann::ordered_json;
+bool nests_deeper(std::string_view text, std::size_t depth_max) {
   std::size_t depth = 0;
   bool in_string = false;
   for (std::size_t at = 0; at < text.size(); ++at) {
@@ -16,11 +15,17 @@ nlohmann::ordered_json parse_json(std::string_view text, std::size_t depth_max) 
     } else if (c == '"') {
       in_string = true;
     } else if (c == '[' || c == '{') {
-      if (++depth > depth_max) return Json(Json::value_t::discarded);
+      if (++depth > depth_max) return true;
     } else if ((c == ']' || c == '}') && depth > 0) {
       --depth;
     }
   }
+  return false;
+}
+
+nlohmann::ordered_json parse_json(std::string_view text, std::size_t depth_max) {
+  using Json = nlohmann::ordered_json;
+  if (nests_deeper(text, depth_max)) return Json(Json::value_t::discarded);
   return Json::parse(text, nullptr, false);
 }
 

@@ -13,4 +13,7 @@ namespace ambit::inference {
 // `depth_max`.
 nlohmann::ordered_json parse_json(std::string_view text, std::size_t depth_max = 64);
 
+// Whether brackets and braces are nested deeper than that.
+bool nests_deeper(std::string_view text, std::size_t depth_max);
+
 }  // namespace ambit::inference

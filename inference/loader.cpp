@@ -34,7 +34,7 @@ Result<const TensorView*> tensor(const Gguf& file, const std::string& name, std:
 Result<std::vector<float>> vector_of(const Gguf& file, const std::string& name, std::size_t size) {
   const TensorView* found = TRY(tensor(file, name, size, 1));
   std::vector<float> values(size);
-  to_floats(found->type, found->data, size, values.data());
+  to_floats(found->type, found->row(0), size, values.data());
   return values;
 }
 

@@ -1,9 +1,12 @@
 #include "inference/model_file.h"
 
 #include "async/check.h"
+#include "inference/huggingface.h"
 #include "inference/loader.h"
 
 #include <openssl/evp.h>
+
+#include <filesystem>
 
 namespace ambit::inference {
 
@@ -21,7 +24,17 @@ std::string sha256_hex(std::span<const std::byte> bytes) {
   return hex;
 }
 
-std::string base_name(const std::string& path) {
+// Of one file its own digest; of a folder the digest of what `sha256sum *` prints for its parts.
+std::string digest(const Gguf& file) {
+  if (file.parts().size() == 1) return sha256_hex(file.parts()[0].bytes);
+  std::string lines;
+  for (const Gguf::Part& part : file.parts())
+    lines += sha256_hex(part.bytes) + "  " + part.name + "\n";
+  return sha256_hex(std::as_bytes(std::span(lines)));
+}
+
+std::string base_name(std::string path) {
+  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
   std::string name = path.substr(path.rfind('/') + 1);
   if (name.ends_with(".gguf")) name.resize(name.size() - 5);
   return name;
@@ -29,9 +42,15 @@ std::string base_name(const std::string& path) {
 
 }  // namespace
 
+Result<Gguf> open_weights(const std::string& path) {
+  std::error_code none;
+  if (std::filesystem::is_directory(path, none)) return open_huggingface(path);
+  return Gguf::open(path);
+}
+
 Result<std::shared_ptr<const ModelFile>> ModelFile::open(const std::string& path) {
   auto made = std::shared_ptr<ModelFile>(new ModelFile());
-  made->file_ = std::make_shared<const Gguf>(TRY(Gguf::open(path)));
+  made->file_ = std::make_shared<const Gguf>(TRY(open_weights(path)));
   const auto load = [&]() -> Result<void> {
     made->model_ = TRY(load_model(made->file_));
     made->tokenizer_ = std::make_unique<const Tokenizer>(TRY(Tokenizer::load(*made->file_)));
@@ -43,7 +62,7 @@ Result<std::shared_ptr<const ModelFile>> ModelFile::open(const std::string& path
     return {};
   };
   if (auto loaded = load(); !loaded) return Err(std::move(loaded).error().context(path));
-  made->identity_ = base_name(path) + "@sha256:" + sha256_hex(made->file_->bytes());
+  made->identity_ = base_name(path) + "@sha256:" + digest(*made->file_);
   return std::shared_ptr<const ModelFile>(std::move(made));
 }
 

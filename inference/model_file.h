@@ -1,6 +1,7 @@
 #pragma once
 
 // A model file ready for use: weights, tokenizer, chat template and what identifies it. Immutable.
+// A path is that of a GGUF file or of a Hugging Face folder; nothing above this knows which.
 
 #include "async/result.h"
 #include "inference/chat.h"
@@ -12,6 +13,9 @@
 
 namespace ambit::inference {
 
+// The weights alone, and what the file says of them.
+Result<Gguf> open_weights(const std::string& path);
+
 class ModelFile {
  public:
   static Result<std::shared_ptr<const ModelFile>> open(const std::string& path);
@@ -22,7 +26,7 @@ class ModelFile {
   [[nodiscard]] const Model& model() const { return model_; }
   [[nodiscard]] const Tokenizer& tokenizer() const { return *tokenizer_; }
   [[nodiscard]] const Chat& chat() const { return *chat_; }
-  // "name@sha256:<of the whole file>"
+  // "name@sha256:<of the whole file, or of the list of a folder's files and their digests>"
   [[nodiscard]] const std::string& identity() const { return identity_; }
 
  private:

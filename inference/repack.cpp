@@ -133,10 +133,9 @@ Matrix repack(std::span<const WeightRows> parts) {
     const std::size_t end = segment.first_output + segment.panel_count * panel_outputs;
     for (; next < parts.size() && matrix.parts[next] < end; ++next) {
       const WeightRows& part = parts[next];
-      const std::size_t bytes = row_bytes(segment.type, matrix.inputs);
       for (std::size_t row = 0; row < part.count; ++row) {
         const std::size_t output = matrix.parts[next] - segment.first_output + row;
-        put_row(segment.type, matrix.inputs, part.tensor->data + (part.first + row) * bytes,
+        put_row(segment.type, matrix.inputs, part.tensor->row(part.first + row),
                 segment.panels.data() + output / panel_outputs * segment.panel_bytes,
                 output % panel_outputs);
       }

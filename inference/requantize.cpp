@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 
 namespace ambit::inference {
 
@@ -56,12 +57,16 @@ DType type_for(const TensorView& tensor, const Recipe& recipe, std::size_t layer
 Result<std::vector<std::byte>> converted(const TensorView& tensor, DType type) {
   const std::uint64_t rows = tensor.elements() / tensor.dimension(0);
   const auto inputs = static_cast<std::size_t>(tensor.dimension(0));
-  if (type == tensor.type) return std::vector<std::byte>(tensor.data, tensor.data + tensor.bytes);
   std::vector<std::byte> out(row_bytes(type, inputs) * rows);
+  if (type == tensor.type) {
+    for (std::size_t row = 0; row < rows; ++row)
+      std::memcpy(out.data() + row * row_bytes(type, inputs), tensor.row(row),
+                  row_bytes(type, inputs));
+    return out;
+  }
   std::vector<float> values(inputs);
   for (std::size_t row = 0; row < rows; ++row) {
-    to_floats(tensor.type, tensor.data + row * row_bytes(tensor.type, inputs), inputs,
-              values.data());
+    to_floats(tensor.type, tensor.row(row), inputs, values.data());
     for (const float value : values)
       if (!(std::fabs(value) <= weight_max))
         return Err(Code::invalid, "the tensor " + tensor.name +

@@ -90,8 +90,15 @@ struct TensorView {
   std::vector<std::uint64_t> shape;
   const std::byte* data = nullptr;
   std::size_t bytes = 0;
+  // Where its rows are not in one piece, or in another order in the file: each row's place; then
+  // `data` is nullptr.
+  std::vector<const std::byte*> scattered{};
 
   [[nodiscard]] std::uint64_t elements() const;
+  [[nodiscard]] const std::byte* row(std::size_t index) const {
+    if (!scattered.empty()) return scattered[index];
+    return data + index * row_bytes(type, static_cast<std::size_t>(shape[0]));
+  }
   [[nodiscard]] std::uint64_t dimension(std::size_t index) const {
     return index < shape.size() ? shape[index] : 1;
   }

@@ -3,6 +3,7 @@
 #include "inference/unicode.h"
 
 #include <algorithm>
+#include <cmath>
 #include <queue>
 
 namespace ambit::inference {
@@ -157,7 +158,8 @@ Result<Tokenizer> Tokenizer::load(const Gguf& file) {
       return Err(Code::unsupported, "the pre-tokenizer \"" + name +
                                         "\" is not supported (llama-bpe, qwen2 and gpt-2 are)");
     tokenizer.pre_ = *kind;
-    tokenizer.whole_words_first_ = *kind == PreTokenizer::llama3;
+    tokenizer.whole_words_first_ =
+        file.boolean("tokenizer.ignore_merges").value_or(*kind == PreTokenizer::llama3);
   }
   TRY(tokenizer.load_vocabulary(file));
   if (!tokenizer.sentence_piece_) TRY(tokenizer.load_merges(file));
@@ -405,12 +407,13 @@ void Tokenizer::encode_pieces(std::string_view text, std::vector<TokenId>& out) 
     append_piece(pieces, at, bytes, found == ids_.end() ? -1 : found->second);
     at += bytes;
   }
-  merge_pieces(pieces,
-               [&](const Piece& a, const Piece& b) -> std::optional<std::pair<float, TokenId>> {
-                 const auto found = ids_.find(text.substr(a.start, a.bytes + b.bytes));
-                 if (found == ids_.end()) return std::nullopt;
-                 return std::pair(-scores_[static_cast<std::size_t>(found->second)], found->second);
-               });
+  merge_pieces(
+      pieces, [&](const Piece& a, const Piece& b) -> std::optional<std::pair<float, TokenId>> {
+        const auto found = ids_.find(text.substr(a.start, a.bytes + b.bytes));
+        if (found == ids_.end() || std::isinf(scores_[static_cast<std::size_t>(found->second)]))
+          return std::nullopt;
+        return std::pair(-scores_[static_cast<std::size_t>(found->second)], found->second);
+      });
   for (const Piece& piece : pieces) {
     if (piece.bytes == 0) continue;
     if (piece.token >= 0) {

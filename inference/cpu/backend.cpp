@@ -198,14 +198,12 @@ void CpuBackend::begin(std::span<const StepRow> rows) {
   rows_ = rows;
   const Config& config = model_.config;
   const TensorView& table = *model_.embedding;
-  const std::size_t bytes = row_bytes(table.type, config.width);
   const std::size_t pairs = config.rope_width / 2;
   const float factor = config.rope_scaling.attention_factor;
   each_row(rows.size(), [&](std::size_t i) {
     INVARIANT(rows[i].token >= 0 && static_cast<std::size_t>(rows[i].token) < config.vocabulary);
     float* x = &x_[i * config.width];
-    to_floats(table.type, table.data + static_cast<std::size_t>(rows[i].token) * bytes,
-              config.width, x);
+    to_floats(table.type, table.row(static_cast<std::size_t>(rows[i].token)), config.width, x);
     if (config.embedding_scale != 1.0F)
       for (std::size_t d = 0; d < config.width; ++d) x[d] *= config.embedding_scale;
     const auto position = static_cast<double>(rows[i].position);

@@ -1,6 +1,7 @@
 #include "inference/cuda/plan.h"
 
 #include "async/check.h"
+#include "inference/cuda/device.h"
 
 #include <algorithm>
 
