@@ -72,6 +72,16 @@ struct ModelSpec {
   std::int64_t kv_disk = 0;
 };
 
+// Models that can do the same work: an agent with "model": "@planner" gets those of the role
+// "planner", each turn the one that goes first then (route.h).
+struct RoleSpec {
+  std::string name;
+  std::vector<std::string> models;
+  std::string sort = "listed";  // by what they are ordered: "listed", "price" or "latency"
+  std::int64_t latency_ms = 0;  // who takes longer comes after those who do not; 0: no matter
+  friend bool operator==(const RoleSpec&, const RoleSpec&) = default;
+};
+
 // How we come to a token of a server over HTTP without a person; mcp/oauth.h says what each grant
 // is.
 struct McpLoginSpec {
@@ -106,6 +116,14 @@ struct SkillSpec {
   friend bool operator==(const SkillSpec&, const SkillSpec&) = default;
 };
 
+// What is kept whole of results that are too large for a conversation (artifacts.h).
+struct ArtifactSpec {
+  std::int64_t bytes_max = 4 << 20;   // of one
+  std::int64_t total_max = 64 << 20;  // of one run
+  friend bool operator==(const ArtifactSpec&, const ArtifactSpec&) = default;
+};
+inline constexpr std::string_view artifact_tool = "artifact__read";
+
 struct CommandToolSpec {
   ToolSpec spec;
   std::vector<std::string> command;  // may hold ${argument}, ${workdir}, ${fleetdir}
@@ -136,7 +154,7 @@ struct AgentSpec {
   std::string name;
   std::string description;
   std::string instructions;
-  std::string model;
+  std::string model;               // of a role the first one that it may have
   std::vector<std::string> tools;  // names; a trailing * stands for the rest
   std::vector<std::string> disallowed_tools;
   std::vector<std::string> memory{};  // stores that it has; their tools are among `tools`
@@ -151,6 +169,7 @@ struct AgentSpec {
   std::optional<CompactionSpec> compaction{};  // absent: a full window is an error
   // Which fleet file it is from, as its sessions' records say; empty: it is not said.
   std::string definition{};
+  std::string role{};  // its models are those of this role; empty: `model` and its fallbacks
   bool offers(std::string_view tool) const;
 };
 
@@ -231,11 +250,13 @@ struct Fleet {
   std::string source;     // the text of the file, with what it includes in it
   std::string directory;  // absolute: where the file lies; relative paths start here
   std::vector<ModelSpec> models;
+  std::vector<RoleSpec> roles{};
   std::vector<McpServerSpec> mcp_servers;
   std::vector<CommandToolSpec> tools;
   std::vector<SkillSpec> skills{};
   std::vector<MemorySpec> memories{};
-  std::vector<Profile> profiles;  // presets first, then the file's own
+  std::optional<ArtifactSpec> artifacts{};  // absent: the rest of what is cut is lost
+  std::vector<Profile> profiles;            // presets first, then the file's own
   std::vector<AgentSpec> agents;
   std::vector<RemoteAgentSpec> remote_agents{};
   std::vector<std::string> policies;  // absolute paths
@@ -254,6 +275,9 @@ struct Fleet {
   Workflow workflow;
 
   [[nodiscard]] const ModelSpec* model(std::string_view name) const;
+  [[nodiscard]] const RoleSpec* role(std::string_view name) const;
+  // All models that may take the agent's turns, in the order in which they are named.
+  [[nodiscard]] std::vector<std::string> models_of(const AgentSpec& agent) const;
   [[nodiscard]] const AgentSpec* agent(std::string_view name) const;
   [[nodiscard]] const Profile* profile(std::string_view name) const;
 };

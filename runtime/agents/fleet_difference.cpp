@@ -39,7 +39,8 @@ std::string restart_for_agent(const Path& path, const Node& agent) {
 std::string restart_for(const Path& path, const Node& of) {
   const std::string& section = path.front();
   if (section == "agents" && path.size() > 1) return restart_for_agent(path, of);
-  if (is_one_of(section, {"$schema", "agents", "tools", "profiles", "policies"})) return "";
+  if (is_one_of(section, {"$schema", "agents", "tools", "profiles", "policies", "roles"}))
+    return "";
   if (section == "models") {
     const bool is_light =
         path.size() > 2 && is_one_of(path[2], {"temperature", "topP", "minP", "topK",
@@ -47,6 +48,7 @@ std::string restart_for(const Path& path, const Node& of) {
     return is_light ? "" : "models are opened at the start";
   }
   if (section == "mcpServers") return "servers are connected at the start";
+  if (section == "artifacts") return "the bounds of what is kept hold from the start";
   if (section == "memory") return "memories are opened at the start";
   if (section == "workflow") return "the run follows it already";
   return "it holds for the whole run";

@@ -8,6 +8,7 @@
 #include "agents/fact.h"
 #include "agents/ports.h"
 #include "agents/roster.h"
+#include "agents/route.h"
 #include "agents/session.h"
 
 #include <cstdint>
@@ -15,6 +16,8 @@
 #include <string>
 
 namespace ambit::agents {
+
+class Artifacts;
 
 // Do the arguments (JSON text) fit the schema (JSON text)? The error names the path of the fault.
 using ArgumentCheck =
@@ -31,6 +34,8 @@ struct Ports {
   ToolCheck check_tool = nullptr;    // empty: tools are taken as they are listed
   Roster* roster = nullptr;          // null: nobody can find or stop the sessions
   Identities* identities = nullptr;  // null: agents have no keys
+  ModelHealth* health = nullptr;     // null: nothing is known of how models do
+  Artifacts* artifacts = nullptr;    // null: what is too large for a conversation is cut
 };
 
 // What the model reads instead of the result of a call that was denied or escalated.

@@ -1,5 +1,6 @@
 #include "agents/turn_loop.h"
 
+#include "agents/artifacts.h"
 #include "agents/json_writer.h"
 #include "agents/session_recorder.h"
 #include "async/interrupt.h"
@@ -68,7 +69,7 @@ Task<Result<void>> TurnLoop::run(SessionState& state) {
       co_await ok(end(state, SessionEnd::stopped, "", entry.why));
     }
   }
-  model_.observe(state.id, agents::SessionEvent::gone);
+  gone(state);
   if (ports_.identities != nullptr) ports_.identities->end(run_, state.id);
   if (ports_.quotas != nullptr) ports_.quotas->session_gone(state.id);
   ports_.guard.forget(state.id);
@@ -276,6 +277,8 @@ Task<Result<void>> TurnLoop::tool_call(SessionState& state) {
   std::string refused;
   if (tool == catalogue_.specs->size()) {
     refused = "agent " + agent_.name + " is not offered a tool \"" + call.name + "\"";
+  } else {
+    refused = residency_refusal(agent_, (*catalogue_.specs)[tool]);
   }
   Action action = propose_call(state, call, tool);
   SessionRecorder recorder(*this, state);
@@ -358,6 +361,12 @@ Task<Outcome> TurnLoop::perform(SessionState& state, std::size_t tool, ToolCall 
 
 Result<void> TurnLoop::finish_call(SessionState& state, std::string action, ToolCall call,
                                    Outcome outcome) {
+  if (ports_.artifacts != nullptr && outcome.content.size() > result_bytes_max) {
+    const Artifacts::Kept kept = TRY(ports_.artifacts->keep(
+        {run_, state.id, agent_.name, subject_, call.name}, outcome.content));
+    outcome.content = shortened(outcome.content, result_bytes_max, kept);
+    outcome.truncated = true;
+  }
   bound_result(outcome);
   Fact fact = ActionOutcome{std::move(action), std::move(call.id), std::move(call.name),
                             std::move(outcome)};
