@@ -215,7 +215,7 @@ Task<Result<void>> AgentRunner::work(Run run, std::string prompt, SessionState& 
   agents::Ledger ledger("session " + id, agent_.limits, Loop::current().now(), &whole);
   agents::TurnLoop loop(run.task_id, agent_, *fleet_.model(agent_.model), model_, catalogue_,
                         ports_, ledger, agents::session_seed(options_.seed, id));
-  loop.fall_back_to(agents::fallbacks_of(fleet_, *fleet_.model(agent_.model), options_.models));
+  loop.route_by(agents::routes_of(fleet_, agent_, options_.models));
   loop.park_with(&words);
   loop.tell(&words);
   const bool names_person = delegation && !delegation->person.empty();

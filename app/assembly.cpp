@@ -242,6 +242,7 @@ void Assembly::open_endpoint(const agents::ModelSpec& spec) {
   options.base_url = spec.base_url;
   const auto key = options_.environment.find(spec.key_variable);
   if (key != options_.environment.end()) options.key = key->second;
+  options.endpoint = &addresses_[spec.base_url + " " + spec.key_variable];
   endpoints_.emplace(spec.name, std::make_unique<remote::ChatModel>(*client_, std::move(options)));
 }
 
@@ -389,7 +390,7 @@ agents::FleetRun& Assembly::start(agents::RunOptions options) {
 
 agents::Ports Assembly::ports() {
   return {*guard_,     *book_,   make_argument_check(), approvals_.get(), quotas_.get(),
-          check_tool_, &roster_, instances_.get()};
+          check_tool_, &roster_, instances_.get(),      &health_};
 }
 
 void Assembly::stop() {

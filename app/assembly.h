@@ -134,10 +134,12 @@ class Assembly {
   std::unique_ptr<LimitQuotas> quotas_;  // null: the fleet has none
   agents::ToolCheck check_tool_;
   agents::Roster roster_;
+  agents::ModelHealth health_;
   std::vector<agents::Payload> sources_;
   std::map<std::string, std::unique_ptr<inference::Engine>> engines_;
   std::map<std::string, std::shared_ptr<mcp::OAuth>> logins_;  // by MCP server; null: none
-  std::unique_ptr<http::CurlClient> client_;  // made when the first endpoint needs it
+  std::unique_ptr<http::CurlClient> client_;           // made when the first endpoint needs it
+  std::map<std::string, remote::Endpoint> addresses_;  // by URL and the name of the key
   std::map<std::string, std::unique_ptr<remote::ChatModel>> endpoints_;
   std::map<std::string, std::unique_ptr<agents::ScriptModel>> scripts_;
   std::map<std::string, std::unique_ptr<agents::ThrottledModel>> throttled_;

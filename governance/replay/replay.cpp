@@ -4,6 +4,7 @@
 #include "agents/fact.h"
 #include "agents/fleet_run.h"
 #include "agents/message.h"
+#include "agents/route.h"
 
 #include <nlohmann/json.hpp>
 
@@ -21,6 +22,16 @@ using nlohmann::json;
 std::string payload(const agents::Event& event, std::string_view name) {
   for (const agents::Payload& item : event.payloads) {
     if (item.name == name) return item.bytes;
+  }
+  return "";
+}
+
+// Why this agent may not give the task to the agent that the action names; empty: it may.
+std::string refusal_to_delegate(const agents::AgentSpec& agent,
+                                const std::vector<agents::ToolSpec>& tools, const Action& action) {
+  for (const agents::ToolSpec& tool : tools) {
+    if (tool.agent.empty() || tool.agent != action.tool) continue;
+    return agents::residency_refusal(agent, tool);
   }
   return "";
 }
@@ -174,10 +185,8 @@ void Replay::differs(const SessionState& state, const StoredEvent& stored, std::
 // Which of the agent's models a turn was asked of: the one of that name, else, where models are
 // others now, by how many were asked before it.
 const agents::ModelSpec* Replay::route_of(const Walk& walk) const {
-  const agents::ModelSpec* own = setting_.fleet.model(walk.agent->model);
-  if (own == nullptr) return nullptr;
-  std::vector<std::string> names{own->name};
-  names.insert(names.end(), own->fallback.begin(), own->fallback.end());
+  const std::vector<std::string> names = setting_.fleet.models_of(*walk.agent);
+  if (names.empty()) return nullptr;
   for (const std::string& name : names) {
     const auto model = setting_.models.find(name);
     if (model != setting_.models.end() && model->second->identity() == walk.asked) {
@@ -273,7 +282,12 @@ Result<void> Replay::decision(Walk& walk, const Events& events, std::size_t at) 
       std::any_of(walk.tools->begin(), walk.tools->end(), [&action](const agents::ToolSpec& tool) {
         return (tool.agent.empty() ? tool.name : tool.agent) == action.tool;
       });
-  if (offered) {
+  std::string refusal;
+  if (!is_turn) refusal = refusal_to_delegate(*walk.agent, *walk.tools, action);
+  if (!refusal.empty()) {
+    now.verdict = agents::Verdict::deny;
+    now.reason = std::move(refusal);
+  } else if (offered) {
     now = setting_.guard.decide(action);
   } else {
     now.verdict = agents::Verdict::deny;

@@ -166,6 +166,10 @@ Result<agents::Turn> to_turn(std::string_view body) {
   return turn;
 }
 
+agents::Usage usage_of(std::string_view body) {
+  return to_usage(Json::parse(body, nullptr, false));
+}
+
 std::string error_message(std::string_view body) {
   const Json json = Json::parse(body, nullptr, false);
   const Json* error = member(json, "error");

@@ -19,6 +19,9 @@ Result<std::string> to_request(const std::string& model, const agents::TurnReque
 // content filter, or calls a tool with what is no JSON object.
 Result<agents::Turn> to_turn(std::string_view body);
 
+// What an answer says that it has cost, whether it is of use or not.
+agents::Usage usage_of(std::string_view body);
+
 // What an error's body says, in one line of at most 300 bytes; empty if it says nothing.
 std::string error_message(std::string_view body);
 // Does this body of a 400 mean that the conversation no longer fits the model's context?

@@ -1,4 +1,4 @@
-// The tools and the models that an agent gets: what turn_loop.h declares of them.
+// The tools that an agent gets: what turn_loop.h declares of them.
 
 #include "agents/fleet_run.h"
 #include "agents/json_writer.h"
@@ -73,16 +73,6 @@ std::vector<Event> quarantine_events(const Catalogue& catalogue, const std::stri
     events.push_back(std::move(event));
   }
   return events;
-}
-
-std::vector<ModelRoute> fallbacks_of(const Fleet& fleet, const ModelSpec& spec,
-                                     const std::map<std::string, Model*>& models) {
-  std::vector<ModelRoute> routes;
-  for (const std::string& name : spec.fallback) {
-    const auto at = models.find(name);
-    if (at != models.end()) routes.push_back({fleet.model(name), at->second});
-  }
-  return routes;
 }
 
 }  // namespace ambit::agents

@@ -171,6 +171,7 @@ void write_body(Event& event, const TurnCompleted& fact) {
   if (!fact.turn.device.empty()) out.key("device").text(fact.turn.device);
   out.key("finish").text(finish_names[static_cast<std::size_t>(fact.turn.finish)]);
   out.key("model").text(fact.model);
+  if (!fact.route.empty()) out.key("route").text(fact.route);
   write(out.key("usage"), fact.turn.usage);
   out.end_object();
   event.payloads.push_back({"message", to_json(fact.turn.message)});
@@ -335,6 +336,7 @@ Result<TurnCompleted> turn_of(const Event& event, const Json& body) {
   fact.turn.device = text(body, "device");
   fact.turn.message = TRY(message_from_json(payload(event, "message")));
   fact.cost_micros = number(body, "costMicros");
+  fact.route = text(body, "route");
   fact.compacts = static_cast<std::size_t>(std::max<std::int64_t>(0, number(body, "compacts")));
   return fact;
 }

@@ -72,6 +72,7 @@ struct TurnCompleted {
   // It is a summary in the place of so many of the first messages; 0: it is a turn of the
   // conversation. An empty one replaces nothing.
   std::size_t compacts = 0;
+  std::string route{};  // why this model took it; empty: it is the agent's
 };
 
 struct ActionOutcome {

@@ -27,6 +27,7 @@ FleetFile FleetParser::parse() {
   check_name(top, "name", fleet.name);
   each(top, "profiles", [this](Reader& reader, const std::string& name) { profile(reader, name); });
   each(top, "models", [this](Reader& reader, const std::string& name) { model(reader, name); });
+  each(top, "roles", [this](Reader& reader, const std::string& name) { role(reader, name); });
   each(top, "mcpServers",
        [this](Reader& reader, const std::string& name) { mcp_server(reader, name); });
   each(top, "tools", [this](Reader& reader, const std::string& name) { tool(reader, name); });
@@ -41,6 +42,7 @@ FleetFile FleetParser::parse() {
     Reader reader(file_.problems, *node, "workflow");
     workflow(reader);
   }
+  check_residency();
   top.require("models");
   top.require("agents");
   top.require("workflow");

@@ -72,6 +72,16 @@ struct ModelSpec {
   std::int64_t kv_disk = 0;
 };
 
+// Models that can do the same work: an agent with "model": "@planner" gets those of the role
+// "planner", each turn the one that goes first then (route.h).
+struct RoleSpec {
+  std::string name;
+  std::vector<std::string> models;
+  std::string sort = "listed";  // by what they are ordered: "listed", "price" or "latency"
+  std::int64_t latency_ms = 0;  // who takes longer comes after those who do not; 0: no matter
+  friend bool operator==(const RoleSpec&, const RoleSpec&) = default;
+};
+
 // How we come to a token of a server over HTTP without a person; mcp/oauth.h says what each grant
 // is.
 struct McpLoginSpec {
@@ -136,7 +146,7 @@ struct AgentSpec {
   std::string name;
   std::string description;
   std::string instructions;
-  std::string model;
+  std::string model;               // of a role the first one that it may have
   std::vector<std::string> tools;  // names; a trailing * stands for the rest
   std::vector<std::string> disallowed_tools;
   std::vector<std::string> memory{};  // stores that it has; their tools are among `tools`
@@ -151,6 +161,7 @@ struct AgentSpec {
   std::optional<CompactionSpec> compaction{};  // absent: a full window is an error
   // Which fleet file it is from, as its sessions' records say; empty: it is not said.
   std::string definition{};
+  std::string role{};  // its models are those of this role; empty: `model` and its fallbacks
   bool offers(std::string_view tool) const;
 };
 
@@ -231,6 +242,7 @@ struct Fleet {
   std::string source;     // the text of the file, with what it includes in it
   std::string directory;  // absolute: where the file lies; relative paths start here
   std::vector<ModelSpec> models;
+  std::vector<RoleSpec> roles{};
   std::vector<McpServerSpec> mcp_servers;
   std::vector<CommandToolSpec> tools;
   std::vector<SkillSpec> skills{};
@@ -254,6 +266,9 @@ struct Fleet {
   Workflow workflow;
 
   [[nodiscard]] const ModelSpec* model(std::string_view name) const;
+  [[nodiscard]] const RoleSpec* role(std::string_view name) const;
+  // All models that may take the agent's turns, in the order in which they are named.
+  [[nodiscard]] std::vector<std::string> models_of(const AgentSpec& agent) const;
   [[nodiscard]] const AgentSpec* agent(std::string_view name) const;
   [[nodiscard]] const Profile* profile(std::string_view name) const;
 };

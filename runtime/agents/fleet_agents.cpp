@@ -17,9 +17,9 @@ void FleetParser::agent(Reader& reader, const std::string& name) {
   spec.description = reader.text("description");
   spec.instructions = reader.text("instructions");
   spec.owner = reader.text("owner");
-  reader.require("model");
-  spec.model = reader.text("model");
-  reader.known("model", spec.model, names_of(file_.fleet.models), "model");
+  residency(reader, spec);
+  agent_model(reader, spec);
+  check_models(reader, spec);
   spec.tools = tool_names(reader, "tools");
   spec.disallowed_tools = tool_names(reader, "disallowedTools");
   spec.priority = static_cast<int>(reader.integer("priority", 0, -100, 100));
@@ -32,7 +32,6 @@ void FleetParser::agent(Reader& reader, const std::string& name) {
   if (const Node* node = reader.get("outputSchema", Node::Kind::object)) {
     spec.output_schema = node->to_json();
   }
-  residency(reader, spec);
   compaction(reader, spec);
   if (const Node* node = reader.get("a2a", Node::Kind::object)) {
     Reader exposure(file_.problems, *node, reader.at("a2a"));
@@ -76,25 +75,6 @@ void FleetParser::compaction(Reader& agent, AgentSpec& spec) {
   }
   reader.done();
   spec.compaction = std::move(made);
-}
-
-// An agent whose data stays here gets no model that is elsewhere, not even as a last resort.
-void FleetParser::residency(Reader& reader, AgentSpec& spec) {
-  const std::string where = reader.text("dataResidency", "any");
-  reader.known("dataResidency", where, {"any", "local"}, "residency");
-  spec.local_only = where == "local";
-  if (!spec.local_only) return;
-  std::vector<std::string> models = {spec.model};
-  if (const ModelSpec* model = file_.fleet.model(spec.model)) {
-    models.insert(models.end(), model->fallback.begin(), model->fallback.end());
-  }
-  for (const std::string& name : models) {
-    const ModelSpec* model = file_.fleet.model(name);
-    if (model == nullptr || model->is_local) continue;
-    reader.report(*reader.get("dataResidency"), reader.at("dataResidency"),
-                  "its data must not leave this machine, and the model \"" + name +
-                      "\" is elsewhere: " + model->base_url);
-  }
 }
 
 // Agents that this one may call, or hand its session over to.

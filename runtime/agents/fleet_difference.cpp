@@ -39,7 +39,8 @@ std::string restart_for_agent(const Path& path, const Node& agent) {
 std::string restart_for(const Path& path, const Node& of) {
   const std::string& section = path.front();
   if (section == "agents" && path.size() > 1) return restart_for_agent(path, of);
-  if (is_one_of(section, {"$schema", "agents", "tools", "profiles", "policies"})) return "";
+  if (is_one_of(section, {"$schema", "agents", "tools", "profiles", "policies", "roles"}))
+    return "";
   if (section == "models") {
     const bool is_light =
         path.size() > 2 && is_one_of(path[2], {"temperature", "topP", "minP", "topK",

@@ -12,8 +12,8 @@ namespace {
 
 constexpr std::size_t include_depth_max = 8;
 constexpr std::size_t included_files_max = 100;
-const std::vector<std::string> named_sections = {"profiles", "models",    "mcpServers", "tools",
-                                                 "agents",   "toolFacts", "memory"};
+const std::vector<std::string> named_sections = {"profiles", "models", "roles",     "mcpServers",
+                                                 "tools",    "agents", "toolFacts", "memory"};
 
 void come_from(Node& node, const std::shared_ptr<const std::string>& file) {
   node.file = file;

@@ -75,7 +75,11 @@ class FleetParser {
   void placeholders(Reader& reader, const std::string& key, const Node& node, std::string& text,
                     const std::vector<std::string>& arguments);
   void agent(Reader& reader, const std::string& name);
-  void residency(Reader& reader, AgentSpec& spec);
+  void role(Reader& reader, const std::string& name);
+  void agent_model(Reader& reader, AgentSpec& spec);
+  static void residency(Reader& reader, AgentSpec& spec);
+  void check_models(Reader& reader, const AgentSpec& spec);
+  void check_residency();
   static void latency(Reader& reader, AgentSpec& spec);
   void compaction(Reader& reader, AgentSpec& spec);
   std::vector<std::string> tool_names(Reader& reader, const std::string& key);

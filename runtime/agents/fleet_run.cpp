@@ -405,7 +405,7 @@ Task<Result<FlowAnswer>> FleetRun::run_session(FleetSession& session, FlowOrder 
     TurnLoop loop(options_.run, *agent, model, *models_.at(agent->model),
                   cast->catalogues.at(agent->name), ports_, ledger,
                   session_seed(options_.seed, session.id));
-    loop.fall_back_to(fallbacks_of(fleet, model, models_));
+    loop.route_by(routes_of(fleet, *agent, models_));
     loop.work_on(session.input->subject);
     loop.park_with(&parking);
     if (state.id.empty()) {
@@ -416,7 +416,12 @@ Task<Result<FlowAnswer>> FleetRun::run_session(FleetSession& session, FlowOrder 
       co_await ok(loop.start(state, session.id, std::move(started)));
     }
     const std::string& error = session.input->error;
-    if (error.empty()) {
+    // All that work on one input hear of each other.
+    const AgentSpec* first = fleet.agent(fleet.workflow.agent);
+    std::string refusal = first != nullptr ? residency_refusal(*first, *agent) : "";
+    if (!refusal.empty()) {
+      co_await ok(loop.end(state, SessionEnd::denied, "", std::move(refusal)));
+    } else if (error.empty()) {
       co_await ok(loop.run(state));
     } else {
       co_await ok(loop.end(state, SessionEnd::failed, "", error));

@@ -8,6 +8,7 @@
 #include "agents/fact.h"
 #include "agents/ports.h"
 #include "agents/roster.h"
+#include "agents/route.h"
 #include "agents/session.h"
 
 #include <cstdint>
@@ -31,6 +32,7 @@ struct Ports {
   ToolCheck check_tool = nullptr;    // empty: tools are taken as they are listed
   Roster* roster = nullptr;          // null: nobody can find or stop the sessions
   Identities* identities = nullptr;  // null: agents have no keys
+  ModelHealth* health = nullptr;     // null: nothing is known of how models do
 };
 
 // What the model reads instead of the result of a call that was denied or escalated.

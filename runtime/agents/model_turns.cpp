@@ -67,10 +67,64 @@ void TurnLoop::tell_to_listener(TurnRequest& request) const {
   request.on_text = [listener = listener_](const std::string& piece) { listener->hears(piece); };
 }
 
-Task<Result<Turn>> TurnLoop::ask(const SessionState& state, ModelRoute by) {
+// What attempts have cost that came to nothing, held beside what the next one may cost.
+struct TurnLoop::Waste {
+  explicit Waste(const Price& of) : price(of) {}
+
+  [[nodiscard]] Cost cost() const {
+    Cost spent{0, 0, usage.input_tokens - usage.cached_tokens + usage.output_tokens};
+    spent.money_micros = price.micros_of(usage);
+    return spent;
+  }
+  // False: what is left does not pay for it and for another attempt.
+  bool hold(Ledger& ledger, const Usage& sum) {
+    const Cost before = cost();
+    usage = sum;
+    Cost more = cost();
+    more.tokens -= before.tokens;
+    more.money_micros -= before.money_micros;
+    if (!ledger.reserve(more, Loop::current().now())) return false;
+    holds.emplace_back(ledger, more);
+    return true;
+  }
+  void give_back() {
+    for (Hold& one : holds) one.cancel();
+  }
+
+  const Price& price;
+  Usage usage{};
+  std::vector<Hold> holds{};
+};
+
+Task<Result<Turn>> TurnLoop::ask(const SessionState& state, ModelRoute by, Waste& waste) {
   TurnRequest request = request_of(state, *by.spec);
   tell_to_listener(request);
+  request.may_retry = [this, &waste](const Usage& usage) { return waste.hold(ledger_, usage); };
   return in_wall_time(by.model->generate(std::move(request)));
+}
+
+// Which models this turn goes to, one after the other.
+RouteChoice TurnLoop::choose(const SessionState& state) const {
+  if (routes_.all.empty()) return {{ModelRoute{&model_spec_, &model_}}, ""};
+  const Budget left = ledger_.left(Loop::current().now());
+  std::vector<RouteOffer> offers;
+  for (const ModelRoute& by : routes_.all) {
+    RouteOffer offer;
+    offer.by = by;
+    const Cost cost = cost_of_turn(state, *by.spec);
+    offer.cost_micros = cost.money_micros;
+    offer.in_budget = (left.money_micros < 0 || cost.money_micros <= left.money_micros) &&
+                      (left.tokens < 0 || cost.tokens <= left.tokens);
+    offer.fits_window = state.window_tokens + by.spec->tokens_max <= by.spec->context_max;
+    offers.push_back(std::move(offer));
+  }
+  return choose_route(routes_.role, offers, ports_.health, Loop::current().now());
+}
+
+// No model keeps anything of the session.
+void TurnLoop::gone(const SessionState& state) {
+  if (routes_.all.empty()) model_.observe(state.id, agents::SessionEvent::gone);
+  for (const ModelRoute& by : routes_.all) by.model->observe(state.id, SessionEvent::gone);
 }
 
 // The most that a turn can cost. A token has at least one byte.
@@ -85,14 +139,18 @@ Cost TurnLoop::cost_of_turn(const SessionState& state, const ModelSpec& spec) {
   return cost;
 }
 
-// The agent's model, then its fallbacks: each is an action of its own.
+// The first of its models, then those that stand in for it: each is an action of its own.
 Task<Result<void>> TurnLoop::model_turn(SessionState& state) {
-  for (std::size_t route = 0;; ++route) {
-    const bool last = route >= fallbacks_.size();
-    const ModelRoute by = route == 0 ? ModelRoute{&model_spec_, &model_} : fallbacks_[route - 1];
-    const bool again = co_await ok(model_turn_by(state, by, !last));
-    if (!again) co_return Result<void>();
+  const RouteChoice choice = choose(state);
+  std::string why = choice.reason;
+  for (std::size_t i = 0; i < choice.order.size(); ++i) {
+    const bool has_other = i + 1 < choice.order.size();
+    const ModelRoute by = choice.order[i];
+    const bool again = co_await ok(model_turn_by(state, by, has_other, why));
+    if (!again) break;
+    why += (why.empty() ? "" : "; ") + by.spec->name + " could not answer";
   }
+  co_return Result<void>();
 }
 
 TurnCompleted TurnLoop::completed(const SessionState& state, ModelRoute by, const Action& action,
@@ -105,29 +163,46 @@ TurnCompleted TurnLoop::completed(const SessionState& state, ModelRoute by, cons
   return {action.id, action.tool, std::move(turn), by.spec->price.micros_of(turn.usage)};
 }
 
-// True: this model cannot answer now, and another may.
-Task<Result<bool>> TurnLoop::model_turn_by(SessionState& state, ModelRoute by, bool has_other) {
+// True: this model cannot answer now, and another may. `why`: what the record says of the choice.
+Task<Result<bool>> TurnLoop::model_turn_by(SessionState& state, ModelRoute by, bool has_other,
+                                           std::string why) {
   Action action = propose(state, ActionKind::model_call, by.model->identity());
   SessionRecorder recorder(*this, state);
   const Cost cost = cost_of_turn(state, *by.spec);
-  Gate::Passage passage = co_await ok(gate_.pass(recorder, std::move(action), cost, ""));
+  std::string refused = residency_refusal(agent_, *by.spec);
+  Gate::Passage passage =
+      co_await ok(gate_.pass(recorder, std::move(action), cost, "", std::move(refused)));
   if (passage.decision->verdict != Verdict::allow) {
     if (passage.may_try_another && has_other) co_return true;
-    const SessionEnd why = passage.in_budget ? SessionEnd::denied : SessionEnd::limit;
-    co_await ok(end(state, why, "", passage.decision->reason));
+    const SessionEnd why_ends = passage.in_budget ? SessionEnd::denied : SessionEnd::limit;
+    co_await ok(end(state, why_ends, "", passage.decision->reason));
     co_return false;
   }
-  auto turn = co_await ask(state, by);
+  Waste waste(by.spec->price);
+  const Instant asked = Loop::current().now();
+  auto turn = co_await ask(state, by, waste);
+  waste.give_back();
   if (!turn) {
-    passage.hold.settle(Cost{1, 0, 0}, true);
+    Cost spent = waste.cost();
+    spent.turns = 1;
+    passage.hold.settle(spent, true);
     const Code code = turn.error().code;
-    if (has_other && (code == Code::unavailable || code == Code::timeout)) co_return true;
-    const SessionEnd why = code == Code::exhausted ? SessionEnd::limit : SessionEnd::failed;
+    const bool is_passing = code == Code::unavailable || code == Code::timeout;
+    if (is_passing && ports_.health != nullptr) {
+      ports_.health->failed(by.spec->name, Loop::current().now());
+    }
+    if (has_other && is_passing) co_return true;
+    const SessionEnd why_ends = code == Code::exhausted ? SessionEnd::limit : SessionEnd::failed;
     std::string said = "model " + by.spec->name + ": " + turn.error().message;
-    co_await ok(end(state, why, "", std::move(said)));
+    co_await ok(end(state, why_ends, "", std::move(said)));
     co_return false;
   }
-  Fact fact = completed(state, by, *passage.action, std::move(*turn));
+  if (ports_.health != nullptr) {
+    ports_.health->answered(by.spec->name, Loop::current().now() - asked);
+  }
+  TurnCompleted done = completed(state, by, *passage.action, std::move(*turn));
+  done.route = std::move(why);
+  Fact fact = std::move(done);
   passage.hold.settle(cost_of(std::get<TurnCompleted>(fact)), false);
   co_await ok(note(state, fact));
   co_return false;
@@ -149,7 +224,9 @@ Task<Result<void>> TurnLoop::compaction_turn(SessionState& state, std::size_t cu
   cost.tokens += static_cast<std::int64_t>(spec.instructions.size());
   Action action = propose(state, ActionKind::model_call, model_.identity());
   SessionRecorder recorder(*this, state);
-  Gate::Passage passage = co_await ok(gate_.pass(recorder, std::move(action), cost, ""));
+  std::string refused = residency_refusal(agent_, model_spec_);
+  Gate::Passage passage =
+      co_await ok(gate_.pass(recorder, std::move(action), cost, "", std::move(refused)));
   uncompacted_ = state.messages.size();
   if (passage.decision->verdict != Verdict::allow) {
     if (passage.in_budget) co_return Result<void>();

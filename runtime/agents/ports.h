@@ -78,6 +78,7 @@ struct ToolSpec {
   std::string digest;         // SHA-256 hex of the canonical definition (name, description, schema)
   std::string agent{};        // a call is a delegation to this agent; empty: a tool
   bool ends_session = false;  // a call that succeeds is the last thing its session does
+  bool stays_here = false;    // that agent's data never leaves this machine
   friend bool operator==(const ToolSpec&, const ToolSpec&) = default;
 };
 
@@ -100,6 +101,8 @@ struct Sampling {
 
 enum class ToolChoice { automatic, none, required };
 
+struct Usage;
+
 struct TurnRequest {
   std::string session;  // whose KV pages to go on with
   std::shared_ptr<const std::vector<ToolSpec>> tools;
@@ -121,6 +124,9 @@ struct TurnRequest {
   // order, in all exactly the content of the turn. Never after generate() has ended or was
   // cancelled. A model that does not stream gives it in one piece.
   std::function<void(const std::string& piece)> on_text{};
+  // An attempt has come to nothing and was paid for all the same; `usage` is that of all of them so
+  // far. False: there is no budget for another one. Absent: there is.
+  std::function<bool(const Usage& usage)> may_retry{};
 };
 
 // How likely a token was, before temperature and grammar; natural logarithms.

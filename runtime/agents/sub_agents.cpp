@@ -33,6 +33,7 @@ ToolSpec tool_of(const AgentSpec& agent, bool hands_over) {
   spec.destructive = false;
   spec.idempotent = true;
   spec.ends_session = hands_over;
+  spec.stays_here = agent.local_only;
   return spec;
 }
 
@@ -170,7 +171,7 @@ Task<Result<SessionState>> SubAgents::run_child(Roster::Entry& parent, const Age
   }
   TurnLoop loop(parent.run, agent, *fleet_.model(agent.model), *models_.at(agent.model), *catalogue,
                 ports_, ledger, session_seed(parent.seed, child));
-  loop.fall_back_to(fallbacks_of(fleet_, *fleet_.model(agent.model), models_));
+  loop.route_by(routes_of(fleet_, agent, models_));
   loop.descend_from(&parent);
   loop.work_on(parent.state.subject);
   if (state.id.empty()) {

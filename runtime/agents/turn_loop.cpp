@@ -68,7 +68,7 @@ Task<Result<void>> TurnLoop::run(SessionState& state) {
       co_await ok(end(state, SessionEnd::stopped, "", entry.why));
     }
   }
-  model_.observe(state.id, agents::SessionEvent::gone);
+  gone(state);
   if (ports_.identities != nullptr) ports_.identities->end(run_, state.id);
   if (ports_.quotas != nullptr) ports_.quotas->session_gone(state.id);
   ports_.guard.forget(state.id);
@@ -276,6 +276,8 @@ Task<Result<void>> TurnLoop::tool_call(SessionState& state) {
   std::string refused;
   if (tool == catalogue_.specs->size()) {
     refused = "agent " + agent_.name + " is not offered a tool \"" + call.name + "\"";
+  } else {
+    refused = residency_refusal(agent_, (*catalogue_.specs)[tool]);
   }
   Action action = propose_call(state, call, tool);
   SessionRecorder recorder(*this, state);

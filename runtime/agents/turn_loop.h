@@ -11,9 +11,9 @@
 #include "agents/gate.h"
 #include "agents/ports.h"
 #include "agents/roster.h"
+#include "agents/route.h"
 #include "agents/session.h"
 
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -35,14 +35,6 @@ Task<Result<Catalogue>> list_tools(const AgentSpec& agent, std::vector<Toolbox*>
 // tool.quarantined, one a tool that is withheld.
 std::vector<Event> quarantine_events(const Catalogue& catalogue, const std::string& run,
                                      const std::string& agent);
-
-struct ModelRoute {
-  const ModelSpec* spec = nullptr;
-  Model* model = nullptr;
-};
-// Where the turns of a model go when it cannot answer, in order.
-std::vector<ModelRoute> fallbacks_of(const Fleet& fleet, const ModelSpec& spec,
-                                     const std::map<std::string, Model*>& models);
 
 // Who gives way while a session waits for people, and lets it come back.
 class Parking {
@@ -88,7 +80,8 @@ class TurnLoop {
     person_ = std::move(person);
     through_ = std::move(through);
   }
-  void fall_back_to(std::vector<ModelRoute> routes) { fallbacks_ = std::move(routes); }
+  // Absent: all turns are the model's that it was made with.
+  void route_by(Routes routes) { routes_ = std::move(routes); }
 
   // Records that the session `id` has begun; `state` is empty before.
   Task<Result<void>> start(SessionState& state, const std::string& id, SessionStarted started);
@@ -107,7 +100,10 @@ class TurnLoop {
   Task<Result<void>> steps(SessionState& state);
   Task<Result<void>> step(SessionState& state);
   Task<Result<void>> model_turn(SessionState& state);
-  Task<Result<bool>> model_turn_by(SessionState& state, ModelRoute by, bool has_other);
+  Task<Result<bool>> model_turn_by(SessionState& state, ModelRoute by, bool has_other,
+                                   std::string why);
+  [[nodiscard]] RouteChoice choose(const SessionState& state) const;
+  void gone(const SessionState& state);
   [[nodiscard]] std::size_t compaction_cut(const SessionState& state) const;
   Task<Result<void>> compaction_turn(SessionState& state, std::size_t cut);
   Task<Result<void>> tool_call(SessionState& state);
@@ -118,7 +114,8 @@ class TurnLoop {
   Task<Result<T>> in_wall_time(Task<Result<T>> task);
   template <class T>
   Task<Result<T>> ended_by(std::int64_t wall_ms, Task<Result<T>> task);
-  Task<Result<Turn>> ask(const SessionState& state, ModelRoute by);
+  struct Waste;
+  Task<Result<Turn>> ask(const SessionState& state, ModelRoute by, Waste& waste);
   std::string action_id(const SessionState& state) const;
   [[nodiscard]] static TurnCompleted completed(const SessionState& state, ModelRoute by,
                                                const Action& action, Turn turn);
@@ -149,7 +146,7 @@ class TurnLoop {
   std::size_t uncompacted_ = 0;  // with so many messages there was no summary to be had
   std::string subject_;
   std::string instance_;  // its key, by its thumbprint
-  std::vector<ModelRoute> fallbacks_;
+  Routes routes_;
   Parking* parking_ = nullptr;
   Listener* listener_ = nullptr;
   std::string person_;

@@ -179,6 +179,59 @@ TEST_CASE("a pause that is too long is not waited for", "[remote]") {
   CHECK(house.endpoint.requests().size() == 1);
 }
 
+TEST_CASE("all models of an endpoint keep the pause that one of them was asked for", "[remote]") {
+  House house;
+  Endpoint endpoint;
+  const auto model = [&](const std::string& name) {
+    ChatOptions options;
+    options.name = options.model = name;
+    options.base_url = house.endpoint.url("/v1");
+    options.endpoint = &endpoint;
+    options.backoff_max = std::chrono::seconds(5);
+    return ChatModel(house.client, options);
+  };
+  ChatModel large = model("large");
+  ChatModel small = model("small");
+  house.answers(429, R"({"error":{"message":"quota"}})", "Retry-After: 3600\r\n");
+  CHECK_FALSE(run_task(house.world.loop(), large.generate(ask("Hi"))));
+  const Error error = run_task(house.world.loop(), small.generate(ask("Hi"))).error();
+  CHECK(error.code == Code::unavailable);
+  CHECK(error.message.starts_with("the endpoint has asked to be left alone for another 3"));
+  CHECK(house.endpoint.requests().size() == 1);
+  // A short one is waited for.
+  endpoint.open_again = house.world.loop().now() + std::chrono::milliseconds(20);
+  house.answers(200, good_body);
+  CHECK(run_task(house.world.loop(), small.generate(ask("Hi"))));
+  CHECK(house.world.loop().now() >= endpoint.open_again);
+}
+
+TEST_CASE("an answer that is of no use has its price, and another attempt must be paid for",
+          "[remote]") {
+  const std::string useless =
+      R"({"choices":[{"message":{"tool_calls":[{"function":{"name":"f","arguments":"{"}}]}}],)"
+      R"("usage":{"prompt_tokens":7,"completion_tokens":2}})";
+  House house;
+  house.answers(200, useless);
+  house.answers(200, good_body);
+  agents::TurnRequest request = ask("Hi");
+  std::vector<std::int64_t> told;
+  request.may_retry = [&](const agents::Usage& usage) {
+    told.push_back(usage.input_tokens + usage.output_tokens);
+    return true;
+  };
+  const agents::Usage usage = house.generate(request).value().usage;
+  CHECK(told == std::vector<std::int64_t>{9});
+  CHECK(usage.input_tokens == 19);
+  CHECK(usage.output_tokens == 5);
+  House poor;
+  poor.answers(200, useless);
+  request.may_retry = [](const agents::Usage&) { return false; };
+  const Error error = poor.generate(request).error();
+  CHECK(error.code == Code::exhausted);
+  CHECK(error.message.ends_with("no budget is left for another attempt"));
+  CHECK(poor.endpoint.requests().size() == 1);
+}
+
 TEST_CASE("what can never work is not tried again, and no message holds the key", "[remote]") {
   struct Case {
     int status;
