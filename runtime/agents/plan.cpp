@@ -55,10 +55,25 @@ std::string_view object_in(std::string_view text) {
   return text.substr(first, last - first + 1);
 }
 
-// A placeholder in the task is text that a model wrote, and stays as it is.
+// ${goal}, as the planner is told to write it, and as a flow knows it.
+constexpr std::string_view goal_name = "${goal}";
+constexpr std::string_view goal_escaped = "$${goal}";
+constexpr std::string_view goal_value = "${input}";
+
+// A placeholder is text that a model wrote, and stays as it is.
 std::string escaped(std::string text) {
   for (std::size_t at = text.find("${"); at != std::string::npos; at = text.find("${", at + 3)) {
     text.insert(at, "$");
+  }
+  return text;
+}
+
+// Of a task: but for the goal, which the planner need not repeat.
+std::string task_of(const PlanStep& step) {
+  std::string text = escaped(step.task);
+  for (std::size_t at = text.find(goal_escaped); at != std::string::npos;
+       at = text.find(goal_escaped, at + goal_value.size())) {
+    text.replace(at, goal_escaped.size(), goal_value);
   }
   return text;
 }
@@ -106,7 +121,7 @@ Graph graph_of(const std::vector<PlanStep>& steps, const std::map<std::string, s
     GraphNode node;
     node.name = step.id;
     node.agent = step.agent;
-    node.prompt = escaped(step.task);
+    node.prompt = task_of(step);
     bool waits = false;
     for (const std::string& before : step.after) {
       const auto known = done.find(before);
@@ -151,7 +166,8 @@ std::string plan_prompt(const std::string& goal, const std::string& agents,
   return text +
          "\nAnswer with JSON alone: {\"steps\": [{\"id\": \"a\", \"agent\": \"NAME\", \"task\": "
          "\"what to do\", \"after\": [\"ids of steps whose results it needs\"]}]}, at most " +
-         std::to_string(spec.steps_max) + " steps.";
+         std::to_string(spec.steps_max) + " steps. In a task, " + std::string(goal_name) +
+         " stands for the goal, word for word: do not repeat it.";
 }
 
 }  // namespace ambit::agents

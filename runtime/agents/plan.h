@@ -23,7 +23,8 @@ struct PlanStep {
 // {"steps": [{"id", "agent", "task", "after": [...]}]}, with prose around it or without. Errors
 // (invalid) say what the planner has to do differently.
 Result<std::vector<PlanStep>> parse_plan(const std::string& text, const PlanSpec& spec);
-// A step hears its task and what the steps before it said. `done`: steps that succeeded in an
+// A step hears its task, where ${goal} stands for the goal, and what the steps before it said.
+// `done`: steps that succeeded in an
 // earlier plan, with what they said; they are left out.
 Graph graph_of(const std::vector<PlanStep>& steps, const std::map<std::string, std::string>& done);
 

@@ -322,6 +322,19 @@ TEST_CASE("what a model writes in a plan or an answer is never a placeholder", "
   CHECK(graph_of(*steps, {}).nodes[0].prompt == "$${input} $${x}");
 }
 
+TEST_CASE("a planner names the goal and does not repeat it", "[flow]") {
+  const char* plan =
+      R"({"steps":[{"id":"all","agent":"hand","task":"Work ${goal}, not ${input}.","after":[]}]})";
+  House house({"head", "hand"},
+              R"({"pattern": "plan-execute", "prompt": "the ${text} ${x}", "planner": "head",
+                  "executors": ["hand"]})",
+              [&](const std::string& agent, const std::string& prompt, const TurnRequest& request) {
+                return agent == "head" ? says(plan) : echo(agent, prompt, request);
+              });
+  house.run(R"({"id":"x","text":"report","x":"${goal}"})");
+  CHECK(house.answer().answer == "hand(Work the report ${goal}, not ${input}.)");
+}
+
 TEST_CASE("a flow that was cut off anywhere goes on and comes to the same answer", "[flow]") {
   const std::string workflow = R"({"pattern": "graph", "prompt": "${text}", "answer": "end",
       "nodes": {"a": {"agent": "a"}, "b": "b", "end": "boss"},
