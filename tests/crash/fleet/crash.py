@@ -1,0 +1,134 @@
+"""crash.py AMBIT FOLDER: kills a fleet with -9 at random moments, AMBIT_KILLS times, takes its run up again each time, and counts
+outside of the program what its tools did. FOLDER holds the fleet file and its inputs; the tools write a line of FOLDER/effects/log
+an effect. Prints one line of JSON.
+
+After every kill, before anything is started again, the record is read and held against the effects: what was done must have been
+decided on record (else "unrecorded"), and who does the second thing has the outcome of the first one on record (else an acknowledged
+step was lost: "stepsLost"). At the end of a run: sessions that are missing ("sessionsLost"), that did not come to an end
+("unfinished"), payments on record that nobody got ("lost") or that were made twice ("doubled"). What was under way when it was killed
+is escalated and never guessed ("inDoubt"). Recovery: from the start of the program to the first action after its run.resumed."""
+import collections
+import datetime
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+
+ambit, folder = sys.argv[1:3]
+kills_wanted = int(os.environ.get("AMBIT_KILLS", "500"))
+seconds_most = float(os.environ.get("AMBIT_SECONDS", "540"))
+agents = sum(1 for _ in open(folder + "/agents.jsonl", encoding="utf-8"))
+dice = random.Random(int(os.environ.get("AMBIT_SEED", "1")))
+state, effects_log, transcripts = folder + "/state", folder + "/effects/log", folder + "/transcripts"
+begun = time.monotonic()
+sums = collections.Counter()
+recoveries = []
+
+
+def effects():
+    done = collections.defaultdict(collections.Counter)
+    for line in open(effects_log, encoding="utf-8"):
+        what, _, where = line.strip().partition(" ")
+        done[what][where.rsplit("/", 1)[-1]] += 1
+    return done
+
+
+def records(kind):
+    if not os.path.isdir(state + "/journal"):
+        return []
+    listed = subprocess.run([ambit, "audit", "list", "--state", state, "--type", kind, "--json"], capture_output=True, text=True, check=False)
+    return [json.loads(line) for line in listed.stdout.splitlines()]
+
+
+def seconds_of(text):
+    whole, _, rest = text.rstrip("Z").partition(".")
+    moment = datetime.datetime.fromisoformat(whole + "+00:00").timestamp()
+    return moment + float("0." + (rest or "0"))
+
+
+def check_record():
+    """Read while nothing runs: no effect without its decision, no step without the one before it."""
+    done = effects()
+    decided = {(r["session"], r["body"]["tool"]) for r in records("action.decided")}
+    ended = {(r["session"], r["body"]["tool"]) for r in records("action.outcome")}
+    for what in ("pay", "look"):
+        sums["unrecorded"] += sum((who, what) not in decided for who in done[what])
+    sums["stepsLost"] += sum((who, "pay") not in ended for who in done["look"])
+
+
+def first_action_after(moment):
+    resumed = [seconds_of(r["time"]) for r in records("run.resumed")]
+    if not resumed or resumed[-1] < moment:
+        return None
+    later = [at for at in (seconds_of(r["time"]) for r in records("action.decided")) if at >= resumed[-1]]
+    return min(later) if later else None
+
+
+def attempt(resume, may_kill):
+    """Starts or goes on; True: it came to its end."""
+    out = open(folder + "/out", "w", encoding="utf-8")
+    err = open(folder + "/err", "w", encoding="utf-8")
+    started = time.time()
+    command = [ambit, "run", folder + "/fleet.json", "--state", state, *resume, "--transcripts", transcripts, "--json", "--quiet"]
+    program = subprocess.Popen(command, stdout=out, stderr=err)
+    if may_kill:
+        time.sleep(dice.uniform(0, 1.2))
+        if program.poll() is None:
+            program.kill()
+            sums["kills"] += 1
+    code = program.wait()
+    if code not in (0, -9):
+        raise SystemExit("the run failed: " + open(folder + "/err", encoding="utf-8").read())
+    check_record()
+    if resume:
+        first = first_action_after(started)
+        if first is not None:
+            recoveries.append(1000 * (first - started))
+    return code == 0
+
+
+def count_run():
+    paid = effects()["pay"]
+    seen = 0
+    for line in open(transcripts, encoding="utf-8"):
+        session = json.loads(line)
+        seen += 1
+        times = paid[session["session"]]
+        sums["unfinished"] += session["state"] not in ("completed", "escalated")
+        sums["doubled"] += times > 1
+        for call in session["decisions"]:
+            if call["tool"] == "pay":
+                sums["lost"] += call["outcome"] == "ok" and times == 0
+                sums["inDoubt"] += call["outcome"] == "escalated"
+    sums["sessions"] += seen
+    sums["sessionsLost"] += agents - seen
+
+
+while sums["kills"] < kills_wanted and time.monotonic() - begun < seconds_most:
+    shutil.rmtree(state, ignore_errors=True)
+    open(effects_log, "w", encoding="utf-8").close()
+    resume = []
+    while not attempt(resume, sums["kills"] < kills_wanted):
+        runs = records("run.started")
+        resume = ["--resume", runs[0]["run"]] if runs else []
+    verified = subprocess.run([ambit, "audit", "verify", "--state", state], capture_output=True, text=True, check=False)
+    sums["unverified"] += verified.returncode != 0
+    sums["runs"] += 1
+    count_run()
+
+recoveries.sort()
+bad = {name: sums[name] for name in ("sessionsLost", "stepsLost", "lost", "doubled", "unfinished", "unrecorded", "unverified")}
+late = sums["kills"] < kills_wanted
+print(json.dumps({
+    "suite": "crash fleet", "passed": sums["sessions"] - min(sums["sessions"], sum(bad.values())), "failed": sum(bad.values()) + late, "skipped": 0,
+    "agents": agents, "kills": sums["kills"], "runs": sums["runs"], "sessions": sums["sessions"], **bad, "inDoubt": sums["inDoubt"],
+    "recoveries": len(recoveries),
+    "recoveryMsMedian": round(recoveries[len(recoveries) // 2]) if recoveries else 0,
+    "recoveryMsP99": round(recoveries[min(len(recoveries) - 1, len(recoveries) * 99 // 100)]) if recoveries else 0,
+    "seconds": round(time.monotonic() - begun)}))
+if late:
+    print(f"only {sums['kills']} of {kills_wanted} kills fitted in {seconds_most:.0f} s", file=sys.stderr)
+sys.exit(1 if sum(bad.values()) + late else 0)
