@@ -99,7 +99,10 @@ int run(int count, char** arguments) {
   for (const Scenario& scenario : scenarios()) {
     if (!options->scenario.empty() && options->scenario != scenario.name) continue;
     found = true;
-    failed += run_seeds(scenario, *options);
+    Options of = *options;
+    const std::uint64_t part = options->scenario.empty() ? scenario.one_seed_in : 1;
+    of.runs = (options->runs + part - 1) / part;
+    failed += run_seeds(scenario, of);
   }
   if (!found) {
     std::fprintf(stderr, "there is no scenario \"%s\"; there are:", options->scenario.c_str());

@@ -45,7 +45,8 @@ std::string leftovers(SimWorld& world) {
 std::vector<Scenario> scenarios() {
   return {{"echo", echo_scenario},       {"process", process_scenario},
           {"channel", channel_scenario}, {"timeout", timeout_scenario},
-          {"fleet", fleet_scenario},     {"bounds", bounds_scenario}};
+          {"fleet", fleet_scenario},     {"bounds", bounds_scenario},
+          {"day", day_scenario, 1000}};
 }
 
 RunReport run_scenario(const Scenario& scenario, std::uint64_t seed) {

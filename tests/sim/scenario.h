@@ -18,6 +18,8 @@ struct Scenario {
   std::string name;
   // An Error: the invariant that did not hold.
   Task<Result<void>> (*body)(SimWorld& world);
+  // Where all scenarios are run, this one is for one seed in so many.
+  std::uint64_t one_seed_in = 1;
 };
 
 Task<Result<void>> echo_scenario(SimWorld& world);
@@ -26,6 +28,7 @@ Task<Result<void>> channel_scenario(SimWorld& world);
 Task<Result<void>> timeout_scenario(SimWorld& world);
 Task<Result<void>> fleet_scenario(SimWorld& world);
 Task<Result<void>> bounds_scenario(SimWorld& world);
+Task<Result<void>> day_scenario(SimWorld& world);
 
 std::vector<Scenario> scenarios();
 
