@@ -2,9 +2,11 @@
 
 #include "a2a/remote_tools.h"
 #include "a2a/session_words.h"
+#include "agents/artifacts.h"
 #include "agents/fleet_run.h"
 #include "agents/sub_agents.h"
 #include "async/race.h"
+#include "jose/base64url.h"
 
 #include <nlohmann/json.hpp>
 
@@ -24,6 +26,14 @@ std::string session_of(const Run& run) {
   std::string name = run.task_id + ".";
   for (int n = 0; n < 8; ++n, hash >>= 4) name += "0123456789abcdef"[hash & 15];
   return name;
+}
+
+// Of base64 with its padding, or without.
+std::optional<std::string> bytes_of(std::string base64) {
+  while (base64.ends_with('=')) base64.pop_back();
+  std::replace(base64.begin(), base64.end(), '+', '-');
+  std::replace(base64.begin(), base64.end(), '/', '_');
+  return jose::from_base64url(base64);
 }
 
 std::string conversation_of(const Run& run) {
@@ -115,6 +125,24 @@ Task<Result<std::optional<Message>>> AgentRunner::answer(Run /*run*/) {
 
 // Text as it is. A data part alone, sent to the agent of the workflow, is a record like those of
 // its input file.
+// Files become artifacts of the task, of which the agent reads what it wants to; where it cannot
+// read any, prompt_of() refuses them.
+Task<Result<void>> AgentRunner::keep_files(Run& run) {
+  const bool reads = ports_.artifacts != nullptr && agent_.offers(agents::artifact_tool);
+  for (Part& part : run.message.parts) {
+    if (!reads || part.kind != Part::Kind::raw) continue;
+    auto bytes = bytes_of(part.text);
+    if (!bytes) co_return Err(Code::invalid, "a file of the message is no base64");
+    const std::string about = (part.filename.empty() ? "a file" : part.filename) + ", " +
+                              std::to_string(bytes->size()) + " bytes";
+    agents::ArtifactSource source{run.task_id, session_of(run), agent_.name, "", ""};
+    auto kept = co_await ok(ports_.artifacts->keep(std::move(source), std::move(*bytes)));
+    if (kept.id.empty()) co_return Err(Code::exhausted, about + ": " + kept.refusal);
+    part = text_part("[" + about + ": artifact " + kept.id + "]");
+  }
+  co_return Result<void>();
+}
+
 Result<std::string> AgentRunner::prompt_of(const Message& message) const {
   std::string text;
   const bool is_record = message.parts.size() == 1 && message.parts[0].kind == Part::Kind::data &&
@@ -289,6 +317,7 @@ Result<void> AgentRunner::check_depth(const Run& run) const {
 
 Task<Result<void>> AgentRunner::run(Run run, RunEvents& events) {
   co_await ok(check_depth(run));
+  co_await ok(keep_files(run));
   auto prompt = prompt_of(run.message);
   if (!prompt) co_return Err(std::move(prompt).error());
   SessionState state;
@@ -321,6 +350,7 @@ Result<SessionState> AgentRunner::recorded(const Run& run) {
 }
 
 Task<Result<void>> AgentRunner::resume(Run run, TaskRecord so_far, RunEvents& events) {
+  co_await ok(keep_files(run));
   auto prompt = prompt_of(run.message);
   if (!prompt) co_return Err(std::move(prompt).error());
   SessionState state = co_await ok(recorded(run));
@@ -353,6 +383,9 @@ AgentCard card_of(const agents::Fleet& fleet, const agents::AgentSpec& agent,
   card.has_extended_card = needs_bearer_token;
   card.needs_bearer_token = needs_bearer_token;
   card.input_modes = {"text/plain", "application/json"};
+  if (fleet.artifacts && agent.offers(agents::artifact_tool)) {
+    card.input_modes.emplace_back("application/octet-stream");
+  }
   card.output_modes = {"text/plain"};
   Skill skill;
   skill.id = agent.name;

@@ -63,6 +63,7 @@ class AgentRunner final : public TaskRunner {
   [[nodiscard]] Result<void> check_depth(const Run& run) const;
   Result<agents::SessionState> recorded(const Run& run);
   Result<std::string> prompt_of(const Message& message) const;
+  Task<Result<void>> keep_files(Run& run);
   Task<Result<void>> append(agents::Event event);
   agents::SessionStarted started_by(const Run& run, const std::string& prompt) const;
   Task<Result<void>> work(Run run, std::string prompt, agents::SessionState& state,

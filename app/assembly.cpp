@@ -9,6 +9,7 @@
 #include "async/scope.h"
 #include "io/file.h"
 #include "jose/key.h"
+#include "log/sha256.h"
 
 #ifdef AMBIT_GRPC
 #include "grpc_door/grpc_client.h"
@@ -16,6 +17,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -124,6 +126,7 @@ std::unique_ptr<agents::CommandTools> Assembly::command_tools_of(const agents::F
 std::vector<agents::Toolbox*> Assembly::toolboxes_with(agents::CommandTools& commands) const {
   std::vector<agents::Toolbox*> toolboxes{&commands, skill_box_.get()};
   if (memory_tools_) toolboxes.push_back(memory_tools_.get());
+  if (artifacts_) toolboxes.push_back(artifacts_.get());
   for (const auto& server : servers_) toolboxes.push_back(server.get());
   if (remote_agents_) toolboxes.push_back(remote_agents_.get());
   return toolboxes;
@@ -270,6 +273,11 @@ Result<void> Assembly::open_tools() {
   http_ = std::make_unique<http::CurlClient>(world_.watcher(), mcp_http_options());
   mcp::ToolboxOptions toolbox;
   toolbox.client.eras = std::make_shared<mcp::EraMemory>();
+  // What a conversation cannot hold is kept, and not cut before.
+  if (fleet_.artifacts) {
+    toolbox.content_bytes_max =
+        std::max(toolbox.content_bytes_max, static_cast<std::size_t>(fleet_.artifacts->bytes_max));
+  }
   for (const agents::McpServerSpec& server : fleet_.mcp_servers) {
     servers_.push_back(open_server(server, toolbox));
   }
@@ -277,6 +285,11 @@ Result<void> Assembly::open_tools() {
 }
 
 Result<void> Assembly::open_memory() {
+  if (fleet_.artifacts) {
+    agents::ArtifactsPorts kept{
+        *book_, roster_, [](std::string_view bytes) { return log::to_hex(log::sha256(bytes)); }};
+    artifacts_ = std::make_unique<agents::Artifacts>(std::move(kept), *fleet_.artifacts);
+  }
   if (fleet_.memories.empty()) return {};
   TRY(make_directories(memory_path()));
   auto store = TRY(memory::Store::open(memory_path(), memory::Store::Mode::write));
@@ -390,7 +403,7 @@ agents::FleetRun& Assembly::start(agents::RunOptions options) {
 
 agents::Ports Assembly::ports() {
   return {*guard_,     *book_,   make_argument_check(), approvals_.get(), quotas_.get(),
-          check_tool_, &roster_, instances_.get(),      &health_};
+          check_tool_, &roster_, instances_.get(),      &health_,         artifacts_.get()};
 }
 
 void Assembly::stop() {
@@ -403,6 +416,7 @@ void Assembly::stop() {
   servers_.clear();
   http_.reset();
   memory_tools_.reset();
+  artifacts_.reset();
   command_tools_.reset();
   runner_.reset();
   egress_private_.reset();

@@ -4,6 +4,7 @@
 // order in which it comes up; reading open() shows the program.
 
 #include "a2a/remote_tools.h"
+#include "agents/artifacts.h"
 #include "agents/command_tools.h"
 #include "agents/fleet.h"
 #include "agents/fleet_run.h"
@@ -135,6 +136,7 @@ class Assembly {
   agents::ToolCheck check_tool_;
   agents::Roster roster_;
   agents::ModelHealth health_;
+  std::unique_ptr<agents::Artifacts> artifacts_;  // null: the fleet keeps none
   std::vector<agents::Payload> sources_;
   std::map<std::string, std::unique_ptr<inference::Engine>> engines_;
   std::map<std::string, std::shared_ptr<mcp::OAuth>> logins_;  // by MCP server; null: none

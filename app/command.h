@@ -69,6 +69,8 @@ Command tools_pin_command();
 Command completion_command();
 Command man_command();
 std::vector<Command> all_commands();
+// artifact list, get
+std::vector<Command> artifact_commands();
 // memory list, get, search
 std::vector<Command> memory_commands();
 // sandbox run, explain

@@ -60,6 +60,7 @@ std::vector<Command> all_commands() {
                               mcp_serve_command(),
                               mcp_gateway_command()};
   for (Command& command : audit_retention_commands()) all.push_back(std::move(command));
+  for (Command& command : artifact_commands()) all.push_back(std::move(command));
   for (Command& command : memory_commands()) all.push_back(std::move(command));
   for (Command& command : mcp_commands()) all.push_back(std::move(command));
   for (Command& command : a2a_commands()) all.push_back(std::move(command));

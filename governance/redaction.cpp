@@ -1,5 +1,6 @@
 #include "governance/redaction.h"
 
+#include "agents/fleet.h"
 #include "governance/cedar_call.h"
 
 #include <nlohmann/json.hpp>
@@ -153,6 +154,8 @@ class Pass {
     const Json body = Json::parse(event_.body, nullptr, false);
     if (body.is_object() && body.contains("tool") && body["tool"].is_string()) {
       tool_ = body["tool"].get<std::string>();
+      // A part of a result of any tool.
+      if (tool_ == agents::artifact_tool) tool_.clear();
     }
     for (agents::Payload& payload : event_.payloads) {
       const std::string& name = payload.name;

@@ -33,6 +33,7 @@ FleetFile FleetParser::parse() {
   each(top, "tools", [this](Reader& reader, const std::string& name) { tool(reader, name); });
   skills(top);
   each(top, "memory", [this](Reader& reader, const std::string& name) { memory(reader, name); });
+  artifacts(top);
   each(top, "agents", [this](Reader& reader, const std::string& name) { agent(reader, name); });
   check_remote_agents(root_, file_);
   policies(top);

@@ -116,6 +116,14 @@ struct SkillSpec {
   friend bool operator==(const SkillSpec&, const SkillSpec&) = default;
 };
 
+// What is kept whole of results that are too large for a conversation (artifacts.h).
+struct ArtifactSpec {
+  std::int64_t bytes_max = 4 << 20;   // of one
+  std::int64_t total_max = 64 << 20;  // of one run
+  friend bool operator==(const ArtifactSpec&, const ArtifactSpec&) = default;
+};
+inline constexpr std::string_view artifact_tool = "artifact__read";
+
 struct CommandToolSpec {
   ToolSpec spec;
   std::vector<std::string> command;  // may hold ${argument}, ${workdir}, ${fleetdir}
@@ -247,7 +255,8 @@ struct Fleet {
   std::vector<CommandToolSpec> tools;
   std::vector<SkillSpec> skills{};
   std::vector<MemorySpec> memories{};
-  std::vector<Profile> profiles;  // presets first, then the file's own
+  std::optional<ArtifactSpec> artifacts{};  // absent: the rest of what is cut is lost
+  std::vector<Profile> profiles;            // presets first, then the file's own
   std::vector<AgentSpec> agents;
   std::vector<RemoteAgentSpec> remote_agents{};
   std::vector<std::string> policies;  // absolute paths

@@ -113,6 +113,7 @@ std::vector<std::string> FleetParser::known_tools() const {
   }
   for (const SkillSpec& skill : file_.fleet.skills) names.push_back("skill__" + skill.name);
   append_memory_tools(file_.fleet, names);
+  if (file_.fleet.artifacts) names.emplace_back(artifact_tool);
   return names;
 }
 

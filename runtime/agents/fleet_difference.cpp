@@ -48,6 +48,7 @@ std::string restart_for(const Path& path, const Node& of) {
     return is_light ? "" : "models are opened at the start";
   }
   if (section == "mcpServers") return "servers are connected at the start";
+  if (section == "artifacts") return "the bounds of what is kept hold from the start";
   if (section == "memory") return "memories are opened at the start";
   if (section == "workflow") return "the run follows it already";
   return "it holds for the whole run";

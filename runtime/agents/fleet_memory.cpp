@@ -37,6 +37,18 @@ void FleetParser::own_memory(Reader& reader, AgentSpec& spec) {
   }
 }
 
+// Results that are too large for a conversation are kept, within these bounds.
+void FleetParser::artifacts(Reader& top) {
+  const Node* node = top.get("artifacts", Node::Kind::object);
+  if (node == nullptr) return;
+  Reader reader(file_.problems, *node, "artifacts");
+  ArtifactSpec spec;
+  spec.bytes_max = reader.quantity("maxBytes", spec.bytes_max, false, kib * kib * 16);
+  spec.total_max = reader.quantity("maxTotal", spec.total_max, false, kib * kib * kib * 64);
+  reader.done();
+  file_.fleet.artifacts = spec;
+}
+
 void append_memory_tools(const Fleet& fleet, std::vector<std::string>& names) {
   for (const MemorySpec& memory : fleet.memories) {
     for (const char* operation : {"get", "list", "search", "put", "delete"}) {

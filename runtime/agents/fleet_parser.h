@@ -71,6 +71,7 @@ class FleetParser {
   void tool(Reader& reader, const std::string& name);
   void skills(Reader& top);
   void memory(Reader& reader, const std::string& name);
+  void artifacts(Reader& top);
   void own_memory(Reader& reader, AgentSpec& spec);
   void placeholders(Reader& reader, const std::string& key, const Node& node, std::string& text,
                     const std::vector<std::string>& arguments);

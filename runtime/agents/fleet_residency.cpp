@@ -143,10 +143,10 @@ std::vector<std::string> Fleet::models_of(const AgentSpec& agent) const {
     if (spec != nullptr) named.insert(named.end(), spec->fallback.begin(), spec->fallback.end());
   }
   std::vector<std::string> names;
-  for (const std::string& name : named) {
-    const ModelSpec* spec = model(name);
-    const bool is_new = std::find(names.begin(), names.end(), name) == names.end();
-    if (spec != nullptr && is_new && residency_refusal(agent, *spec).empty()) names.push_back(name);
+  for (const std::string& one : named) {
+    const ModelSpec* spec = model(one);
+    const bool is_new = std::find(names.begin(), names.end(), one) == names.end();
+    if (spec != nullptr && is_new && residency_refusal(agent, *spec).empty()) names.push_back(one);
   }
   return names;
 }

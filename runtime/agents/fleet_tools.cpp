@@ -221,6 +221,7 @@ std::vector<std::string> FleetParser::tool_names(Reader& reader, const std::stri
   std::vector<std::string> known_tools;
   for (const CommandToolSpec& tool : file_.fleet.tools) known_tools.push_back(tool.spec.name);
   for (const SkillSpec& skill : file_.fleet.skills) known_tools.push_back("skill__" + skill.name);
+  if (file_.fleet.artifacts) known_tools.emplace_back(artifact_tool);
   // Given by "memory" alone; single ones of them can be withheld.
   if (key == "disallowedTools") append_memory_tools(file_.fleet, known_tools);
   std::vector<std::string> servers;

@@ -17,6 +17,8 @@
 
 namespace ambit::agents {
 
+class Artifacts;
+
 // Do the arguments (JSON text) fit the schema (JSON text)? The error names the path of the fault.
 using ArgumentCheck =
     std::function<Result<void>(const std::string& schema, const std::string& arguments)>;
@@ -33,6 +35,7 @@ struct Ports {
   Roster* roster = nullptr;          // null: nobody can find or stop the sessions
   Identities* identities = nullptr;  // null: agents have no keys
   ModelHealth* health = nullptr;     // null: nothing is known of how models do
+  Artifacts* artifacts = nullptr;    // null: what is too large for a conversation is cut
 };
 
 // What the model reads instead of the result of a call that was denied or escalated.

@@ -18,7 +18,8 @@ struct Standing {
   bool too_small = false;
   bool sick = false;
   bool too_slow = false;
-  std::int64_t key = 0;  // what the role sorts by
+  std::int64_t key = 0;   // what the role sorts by
+  std::size_t place = 0;  // as they are named
   friend auto operator<=>(const Standing&, const Standing&) = default;
 };
 
@@ -91,12 +92,13 @@ RouteChoice choose_route(const RoleSpec* role, const std::vector<RouteOffer>& of
     one.standing.too_small = !offer.fits_window;
     one.standing.sick = health != nullptr && !health->is_well(name, now);
     one.standing.too_slow = role->latency_ms > 0 && one.latency_ms > role->latency_ms;
+    one.standing.place = ranked.size();
     if (role->sort == "price") one.standing.key = offer.cost_micros;
     if (role->sort == "latency") one.standing.key = one.latency_ms;
     ranked.push_back(std::move(one));
   }
-  std::stable_sort(ranked.begin(), ranked.end(),
-                   [](const Ranked& a, const Ranked& b) { return a.standing < b.standing; });
+  std::sort(ranked.begin(), ranked.end(),
+            [](const Ranked& a, const Ranked& b) { return a.standing < b.standing; });
   choice.reason = "@" + role->name + " by " + role->sort;
   for (std::size_t i = 0; i < ranked.size(); ++i) {
     const Ranked& one = ranked[i];

@@ -1,5 +1,6 @@
 #include "agents/turn_loop.h"
 
+#include "agents/artifacts.h"
 #include "agents/json_writer.h"
 #include "agents/session_recorder.h"
 #include "async/interrupt.h"
@@ -360,6 +361,12 @@ Task<Outcome> TurnLoop::perform(SessionState& state, std::size_t tool, ToolCall 
 
 Result<void> TurnLoop::finish_call(SessionState& state, std::string action, ToolCall call,
                                    Outcome outcome) {
+  if (ports_.artifacts != nullptr && outcome.content.size() > result_bytes_max) {
+    const Artifacts::Kept kept = TRY(ports_.artifacts->keep(
+        {run_, state.id, agent_.name, subject_, call.name}, outcome.content));
+    outcome.content = shortened(outcome.content, result_bytes_max, kept);
+    outcome.truncated = true;
+  }
   bound_result(outcome);
   Fact fact = ActionOutcome{std::move(action), std::move(call.id), std::move(call.name),
                             std::move(outcome)};

@@ -4,6 +4,7 @@
 #include "a2a/agent_runner.h"
 
 #include "a2a/service.h"
+#include "agents/artifacts.h"
 #include "run_task.h"
 #include "runtime/agents/scripted.h"
 #include "schemas.h"
@@ -485,6 +486,50 @@ TEST_CASE("the guard knows who asked through whom, and takes nobody for an agent
   request.message.metadata = rpc::Value(metadata);
   CHECK(desk.sent(std::move(request)).status.state == TaskState::completed);
   CHECK(desk.guard.seen.at(0).chain == std::vector<std::string>{"other/desk", "elsewhere/clerk"});
+}
+
+TEST_CASE("a file of a message is kept in the record, and the agent reads it by its hash",
+          "[a2a]") {
+  Desk desk(
+      {agents::calls("artifact__read", R"({"artifact":"sha256:5-bytes"})"), agents::says("read")});
+  SendRequest request = desk.request("Look into this:");
+  Part file;
+  file.kind = Part::Kind::raw;
+  file.text = "aGVsbG8=";
+  file.filename = "notes.txt";
+  request.message.parts.push_back(file);
+  CHECK(desk.sent(request).status.state != TaskState::completed);
+  // With artifacts, and an agent that may read them.
+  desk.fleet.artifacts.emplace();
+  desk.fleet.agents[0].tools = {"look", "artifact__read"};
+  agents::Artifacts artifacts(
+      {desk.journal, desk.roster,
+       [](std::string_view bytes) { return std::to_string(bytes.size()) + "-bytes"; }},
+      *desk.fleet.artifacts);
+  agents::Ports ports{desk.guard, desk.journal, agents::any_arguments};
+  ports.roster = &desk.roster;
+  ports.artifacts = &artifacts;
+  AgentRunner runner(desk.fleet, desk.fleet.agents[0], desk.model, ports);
+  REQUIRE(desk.run(runner.open({&desk.tools, &artifacts})));
+  Service service(desk.world.world(), desk.store, runner, {});
+  request.message.id = "with-file";
+  auto result = desk.run(service.send(desk.caller(), request));
+  REQUIRE(result);
+  const TaskRecord& record = std::get<TaskView>(*result).task->record;
+  CHECK(record.status.state == TaskState::completed);
+  const auto& heard = desk.model.heard.back();
+  CHECK(heard.at(0).content == "Look into this:\n[notes.txt, 5 bytes: artifact sha256:5-bytes]");
+  CHECK(heard.back().content == "hello");
+  const auto at =
+      std::find_if(desk.journal.events.begin(), desk.journal.events.end(),
+                   [](const agents::Event& event) { return event.type == agents::artifact_event; });
+  REQUIRE(at != desk.journal.events.end());
+  CHECK(at->payloads.at(0).bytes == "hello");
+  request.message.id = "with-nonsense";
+  request.message.parts.back().text = "no base64!";
+  auto refused = desk.run(service.send(desk.caller(), request));
+  CHECK(
+      (!refused || std::get<TaskView>(*refused).task->record.status.state != TaskState::completed));
 }
 
 }  // namespace ambit::a2a

@@ -36,11 +36,15 @@ def effects():
     return done
 
 
-def records(kind):
-    if not os.path.isdir(state + "/journal"):
-        return []
-    listed = subprocess.run([ambit, "audit", "list", "--state", state, "--type", kind, "--json"], capture_output=True, text=True, check=False)
-    return [json.loads(line) for line in listed.stdout.splitlines()]
+def records():
+    """By type."""
+    by_type = collections.defaultdict(list)
+    if os.path.isdir(state + "/journal"):
+        listed = subprocess.run([ambit, "audit", "list", "--state", state, "--json"], capture_output=True, text=True, check=False)
+        for line in listed.stdout.splitlines():
+            record = json.loads(line)
+            by_type[record["type"]].append(record)
+    return by_type
 
 
 def seconds_of(text):
@@ -49,45 +53,47 @@ def seconds_of(text):
     return moment + float("0." + (rest or "0"))
 
 
-def check_record():
+def check_record(by_type):
     """Read while nothing runs: no effect without its decision, no step without the one before it."""
     done = effects()
-    decided = {(r["session"], r["body"]["tool"]) for r in records("action.decided")}
-    ended = {(r["session"], r["body"]["tool"]) for r in records("action.outcome")}
+    decided = {(r["session"], r["body"]["tool"]) for r in by_type["action.decided"]}
+    ended = {(r["session"], r["body"]["tool"]) for r in by_type["action.outcome"]}
     for what in ("pay", "look"):
         sums["unrecorded"] += sum((who, what) not in decided for who in done[what])
     sums["stepsLost"] += sum((who, "pay") not in ended for who in done["look"])
 
 
-def first_action_after(moment):
-    resumed = [seconds_of(r["time"]) for r in records("run.resumed")]
+def first_action_after(moment, by_type):
+    resumed = [seconds_of(r["time"]) for r in by_type["run.resumed"]]
     if not resumed or resumed[-1] < moment:
         return None
-    later = [at for at in (seconds_of(r["time"]) for r in records("action.decided")) if at >= resumed[-1]]
+    later = [at for at in (seconds_of(r["time"]) for r in by_type["action.decided"]) if at >= resumed[-1]]
     return min(later) if later else None
 
 
 def attempt(resume, may_kill):
-    """Starts or goes on; True: it came to its end."""
+    """Starts or goes on: whether it came to its end, and how to go on."""
     out = open(folder + "/out", "w", encoding="utf-8")
     err = open(folder + "/err", "w", encoding="utf-8")
     started = time.time()
     command = [ambit, "run", folder + "/fleet.json", "--state", state, *resume, "--transcripts", transcripts, "--json", "--quiet"]
     program = subprocess.Popen(command, stdout=out, stderr=err)
     if may_kill:
-        time.sleep(dice.uniform(0, 1.2))
+        time.sleep(dice.uniform(0, 0.9))
         if program.poll() is None:
             program.kill()
             sums["kills"] += 1
     code = program.wait()
     if code not in (0, -9):
         raise SystemExit("the run failed: " + open(folder + "/err", encoding="utf-8").read())
-    check_record()
+    by_type = records()
+    check_record(by_type)
     if resume:
-        first = first_action_after(started)
+        first = first_action_after(started, by_type)
         if first is not None:
             recoveries.append(1000 * (first - started))
-    return code == 0
+    runs = by_type["run.started"]
+    return code == 0, ["--resume", runs[0]["run"]] if runs else []
 
 
 def count_run():
@@ -110,10 +116,9 @@ def count_run():
 while sums["kills"] < kills_wanted and time.monotonic() - begun < seconds_most:
     shutil.rmtree(state, ignore_errors=True)
     open(effects_log, "w", encoding="utf-8").close()
-    resume = []
-    while not attempt(resume, sums["kills"] < kills_wanted):
-        runs = records("run.started")
-        resume = ["--resume", runs[0]["run"]] if runs else []
+    ended, resume = False, []
+    while not ended:
+        ended, resume = attempt(resume, sums["kills"] < kills_wanted)
     verified = subprocess.run([ambit, "audit", "verify", "--state", state], capture_output=True, text=True, check=False)
     sums["unverified"] += verified.returncode != 0
     sums["runs"] += 1
