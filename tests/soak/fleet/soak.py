@@ -20,6 +20,8 @@ import uuid
 ambit, folder, minutes = sys.argv[1], sys.argv[2], float(sys.argv[3])
 TOKEN = "a-token-of-at-least-16-characters"
 CALLERS = 8
+RATE = float(os.environ.get("AMBIT_SOAK_RATE", "50"))  # requests a second, of all callers
+MIX = [int(one) for one in os.environ.get("AMBIT_SOAK_MIX", "6,2,2,1").split(",")]  # a2a, mcp, openai, callers that hang up
 SLACK = {"memoryKiB": 4096, "descriptors": 8, "processes": 4, "threads": 4}
 log_path = folder + "/log"
 server = subprocess.Popen([ambit, "serve", folder + "/fleet/fleet.json", "--listen", "127.0.0.1:0", "--state", folder + "/state"],
@@ -95,7 +97,8 @@ def caller(host, seed):
     dice = random.Random(seed)
     connection = http.client.HTTPConnection(host, timeout=60)
     while not stop.is_set():
-        kind = dice.choices(["a2a", "mcp", "openai", "hungUp"], [6, 2, 2, 1])[0]
+        kind = dice.choices(["a2a", "mcp", "openai", "hungUp"], MIX)[0]
+        begun = time.monotonic()
         try:
             if kind == "hungUp":
                 hang_up(host, dice)
@@ -111,6 +114,7 @@ def caller(host, seed):
                 failures.append(f"{kind}: {said[:300]}")
         if dice.random() < 0.05:
             connection.close()
+        stop.wait(max(0.0, CALLERS / RATE - (time.monotonic() - begun)))
 
 
 def family():
