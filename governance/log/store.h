@@ -1,6 +1,6 @@
 #pragma once
 
-// Store: the log's two tables in one LMDB environment, and the only place that knows <lmdb.h>. A
+// Store: the two tables of the log in one LMDB environment, and the only place that knows it. A
 // Batch is one transaction: leaves, payloads, tree nodes, indexes and the checkpoint become durable
 // together or not at all. Everything in the table `log` is appended in the order of the records; a
 // Snapshot is a consistent view that never waits for a writer. FORMAT.md lists the keys.

@@ -185,7 +185,7 @@ TEST_CASE("each C API is included in one folder only", "[tidy]") {
   const std::pair<const char*, std::vector<std::string>> owners[] = {
       {"<uv.h>", {"runtime/io/"}},
       {"<curl/", {"runtime/http/"}},
-      {"<lmdb.h>", {"governance/log/", "runtime/memory/"}},
+      {"<lmdb.h>", {"runtime/lmdb/"}},
       {"<seccomp.h>", {"sandbox/"}},
       {"<cuda", {"inference/cuda/"}},
       {"<jwt/", {"governance/"}},
