@@ -350,7 +350,7 @@ TEST_CASE("a disk that fails is said once, and turns go on", "[engine][disk]") {
   for (const int descriptor : nameless_files())
     if (!before.contains(descriptor)) REQUIRE(dup2(full, descriptor) == descriptor);
   close(full);
-  for (std::size_t i = 0; i < 8; ++i)
+  for (std::size_t i = 0; i < 64; ++i)
     CHECK(decoder->complete(ask("turn " + std::to_string(i * 7919), 2, session_name(i))));
   REQUIRE(said.size() == 1);
   CHECK_THAT(said[0], Catch::Contains("stay in memory from now on"));
