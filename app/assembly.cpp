@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
@@ -220,6 +221,12 @@ Result<void> Assembly::open_engine(const agents::ModelSpec& spec) {
   options.batch_max = static_cast<std::size_t>(options_.batch_max);
   options.context_max = static_cast<std::size_t>(spec.context_max);
   options.grammar = options_.grammar;
+  options.kv_bytes = static_cast<std::size_t>(spec.kv_memory);
+  options.kv_disk_bytes = static_cast<std::size_t>(spec.kv_disk);
+  options.kv_disk_folder = options_.state;
+  options.warn = [name = spec.name](const std::string& what) {
+    std::fprintf(stderr, "ambit: model %s: %s\n", name.c_str(), what.c_str());
+  };
   options.clock_us = monotonic_us;
   auto engine = inference::Engine::open(spec.file, options, world_.loop());
   if (!engine) return Err(std::move(engine).error().context("model " + spec.name));

@@ -38,6 +38,19 @@ std::string metrics_text(Assembly& assembly, std::uint64_t requests, std::size_t
          << "\nambit_engine_tokens_total{model=\"" << name << "\",kind=\"cached\"} "
          << stats.scheduler.cached_tokens << "\n";
   }
+  text << "# TYPE ambit_kv_pages gauge\n";
+  for (const auto& [name, engine] : assembly.engines()) {
+    const auto kv = engine->stats().kv;
+    text << "ambit_kv_pages{model=\"" << name << "\",tier=\"memory\"} " << kv.pages_used
+         << "\nambit_kv_pages{model=\"" << name << "\",tier=\"disk\"} " << kv.disk_pages << "\n";
+  }
+  text << "# TYPE ambit_kv_pages_lost_total counter\n";
+  for (const auto& [name, engine] : assembly.engines()) {
+    const auto kv = engine->stats().kv;
+    text << "ambit_kv_pages_lost_total{model=\"" << name << "\",reason=\"no room\"} " << kv.evicted
+         << "\nambit_kv_pages_lost_total{model=\"" << name << "\",reason=\"damaged\"} "
+         << kv.disk_damaged << "\n";
+  }
   text << "# TYPE ambit_tasks_at_work gauge\n";
   for (const TaskCount& agent : tasks) {
     text << "ambit_tasks_at_work{agent=\"" << agent.agent << "\"} " << agent.at_work << "\n";

@@ -26,6 +26,22 @@ std::size_t sure_length(std::string_view text, const std::vector<std::string>& s
   return sure;
 }
 
+// Whether a page comes from disk sooner than it is computed, as far as sizes tell: a slow disk
+// against a core at its best.
+bool reading_pays(const Model& model, std::size_t page_bytes, std::size_t threads) {
+  constexpr double disk_bytes_per_s = 5e8;
+  constexpr double operations_per_s = 2.5e11;  // of one core
+  double weights = 0;
+  for (const TensorView& tensor : model.file->tensors())
+    weights += static_cast<double>(tensor.elements());
+  const Config& config = model.config;
+  if (config.experts > 0)
+    weights *= static_cast<double>(config.experts_used) / static_cast<double>(config.experts);
+  const double computing_s = 2 * weights * static_cast<double>(page_tokens) /
+                             (operations_per_s * static_cast<double>(threads));
+  return static_cast<double>(page_bytes) / disk_bytes_per_s < computing_s;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Decoder>> Decoder::make(std::shared_ptr<const ModelFile> file,
@@ -52,17 +68,23 @@ Result<std::unique_ptr<Decoder>> Decoder::make(std::shared_ptr<const ModelFile> 
   if (pages < 2)
     return Err(Code::invalid, "the KV cache of " + std::to_string(options.kv_bytes) +
                                   " bytes holds fewer than 2 pages of " + std::to_string(page));
+  std::unique_ptr<PageFile> disk;
+  if (options.kv_disk_bytes > 0 && made.pool == nullptr)
+    return Err(Code::unsupported, "pages of a GPU do not go to disk");
+  if (options.kv_disk_bytes > 0 &&
+      options.kv_disk_pays.value_or(reading_pays(file->model(), page, options.threads)))
+    disk = TRY(PageFile::open(options.kv_disk_folder, page, options.kv_disk_bytes));
   return std::unique_ptr<Decoder>(
-      new Decoder(std::move(file), std::move(options), std::move(made), pages));
+      new Decoder(std::move(file), std::move(options), std::move(made), pages, std::move(disk)));
 }
 
 Decoder::Decoder(std::shared_ptr<const ModelFile> file, EngineOptions options, MadeBackend made,
-                 std::size_t pages)
+                 std::size_t pages, std::unique_ptr<PageFile> disk)
     : file_(std::move(file)),
       options_(std::move(options)),
       pool_(std::move(made.pool)),
       forward_(file_->model(), std::move(made.backend), options_.step_tokens_max),
-      cache_(forward_.page_bytes(), pages, &forward_.backend().pages()),
+      cache_(forward_.page_bytes(), pages, &forward_.backend().pages(), std::move(disk)),
       scheduler_(file_->tokenizer(), file_->model().config, forward_, cache_,
                  {options_.batch_max, options_.step_tokens_max, options_.context_max, 1U << 20U,
                   options_.clock_us, options_.draft_max}),
@@ -165,13 +187,37 @@ void Decoder::cancel(std::uint64_t id) {
 }
 
 void Decoder::observe(const std::string& session, agents::SessionEvent event) {
-  if (event == agents::SessionEvent::gone) cache_.forget(session);
+  switch (event) {
+    case agents::SessionEvent::call_begins:
+      return cache_.park(session, true);
+    case agents::SessionEvent::parked:
+      return cache_.park(session, false);
+    case agents::SessionEvent::call_ends_soon:
+      return cache_.expect(session);
+    case agents::SessionEvent::gone:
+      return cache_.forget(session);
+  }
+}
+
+void Decoder::tell_of_disk() {
+  if (options_.kv_disk_bytes == 0 || !options_.warn) return;
+  const KvCache::Stats stats = cache_.stats();
+  if (stats.disk_damaged > damaged_told_)
+    options_.warn(std::to_string(stats.disk_damaged - damaged_told_) +
+                  " pages of keys and values came back damaged from " + options_.kv_disk_folder +
+                  " and are computed again");
+  if (stats.disk_failed && !failure_told_)
+    options_.warn("keys and values stay in memory from now on: writing them to " +
+                  options_.kv_disk_folder + " failed");
+  damaged_told_ = stats.disk_damaged;
+  failure_told_ = stats.disk_failed;
 }
 
 void Decoder::step(Progress& progress) {
   generated_.clear();
   said_.clear();
   scheduler_.step(generated_);
+  tell_of_disk();
   std::move(said_.begin(), said_.end(), std::back_inserter(progress.said));
   for (Generated& generated : generated_) {
     const auto node = open_.extract(generated.id);

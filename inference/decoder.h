@@ -29,6 +29,11 @@ struct EngineOptions {
   std::size_t batch_max = 64;         // sessions decoding at once
   std::size_t step_tokens_max = 256;  // tokens in one forward pass
   std::size_t kv_bytes = std::size_t{1} << 30U;
+  // Keys and values that memory cannot hold go to a file in this folder, of at most so many bytes
+  // (0: nowhere); nothing: if that pays, which the model's size says.
+  std::string kv_disk_folder;
+  std::size_t kv_disk_bytes = 0;
+  std::optional<bool> kv_disk_pays;
   std::size_t context_max = 0;  // tokens of one session; 0: what the model was made for
   KvType kv_type = KvType::f16;
   std::size_t draft_max = 6;  // tokens that a session may guess ahead in a step; 0: none
@@ -39,6 +44,8 @@ struct EngineOptions {
   std::string device = "cpu";              // or "cuda", "cuda:1", "auto" (make_backend.h)
   bool fp8_weights = false;                // of a GPU: weights that are floats become 8-bit floats
   std::function<std::int64_t()> clock_us;  // monotonic, any thread; for usage times only
+  // Told what whoever runs this should know of, in one line, on the decoder's thread; may be empty.
+  std::function<void(const std::string&)> warn;
 };
 
 struct EngineStats {
@@ -93,10 +100,11 @@ class Decoder {
     std::size_t told = 0;  // bytes of it
   };
   Decoder(std::shared_ptr<const ModelFile> file, EngineOptions options, MadeBackend made,
-          std::size_t pages);
+          std::size_t pages, std::unique_ptr<PageFile> disk);
   Result<ExpressionId> language(const agents::TurnRequest& request);
   Result<std::uint64_t> submit(Generation generation, Open open);
   void hear(std::uint64_t id, TokenId token);
+  void tell_of_disk();
   agents::Turn read(const Open& open, const Generated& generated) const;
 
   std::shared_ptr<const ModelFile> file_;
@@ -110,6 +118,8 @@ class Decoder {
   std::unordered_map<std::uint64_t, Open> open_;
   std::vector<Generated> generated_;
   std::vector<Said> said_;  // in this step
+  std::size_t damaged_told_ = 0;
+  bool failure_told_ = false;
 };
 
 }  // namespace ambit::inference

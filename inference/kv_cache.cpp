@@ -4,6 +4,7 @@
 #include "inference/cpu/backend.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace ambit::inference {
 
@@ -25,11 +26,13 @@ bool KvCache::Less::operator()(std::span<const TokenId> a, std::span<const Token
   return std::lexicographical_compare(a.begin(), a.end(), b.begin(), b.end());
 }
 
-KvCache::KvCache(std::size_t page_bytes, std::size_t pages_max, PageMemory* memory)
+KvCache::KvCache(std::size_t page_bytes, std::size_t pages_max, PageMemory* memory,
+                 std::unique_ptr<PageFile> disk)
     : page_bytes_(page_bytes),
       pages_max_(pages_max),
       own_memory_(memory == nullptr ? std::make_unique<HeapPages>() : nullptr),
-      memory_(memory == nullptr ? own_memory_.get() : memory) {
+      memory_(memory == nullptr ? own_memory_.get() : memory),
+      disk_(std::move(disk)) {
   nodes_.emplace_back();
   nodes_[0].alive = true;
   nodes_[0].pins = 1;
@@ -65,6 +68,7 @@ std::optional<KvCache::Sequence> KvCache::open(std::span<const TokenId> tokens,
   Sequence sequence;
   std::size_t newly_pinned = 0;
   std::uint32_t parent = 0;
+  want_nothing();
   while (sequence.length + page_tokens <= limit) {
     const auto child = full_child(parent, tokens.subspan(sequence.length));
     if (!child) break;
@@ -76,13 +80,20 @@ std::optional<KvCache::Sequence> KvCache::open(std::span<const TokenId> tokens,
   sequence.reserved = pages_for(capacity) - sequence.nodes.size();
   if (newly_pinned + sequence.reserved + pinned_ + owned_ + reserved_ > pages_max_)
     return std::nullopt;
+  const bool one_more =
+      newly_pinned + sequence.reserved + pinned_ + owned_ + reserved_ < pages_max_;
+  Match match = best_child(parent, tokens.subspan(sequence.length, limit - sequence.length));
+  if (match.common > 0 && nodes_[match.node].page == nullptr && !one_more) match = {};
+  std::vector<std::uint32_t> path = sequence.nodes;
+  if (match.common > 0) path.push_back(match.node);
+  want(path);
+  if (awaits_disk_) return std::nullopt;
   reserved_ += sequence.reserved;
   for (const std::uint32_t id : sequence.nodes) {
     pin(id);
     sequence.pages.push_back(nodes_[id].page);
   }
   // The beginning of another page: taken over when nobody else needs it, else copied.
-  const Match match = best_child(parent, tokens.subspan(sequence.length, limit - sequence.length));
   if (match.common > 0) {
     const Node& node = nodes_[match.node];
     const bool takes_over = node.tokens.size() == match.common && match.common < page_tokens &&
@@ -110,7 +121,7 @@ void KvCache::adopt(Sequence& sequence, std::span<const TokenId> tokens) {
   while (sequence.length + page_tokens < tokens.size()) {
     const std::uint32_t parent = sequence.nodes.empty() ? 0 : sequence.nodes.back();
     const auto child = full_child(parent, tokens.subspan(sequence.length));
-    if (!child) return;
+    if (!child || nodes_[*child].page == nullptr) return;
     pin(*child);
     --sequence.reserved;
     --reserved_;
@@ -134,8 +145,15 @@ void KvCache::commit(Sequence& sequence, std::span<const TokenId> tokens, std::s
     const std::span<const TokenId> content = tokens.subspan(index * page_tokens, page_tokens);
     --owned_;
     if (const auto same = full_child(parent, content)) {  // somebody was faster: the same bits
-      free_.push_back(sequence.pages[index]);
-      sequence.pages[index] = nodes_[*same].page;
+      Node& node = nodes_[*same];
+      if (node.page == nullptr) {
+        node.page = sequence.pages[index];
+        ++nodes_[parent].resident;
+        relist(parent, nodes_[parent].used);
+      } else {
+        free_.push_back(sequence.pages[index]);
+      }
+      sequence.pages[index] = node.page;
       pin(*same);
       sequence.nodes.push_back(*same);
       continue;
@@ -194,7 +212,7 @@ void KvCache::release(const std::vector<Held>& path) {
     if (!node.alive || node.serial != held->serial) continue;
     --node.holders;
     if (node.holders == 0 && !node.shared && node.pins == 0 && node.children.empty())
-      free_.push_back(remove(held->node));
+      drop(held->node);
   }
 }
 
@@ -203,17 +221,17 @@ std::byte* KvCache::take_page(Sequence& sequence) {
   --sequence.reserved;
   --reserved_;
   ++owned_;
+  return free_page();
+}
+
+std::byte* KvCache::free_page() {
   if (free_.empty() && made_ < pages_max_) {
     std::byte* made = memory_->make_page(page_bytes_);
     INVARIANT(made != nullptr);  // whoever counted the pages counted what there is
     free_.push_back(made);
     ++made_;
   }
-  if (free_.empty()) {
-    INVARIANT(!evictable_.empty());  // the reservation promised it
-    free_.push_back(remove(evictable_.begin()->second));
-    ++evicted_;
-  }
+  if (free_.empty()) free_.push_back(evict());
   std::byte* page = free_.back();
   free_.pop_back();
   peak_ = std::max(peak_, made_ - free_.size());
@@ -235,11 +253,16 @@ std::uint32_t KvCache::insert(std::uint32_t parent, std::span<const TokenId> tok
   node.pins = node.holders = 0;
   node.shared = false;
   node.alive = true;
+  node.moves = false;
+  node.wanted = false;
+  node.resident = 0;
+  node.slot.reset();
   node.serial = ++clock_;
   node.used = clock_;
   node.page = page;
   node.tokens.assign(tokens.begin(), tokens.end());
   nodes_[parent].children.emplace(node.tokens, id);
+  ++nodes_[parent].resident;
   relist(parent, nodes_[parent].used);
   relist(id, node.used);
   return id;
@@ -248,13 +271,31 @@ std::uint32_t KvCache::insert(std::uint32_t parent, std::span<const TokenId> tok
 std::byte* KvCache::remove(std::uint32_t id) {
   Node& node = nodes_[id];
   INVARIANT(node.alive && node.pins == 0 && node.children.empty());
-  evictable_.erase({node.used, id});
-  const std::uint32_t parent = node.parent;
-  nodes_[parent].children.erase(node.tokens);
   node.alive = false;
+  relist(id, node.used);
+  if (node.slot) disk_->give_back(*node.slot);
+  node.slot.reset();
+  Node& parent = nodes_[node.parent];
+  parent.children.erase(node.tokens);
+  if (node.page != nullptr) --parent.resident;
   free_nodes_.push_back(id);
-  relist(parent, nodes_[parent].used);
-  return node.page;
+  relist(node.parent, parent.used);
+  return std::exchange(node.page, nullptr);
+}
+
+void KvCache::drop(std::uint32_t id) {
+  // From the deepest: a node goes when nothing hangs below it.
+  std::vector<std::uint32_t> path = {id};
+  while (!path.empty()) {
+    const Node& node = nodes_[path.back()];
+    if (!node.children.empty()) {
+      path.push_back(node.children.begin()->second);
+      continue;
+    }
+    std::byte* page = remove(path.back());
+    if (page != nullptr) free_.push_back(page);
+    path.pop_back();
+  }
 }
 
 void KvCache::pin(std::uint32_t id) {
@@ -273,13 +314,25 @@ void KvCache::touch(std::uint32_t id) {
 
 void KvCache::relist(std::uint32_t id, std::uint64_t new_use) {
   Node& node = nodes_[id];
-  evictable_.erase({node.used, id});
+  for (auto* list : {&copied_, &uncopied_, &on_disk_}) list->erase({node.used, id});
   node.used = new_use;
-  if (node.alive && node.pins == 0 && node.children.empty()) evictable_.insert({node.used, id});
+  if (!node.alive || node.pins > 0 || node.wanted) return;
+  if (node.page != nullptr && node.resident == 0 && !node.moves)
+    (node.slot ? copied_ : uncopied_).insert({node.used, id});
+  if (node.slot && node.children.empty() && !node.moves) on_disk_.insert({node.used, id});
 }
 
 KvCache::Stats KvCache::stats() const {
-  return {pages_max_, made_ - free_.size(), pinned_ + owned_, peak_, evicted_, sessions_.size()};
+  Stats stats = {pages_max_, made_ - free_.size(), pinned_ + owned_, peak_,
+                 evicted_,   sessions_.size()};
+  if (disk_ == nullptr) return stats;
+  stats.disk_pages_max = disk_->slots_max();
+  stats.disk_pages = disk_->slots_used();
+  stats.disk_written = written_;
+  stats.disk_read = read_;
+  stats.disk_damaged = damaged_;
+  stats.disk_failed = disk_failed_;
+  return stats;
 }
 
 }  // namespace ambit::inference

@@ -37,6 +37,7 @@ Result<std::uint64_t> Scheduler::submit(Generation request) {
     return Err(Code::exhausted, "too many requests wait");
   const std::uint64_t id = ++last_id_;
   const Order order = {-request.priority, id};
+  if (request.pooling != Pooling::mean) cache_.expect(request.prompt);
   waiting_.emplace(order, Waiting{id, std::move(request), now()});
   waiting_order_.emplace(id, order);
   return id;
@@ -67,6 +68,10 @@ void Scheduler::admit() {
     auto kv = cache_.open(request.prompt, tokens_max, request.pooling != Pooling::mean);
     if (!kv) return;
     Running running;
+    if (!kv && cache_.awaits_disk() && active_.empty()) {  // nobody has anything else to do
+      cache_.wait_for_disk();
+      continue;
+    }
     running.id = head->second.id;
     running.kv = std::move(*kv);
     running.tokens = std::move(request.prompt);
@@ -232,6 +237,7 @@ void Scheduler::step(std::vector<Generated>& ended) {
   ++stats_.steps;
   stats_.rows += rows_.size();
   for (auto running = active_.begin(); running != active_.end();) {
+  cache_.tend();
     const auto current = running++;
     if (current->rows == 0) continue;
     std::size_t length = current->kv.length + current->rows;

@@ -50,7 +50,8 @@ struct Price {
   friend bool operator==(const Price&, const Price&) = default;
 };
 
-// Embedded (a GGUF file or a Hugging Face folder), or remote (`base_url` is not empty): an OpenAI-compatible endpoint.
+// Embedded (a GGUF file or a Hugging Face folder), or remote (`base_url` is not empty): an
+// OpenAI-compatible endpoint.
 struct ModelSpec {
   std::string name;
   std::string file;  // absolute
@@ -65,6 +66,10 @@ struct ModelSpec {
   std::int64_t at_once_max = 0;         // requests under way; 0: any number
   std::string script{};                 // absolute; a model that says what this file tells it to
   bool is_local = true;                 // what it reads does not leave this machine
+  // Of an embedded one: bytes of keys and values in memory, and of those on disk that memory cannot
+  // hold; 0: none.
+  std::int64_t kv_memory = std::int64_t{1} << 30U;
+  std::int64_t kv_disk = 0;
 };
 
 // How we come to a token of a server over HTTP without a person; mcp/oauth.h says what each grant

@@ -47,6 +47,15 @@ void FleetParser::model(Reader& reader, const std::string& name) {
     price.done();
   }
   spec.context_max = reader.integer("contextLength", spec.context_max, 16, 16'000'000);
+  if (const Node* node = reader.get("kvCache", Node::Kind::object)) {
+    constexpr std::int64_t bytes_max = std::int64_t{1} << 46U;
+    Reader cache(file_.problems, *node, reader.at("kvCache"));
+    spec.kv_memory = cache.quantity("memory", spec.kv_memory, false, bytes_max);
+    spec.kv_disk = cache.quantity("disk", spec.kv_disk, false, bytes_max);
+    cache.done();
+    if (provider != "embedded")
+      reader.report(*node, reader.at("kvCache"), "only an embedded model keeps keys and values");
+  }
   reader.done();
   file_.fleet.models.push_back(std::move(spec));
 }

@@ -17,6 +17,7 @@ class TurnLoop::SessionRecorder final : public Recorder {
     if (loop_.parking_ != nullptr) loop_.parking_->leave();
   }
   Task<void> unparked() override {
+    loop_.model_.observe(state_.id, SessionEvent::call_ends_soon);
     if (loop_.parking_ != nullptr) co_await loop_.parking_->come_back();
   }
 

@@ -343,6 +343,7 @@ Task<Outcome> TurnLoop::perform(SessionState& state, std::size_t tool, ToolCall 
   Task<Outcome> called = catalogue_.boxes[tool]->call(state.id, std::move(call));
   auto result = co_await in_wall_time(as_result(std::move(called)));
   Outcome outcome;
+  model_.observe(state.id, agents::SessionEvent::call_ends_soon);  // all but the record of it
   if (result) {
     outcome = std::move(*result);
   } else {

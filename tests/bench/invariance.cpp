@@ -1,7 +1,7 @@
 // Runs the same sessions again and again with random batches, step sizes, thread counts, memory,
-// orders of arrival, cancellations and drafts, and compares every logit vector that was asked for
-// with that of the session alone, bit by bit. Ends with "N comparisons, N different"; exit status 1
-// if any differs.
+// disk, moves between the two, orders of arrival, cancellations and drafts, and compares every
+// logit vector that was asked for with that of the session alone, bit by bit. Ends with "N
+// comparisons, N different"; exit status 1 if any differs.
 //   bench_invariance [ROUNDS [SEED]]
 
 #include "inference/decoder.h"
@@ -69,6 +69,7 @@ using Logits = std::map<Key, std::vector<float>>;
 struct Count {
   std::size_t compared = 0;
   std::size_t different = 0;
+  std::size_t moved = 0;  // pages that came back from disk
 };
 
 void die(const std::string& what) {
@@ -104,6 +105,11 @@ void play(Decoder& decoder, Dice& dice, bool alone, const See& see) {
       if (!alone && dice.roll(0, 7) == 0)
         decoder.observe("s" + std::to_string(dice.roll(0, sessions - 1)),
                         agents::SessionEvent::gone);
+      constexpr agents::SessionEvent events[] = {agents::SessionEvent::call_begins,
+                                                 agents::SessionEvent::parked,
+                                                 agents::SessionEvent::call_ends_soon};
+      if (!alone && dice.roll(0, 1) == 0)
+        decoder.observe("s" + std::to_string(dice.roll(0, sessions - 1)), events[dice.roll(0, 2)]);
     }
     while (!decoder.idle()) decoder.step(progress);
     for (const auto& each : progress.ended)
@@ -145,6 +151,9 @@ Count compare(const SynthShape& shape, KvType kv, std::size_t rounds, Dice& dice
     options.threads = dice.roll(1, 3);
     options.draft_max = dice.roll(0, 8);
     options.kv_bytes = page * (dice.roll(0, 1) == 0 ? dice.roll(40, 80) : 4096);
+    options.kv_disk_folder = std::filesystem::temp_directory_path().string();
+    options.kv_disk_bytes = page * (dice.roll(0, 2) == 0 ? 0 : dice.roll(20, 2000));
+    options.kv_disk_pays = true;
     const auto decoder = decoder_for(*file, options);
     play(*decoder, dice, false, [&](Key key, std::span<const float> logits) {
       const auto known = reference.find(key);
@@ -153,10 +162,11 @@ Count compare(const SynthShape& shape, KvType kv, std::size_t rounds, Dice& dice
           std::memcmp(known->second.data(), logits.data(), logits.size_bytes()) != 0)
         ++count.different;
     });
+    count.moved += decoder->stats().kv.disk_read;
   }
-  std::printf("%-7s %-5s %-4s %6zu comparisons, %zu different\n", shape.architecture.c_str(),
-              std::string(to_string(shape.type)).c_str(), kv == KvType::f16 ? "F16" : "F32",
-              count.compared, count.different);
+  std::printf("%-7s %-5s %-4s %6zu comparisons, %zu different, %zu pages came from disk\n",
+              shape.architecture.c_str(), std::string(to_string(shape.type)).c_str(),
+              kv == KvType::f16 ? "F16" : "F32", count.compared, count.different, count.moved);
   std::fflush(stdout);
   return count;
 }
@@ -178,6 +188,7 @@ int main(int argc, char** argv) {
     const Count of = compare(shape, KvType::f16, rounds, dice);
     all.compared += of.compared;
     all.different += of.different;
+    all.moved += of.moved;
   }
   SynthShape gemma;
   gemma.architecture = "gemma2";
@@ -186,6 +197,7 @@ int main(int argc, char** argv) {
   const Count of = compare(gemma, KvType::f32, rounds, dice);
   all.compared += of.compared;
   all.different += of.different;
+  all.moved += of.moved;
   std::printf("%zu comparisons, %zu different\n", all.compared, all.different);
-  return all.different == 0 && all.compared > 0 ? 0 : 1;
+  return all.different == 0 && all.compared > 0 && all.moved > 0 ? 0 : 1;
 }

@@ -121,6 +121,17 @@ TEST_CASE("a session's logits and tokens are the same bits whoever shares the en
     same(tight);
     CHECK(tight.stats.kv.evicted > 0);
   }
+  SECTION("when memory is short and pages go to disk and come back") {
+    const std::size_t page = Forward::page_bytes(file->model().config, KvType::f16);
+    EngineOptions tight = options(7, 64, 1, page * 24);
+    tight.kv_disk_folder = std::filesystem::temp_directory_path().string();
+    tight.kv_disk_bytes = page * 1000;
+    tight.kv_disk_pays = true;
+    const Outcome moved = run(file, tight, 2, 3);
+    same(moved);
+    CHECK(moved.stats.kv.evicted == 0);
+    CHECK(moved.stats.kv.disk_read > 0);
+  }
 }
 
 TEST_CASE("drafts change no bit and no token, and save steps where a text repeats itself",

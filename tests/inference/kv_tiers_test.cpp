@@ -1,0 +1,375 @@
+#include "inference/kv_cache.h"
+#include "support.h"
+
+#include <catch2/catch.hpp>
+#include <sys/stat.h>
+
+#include <cstring>
+#include <fcntl.h>
+#include <map>
+#include <numeric>
+#include <set>
+
+namespace ambit::inference {
+
+namespace {
+
+using Tokens = std::vector<TokenId>;
+
+constexpr std::size_t bytes_of_page = page_tokens * sizeof(TokenId);
+
+// The open files of this process that have no name any more.
+std::set<int> nameless_files() {
+  std::set<int> found;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code none;
+    const std::string target = std::filesystem::read_symlink(entry.path(), none).string();
+    if (target.ends_with("(deleted)")) found.insert(std::stoi(entry.path().filename()));
+  }
+  return found;
+}
+
+std::unique_ptr<PageFile> page_file(std::size_t pages) {
+  auto made = PageFile::open(std::filesystem::temp_directory_path().string(), bytes_of_page,
+                             pages * bytes_of_page);
+  return made ? std::move(*made) : nullptr;
+}
+
+// Makes a page file and says which descriptor it is.
+std::pair<std::unique_ptr<PageFile>, int> page_file_and_descriptor(std::size_t pages) {
+  const std::set<int> before = nameless_files();
+  auto made = page_file(pages);
+  for (const int descriptor : nameless_files())
+    if (!before.contains(descriptor)) return {std::move(made), descriptor};
+  return {std::move(made), -1};
+}
+
+Tokens talk_of(std::size_t who, std::size_t length) {
+  Tokens tokens(length);
+  std::iota(tokens.begin(), tokens.end(), static_cast<TokenId>(who * 10'000));
+  return tokens;
+}
+
+// As the scheduler does when nothing else is to be done.
+std::optional<KvCache::Sequence> open_now(KvCache& cache, const Tokens& tokens,
+                                          std::size_t capacity) {
+  for (;;) {
+    auto sequence = cache.open(tokens, capacity);
+    if (sequence || !cache.awaits_disk()) return sequence;
+    cache.wait_for_disk();
+  }
+}
+
+// As a forward pass would: each page says which tokens it was made for.
+void fill(KvCache& cache, KvCache::Sequence& sequence, const Tokens& tokens) {
+  cache.extend(sequence, tokens.size() - sequence.length);
+  for (std::size_t i = sequence.length; i < tokens.size(); ++i)
+    std::memcpy(sequence.pages[i / page_tokens] + i % page_tokens * sizeof(TokenId), &tokens[i],
+                sizeof(TokenId));
+  cache.commit(sequence, tokens, tokens.size());
+}
+
+bool holds(const KvCache::Sequence& sequence, const Tokens& tokens) {
+  for (std::size_t i = 0; i < sequence.length; ++i)
+    if (std::memcmp(sequence.pages[i / page_tokens] + i % page_tokens * sizeof(TokenId), &tokens[i],
+                    sizeof(TokenId)) != 0)
+      return false;
+  return true;
+}
+
+// One turn: opens, fills, closes. Gives how much was found; nothing if what was found is wrong.
+std::optional<std::size_t> take_turn(KvCache& cache, const Tokens& tokens,
+                                     const std::string& session) {
+  auto sequence = open_now(cache, tokens, tokens.size());
+  if (!sequence || !holds(*sequence, tokens)) return std::nullopt;
+  const std::size_t cached = sequence->cached;
+  fill(cache, *sequence, tokens);
+  cache.close(std::move(*sequence), tokens, session);
+  cache.tend();
+  return cached;
+}
+
+std::string session_name(std::size_t who) {
+  return "s" + std::to_string(who);
+}
+
+}  // namespace
+
+TEST_CASE("a page comes back from disk as it went there, and nobody can read it there",
+          "[kv][disk]") {
+  auto [file, descriptor] = page_file_and_descriptor(4);
+  REQUIRE(file != nullptr);
+  REQUIRE(descriptor >= 0);
+  struct stat status{};
+  REQUIRE(fstat(descriptor, &status) == 0);
+  CHECK((status.st_mode & 0777U) == 0600U);
+  CHECK(status.st_nlink == 0);
+  std::vector<std::byte> page(bytes_of_page, std::byte{'k'});
+  const PageFile::Slot slot = file->take_slot();
+  file->write(slot, page.data(), 7);
+  const std::vector<std::byte> written = page;
+  page.assign(page.size(), std::byte{0});  // the file has a copy
+  file->read(slot, 8);
+  std::vector<PageFile::Done> done;
+  while (done.size() < 2)
+    for (PageFile::Done& each : file->take_done(true)) done.push_back(std::move(each));
+  CHECK(done[0].ticket == 7);
+  CHECK(done[0].ok);
+  CHECK(done[1].ticket == 8);
+  CHECK(done[1].ok);
+  CHECK(done[1].bytes == written);
+  std::string raw(bytes_of_page, '\0');
+  REQUIRE(pread(descriptor, raw.data(), raw.size(), 0) == static_cast<ssize_t>(raw.size()));
+  CHECK(raw.find("kkkk") == std::string::npos);
+  CHECK(file->slots_used() == 1);
+  file->give_back(slot);
+  CHECK(file->slots_used() == 0);
+}
+
+TEST_CASE("a page that changed on disk, or was never written, does not come back", "[kv][disk]") {
+  auto [file, descriptor] = page_file_and_descriptor(4);
+  REQUIRE(descriptor >= 0);
+  const std::vector<std::byte> page(bytes_of_page, std::byte{'k'});
+  const PageFile::Slot slot = file->take_slot();
+  const PageFile::Slot unwritten = file->take_slot();
+  file->write(slot, page.data(), 1);
+  CHECK(file->take_done(true).size() == 1);
+  char byte = 0;
+  REQUIRE(pread(descriptor, &byte, 1, 40) == 1);
+  byte = static_cast<char>(byte ^ 1);
+  REQUIRE(pwrite(descriptor, &byte, 1, 40) == 1);
+  for (const PageFile::Slot each : {slot, unwritten}) {
+    file->read(each, 2);
+    const auto done = file->take_done(true);
+    REQUIRE(done.size() == 1);
+    CHECK_FALSE(done[0].ok);
+    CHECK(done[0].bytes.empty());
+  }
+}
+
+TEST_CASE("a disk that cannot be had is said at once", "[kv][disk]") {
+  CHECK(PageFile::open("/nowhere/at/all", 4096, 1U << 20U).error().code == Code::unavailable);
+  CHECK_THAT(PageFile::open("/tmp", 4096, 4095).error().message, Catch::Contains("holds no page"));
+}
+
+TEST_CASE("what memory cannot hold lies on disk, and nothing is computed twice", "[kv][disk]") {
+  KvCache cache(bytes_of_page, 40, nullptr, page_file(4000));
+  constexpr std::size_t sessions = 200;
+  for (std::size_t who = 0; who < sessions; ++who) {
+    REQUIRE(take_turn(cache, talk_of(who, 150), session_name(who)) == std::size_t{0});
+    cache.park(session_name(who), false);
+  }
+  for (std::size_t i = 0; i < sessions; ++i) {
+    const std::size_t who = i * 77 % sessions;
+    cache.expect(session_name(who));
+    Tokens longer = talk_of(who, 150);
+    longer.push_back(-1);
+    REQUIRE(take_turn(cache, longer, session_name(who)) == std::size_t{150});
+  }
+  const KvCache::Stats stats = cache.stats();
+  CHECK(stats.evicted == 0);
+  CHECK(stats.pages_peak <= 40);
+  CHECK(stats.disk_read >= 4 * (sessions - 8));
+  CHECK(stats.disk_pages >= 4 * sessions);
+  CHECK_FALSE(stats.disk_failed);
+  for (std::size_t who = 0; who < sessions; ++who) cache.forget(session_name(who));
+  for (int i = 0; i < 10'000 && cache.stats().disk_pages > 0; ++i) cache.wait_for_disk();
+  CHECK(cache.stats().disk_pages == 0);
+  CHECK(cache.stats().pages_used == 0);
+}
+
+TEST_CASE("memory that becomes short is copied to disk without being told", "[kv][disk]") {
+  KvCache cache(bytes_of_page, 24, nullptr, page_file(400));
+  for (std::size_t who = 0; who < 40; ++who)
+    REQUIRE(take_turn(cache, talk_of(who, 100), session_name(who)) == std::size_t{0});
+  for (std::size_t who = 0; who < 40; ++who)
+    REQUIRE(take_turn(cache, talk_of(who, 100), session_name(who)) == std::size_t{99});
+  CHECK(cache.stats().evicted == 0);
+}
+
+TEST_CASE("a page that is damaged on disk is computed again", "[kv][disk]") {
+  auto [file, descriptor] = page_file_and_descriptor(400);
+  REQUIRE(descriptor >= 0);
+  KvCache cache(bytes_of_page, 8, nullptr, std::move(file));
+  for (std::size_t who = 0; who < 6; ++who)
+    REQUIRE(take_turn(cache, talk_of(who, 130), session_name(who)) == std::size_t{0});
+  // The second page of everybody: what comes after it hangs below it.
+  struct stat status{};
+  REQUIRE(fstat(descriptor, &status) == 0);
+  const std::string noise(static_cast<std::size_t>(status.st_size), 'x');
+  REQUIRE(pwrite(descriptor, noise.data(), noise.size(), 0) == status.st_size);
+  std::size_t found = 0;
+  for (std::size_t who = 0; who < 6; ++who) {
+    const auto cached = take_turn(cache, talk_of(who, 130), session_name(who));
+    REQUIRE(cached);
+    found += *cached;
+  }
+  CHECK(cache.stats().disk_damaged > 0);
+  CHECK(found < 6 * 129);
+  CHECK_FALSE(cache.stats().disk_failed);
+}
+
+TEST_CASE("the disk stays within its bound, and the oldest goes first", "[kv][disk]") {
+  KvCache cache(bytes_of_page, 12, nullptr, page_file(30));
+  for (std::size_t who = 0; who < 40; ++who) {
+    REQUIRE(take_turn(cache, talk_of(who, 100), session_name(who)));
+    cache.park(session_name(who), false);
+    REQUIRE(cache.stats().disk_pages <= 30);
+  }
+  CHECK(cache.stats().evicted > 0);
+  CHECK(take_turn(cache, talk_of(39, 100), session_name(39)) == std::size_t{99});
+  CHECK(take_turn(cache, talk_of(36, 100), session_name(36)) == std::size_t{99});
+  CHECK(take_turn(cache, talk_of(0, 100), session_name(0)) == std::size_t{0});
+}
+
+TEST_CASE("a disk that fails is asked no more, and everything goes on in memory", "[kv][disk]") {
+  auto [file, descriptor] = page_file_and_descriptor(400);
+  REQUIRE(descriptor >= 0);
+  KvCache cache(bytes_of_page, 8, nullptr, std::move(file));
+  // The same number now stands for a device that is always full.
+  const int full = open("/dev/full", O_RDWR | O_CLOEXEC);
+  REQUIRE(full >= 0);
+  REQUIRE(dup2(full, descriptor) == descriptor);
+  close(full);
+  for (std::size_t round = 0; round < 2; ++round)
+    for (std::size_t who = 0; who < 6; ++who)
+      REQUIRE(take_turn(cache, talk_of(who, 100), session_name(who)));
+  CHECK(cache.stats().disk_failed);
+  CHECK(cache.stats().disk_pages == 0);
+  CHECK(cache.stats().evicted > 0);
+}
+
+TEST_CASE("random sessions never lose or mix up a page on their way to disk and back",
+          "[kv][disk]") {
+  const std::size_t disk_pages = GENERATE(std::size_t{20}, std::size_t{2000});
+  KvCache cache(bytes_of_page, 40, nullptr, page_file(disk_pages));
+  std::vector<Tokens> talks(24);
+  std::uint64_t state = 11;
+  const auto random = [&state](std::size_t below) {
+    state = state * 6364136223846793005U + 1442695040888963407U;
+    return static_cast<std::size_t>(state >> 33U) % below;
+  };
+  for (int round = 0; round < 3000; ++round) {
+    const std::size_t who = random(talks.size());
+    const std::string name = session_name(who);
+    if (talks[who].size() > 250 || random(20) == 0) {
+      cache.forget(name);
+      talks[who].clear();
+    }
+    if (talks[who].empty()) talks[who] = Tokens(random(60) + 1, static_cast<TokenId>(random(2)));
+    for (std::size_t i = random(30); i > 0; --i)
+      talks[who].push_back(static_cast<TokenId>(random(4)));
+    if (random(3) == 0) cache.expect(session_name(random(talks.size())));
+    auto sequence = open_now(cache, talks[who], talks[who].size() + random(40));
+    REQUIRE(sequence);
+    REQUIRE(holds(*sequence, talks[who]));
+    if (random(4) == 0) cache.park(session_name(random(talks.size())), random(2) == 0);
+    fill(cache, *sequence, talks[who]);
+    REQUIRE(holds(*sequence, talks[who]));
+    cache.close(std::move(*sequence), talks[who], name);
+    if (random(2) == 0) cache.tend();
+    const KvCache::Stats stats = cache.stats();
+    REQUIRE(stats.pages_used <= 40);
+    REQUIRE(stats.pages_pinned == 0);
+    REQUIRE(stats.disk_pages <= disk_pages);
+  }
+  CHECK(cache.stats().disk_read > 100);
+  CHECK(cache.stats().disk_damaged == 0);
+  if (disk_pages == 2000) CHECK(cache.stats().evicted == 0);
+}
+
+namespace {
+
+// Many sessions say something, are parked, and go on in another order. Gives what each found of its
+// conversation.
+std::vector<std::int64_t> park_and_resume(Decoder& decoder, std::size_t sessions) {
+  std::vector<agents::TurnRequest> talks;
+  for (std::size_t i = 0; i < sessions; ++i) {
+    talks.push_back(ask("session " + std::to_string(i * 7919) + " asks for the tea " +
+                            std::string(60, static_cast<char>('a' + i % 26)),
+                        4, session_name(i)));
+    const auto turn = decoder.complete(talks[i]);
+    if (!turn) return {};
+    talks[i].messages.push_back(turn->message);
+    talks[i].messages.push_back({agents::Role::user, "and then?", {}, "", ""});
+    decoder.observe(talks[i].session, agents::SessionEvent::parked);
+  }
+  std::vector<std::int64_t> found;
+  for (std::size_t i = 0; i < sessions; ++i) {
+    const agents::TurnRequest& request = talks[i * 37 % sessions];
+    decoder.observe(request.session, agents::SessionEvent::call_ends_soon);
+    const auto turn = decoder.complete(request);
+    if (!turn) return {};
+    found.push_back(turn->usage.cached_tokens);
+  }
+  return found;
+}
+
+}  // namespace
+
+TEST_CASE("parked sessions go on where they were, however many there are", "[engine][disk]") {
+  SynthShape shape;
+  shape.layers = 1;
+  const auto file = synthetic(shape);
+  REQUIRE(file != nullptr);
+  const auto everything = decoder_for(file);
+  REQUIRE(everything != nullptr);
+  EngineOptions options;
+  options.kv_bytes = 64 * Forward::page_bytes(file->model().config, options.kv_type);
+  options.kv_disk_folder = std::filesystem::temp_directory_path().string();
+  options.kv_disk_bytes = 256U << 20U;
+  options.kv_disk_pays = true;
+  const auto decoder = decoder_for(file, options);
+  REQUIRE(decoder != nullptr);
+  constexpr std::size_t sessions = 100;
+  const std::vector<std::int64_t> found = park_and_resume(*decoder, sessions);
+  REQUIRE(found.size() == sessions);
+  CHECK(found == park_and_resume(*everything, sessions));
+  CHECK(decoder->stats().kv.evicted == 0);
+  CHECK(decoder->stats().kv.disk_read > sessions);
+  CHECK(decoder->stats().kv.pages_peak <= 64);
+}
+
+TEST_CASE("a disk that fails is said once, and turns go on", "[engine][disk]") {
+  SynthShape shape;
+  shape.layers = 1;
+  const auto file = synthetic(shape);
+  REQUIRE(file != nullptr);
+  const std::set<int> before = nameless_files();
+  std::vector<std::string> said;
+  EngineOptions options;
+  options.kv_bytes = 16 * Forward::page_bytes(file->model().config, options.kv_type);
+  options.kv_disk_folder = std::filesystem::temp_directory_path().string();
+  options.kv_disk_bytes = 64U << 20U;
+  options.kv_disk_pays = true;
+  options.warn = [&](const std::string& what) { said.push_back(what); };
+  const auto decoder = decoder_for(file, options);
+  REQUIRE(decoder != nullptr);
+  const int full = open("/dev/full", O_RDWR | O_CLOEXEC);
+  REQUIRE(full >= 0);
+  for (const int descriptor : nameless_files())
+    if (!before.contains(descriptor)) REQUIRE(dup2(full, descriptor) == descriptor);
+  close(full);
+  for (std::size_t i = 0; i < 8; ++i)
+    CHECK(decoder->complete(ask("turn " + std::to_string(i * 7919), 2, session_name(i))));
+  REQUIRE(said.size() == 1);
+  CHECK_THAT(said[0], Catch::Contains("stay in memory from now on"));
+}
+
+TEST_CASE("pages go to disk only where that is sooner than computing them", "[engine][disk]") {
+  SynthShape shape;
+  const auto file = synthetic(shape);
+  EngineOptions options;
+  options.kv_disk_folder = "/nowhere/at/all";
+  options.kv_disk_bytes = 1U << 20U;
+  options.kv_disk_pays = false;
+  CHECK(decoder_for(file, options) != nullptr);
+  options.kv_disk_pays.reset();
+  const auto made = Decoder::make(file, options);
+  REQUIRE_FALSE(made);
+  CHECK_THAT(made.error().message, Catch::Contains("/nowhere/at/all"));
+  options.threads = 8;  // so many compute a page of this small model sooner
+  CHECK(decoder_for(file, options) != nullptr);
+}
+
+}  // namespace ambit::inference
