@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <limits>
 
 namespace ambit::inference {
 
@@ -137,6 +138,10 @@ Result<std::uint64_t> Decoder::submit(const agents::TurnRequest& request, bool s
   }
   Open open;
   open.session = request.session;
+  if (auto ahead = ahead_.extract(request.session); !ahead.empty()) {
+    stop_ahead(ahead.mapped());
+    open.computed_ahead = ahead.mapped().computed;
+  }
   open.reads_calls =
       request.tools && !request.tools->empty() && request.tool_choice != agents::ToolChoice::none;
   open.stop = request.stop;
@@ -195,8 +200,56 @@ void Decoder::observe(const std::string& session, agents::SessionEvent event) {
     case agents::SessionEvent::call_ends_soon:
       return cache_.expect(session);
     case agents::SessionEvent::gone:
+      if (auto ahead = ahead_.extract(session); !ahead.empty()) stop_ahead(ahead.mapped());
       return cache_.forget(session);
   }
+}
+
+Result<std::vector<TokenId>> Decoder::certain_tokens(const agents::TurnRequest& request) const {
+  std::vector<agents::Message> messages = request.messages;
+  const auto asked = std::find_if(messages.rbegin(), messages.rend(), [](const auto& message) {
+    return message.role == agents::Role::assistant;
+  });
+  const auto answered = static_cast<std::size_t>(asked - messages.rbegin());
+  if (asked == messages.rend() || answered >= asked->tool_calls.size())
+    return std::vector<TokenId>();
+  // Two results that have nothing in common: what is the same in both texts stands before them.
+  const agents::ToolCall call = asked->tool_calls[answered];
+  messages.push_back({agents::Role::tool, "0", {}, call.id, call.name});
+  const std::string one = TRY(file_->chat().render(messages, request.tools.get()));
+  messages.back().content = "x";
+  std::string other = TRY(file_->chat().render(messages, request.tools.get()));
+  const auto differ = std::mismatch(one.begin(), one.end(), other.begin(), other.end());
+  other.resize(static_cast<std::size_t>(differ.second - other.begin()));
+  std::vector<TokenId> tokens = file_->tokenizer().encode_whole(other);
+  // The last token may go on into the result.
+  if (!tokens.empty()) tokens.pop_back();
+  return tokens;
+}
+
+void Decoder::foresee(const agents::TurnRequest& request) {
+  constexpr std::size_t sessions_max = 1U << 16U;
+  if (request.session.empty() || ahead_.size() >= sessions_max) return;
+  auto tokens = certain_tokens(request);
+  if (!tokens || tokens->empty()) return;
+  Ahead& ahead = ahead_[request.session];
+  stop_ahead(ahead);
+  Generation generation;
+  generation.session = request.session;
+  generation.prompt = std::move(*tokens);
+  generation.pooling = Pooling::prefill;
+  generation.priority = std::numeric_limits<int>::min() + 1;
+  Open open;
+  open.session = request.session;
+  open.is_ahead = true;
+  if (const auto id = submit(std::move(generation), std::move(open))) ahead.id = *id;
+}
+
+void Decoder::stop_ahead(Ahead& ahead) {
+  if (!ahead.id) return;
+  ahead.computed += scheduler_.cancel(*ahead.id);
+  open_.erase(*ahead.id);
+  ahead.id.reset();
 }
 
 void Decoder::tell_of_disk() {
@@ -222,6 +275,14 @@ void Decoder::step(Progress& progress) {
   for (Generated& generated : generated_) {
     const auto node = open_.extract(generated.id);
     const Open& open = node.mapped();
+    if (open.is_ahead) {
+      Ahead& ahead = ahead_[open.session];
+      ahead.id.reset();
+      if (!generated.error)
+        ahead.computed +=
+            static_cast<std::size_t>(generated.usage.input_tokens - generated.usage.cached_tokens);
+      continue;
+    }
     if (open.is_embedding && generated.error) {
       progress.embedded.emplace_back(generated.id, Err(std::move(*generated.error)));
       continue;
@@ -245,6 +306,8 @@ void Decoder::step(Progress& progress) {
 agents::Turn Decoder::read(const Open& open, const Generated& generated) const {
   agents::Turn turn;
   turn.usage = generated.usage;
+  turn.usage.cached_tokens -=
+      std::min(turn.usage.cached_tokens, static_cast<std::int64_t>(open.computed_ahead));
   turn.message.role = agents::Role::assistant;
   turn.finish = generated.ended ? agents::FinishReason::stop : agents::FinishReason::length;
   Detokenizer detokenizer(file_->tokenizer());

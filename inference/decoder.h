@@ -81,6 +81,9 @@ class Decoder {
   Result<std::uint64_t> submit(const agents::EmbeddingRequest& request);
   void cancel(std::uint64_t id);
   void observe(const std::string& session, agents::SessionEvent event);
+  // Computes what is certain of the next prompt of a session whose call runs. What that cost is
+  // counted to the turn that needs it, as if it had been computed then.
+  void foresee(const agents::TurnRequest& request);
   [[nodiscard]] bool idle() const { return scheduler_.idle(); }
   void step(Progress& progress);
   // Submits one turn and steps until it has ended; other requests go on beside it.
@@ -95,15 +98,25 @@ class Decoder {
     bool reads_calls = false;
     std::vector<std::string> stop;
     bool is_embedding = false;
+    bool is_ahead = false;                   // nobody waits for it
+    std::size_t computed_ahead = 0;          // of its prompt
     std::optional<Detokenizer> detokenizer;  // of a request that is streamed
     std::string text;
     std::size_t told = 0;  // bytes of it
+  };
+  // What was computed for a session while its calls ran.
+  struct Ahead {
+    std::optional<std::uint64_t> id;  // while it goes on
+    std::size_t computed = 0;         // tokens
   };
   Decoder(std::shared_ptr<const ModelFile> file, EngineOptions options, MadeBackend made,
           std::size_t pages, std::unique_ptr<PageFile> disk);
   Result<ExpressionId> language(const agents::TurnRequest& request);
   Result<std::uint64_t> submit(Generation generation, Open open);
   void hear(std::uint64_t id, TokenId token);
+  // The beginning of the next prompt, whatever the result of the call will be.
+  Result<std::vector<TokenId>> certain_tokens(const agents::TurnRequest& request) const;
+  void stop_ahead(Ahead& ahead);
   void tell_of_disk();
   agents::Turn read(const Open& open, const Generated& generated) const;
 
@@ -116,6 +129,7 @@ class Decoder {
   std::shared_ptr<Grammar> grammar_;
   std::unordered_map<std::string, ExpressionId> languages_;  // by what a turn offers
   std::unordered_map<std::uint64_t, Open> open_;
+  std::unordered_map<std::string, Ahead> ahead_;  // by session
   std::vector<Generated> generated_;
   std::vector<Said> said_;  // in this step
   std::size_t damaged_told_ = 0;

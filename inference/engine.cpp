@@ -47,7 +47,10 @@ struct Engine::Shared {
     std::string session;
     agents::SessionEvent event;
   };
-  using Letter = std::variant<Submit, Embed, Cancel, Observe>;
+  struct Foresee {
+    agents::TurnRequest request;
+  };
+  using Letter = std::variant<Submit, Embed, Cancel, Observe, Foresee>;
 
   explicit Shared(Loop& to) : loop(to) {}
 
@@ -141,6 +144,7 @@ class Worker {
     tickets_.erase(id.mapped());
   }
   void handle(typename Shared::Observe& letter) { decoder_->observe(letter.session, letter.event); }
+  void handle(typename Shared::Foresee& letter) { decoder_->foresee(letter.request); }
 
   template <class Answer>
   void reply(std::uint64_t ticket, Result<Answer> answer) {
@@ -238,6 +242,10 @@ Task<Result<agents::Embedding>> Engine::embed(agents::EmbeddingRequest request) 
 
 void Engine::observe(const std::string& session, agents::SessionEvent event) {
   shared_->send(Shared::Observe{session, event});
+}
+
+void Engine::foresee(agents::TurnRequest request) {
+  shared_->send(Shared::Foresee{std::move(request)});
 }
 
 std::string Engine::identity() const {

@@ -43,18 +43,20 @@ Result<std::uint64_t> Scheduler::submit(Generation request) {
   return id;
 }
 
-void Scheduler::cancel(std::uint64_t id) {
+std::size_t Scheduler::cancel(std::uint64_t id) {
   if (const auto at = waiting_order_.find(id); at != waiting_order_.end()) {
     waiting_.erase(at->second);
     waiting_order_.erase(at);
-    return;
+    return 0;
   }
   for (auto running = active_.begin(); running != active_.end(); ++running) {
     if (running->id != id) continue;
+    const std::size_t computed = running->kv.length - running->kv.cached;
     cache_.close(std::move(running->kv), running->tokens, running->request.session);
     active_.erase(running);
-    return;
+    return computed;
   }
+  return 0;
 }
 
 void Scheduler::admit() {
@@ -66,12 +68,12 @@ void Scheduler::admit() {
         prompt + std::min(request.tokens_max, options_.context_max - prompt);
     // A mean is over states that the cache does not have.
     auto kv = cache_.open(request.prompt, tokens_max, request.pooling != Pooling::mean);
-    if (!kv) return;
-    Running running;
     if (!kv && cache_.awaits_disk() && active_.empty()) {  // nobody has anything else to do
       cache_.wait_for_disk();
       continue;
     }
+    if (!kv) return;
+    Running running;
     running.id = head->second.id;
     running.kv = std::move(*kv);
     running.tokens = std::move(request.prompt);
@@ -89,7 +91,8 @@ void Scheduler::admit() {
   }
 }
 
-// Rows of this step: every decoding sequence and its draft, then prompts in the order of admission.
+// Rows of this step: every decoding sequence and its draft, then prompts in the order of admission,
+// at last what is computed ahead.
 void Scheduler::plan() {
   rows_.clear();
   begun_.clear();
@@ -114,8 +117,14 @@ void Scheduler::plan() {
     spare -= running.draft.size();
     left -= running.draft.size();
   }
+  plan_prompts(false, left);
+  plan_prompts(true, left);
+}
+
+void Scheduler::plan_prompts(bool prefills, std::size_t& left) {
   for (Running& running : active_) {
     if (left == 0) return;
+    if ((running.request.pooling == Pooling::prefill) != prefills) continue;
     if (running.rows == 0) plan_prompt(running, left);
   }
 }
@@ -228,6 +237,7 @@ void Scheduler::take(Running& running, std::size_t count) {
 }
 
 void Scheduler::step(std::vector<Generated>& ended) {
+  cache_.tend();
   admit();
   if (active_.empty()) return;
   plan();
@@ -237,7 +247,6 @@ void Scheduler::step(std::vector<Generated>& ended) {
   ++stats_.steps;
   stats_.rows += rows_.size();
   for (auto running = active_.begin(); running != active_.end();) {
-  cache_.tend();
     const auto current = running++;
     if (current->rows == 0) continue;
     std::size_t length = current->kv.length + current->rows;
@@ -254,6 +263,7 @@ void Scheduler::step(std::vector<Generated>& ended) {
 }
 
 void Scheduler::pool(Running& running) const {
+  if (running.request.pooling == Pooling::prefill) return;
   const std::size_t end = running.kv.length + running.rows;
   const bool mean = running.request.pooling == Pooling::mean;
   const std::size_t count = mean ? running.rows : end == running.tokens.size() ? 1 : 0;

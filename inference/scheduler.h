@@ -27,8 +27,9 @@
 
 namespace ambit::inference {
 
-// What is wanted of a prompt instead of an answer: its tokens' last states in one vector.
-enum class Pooling { none, mean, last };
+// What is wanted of a prompt instead of an answer: its tokens' last states in one vector, or
+// nothing but that its keys and values are there (`prefill`), which gives way to everything else.
+enum class Pooling { none, mean, last, prefill };
 
 struct Generation {
   std::string session;  // whose pages to keep; empty: nobody's
@@ -87,7 +88,8 @@ class Scheduler {
 
   // exhausted: it can never fit, or too many wait.
   Result<std::uint64_t> submit(Generation request);
-  void cancel(std::uint64_t id);
+  // Gives how many tokens were computed for it.
+  std::size_t cancel(std::uint64_t id);
   [[nodiscard]] bool idle() const { return active_.empty() && waiting_.empty(); }
   // One forward pass; appends what has ended.
   void step(std::vector<Generated>& ended);
@@ -123,6 +125,7 @@ class Scheduler {
 
   void admit();
   void plan();
+  void plan_prompts(bool prefills, std::size_t& left);
   void plan_prompt(Running& running, std::size_t& left);
   void take(Running& running, std::size_t count);
   // Adds this step's states, in the order of their positions, so that no chunking shows.

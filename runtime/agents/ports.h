@@ -175,6 +175,9 @@ class Model {
   // Where a text lies among others. Errors as above; unsupported: this model cannot say.
   virtual Task<Result<Embedding>> embed(EmbeddingRequest request);
   virtual void observe(const std::string& /*session*/, SessionEvent /*event*/) {}
+  // While a call runs: its session's conversation so far, of which only the result is missing. A
+  // model in this process computes ahead what is certain of the next turn; the answer is the same.
+  virtual void foresee(TurnRequest /*request*/) {}
   // "name@sha256:..." and what decodes it: goes into the record.
   [[nodiscard]] virtual std::string identity() const = 0;
 };
