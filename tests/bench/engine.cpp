@@ -3,7 +3,8 @@
 // ik_llama.cpp on the same files. LLAMA_CPP and IK_LLAMA_CPP name the folders of their binaries
 // (llama-bench, llama-batched-bench), built by whoever runs this; without them the figures stand
 // alone, and the bench says so. AMBIT_BENCH_SHAPES, AMBIT_BENCH_TYPES and AMBIT_BENCH_BATCHES
-// choose others (comma lists).
+// choose others (comma lists); AMBIT_BENCH_REPEATS (3) counts runs of each figure, and after
+// AMBIT_BENCH_MINUTES (no bound) no other file is begun.
 
 #include "bench/figure.h"
 #include "bench/models.h"
@@ -12,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include <array>
+#include <chrono>
 #include <cstdlib>
 #include <map>
 #include <sstream>
@@ -35,6 +37,11 @@ std::vector<std::string> list(const char* variable, const char* fallback) {
   for (std::string part; std::getline(text, part, ',');)
     if (!part.empty()) parts.push_back(part);
   return parts;
+}
+
+std::size_t number(const char* variable, const char* fallback) {
+  const char* given = std::getenv(variable);
+  return std::strtoull(given != nullptr ? given : fallback, nullptr, 10);
 }
 
 std::string output_of(const std::string& command) {
@@ -98,7 +105,8 @@ std::map<std::string, double> peer_figures(const Peer& peer, const std::string& 
   const std::string common = " -m '" + file + "' -t " + std::to_string(threads);
   const auto simple = nlohmann::json::parse(
       output_of("'" + peer.folder + "/llama-bench'" + common + peer.flags + " -p " +
-                std::to_string(prompt) + " -n " + std::to_string(decode) + " -r 3 -o json"),
+                std::to_string(prompt) + " -n " + std::to_string(decode) + " -r " +
+                std::to_string(number("AMBIT_BENCH_REPEATS", "3")) + " -o json"),
       nullptr, false);
   if (simple.is_array())
     for (const auto& each : simple)
@@ -151,6 +159,7 @@ int main() {
   options.threads = std::max(1U, std::thread::hardware_concurrency());
   options.prompt_tokens = prompt;
   options.decode_tokens = decode;
+  options.repeats = std::max<std::size_t>(1, number("AMBIT_BENCH_REPEATS", "3"));
   options.batches.clear();
   for (const std::string& batch : list("AMBIT_BENCH_BATCHES", "1,2,4,8,16,32,64"))
     options.batches.push_back(std::strtoull(batch.c_str(), nullptr, 10));
@@ -158,9 +167,15 @@ int main() {
   sharing.prompt_tokens = 0;
   sharing.shared_tokens = shared;
   std::erase(sharing.batches, 1);
+  const std::size_t minutes = number("AMBIT_BENCH_MINUTES", "0");
+  const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(minutes);
   for (const std::string& shape :
        list("AMBIT_BENCH_SHAPES", "llama-15m,qwen2.5-0.5b,qwen3-0.6b,llama-3.2-1b")) {
     for (const std::string& type : list("AMBIT_BENCH_TYPES", "BF16,Q8_0,Q4_0,Q4_K_M")) {
+      if (minutes > 0 && std::chrono::steady_clock::now() > end) {
+        std::fprintf(stderr, "skipped: %s %s: the time is up\n", shape.c_str(), type.c_str());
+        continue;
+      }
       const std::string path = bench::model_file(shape, type);
       const auto file = ModelFile::open(path);
       if (!file) {
