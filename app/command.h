@@ -56,6 +56,7 @@ Command model_eval_command();
 Command model_synth_command();
 Command model_quantize_command();
 Command model_bench_command();
+Command model_chat_command();
 Command doctor_command();
 // ps, top, stop, pause, resume
 std::vector<Command> control_commands();

@@ -56,6 +56,7 @@ std::vector<Command> all_commands() {
                               model_synth_command(),
                               model_quantize_command(),
                               model_bench_command(),
+                              model_chat_command(),
                               mcp_serve_command(),
                               mcp_gateway_command()};
   for (Command& command : audit_retention_commands()) all.push_back(std::move(command));

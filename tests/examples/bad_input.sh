@@ -108,4 +108,11 @@ head -c 100 /dev/urandom >"$dir/noise.gguf"
 expect 1 'noise.gguf|GGUF' "$ambit" model inspect "$dir/noise.gguf"
 mkdir "$dir/folder"
 expect 1 'folder/config.json' "$ambit" model inspect "$dir/folder"
+expect 1 'noise.gguf|GGUF' "$ambit" model chat "$dir/noise.gguf"
+if [ "$(printf 'hello\n\nand again\n' | "$ambit" model chat "$root/examples/model/ambit-desk.gguf" --max-tokens 4 | wc -l)" -ge 2 ]; then
+  echo "ok: a line a turn"
+else
+  echo "FAILED: ambit model chat does not answer each line" >&2
+  bad=$((bad + 1))
+fi
 [ $bad -eq 0 ]
