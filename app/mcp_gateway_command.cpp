@@ -58,19 +58,17 @@ Result<mcp::Pins> read_pins(const std::string& path) {
 class KeptGateway {
  public:
   KeptGateway(io::UvWorld& world, const agents::Fleet& fleet, sandbox::ZygoteRunner& runner,
-              http::Client& http, std::string pins_path, mcp::Pins pins,
-              const std::map<std::string, std::string>& environment)
-      : pins_path_(std::move(pins_path)),
+              http::Client& http, const GatewayPlan& plan, mcp::Pins pins)
+      : pins_path_(plan.pins),
         written_(pins),
         server_(world.world().clock, world.world().entropy, server_options(fleet)) {
     mcp::GatewayOptions options;
     options.pins = std::move(pins);
     gateway_ = std::make_unique<mcp::Gateway>(server_, std::move(options));
     for (const agents::McpServerSpec& spec : fleet.mcp_servers) {
-      auto login = login_of(world.world(), spec, http, environment);
-      gateway_->add(spec.name, [&spec, &fleet, &runner, &http, login]() {
-        return connect(spec, fleet, runner, http, login);
-      });
+      auto login = login_of(world.world(), spec, http, plan.environment);
+      const McpMeans means{fleet, runner, http, world.world().network};
+      gateway_->add(spec.name, [&spec, means, login]() { return connect(spec, means, login); });
     }
   }
   KeptGateway(const KeptGateway&) = delete;
@@ -114,12 +112,11 @@ class KeptGateway {
     mcp::OAuthOptions options = TRY(login_options(*spec.login, environment));
     return std::make_shared<mcp::OAuth>(http, world.clock, world.entropy, std::move(options));
   }
-  static Task<Result<mcp::Connection>> connect(const agents::McpServerSpec& spec,
-                                               const agents::Fleet& fleet,
-                                               sandbox::ZygoteRunner& runner, http::Client& http,
+  static Task<Result<mcp::Connection>> connect(const agents::McpServerSpec& spec, McpMeans means,
                                                Login login) {
     auto auth = co_await ok(std::move(login));
-    co_return open_mcp_server(spec, fleet, runner, http, std::move(auth));
+    auto opened = co_await open_mcp_server(spec, means, std::move(auth));
+    co_return std::move(opened);
   }
 
   std::string pins_path_;
@@ -216,7 +213,7 @@ Result<void> run_gateway(const GatewayPlan& plan, const agents::Fleet& fleet) {
   io::UvWorld world;
   auto runner = TRY(sandbox::ZygoteRunner::open(world.world(), {}));
   http::CurlClient http(world.watcher(), mcp_http_options());
-  KeptGateway gateway(world, fleet, *runner, http, plan.pins, std::move(pins), plan.environment);
+  KeptGateway gateway(world, fleet, *runner, http, plan, std::move(pins));
   Result<void> first;
   {
     Scope scope;
