@@ -93,6 +93,9 @@ struct ServerFacts {
   std::string instructions;
 };
 
+// The server offers news of this kind: "tools", "listChanged".
+bool tells(const ServerFacts& server, const char* capability, const char* what);
+
 class Client {
  public:
   Client(Connection connection, ClientOptions options);
