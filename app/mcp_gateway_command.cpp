@@ -1,10 +1,11 @@
 // ambit mcp gateway: the MCP servers of a fleet file behind one endpoint, on stdin and stdout or
 // over HTTP, for clients of both eras. What a server offers is pinned when it is first seen; what
-// it changes later is withheld until somebody approves it. The credentials of the upstreams stay
-// here.
+// it changes later is withheld until somebody approves it. Policies say who sees and calls what.
+// The credentials of the upstreams stay here.
 
 #include "app/callers.h"
 #include "app/command.h"
+#include "app/gateway_policies.h"
 #include "app/load_fleet.h"
 #include "app/mcp_connect.h"
 #include "http/curl_client.h"
@@ -36,6 +37,7 @@ struct GatewayPlan {
   std::string listen;  // empty: stdin and stdout
   std::vector<std::string> hosts;
   std::shared_ptr<Callers> callers;
+  std::shared_ptr<GatewayPolicies> policies;  // null: who may call may call everything
   std::string principal;
   std::string approve;  // a name to approve, and nothing else
   bool only_shows = false;
@@ -61,9 +63,16 @@ class KeptGateway {
               http::Client& http, const GatewayPlan& plan, mcp::Pins pins)
       : pins_path_(plan.pins),
         written_(pins),
+        policies_(plan.policies),
         server_(world.world().clock, world.world().entropy, server_options(fleet)) {
     mcp::GatewayOptions options;
     options.pins = std::move(pins);
+    if (policies_) {
+      options.permits = [this](const std::string& caller, const std::string& name,
+                               const rpc::Value& arguments) {
+        return policies_->permits(caller, name, arguments);
+      };
+    }
     gateway_ = std::make_unique<mcp::Gateway>(server_, std::move(options));
     for (const agents::McpServerSpec& spec : fleet.mcp_servers) {
       auto login = login_of(world.world(), spec, http, plan.environment);
@@ -102,6 +111,11 @@ class KeptGateway {
     mcp::ServerOptions options;
     options.info = {"ambit-gateway-" + fleet.name, "0.1.0"};
     options.before_list = [this]() { return refresh(); };
+    if (policies_) {
+      options.offers = [this](const std::string& caller, const std::string& name) {
+        return policies_->offers(caller, name);
+      };
+    }
     return options;
   }
   using Login = Result<std::shared_ptr<mcp::OAuth>>;
@@ -122,6 +136,7 @@ class KeptGateway {
   std::string pins_path_;
   mcp::Pins written_;
   std::set<std::string> told_;
+  std::shared_ptr<GatewayPolicies> policies_;  // null: everybody sees everything
   mcp::Server server_;
   std::unique_ptr<mcp::Gateway> gateway_;
 };
@@ -243,6 +258,12 @@ int serve_gateway(const Options& options, const Context& context) {
   const auto user = context.environment.find("USER");
   plan.principal =
       options.text("principal", user != context.environment.end() ? user->second : "unknown");
+  const std::string policies = options.text("policies");
+  if (!policies.empty()) {
+    auto opened = GatewayPolicies::open(policies, context, file->fleet);
+    if (!opened) return fail(opened.error());
+    plan.policies = std::move(*opened);
+  }
   std::istringstream names(options.text("hosts"));
   for (std::string name; std::getline(names, name, ',');) {
     if (!name.empty()) plan.hosts.push_back(name);
@@ -262,6 +283,8 @@ Command mcp_gateway_command() {
   std::vector<OptionSpec> specs = {
       {"listen", "ADDRESS", "serve over HTTP at /mcp there (default: stdin and stdout)"},
       {"hosts", "NAMES", "the names it answers to, with commas; needed beyond loopback"},
+      {"policies", "FILES",
+       "Cedar policies, with commas: which caller sees and calls what (default: each caller all)"},
       {"pins", "FILE", "where approved definitions are kept (default mcp-pins.json)"},
       {"quarantine", "", "show what is withheld, and end"},
       {"approve", "NAME", "let through what is withheld under this name, and end"},
