@@ -340,7 +340,8 @@ std::unique_ptr<agents::Toolbox> Assembly::open_server(const agents::McpServerSp
     return std::make_unique<mcp::McpToolbox>(
         server.name, [this, &server]() { return connect(server); }, options);
   };
-  if (server.jail == "shared" || !server.url.empty()) return make();
+  // The file gives a jail to no server that is not started.
+  if (server.jail == "shared") return make();
   ServerPerCaller::KeyOf key_of;
   if (server.jail == "agent")
     key_of = [this](const std::string& session) { return book_->agent_of(session); };
@@ -366,7 +367,9 @@ Task<Result<mcp::Connection>> Assembly::connect(const agents::McpServerSpec& ser
     login = std::make_shared<mcp::OAuth>(*http_, world_.world().clock, world_.world().entropy,
                                          std::move(options));
   }
-  co_return open_mcp_server(server, fleet_, *runner_, *http_, login);
+  const McpMeans means{fleet_, *runner_, *http_, world_.world().network};
+  auto opened = co_await open_mcp_server(server, means, login);
+  co_return std::move(opened);
 }
 
 std::map<std::string, agents::Model*> Assembly::models() const {

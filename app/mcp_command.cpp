@@ -1,5 +1,5 @@
 // ambit mcp list, call, read, prompt, skills, inspect, ping: one MCP server, asked by a person.
-// SERVER is a URL, or the name of a server in a fleet file.
+// SERVER is a URL (of a Unix socket: unix:///path), or the name of a server in a fleet file.
 
 #include "app/command.h"
 #include "app/load_fleet.h"
@@ -267,7 +267,6 @@ Task<Result<int>> ping(mcp::Client& client, Asked asked) {
 }
 
 Task<Result<int>> talk(mcp::Client& client, Asked asked) {
-  co_await ok(client.connect());
   if (asked.verb == "list") co_return co_await list(client, std::move(asked));
   if (asked.verb == "inspect") co_return co_await inspect(client, std::move(asked));
   if (asked.verb == "call") co_return co_await call(client, std::move(asked));
@@ -277,9 +276,32 @@ Task<Result<int>> talk(mcp::Client& client, Asked asked) {
   co_return co_await ping(client, std::move(asked));
 }
 
-Task<void> converse(mcp::Client& client, Asked asked, Result<int>& out) {
-  out = co_await talk(client, std::move(asked));
+// How a server is reached and spoken to.
+struct Reach {
+  const agents::McpServerSpec& server;
+  McpMeans means;
+  mcp::ClientOptions options;
+  std::shared_ptr<mcp::OAuth> auth;
+};
+
+Task<Result<int>> converse_once(Reach& reach, Asked asked, bool& died) {
+  mcp::Connection connection = co_await ok(open_mcp_server(reach.server, reach.means, reach.auth));
+  mcp::Client client(std::move(connection), reach.options);
+  auto connected = co_await client.connect();
+  died = !connected && client.died_at_discovery();
+  if (!connected) co_return Err(std::move(connected).error());
+  auto code = co_await talk(client, std::move(asked));
   co_await client.close();
+  co_return std::move(code);
+}
+
+// Older servers end at a message that they do not know: then they are not asked for their era.
+Task<void> converse(Reach& reach, Asked asked, Result<int>& out) {
+  bool died = false;
+  out = co_await converse_once(reach, asked, died);
+  if (!died || reach.options.era != mcp::EraChoice::automatic) co_return;
+  reach.options.era = mcp::EraChoice::legacy;
+  out = co_await converse_once(reach, std::move(asked), died);
 }
 
 Result<mcp::EraChoice> era_of(const Options& options) {
@@ -308,6 +330,12 @@ Result<agents::McpServerSpec> find_server(const Options& options, const Context&
       spec.headers.emplace_back(header.substr(0, colon),
                                 value == std::string::npos ? "" : header.substr(value));
     }
+    return spec;
+  }
+  if (wanted.starts_with("unix:")) {
+    spec.name = wanted;
+    spec.socket = TRY(agents::socket_path(wanted));
+    spec.user = options.text("user");
     return spec;
   }
   const std::string path = options.text("fleet", "fleet.json");
@@ -352,10 +380,9 @@ Result<int> ask(const std::string& verb, const Options& options, const Context& 
     auth = std::make_shared<mcp::OAuth>(http, world.world().clock, world.world().entropy,
                                         std::move(oauth));
   }
-  auto connection = TRY(open_mcp_server(server, fleet, *runner, http, std::move(auth)));
-  mcp::Client client(std::move(connection), std::move(client_options));
+  Reach reach{server, {fleet, *runner, http, world.world().network}, client_options, auth};
   Scope scope;
-  scope.spawn(converse(client, std::move(asked), result));
+  scope.spawn(converse(reach, std::move(asked), result));
   world.loop().run_until([&] { return scope.size() == 0; });
   if (!result) return Err(std::move(result).error().context("MCP server \"" + server.name + "\""));
   return *result;
@@ -366,8 +393,10 @@ Command command(const std::string& verb, const std::string& arguments, const std
   return {"mcp " + verb,
           arguments,
           summary,
-          {{"fleet", "FILE", "where SERVER is named (default fleet.json); SERVER may be a URL too"},
+          {{"fleet", "FILE",
+            "where SERVER is named (default fleet.json); SERVER may be a URL too, or unix:///PATH"},
            {"header", "TEXT", "\"Name: value\", sent with every request to a URL"},
+           {"user", "NAME", "whose the server at unix:///PATH must be (default: yours, or root's)"},
            {"era", "ERA", "automatic (default), legacy or modern"},
            {"json", "", "print what the server said as JSON"}},
           least,

@@ -103,6 +103,16 @@ Task<Result<void>> McpDoor::open(Log& log) {
   co_return co_await tools_.refresh();
 }
 
+Task<Result<std::function<void()>>> McpDoor::prepare(agents::AgentSpec agent,
+                                                     std::shared_ptr<Generation> next) {
+  mcp::FleetTools::Edition edition;
+  edition.agent = std::move(agent);
+  edition.boxes = next->toolboxes;
+  edition.keeps = std::move(next);
+  auto adopt = co_await tools_.prepare(std::move(edition));
+  co_return std::move(adopt);
+}
+
 std::unique_ptr<mcp::HttpEndpoint> McpDoor::endpoint(std::string path) {
   mcp::HttpEndpointOptions options;
   options.path = std::move(path);

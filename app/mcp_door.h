@@ -46,6 +46,10 @@ class McpDoor {
 
   // Takes up what was kept, and lists the tools.
   Task<Result<void>> open(Log& log);
+  // For a fleet file that was read again: lists the tools that it gives the agent. What it gives
+  // then puts them in force, and clients are told of what has changed.
+  Task<Result<std::function<void()>>> prepare(agents::AgentSpec agent,
+                                              std::shared_ptr<Generation> next);
   // An endpoint at this path; it must not outlive the door.
   [[nodiscard]] std::unique_ptr<mcp::HttpEndpoint> endpoint(std::string path);
 

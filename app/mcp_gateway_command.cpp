@@ -1,10 +1,11 @@
 // ambit mcp gateway: the MCP servers of a fleet file behind one endpoint, on stdin and stdout or
 // over HTTP, for clients of both eras. What a server offers is pinned when it is first seen; what
-// it changes later is withheld until somebody approves it. The credentials of the upstreams stay
-// here.
+// it changes later is withheld until somebody approves it. Policies say who sees and calls what.
+// The credentials of the upstreams stay here.
 
 #include "app/callers.h"
 #include "app/command.h"
+#include "app/gateway_policies.h"
 #include "app/load_fleet.h"
 #include "app/mcp_connect.h"
 #include "http/curl_client.h"
@@ -36,6 +37,7 @@ struct GatewayPlan {
   std::string listen;  // empty: stdin and stdout
   std::vector<std::string> hosts;
   std::shared_ptr<Callers> callers;
+  std::shared_ptr<GatewayPolicies> policies;  // null: who may call may call everything
   std::string principal;
   std::string approve;  // a name to approve, and nothing else
   bool only_shows = false;
@@ -58,19 +60,24 @@ Result<mcp::Pins> read_pins(const std::string& path) {
 class KeptGateway {
  public:
   KeptGateway(io::UvWorld& world, const agents::Fleet& fleet, sandbox::ZygoteRunner& runner,
-              http::Client& http, std::string pins_path, mcp::Pins pins,
-              const std::map<std::string, std::string>& environment)
-      : pins_path_(std::move(pins_path)),
+              http::Client& http, const GatewayPlan& plan, mcp::Pins pins)
+      : pins_path_(plan.pins),
         written_(pins),
+        policies_(plan.policies),
         server_(world.world().clock, world.world().entropy, server_options(fleet)) {
     mcp::GatewayOptions options;
     options.pins = std::move(pins);
+    if (policies_) {
+      options.permits = [this](const std::string& caller, const std::string& name,
+                               const rpc::Value& arguments) {
+        return policies_->permits(caller, name, arguments);
+      };
+    }
     gateway_ = std::make_unique<mcp::Gateway>(server_, std::move(options));
     for (const agents::McpServerSpec& spec : fleet.mcp_servers) {
-      auto login = login_of(world.world(), spec, http, environment);
-      gateway_->add(spec.name, [&spec, &fleet, &runner, &http, login]() {
-        return connect(spec, fleet, runner, http, login);
-      });
+      auto login = login_of(world.world(), spec, http, plan.environment);
+      const McpMeans means{fleet, runner, http, world.world().network};
+      gateway_->add(spec.name, [&spec, means, login]() { return connect(spec, means, login); });
     }
   }
   KeptGateway(const KeptGateway&) = delete;
@@ -104,6 +111,11 @@ class KeptGateway {
     mcp::ServerOptions options;
     options.info = {"ambit-gateway-" + fleet.name, "0.1.0"};
     options.before_list = [this]() { return refresh(); };
+    if (policies_) {
+      options.offers = [this](const std::string& caller, const std::string& name) {
+        return policies_->offers(caller, name);
+      };
+    }
     return options;
   }
   using Login = Result<std::shared_ptr<mcp::OAuth>>;
@@ -114,17 +126,17 @@ class KeptGateway {
     mcp::OAuthOptions options = TRY(login_options(*spec.login, environment));
     return std::make_shared<mcp::OAuth>(http, world.clock, world.entropy, std::move(options));
   }
-  static Task<Result<mcp::Connection>> connect(const agents::McpServerSpec& spec,
-                                               const agents::Fleet& fleet,
-                                               sandbox::ZygoteRunner& runner, http::Client& http,
+  static Task<Result<mcp::Connection>> connect(const agents::McpServerSpec& spec, McpMeans means,
                                                Login login) {
     auto auth = co_await ok(std::move(login));
-    co_return open_mcp_server(spec, fleet, runner, http, std::move(auth));
+    auto opened = co_await open_mcp_server(spec, means, std::move(auth));
+    co_return std::move(opened);
   }
 
   std::string pins_path_;
   mcp::Pins written_;
   std::set<std::string> told_;
+  std::shared_ptr<GatewayPolicies> policies_;  // null: everybody sees everything
   mcp::Server server_;
   std::unique_ptr<mcp::Gateway> gateway_;
 };
@@ -216,7 +228,7 @@ Result<void> run_gateway(const GatewayPlan& plan, const agents::Fleet& fleet) {
   io::UvWorld world;
   auto runner = TRY(sandbox::ZygoteRunner::open(world.world(), {}));
   http::CurlClient http(world.watcher(), mcp_http_options());
-  KeptGateway gateway(world, fleet, *runner, http, plan.pins, std::move(pins), plan.environment);
+  KeptGateway gateway(world, fleet, *runner, http, plan, std::move(pins));
   Result<void> first;
   {
     Scope scope;
@@ -246,6 +258,12 @@ int serve_gateway(const Options& options, const Context& context) {
   const auto user = context.environment.find("USER");
   plan.principal =
       options.text("principal", user != context.environment.end() ? user->second : "unknown");
+  const std::string policies = options.text("policies");
+  if (!policies.empty()) {
+    auto opened = GatewayPolicies::open(policies, context, file->fleet);
+    if (!opened) return fail(opened.error());
+    plan.policies = std::move(*opened);
+  }
   std::istringstream names(options.text("hosts"));
   for (std::string name; std::getline(names, name, ',');) {
     if (!name.empty()) plan.hosts.push_back(name);
@@ -265,6 +283,8 @@ Command mcp_gateway_command() {
   std::vector<OptionSpec> specs = {
       {"listen", "ADDRESS", "serve over HTTP at /mcp there (default: stdin and stdout)"},
       {"hosts", "NAMES", "the names it answers to, with commas; needed beyond loopback"},
+      {"policies", "FILES",
+       "Cedar policies, with commas: which caller sees and calls what (default: each caller all)"},
       {"pins", "FILE", "where approved definitions are kept (default mcp-pins.json)"},
       {"quarantine", "", "show what is withheld, and end"},
       {"approve", "NAME", "let through what is withheld under this name, and end"},

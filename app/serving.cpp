@@ -183,10 +183,11 @@ class Serving {
     co_return made;
   }
 
-  // New conversations are of the next reading of the fleet file. What MCP clients are offered stays
-  // until a restart.
+  // New conversations are of the next reading of the fleet file, and MCP clients are offered its
+  // tools.
   Task<Result<std::function<void()>>> prepare(std::shared_ptr<Generation> next) {
     std::vector<std::pair<CurrentRunner*, std::shared_ptr<CurrentRunner::Edition>>> made;
+    std::vector<std::function<void()>> offers;
     for (const auto& exposed : exposed_) {
       const agents::AgentSpec* agent = next->fleet.agent(exposed->name);
       INVARIANT(agent != nullptr);
@@ -194,9 +195,12 @@ class Serving {
       edition->generation = next;
       made.emplace_back(exposed->runner.get(), std::move(edition));
       co_await exposed->runner->trim();
+      auto offer = co_await ok(exposed->mcp->prepare(*agent, next));
+      offers.push_back(std::move(offer));
     }
-    std::function<void()> adopt = [made = std::move(made)]() {
+    std::function<void()> adopt = [made = std::move(made), offers = std::move(offers)]() {
       for (const auto& [runner, edition] : made) runner->adopt(edition);
+      for (const auto& offer : offers) offer();
     };
     co_return adopt;
   }

@@ -55,6 +55,11 @@ class PolicyGuard final : public agents::Guard {
   // Levels that were kept, or raised, since: those of agents that they do not name stay.
   void take_levels(const AutonomyLevels& levels) { levels_.take(levels); }
 
+  // Whether such an action could be let through without a person, whatever its arguments were: for
+  // lists of what somebody may do. Policies that look at the arguments stand in nobody's way here;
+  // decide() has the last word.
+  [[nodiscard]] bool may_allow(const agents::Action& action) const;
+
   // The decision with what each policy did for it. An action that is denied before any policy is
   // asked has no explanations.
   struct Explained {

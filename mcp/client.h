@@ -93,6 +93,9 @@ struct ServerFacts {
   std::string instructions;
 };
 
+// The server offers news of this kind: "tools", "listChanged".
+bool tells(const ServerFacts& server, const char* capability, const char* what);
+
 class Client {
  public:
   Client(Connection connection, ClientOptions options);
@@ -145,6 +148,8 @@ class Client {
   [[nodiscard]] std::int64_t token_of(const rpc::Request& question) const;
   // A call that has become a task at the server.
   [[nodiscard]] bool is_task(const rpc::Reply& reply) const;
+  Task<Result<rpc::Reply>> until_task_rests(Withdrawal& task, std::int64_t pause_ms,
+                                            std::int64_t token);
   Task<Result<rpc::Reply>> follow_task(Value created, std::int64_t token);
   Task<Result<rpc::Reply>> follow_legacy_task(Value created, std::int64_t token);
   static Result<rpc::Reply> outcome_of_task(rpc::Reply reply);

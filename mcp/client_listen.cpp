@@ -30,6 +30,13 @@ bool is_refusal(const Result<Reply>& reply) {
 
 }  // namespace
 
+bool tells(const ServerFacts& server, const char* capability, const char* what) {
+  const Json& all = server.capabilities.json();
+  if (!all.is_object() || !all.contains(capability)) return false;
+  const Json& one = all[capability];
+  return one.is_object() && one.contains(what) && one[what] == true;
+}
+
 void Client::hear_of(Interests wanted) {
   if (wanted == interests_) return;
   interests_ = std::move(wanted);
@@ -71,6 +78,7 @@ Task<void> Client::hear_modern() {
       continue;
     }
     // What has changed between two streams, neither tells.
+    if (is_again && now.tools) tools_changed_ = true;
     if (is_again && options_.on_change) {
       if (now.tools) options_.on_change("notifications/tools/list_changed", Value());
       if (now.prompts) options_.on_change("notifications/prompts/list_changed", Value());

@@ -24,7 +24,7 @@ constexpr std::int64_t poll_ms_max = 60'000;
 constexpr std::size_t questions_max = 16;  // in one answer
 constexpr const char* meta_related_task = "io.modelcontextprotocol/related-task";
 
-std::int64_t poll_ms_of(const Json& task, const char* key = "pollIntervalMs") {
+std::int64_t poll_ms_of(const Json& task, const char* key) {
   const auto at = task.find(key);
   const bool said = at != task.end() && at->is_number_integer();
   return std::clamp(said ? at->get<std::int64_t>() : 1000, poll_ms_min, poll_ms_max);
@@ -123,31 +123,38 @@ bool Client::is_task(const Reply& reply) const {
          text_of(reply.result.json(), "resultType") == "task";
 }
 
+// How the task is once it is not at work any more; it is asked at the pace that its server names.
+Task<Result<Reply>> Client::until_task_rests(Withdrawal& task, std::int64_t pause_ms,
+                                             std::int64_t token) {
+  const char* pace = server_.era == Era::modern ? "pollIntervalMs" : "pollInterval";
+  while (true) {
+    co_await delay(std::chrono::milliseconds(pause_ms));
+    Value params = task_params(task.task);
+    auto reply = co_await ok(peer_.call("tasks/get", std::move(params)));
+    if (reply.fault) {
+      task.ended = true;
+      co_return Err(rpc::to_error(*reply.fault).context("tasks/get"));
+    }
+    hear(token, text_of(reply.result.json(), "statusMessage"));
+    if (text_of(reply.result.json(), "status") != "working") co_return reply;
+    pause_ms = poll_ms_of(reply.result.json(), pace);
+  }
+}
+
 Task<Result<Reply>> Client::follow_task(Value created, std::int64_t token) {
   const std::string id = text_of(created.json(), "taskId");
   if (id.empty()) co_return Err(Code::invalid, "$.result.taskId: must be a string");
   Withdrawal withdrawal(*this, id);
   became_task(token);
-  std::int64_t pause_ms = poll_ms_of(created.json());
+  std::int64_t pause_ms = poll_ms_of(created.json(), "pollIntervalMs");
   while (true) {
-    co_await delay(std::chrono::milliseconds(pause_ms));
-    Value params = task_params(id);
-    auto reply = co_await ok(peer_.call("tasks/get", std::move(params)));
-    if (reply.fault) {
-      withdrawal.ended = true;
-      co_return Err(rpc::to_error(*reply.fault).context("tasks/get"));
-    }
-    hear(token, text_of(reply.result.json(), "statusMessage"));
-    const Json& task = reply.result.json();
-    const std::string status = text_of(task, "status");
-    pause_ms = poll_ms_of(task);
-    if (status == "input_required") {
-      co_await ok(answer_task(id, reply.result, token));
-      pause_ms = poll_ms_min;
-    } else if (status != "working") {
+    auto reply = co_await ok(until_task_rests(withdrawal, pause_ms, token));
+    if (text_of(reply.result.json(), "status") != "input_required") {
       withdrawal.ended = true;
       co_return outcome_of_task(std::move(reply));
     }
+    co_await ok(answer_task(id, reply.result, token));
+    pause_ms = poll_ms_min;
   }
 }
 
@@ -159,31 +166,16 @@ Task<Result<Reply>> Client::follow_legacy_task(Value created, std::int64_t token
   Withdrawal withdrawal(*this, id);
   withdrawal.of_call(token);
   became_task(token);
-  std::int64_t pause_ms = poll_ms_of(created.json()["task"], "pollInterval");
-  while (true) {
-    co_await delay(std::chrono::milliseconds(pause_ms));
-    Value params = task_params(id);
-    auto reply = co_await ok(peer_.call("tasks/get", std::move(params)));
-    if (reply.fault) {
-      withdrawal.ended = true;
-      co_return Err(rpc::to_error(*reply.fault).context("tasks/get"));
-    }
-    const Json& task = reply.result.json();
-    hear(token, text_of(task, "statusMessage"));
-    const std::string status = text_of(task, "status");
-    if (status == "working") {
-      pause_ms = poll_ms_of(task, "pollInterval");
-      continue;
-    }
-    if (status == "cancelled") {
-      withdrawal.ended = true;
-      co_return Err(Code::closed, "the task was cancelled at the server");
-    }
-    Value wanted = task_params(id);
-    auto result = co_await ok(peer_.call("tasks/result", std::move(wanted)));
+  const std::int64_t pause_ms = poll_ms_of(created.json()["task"], "pollInterval");
+  const auto reply = co_await ok(until_task_rests(withdrawal, pause_ms, token));
+  if (text_of(reply.result.json(), "status") == "cancelled") {
     withdrawal.ended = true;
-    co_return result;
+    co_return Err(Code::closed, "the task was cancelled at the server");
   }
+  Value wanted = task_params(id);
+  auto result = co_await ok(peer_.call("tasks/result", std::move(wanted)));
+  withdrawal.ended = true;
+  co_return result;
 }
 
 Result<Reply> Client::outcome_of_task(Reply reply) {

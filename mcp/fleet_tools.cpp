@@ -45,30 +45,55 @@ class FleetTools::ClientRecorder final : public agents::Recorder {
 FleetTools::FleetTools(Server& server, std::vector<agents::Toolbox*> boxes, agents::Ports ports,
                        FleetToolsOptions options)
     : server_(server),
-      boxes_(std::move(boxes)),
       ports_(std::move(ports)),
       options_(std::move(options)),
       ledger_("MCP client " + options_.session, limits_of(options_), Loop::current().now(),
               nullptr),
-      gate_(ports_, ledger_) {}
+      gate_(ports_, ledger_),
+      edition_(std::make_shared<const Edition>(Edition{options_.agent, std::move(boxes)})) {}
 
-Task<Result<void>> FleetTools::refresh() {
-  auto permit = co_await refreshing_.acquire();
-  std::map<std::string, Offered> fresh;
-  for (agents::Toolbox* box : boxes_) {
+Task<Result<FleetTools::Offers>> FleetTools::list(std::shared_ptr<const Edition> edition) {
+  Offers fresh;
+  for (agents::Toolbox* box : edition->boxes) {
     const std::vector<agents::ToolSpec> listed = co_await ok(box->list());
     for (const agents::ToolSpec& spec : listed) {
       // Delegating needs a session of ours; a tool that changed since it was pinned is withheld.
       const bool withheld = !spec.agent.empty() || (ports_.check_tool && !ports_.check_tool(spec));
-      if (options_.agent.offers(spec.name) && !withheld) {
-        fresh.emplace(spec.name, Offered{box, spec});
+      if (edition->agent.offers(spec.name) && !withheld) {
+        fresh.emplace(spec.name, Offered{box, spec, edition});
       }
     }
   }
-  // Only what has changed is taken away and offered again: clients are told of each change.
+  co_return fresh;
+}
+
+Task<Result<void>> FleetTools::refresh() {
+  auto permit = co_await refreshing_.acquire();
+  const std::shared_ptr<const Edition> edition = edition_;
+  const Offers fresh = co_await ok(list(edition));
+  // Another one was put in force beside this listing, with what it lists.
+  if (edition != edition_) co_return Result<void>();
+  co_return take(fresh);
+}
+
+Task<Result<std::function<void()>>> FleetTools::prepare(Edition next) {
+  auto edition = std::make_shared<const Edition>(std::move(next));
+  Offers listed = co_await ok(list(edition));
+  auto fresh = std::make_shared<const Offers>(std::move(listed));
+  std::function<void()> adopt = [this, edition, fresh]() {
+    edition_ = edition;
+    // What is wrong with a definition is wrong again, and told, when a client asks for the list.
+    (void)take(*fresh);
+  };
+  co_return adopt;
+}
+
+// Only what has changed is taken away and offered again: clients are told of each change.
+Result<void> FleetTools::take(const Offers& fresh) {
   for (auto at = offered_.begin(); at != offered_.end();) {
     const auto still = fresh.find(at->first);
     if (still != fresh.end() && still->second.spec == at->second.spec) {
+      at->second = still->second;
       ++at;
       continue;
     }
@@ -76,17 +101,16 @@ Task<Result<void>> FleetTools::refresh() {
     at = offered_.erase(at);
   }
   for (const auto& [name, offered] : fresh) {
-    if (!offered_.contains(name)) co_await ok(offer(offered.box, offered.spec));
+    if (!offered_.contains(name)) TRY(offer(offered));
   }
-  co_return offer_skills();
+  return offer_skills();
 }
 
-// Once: who sees a skill is who sees its tool, which comes and goes.
+// Each once: who sees a skill is who sees its tool, which comes and goes.
 Result<void> FleetTools::offer_skills() {
-  if (std::exchange(has_skills_, true)) return {};
   for (const auto& skill : options_.skills) {
     const std::string tool = skill_tool_name(skill->entry.name);
-    if (!options_.agent.offers(tool)) continue;
+    if (!edition_->agent.offers(tool) || !skills_.insert(tool).second) continue;
     ServerSkill made{skill, {}, tool};
     made.read = [this, skill](Value where, Call& to) { return read(skill, std::move(where), to); };
     TRY(server_.add(std::move(made)));
@@ -106,7 +130,8 @@ Task<Result<Value>> FleetTools::read(std::shared_ptr<const Skill> skill, Value w
   co_return file_contents(*skill, uri);
 }
 
-Result<void> FleetTools::offer(agents::Toolbox* box, const agents::ToolSpec& spec) {
+Result<void> FleetTools::offer(const Offered& offered) {
+  const agents::ToolSpec& spec = offered.spec;
   const Value schema = TRY(Value::parse(spec.input_schema));
   Json definition = {{"name", spec.name},
                      {"description", spec.description},
@@ -123,7 +148,7 @@ Result<void> FleetTools::offer(agents::Toolbox* box, const agents::ToolSpec& spe
   // It may wait for people, or run for long.
   tool.tasks = TaskSupport::optional;
   TRY(server_.add(std::move(tool)));
-  offered_.emplace(spec.name, Offered{box, spec});
+  offered_.emplace(spec.name, offered);
   return {};
 }
 

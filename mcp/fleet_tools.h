@@ -5,6 +5,7 @@
 // for them. What is denied is answered as an error of the tool that says why. A toolbox that cannot
 // be listed makes every list an error: an outage must not look like an empty catalogue. The agent's
 // skills (mcp/skill_box.h) are offered as skills too; reading one of their files is the same call.
+// When the fleet file is read again, clients are told of what has changed for them.
 
 #include "agents/budget.h"
 #include "agents/fact.h"
@@ -15,8 +16,10 @@
 #include "mcp/server.h"
 #include "mcp/skill_box.h"
 
+#include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -32,6 +35,13 @@ struct FleetToolsOptions {
 
 class FleetTools {
  public:
+  // The agent as one reading of the fleet file has it, and where its tools are.
+  struct Edition {
+    agents::AgentSpec agent;
+    std::vector<agents::Toolbox*> boxes;
+    std::shared_ptr<const void> keeps{};  // the boxes alive, for as long as a call is in them
+  };
+
   // Everything is borrowed and outlives it; the server gets its tools at the first refresh().
   FleetTools(Server& server, std::vector<agents::Toolbox*> boxes, agents::Ports ports,
              FleetToolsOptions options);
@@ -41,12 +51,19 @@ class FleetTools {
 
   // Lists every toolbox again and offers what the agent may use. For Server's before_list.
   Task<Result<void>> refresh();
+  // Lists the tools of another reading; what it gives puts that one in force. Calls that have begun
+  // end where they began.
+  Task<Result<std::function<void()>>> prepare(Edition next);
 
  private:
   struct Offered {
     agents::Toolbox* box = nullptr;
     agents::ToolSpec spec;
+    std::shared_ptr<const Edition> edition;
   };
+  using Offers = std::map<std::string, Offered>;
+  Task<Result<Offers>> list(std::shared_ptr<const Edition> edition);
+  Result<void> take(const Offers& fresh);
   Task<Result<Value>> call(std::string name, Value arguments, Call& call);
   Result<void> offer_skills();
   Task<Result<Value>> read(std::shared_ptr<const Skill> skill, Value where, Call& call);
@@ -55,17 +72,17 @@ class FleetTools {
   Task<Result<agents::Outcome>> carry_out(Offered offered, agents::Action action,
                                           std::string call_id);
   Task<agents::Outcome> perform(Offered offered, std::string arguments, std::string call_id);
-  Result<void> offer(agents::Toolbox* box, const agents::ToolSpec& spec);
+  Result<void> offer(const Offered& offered);
 
   Server& server_;
-  std::vector<agents::Toolbox*> boxes_;
   agents::Ports ports_;
   FleetToolsOptions options_;
   agents::Ledger ledger_;
   agents::Gate gate_;
-  std::map<std::string, Offered> offered_;
+  std::shared_ptr<const Edition> edition_;
+  Offers offered_;
   std::int64_t actions_ = 0;
-  bool has_skills_ = false;  // the server has them, whoever may see them
+  std::set<std::string> skills_;  // that the server has, whoever may see them
   Semaphore refreshing_{1};
 };
 

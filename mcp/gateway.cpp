@@ -18,6 +18,11 @@ constexpr std::string_view prompt_prefix = "prompt:";
 constexpr Duration refresh_pause = std::chrono::milliseconds(50);
 constexpr Duration refresh_pause_max = std::chrono::minutes(1);
 
+// What a policy calls a resource or a template: beside its server's tools and prompts.
+std::string resource_name(const std::string& server, const std::string& uri) {
+  return "mcp__" + server + "__" + uri;
+}
+
 // Every text inside: what compact JSON would have escaped, too.
 bool hides_anywhere(const Json& json) {
   if (json.is_string()) return hides_text(json.get_ref<const std::string&>());
@@ -259,10 +264,10 @@ Result<void> Gateway::offer_tool(Upstream& upstream, const Client& client, const
   tool.definition.edit().erase("execution");
   tool.tasks = TaskSupport::optional;
   const bool as_task = needs_task(client, definition);
-  tool.run = [&upstream, raw, as_task](Value arguments, Call& call) {
+  tool.run = [this, &upstream, name, raw, as_task](Value arguments, Call& call) {
     Json params = {{"name", raw}, {"arguments", arguments.json()}};
     if (as_task) params["task"] = Json::object();
-    return upstream.pass("tools/call", std::move(params), call);
+    return pass(upstream, name, "tools/call", std::move(params), call);
   };
   auto added = server_.add(std::move(tool));
   if (!added) {  // left out, the rest stays of use
@@ -289,9 +294,10 @@ Result<void> Gateway::offer_prompt(Upstream& upstream, const Json& definition,
   ServerPrompt prompt;
   prompt.definition = Value(definition);
   prompt.definition.edit()["name"] = name;
-  prompt.get = [&upstream, raw](Value arguments, Call& call) {
+  prompt.grant = name;
+  prompt.get = [this, &upstream, name, raw](Value arguments, Call& call) {
     Json params = {{"name", raw}, {"arguments", arguments.json()}};
-    return upstream.pass("prompts/get", std::move(params), call);
+    return pass(upstream, name, "prompts/get", std::move(params), call);
   };
   TRY(server_.add(std::move(prompt)));
   upstream.offered[pin_name] = {digest, Kind::prompt, raw};
@@ -312,10 +318,24 @@ void Gateway::offer_resource(Upstream& upstream, const Json& definition, const c
   if (upstream.resources.contains(uri)) return;
   ServerResource resource;
   resource.definition = Value(definition);
-  resource.read = [&upstream](Value where, Call& call) {
-    return upstream.pass("resources/read", where.json(), call);
+  resource.grant = resource_name(upstream.name(), uri);
+  resource.read = [this, &upstream](Value where, Call& call) {
+    const std::string name = resource_name(upstream.name(), text_of(where.json(), "uri"));
+    return pass(upstream, name, "resources/read", where.json(), call);
   };
   if (server_.add(std::move(resource))) upstream.resources.insert(uri);
+}
+
+Task<Result<Value>> Gateway::pass(Upstream& upstream, std::string name, std::string method,
+                                  Json params, Call& call) {
+  if (options_.permits) {
+    Json& said = method == "resources/read" ? params : params["arguments"];
+    auto permitted = options_.permits(call.principal(), name, Value(said));
+    if (!permitted) co_return Err(std::move(permitted).error());
+    said = permitted->json();
+  }
+  auto result = co_await upstream.pass(std::move(method), std::move(params), call);
+  co_return std::move(result);
 }
 
 // What an argument of a prompt or of a template may be, the upstream that has it knows.

@@ -40,6 +40,12 @@ struct GatewayOptions {
   std::size_t parked_max = 64;                  // calls of one upstream that wait for answers
   Duration park_time = std::chrono::minutes(15);
   Pins pins;  // of earlier runs
+  // Whether this caller may call the tool or prompt that is offered so, or read the resource
+  // ("mcp__SERVER__URI", with its "uri"), and with which arguments; an Error says why not. Null:
+  // everybody, as they are. What nobody may call, Server's `offers` keeps out of lists.
+  std::function<Result<Value>(const std::string& principal, const std::string& name,
+                              Value arguments)>
+      permits;
 };
 
 // A definition that is withheld.
@@ -84,8 +90,11 @@ class Gateway {
   Task<Result<void>> refresh_with(Upstream& upstream, std::shared_ptr<Client> client);
   Task<Result<void>> refresh_skills(Upstream& upstream, Client& client,
                                     std::set<std::string>& seen);
-  static Task<Result<Value>> read_skill_file(Upstream& upstream, SkillEntry entry,
-                                             std::string theirs);
+  Task<Result<Value>> read_skill_file(Upstream& upstream, SkillEntry entry, std::string theirs,
+                                      std::string principal);
+  // To the upstream, once the caller may: `name` is what it is to permits.
+  Task<Result<Value>> pass(Upstream& upstream, std::string name, std::string method,
+                           rpc::Json params, Call& call);
   Task<Result<void>> refresh_resources(Upstream& upstream, Client& client);
   Task<void> refresh_later(Upstream& upstream);
   void heard(Upstream& upstream, const std::string& method, const Value& params);

@@ -34,7 +34,13 @@ SkillEntry renamed(const std::string& upstream, SkillEntry entry) {
 
 // The upstream's bytes, held against its entry, as a file of ours.
 Task<Result<Value>> Gateway::read_skill_file(Upstream& upstream, SkillEntry entry,
-                                             std::string theirs) {
+                                             std::string theirs, std::string principal) {
+  if (options_.permits) {
+    const std::string name = offered_name(upstream.name(), skill_tool_name(entry.name));
+    Value where = Json{{"uri", below(upstream.name(), theirs)}};
+    auto permitted = options_.permits(principal, name, std::move(where));
+    if (!permitted) co_return Err(std::move(permitted).error());
+  }
   const auto client = co_await ok(upstream.client());
   SkillReader reader(*client);
   auto bytes = co_await reader.read(entry, theirs);
@@ -85,13 +91,13 @@ void Gateway::offer_skill(Upstream& upstream, const SkillEntry& entry,
   skill.skill = shown;
   skill.grant = offered_name(upstream.name(), skill_tool_name(entry.name));
   const std::string name = upstream.name();
-  skill.read = [&upstream, entry, name](Value where, Call& /*call*/) {
+  skill.read = [this, &upstream, entry, name](Value where, Call& call) {
     const std::string ours = text_of(where.json(), "uri");
     std::string theirs;
     for (const SkillResource& one : entry.resources) {
       if (below(name, one.uri) == ours) theirs = one.uri;
     }
-    return read_skill_file(upstream, entry, std::move(theirs));
+    return read_skill_file(upstream, entry, std::move(theirs), call.principal());
   };
   auto added = server_.add(std::move(skill));
   if (!added) {

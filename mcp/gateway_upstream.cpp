@@ -28,14 +28,6 @@ rpc::Fault bounded(rpc::Fault fault) {
   return fault;
 }
 
-// Whether a list's capability says that its changes are told.
-bool tells(const Client& client, const char* capability, const char* what) {
-  const Json& all = client.server().capabilities.json();
-  if (!all.is_object() || !all.contains(capability)) return false;
-  const Json& one = all[capability];
-  return one.is_object() && one.contains(what) && one[what] == true;
-}
-
 }  // namespace
 
 bool has_capability(const Client& client, const char* name) {
@@ -212,10 +204,10 @@ Task<Result<std::shared_ptr<Client>>> Gateway::Upstream::connect(EraChoice era, 
 
 void Gateway::Upstream::hear(Client& client) const {
   Interests wanted;
-  wanted.tools = tells(client, "tools", "listChanged");
-  wanted.prompts = tells(client, "prompts", "listChanged");
-  wanted.resources = tells(client, "resources", "listChanged");
-  if (tells(client, "resources", "subscribe")) wanted.uris = watched_;
+  wanted.tools = tells(client.server(), "tools", "listChanged");
+  wanted.prompts = tells(client.server(), "prompts", "listChanged");
+  wanted.resources = tells(client.server(), "resources", "listChanged");
+  if (tells(client.server(), "resources", "subscribe")) wanted.uris = watched_;
   client.hear_of(std::move(wanted));
 }
 

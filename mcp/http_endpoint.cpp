@@ -196,7 +196,8 @@ std::optional<rpc::Fault> HttpEndpoint::fault_of_headers(const http::Headers& he
                                                          const rpc::Request& request) const {
   const auto said = [&](std::string_view name) { return decode_header(header_of(headers, name)); };
   const auto method = said("Mcp-Method");
-  if (!headers.has("Mcp-Method") || !method || *method != request.method) {
+  // Of two that differ, whoever stands between may have read the other one.
+  if (headers.count("Mcp-Method") != 1 || !method || *method != request.method) {
     return mismatch("the header Mcp-Method must be \"" + request.method + "\"");
   }
   const char* key = named_by(request.method);
@@ -204,7 +205,7 @@ std::optional<rpc::Fault> HttpEndpoint::fault_of_headers(const http::Headers& he
   if (key == nullptr || !params.contains(key) || !params[key].is_string()) return std::nullopt;
   const std::string name = params[key].get<std::string>();
   const auto said_name = said("Mcp-Name");
-  if (!headers.has("Mcp-Name") || !said_name || *said_name != name) {
+  if (headers.count("Mcp-Name") != 1 || !said_name || *said_name != name) {
     return mismatch("the header Mcp-Name must be the " + std::string(key) + " of the request");
   }
   const HeaderParameters* mirrored =
@@ -212,10 +213,10 @@ std::optional<rpc::Fault> HttpEndpoint::fault_of_headers(const http::Headers& he
   if (mirrored == nullptr || !params.contains("arguments")) return std::nullopt;
   for (const HeaderParameter& parameter : *mirrored) {
     const auto value = header_value(params["arguments"], parameter);
-    const bool there = headers.has(parameter.header);
-    if (!value && !there) continue;
+    const std::size_t there = headers.count(parameter.header);
+    if (!value && there == 0) continue;
     const auto given = said(parameter.header);
-    if (!value || !there || !given || *given != *value) {
+    if (!value || there != 1 || !given || *given != *value) {
       return mismatch("the header " + parameter.header + " must repeat its argument");
     }
   }

@@ -279,7 +279,11 @@ Task<Answer> Server::answer_legacy(rpc::Request request, Session& session, Wire&
   } else if (method == "tools/call" && params.is_object() && params.contains("task")) {
     answer.reply = co_await start_legacy_task(std::move(request), call);
   } else if (method == "resources/subscribe" || method == "resources/unsubscribe") {
-    answer.reply = subscribe(params, session, method == "resources/subscribe");
+    if (is_hidden(call.principal_, text_of(params, "uri"))) {
+      answer.reply = invalid("$.params.uri: there is no such resource");
+    } else {
+      answer.reply = subscribe(params, session, method == "resources/subscribe");
+    }
   } else {
     answer.reply = co_await answer_common(request, call);
     if (call.fault_) answer.reply.fault = std::move(call.fault_);

@@ -138,9 +138,19 @@ class Server {
   // The same of a resource or a skill.
   template <class Item>
   [[nodiscard]] bool sees(const std::string& principal, const Item& item) const {
-    if (!item.tool.empty() && !may_see(principal, item.tool)) return false;
+    return (item.tool.empty() || may_see(principal, item.tool)) && has_grant(principal, item);
+  }
+  template <class Item>
+  [[nodiscard]] bool has_grant(const std::string& principal, const Item& item) const {
     return item.grant.empty() || !options_.offers || options_.offers(principal, item.grant);
   }
+  // How this resource is read; null: there is none, or none that this caller may see.
+  [[nodiscard]] const Handler* reader_of(const std::string& principal,
+                                         const std::string& uri) const;
+  // There is such a resource, and this caller may not see it.
+  [[nodiscard]] bool is_hidden(const std::string& principal, const std::string& uri) const;
+  // The same of what an argument is completed for.
+  [[nodiscard]] bool hides_reference(const std::string& principal, const rpc::Json& ref) const;
   [[nodiscard]] std::vector<const rpc::Json*> skill_entries(const Call& call) const;
   rpc::Reply get_skill(const rpc::Json& params, const Call& call) const;
   rpc::Reply read_directory(const rpc::Json& params, const Call& call) const;

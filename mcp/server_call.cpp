@@ -218,7 +218,8 @@ Task<rpc::Reply> Server::listen(const rpc::Request& request, Call& call) {
                  {}};
   if (filter->contains("resourceSubscriptions") && (*filter)["resourceSubscriptions"].is_array()) {
     for (const Json& uri : (*filter)["resourceSubscriptions"]) {
-      if (uri.is_string() && wanted.uris.size() < options_.watched_max) {
+      const bool has_room = uri.is_string() && wanted.uris.size() < options_.watched_max;
+      if (has_room && !is_hidden(call.principal_, uri.get<std::string>())) {
         wanted.uris.insert(uri.get<std::string>());
       }
     }

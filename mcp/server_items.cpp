@@ -65,6 +65,9 @@ Task<Reply> Server::answer_common(const rpc::Request& request, Call& call) {
   if (!params.contains("ref") || !params.contains("argument")) {
     co_return invalid("$.params: ref and argument are required");
   }
+  if (hides_reference(call.principal_, params["ref"])) {
+    co_return invalid("$.params.ref: there is no such prompt or resource");
+  }
   auto result = co_await complete_(Value(params), call);
   Reply reply;
   if (result) {
@@ -100,7 +103,9 @@ Task<Reply> Server::list(const std::string& method, const Json& params, Call& ca
       all.back() = &with_tasks.back();
     }
   } else if (method == "prompts/list") {
-    for (const auto& [name, prompt] : prompts_) all.push_back(&prompt.definition.json());
+    for (const auto& [name, prompt] : prompts_) {
+      if (has_grant(call.principal_, prompt)) all.push_back(&prompt.definition.json());
+    }
   } else if (method == "skills/list") {
     all = skill_entries(call);
   } else {
@@ -206,7 +211,9 @@ Task<Reply> Server::call_tool(const Json& given_params, Call& call) {
 Task<Reply> Server::get_prompt(const Json& params, Call& call) {
   const std::string name = text_of(params, "name");
   const auto at = prompts_.find(name);
-  if (at == prompts_.end()) co_return invalid("there is no prompt \"" + name + "\"");
+  if (at == prompts_.end() || !has_grant(call.principal_, at->second)) {
+    co_return invalid("there is no prompt \"" + name + "\"");
+  }
   const Json arguments = params.contains("arguments") ? params["arguments"] : Json::object();
   if (!arguments.is_object()) co_return invalid("$.params.arguments: must be an object");
   const Json& definition = at->second.definition.json();
@@ -230,22 +237,40 @@ Task<Reply> Server::get_prompt(const Json& params, Call& call) {
   co_return reply;
 }
 
+const Handler* Server::reader_of(const std::string& principal, const std::string& uri) const {
+  const auto at = resources_.find(uri);
+  if (at != resources_.end()) return sees(principal, at->second) ? &at->second.read : nullptr;
+  for (const auto& [pattern, resource] : templates_) {
+    if (fits_template(pattern, uri) && sees(principal, resource)) return &resource.read;
+  }
+  return nullptr;
+}
+
+bool Server::is_hidden(const std::string& principal, const std::string& uri) const {
+  if (reader_of(principal, uri) != nullptr) return false;
+  return resources_.contains(uri) ||
+         std::any_of(templates_.begin(), templates_.end(),
+                     [&](const auto& one) { return fits_template(one.first, uri); });
+}
+
+bool Server::hides_reference(const std::string& principal, const Json& ref) const {
+  const auto prompt = prompts_.find(text_of(ref, "name"));
+  if (prompt != prompts_.end() && !has_grant(principal, prompt->second)) return true;
+  const std::string uri = text_of(ref, "uri");
+  const auto pattern = templates_.find(uri);
+  if (pattern != templates_.end()) return !sees(principal, pattern->second);
+  return !uri.empty() && is_hidden(principal, uri);
+}
+
 Task<Reply> Server::read_resource(const Json& params, Call& call) {
   const std::string uri = text_of(params, "uri");
-  Handler read;
-  const auto at = resources_.find(uri);
-  const bool is_here = at != resources_.end();
-  if (is_here && sees(call.principal_, at->second)) read = at->second.read;
-  for (auto known = templates_.begin(); !read && !is_here && known != templates_.end(); ++known) {
-    if (fits_template(known->first, uri) && sees(call.principal_, known->second)) {
-      read = known->second.read;
-    }
-  }
-  if (!read) {
+  const Handler* found = reader_of(call.principal_, uri);
+  if (found == nullptr) {
     const bool modern = call.era() == Era::modern;
     co_return refusal(modern ? rpc::invalid_params : legacy_not_found,
                       "there is no resource \"" + uri + "\"", Value(Json{{"uri", uri}}));
   }
+  const Handler read = *found;
   Value where = Json{{"uri", uri}};
   auto result = co_await read(std::move(where), call);
   Reply reply;

@@ -42,7 +42,8 @@ struct ServerTool {
 };
 struct ServerPrompt {
   Value definition;
-  Handler get;  // gets the arguments
+  Handler get;          // gets the arguments
+  std::string grant{};  // as of a resource
 };
 struct ServerResource {
   Value definition;  // with "uri", or with "uriTemplate" whose {name}s stand for one path segment

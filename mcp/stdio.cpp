@@ -36,7 +36,7 @@ Task<Error> StdioTransport::run() {
     auto written = co_await input_.write(std::move(bytes));
     if (!written) {
       outgoing_.close();
-      co_return std::move(written).error().context("writing to the server's stdin");
+      co_return std::move(written).error().context("writing to the server");
     }
   }
 }
@@ -67,8 +67,8 @@ Task<Result<std::string>> StdioTransport::receive() {
                                          std::to_string(limits_.line_bytes_max) + " bytes");
     }
     auto chunk = co_await output_.read(read_bytes);
-    if (!chunk) co_return Err(std::move(chunk).error().context("reading the server's stdout"));
-    if (chunk->empty()) co_return Err(Code::closed, "the server has closed its stdout");
+    if (!chunk) co_return Err(std::move(chunk).error().context("reading from the server"));
+    if (chunk->empty()) co_return Err(Code::closed, "the server has ended its output");
     buffer_ += *chunk;
   }
   if (line.size() > limits_.line_bytes_max) {

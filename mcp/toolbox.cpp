@@ -145,6 +145,11 @@ Task<Result<McpToolbox::SessionPointer>> McpToolbox::open_once() {
   }
   auto refreshed = co_await refresh(*fresh);
   if (!refreshed) co_return Err(std::move(refreshed).error());
+  // What changes from now on, the next list() finds; a legacy server tells of it unasked.
+  Interests wanted;
+  wanted.tools = fresh->client.server().era == Era::modern &&
+                 tells(fresh->client.server(), "tools", "listChanged");
+  fresh->client.hear_of(std::move(wanted));
   co_return fresh;
 }
 

@@ -105,6 +105,8 @@ struct McpServerSpec {
   std::string url;              // of a server over HTTP; then there is no command and no jail
   std::vector<std::pair<std::string, std::string>> headers;  // with every request
   std::optional<McpLoginSpec> login;                         // to a server over HTTP
+  std::string socket{};  // absolute; of a server on a Unix socket: no command and no jail either
+  std::string user{};    // whom that server must run as; empty: who runs us, or root
   // Absolute paths of files that it is made of, each with its SHA-256 as hex.
   std::vector<std::pair<std::string, std::string>> file_pins{};
 };
@@ -296,6 +298,9 @@ struct FleetFile {
   std::vector<Problem> problems;  // empty: the fleet is sound
 };
 FleetFile parse_fleet(std::string_view text, const FleetContext& context);
+
+// The path in "unix:///path": absolute, and short enough for the kernel. It is taken as it stands.
+Result<std::string> socket_path(std::string_view url);
 
 // The presets that a file can name or extend: compute, fs-read, fs-write, net.
 std::vector<Profile> preset_profiles();

@@ -2,7 +2,14 @@
 
 #include "agents/fleet_parser.h"
 
+#include <algorithm>
+
 namespace ambit::agents {
+namespace {
+
+constexpr std::string_view unix_scheme = "unix:";
+
+}  // namespace
 
 void FleetParser::model(Reader& reader, const std::string& name) {
   ModelSpec spec;
@@ -94,32 +101,77 @@ void FleetParser::string_map(Reader& reader, const std::string& key,
   }
 }
 
-// The URL of a server over HTTP; null: it is a program ("command").
-const Node* FleetParser::mcp_transport(Reader& reader) {
+// How the server is reached: a program that is started, a Unix socket, or a URL over HTTP.
+void FleetParser::mcp_transport(Reader& reader, McpServerSpec& spec) {
   const Node* type = reader.get("type", Node::Kind::string);
   const Node* url = reader.get("url", Node::Kind::string);
-  const std::string kind = type != nullptr ? type->string : url != nullptr ? "http" : "stdio";
+  const Node* user = reader.get("user", Node::Kind::string);
+  if (user != nullptr) spec.user = user->string;
+  const std::string text =
+      url != nullptr ? environment(reader, *url, reader.at("url"), url->string) : "";
+  const bool on_socket = text.starts_with(unix_scheme);
+  const std::string usual = url == nullptr || on_socket ? "stdio" : "http";
+  const std::string kind = type != nullptr ? type->string : usual;
   if (kind != "stdio" && kind != "http" && kind != "streamable-http") {
     reader.report(*type, reader.at("type"),
                   R"(there is no such transport; there are: "stdio", "http", "streamable-http")");
-    return nullptr;
+    return;
   }
-  if (kind == "stdio" && url != nullptr) {
-    reader.report(*url, reader.at("url"), R"(a server of type "stdio" has no URL)");
-    return nullptr;
+  if (kind == "stdio" && url != nullptr && !on_socket) {
+    reader.report(*url, reader.at("url"),
+                  R"(a server of type "stdio" has no URL but that of a socket: unix:///path)");
+    return;
   }
-  reader.require(kind == "stdio" ? "command" : "url");
+  if (kind != "stdio" && on_socket) {
+    reader.report(*type, reader.at("type"),
+                  R"(on a Unix socket messages are framed as on stdio: leave "type" out)");
+    return;
+  }
+  const bool is_started = kind == "stdio" && url == nullptr;
+  reader.require(is_started ? "command" : "url");
   for (const char* key : {"command", "args", "env", "cwd", "profile", "jail", "sha256"}) {
-    const Node* other = kind == "stdio" ? nullptr : reader.get(key);
+    const Node* other = is_started ? nullptr : reader.get(key);
     if (other != nullptr) {
-      reader.report(*other, reader.at(key), "a server over HTTP is not started: leave this out");
+      reader.report(*other, reader.at(key),
+                    std::string(on_socket ? "a server on a socket" : "a server over HTTP") +
+                        " is not started: leave this out");
     }
   }
   const Node* headers = kind == "stdio" ? reader.get("headers") : nullptr;
   if (headers != nullptr) {
     reader.report(*headers, reader.at("headers"), "only servers over HTTP get headers");
   }
-  return url;
+  if (user != nullptr && !on_socket) {
+    reader.report(*user, reader.at("user"),
+                  "only of a server on a Unix socket is it asked whose it is");
+  }
+  if (on_socket) {
+    auto path = socket_path(text);
+    if (path) spec.socket = std::move(*path);
+    if (!path) reader.report(*url, reader.at("url"), path.error().message);
+  } else if (url != nullptr) {
+    spec.url = text;
+    if (!text.starts_with("http://") && !text.starts_with("https://")) {
+      reader.report(*url, reader.at("url"),
+                    "expected a URL that begins with http://, https:// or unix:///");
+    }
+  }
+}
+
+Result<std::string> socket_path(std::string_view url) {
+  const std::string_view path = url.substr(std::min(url.size(), unix_scheme.size()));
+  if (!url.starts_with(unix_scheme) || !path.starts_with("///") || path.size() == 3) {
+    return Err(Code::invalid, "expected an absolute path such as unix:///run/server.sock");
+  }
+  // A socket's name has 108 bytes, one of them the zero at its end.
+  constexpr std::size_t path_bytes_max = 107;
+  if (path.size() - 2 > path_bytes_max) {
+    return Err(Code::invalid, "a socket's path has at most 107 bytes");
+  }
+  if (path.find('\0') != std::string_view::npos) {
+    return Err(Code::invalid, "the path holds a zero byte");
+  }
+  return std::string(path.substr(2));
 }
 
 void FleetParser::endpoint(Reader& reader, ModelSpec& spec) {
@@ -222,12 +274,7 @@ void FleetParser::mcp_server(Reader& reader, const std::string& name) {
   spec.name = name;
   spec.profile = reader.text("profile", "fs-read");
   reader.known("profile", spec.profile, names_of(file_.fleet.profiles), "profile");
-  if (const Node* url = mcp_transport(reader)) {
-    spec.url = environment(reader, *url, reader.at("url"), url->string);
-    if (!spec.url.starts_with("http://") && !spec.url.starts_with("https://")) {
-      reader.report(*url, reader.at("url"), "expected a URL that begins with http:// or https://");
-    }
-  }
+  mcp_transport(reader, spec);
   const Node* command = reader.get("command", Node::Kind::string);
   if (command != nullptr) {
     spec.command = environment(reader, *command, reader.at("command"), command->string);

@@ -62,7 +62,7 @@ class FleetParser {
   void fallbacks(Reader& reader, ModelSpec& spec);
   void string_map(Reader& reader, const std::string& key,
                   std::vector<std::pair<std::string, std::string>>& out);
-  const Node* mcp_transport(Reader& reader);
+  void mcp_transport(Reader& reader, McpServerSpec& spec);
   void endpoint(Reader& reader, ModelSpec& spec);
   static bool is_loopback(std::string_view url);
   void mcp_server(Reader& reader, const std::string& name);

@@ -8,7 +8,9 @@
 #include "async/task.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -26,6 +28,9 @@ class Stream {
   virtual void shutdown_write() = 0;
   // Closes both directions at once; pending reads and writes end with Code::closed.
   virtual void close() = 0;
+  // The user whose program is at the other end of a Unix socket, as the kernel says; none: it is
+  // not known.
+  [[nodiscard]] virtual std::optional<std::uint32_t> peer_user() const { return std::nullopt; }
 };
 
 class Listener {

@@ -164,6 +164,17 @@ Task<Result<void>> UvStreamState::write(std::shared_ptr<UvStreamState> state, st
   co_return outcome;
 }
 
+std::optional<std::uint32_t> UvStreamState::peer_user() const {
+  uv_os_fd_t descriptor = -1;
+  if (closing() || uv_fileno(&any_.handle, &descriptor) != 0) return std::nullopt;
+  constexpr uid_t nobodys = static_cast<uid_t>(-1);  // what other sockets are
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  const bool told = ::getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+                    size == sizeof peer && peer.uid != nobodys;
+  return told ? std::optional<std::uint32_t>(peer.uid) : std::nullopt;
+}
+
 void UvStreamState::shutdown_write() {
   if (closing()) return;
   auto* shutdown =

@@ -31,6 +31,7 @@ class UvStreamState final : public UvHandle {
   static Task<Result<std::string>> read(std::shared_ptr<UvStreamState> state, std::size_t max);
   static Task<Result<void>> write(std::shared_ptr<UvStreamState> state, std::string bytes);
   void shutdown_write();
+  [[nodiscard]] std::optional<std::uint32_t> peer_user() const;
 
  private:
   class Reading;
@@ -78,6 +79,9 @@ class UvStream final : public Stream {
   }
   void shutdown_write() override { state_->shutdown_write(); }
   void close() override { state_->close(); }
+  [[nodiscard]] std::optional<std::uint32_t> peer_user() const override {
+    return state_->peer_user();
+  }
 
  private:
   std::shared_ptr<UvStreamState> state_;

@@ -90,6 +90,46 @@ has "$dir/out" 'approved mcp__registry__lookup_service'
 has "$dir/out" 'nothing is withheld'
 echo "mcp: the fleet's servers behind a gateway: listed and called in both eras, a changed tool withheld and let through by name"
 
+# Who sees and calls what there, policies say.
+echo 'aaaaaaaaaaaaaaaaaaaa ann
+bbbbbbbbbbbbbbbbbbbb bob' >"$dir/tokens"
+cat >"$dir/access.cedar" <<'CEDAR'
+permit (principal == Agent::"gateway", action == Action::"tool_call", resource in Toolbox::"registry")
+when { context.onBehalfOf == "ann" };
+@reason("Ann looks after checkout alone.")
+forbid (principal, action, resource)
+unless { context.arguments has service && context.arguments.service == "checkout" };
+CEDAR
+: >"$dir/log" # there before anybody looks
+"$ambit" mcp gateway $fleet --listen 127.0.0.1:0 --pins "$dir/pins" --tokens "$dir/tokens" --policies "$dir/access.cedar" 2>"$dir/log" &
+gateway=$!
+url=
+for _ in $(seq 100); do
+  url=$(sed -n 's/^ambit: gateway at //p' "$dir/log")
+  [ -z "$url" ] || break
+  sleep 0.1
+done
+[ -n "$url" ] || fail "no gateway came up: $(cat "$dir/log")"
+ann='Authorization: Bearer aaaaaaaaaaaaaaaaaaaa'
+bob='Authorization: Bearer bbbbbbbbbbbbbbbbbbbb'
+"$ambit" mcp list "$url" --header "$ann" >"$dir/list"
+has "$dir/list" mcp__registry__lookup_service
+"$ambit" mcp list "$url" --header "$bob" >"$dir/list"
+! grep -q mcp__ "$dir/list" || fail "bob sees: $(cat "$dir/list")"
+"$ambit" mcp call "$url" mcp__registry__lookup_service service=checkout --header "$ann" >"$dir/call"
+has "$dir/call" team-blue
+if "$ambit" mcp call "$url" mcp__registry__lookup_service service=search --header "$ann" >"$dir/out" 2>&1; then fail "ann called: $(cat "$dir/out")"; fi
+has "$dir/out" 'denied: Ann looks after checkout alone.'
+if "$ambit" mcp call "$url" mcp__registry__lookup_service service=checkout --header "$bob" >"$dir/out" 2>&1; then fail "bob called: $(cat "$dir/out")"; fi
+has "$dir/out" 'there is no tool "mcp__registry__lookup_service"'
+kill $gateway
+wait $gateway || fail "the gateway did not end well: $(cat "$dir/log")"
+has "$dir/log" mcp.refused
+echo 'permit (principal' >"$dir/access.cedar"
+if "$ambit" mcp gateway $fleet --pins "$dir/pins" --policies "$dir/access.cedar" </dev/null >"$dir/out" 2>&1; then fail "it serves without its policies"; fi
+has "$dir/out" 'access.cedar:'
+echo "mcp: a gateway's tools were shown and called as the policies say, by caller and by argument"
+
 # A skill: to the agent a tool, to its MCP clients a skill, and only as the policies allow.
 mkdir -p "$dir/fleet/skills/refunds/refs"
 printf -- '---\nname: refunds\ndescription: Refund by the rules\n---\n\nSee refs/limits.md.\n' >"$dir/fleet/skills/refunds/SKILL.md"

@@ -11,11 +11,12 @@ fail() { echo "reload: FAILED: $*" >&2; [ ! -s "$dir/log" ] || cat "$dir/log" >&
 state=$dir/state
 mkdir "$dir/fleet"
 fleet=$dir/fleet/fleet.json
-write() { # GREETER'S INSTRUCTIONS, MORE OF THE GREETER, MORE AGENTS, MODEL'S SCRIPT
+write() { # GREETER'S INSTRUCTIONS, MORE OF THE GREETER, MORE AGENTS, MODEL'S SCRIPT, TOOLS
   cat >"$fleet" <<JSON
 {
   "name": "served",
   "models": {"m": {"provider": "scripted", "model": "$4"}},
+  "tools": {${5:-}},
   "agents": {"greeter": {"model": "m", "instructions": "$1", "a2a": {} $2} $3},
   "policies": ["open.cedar"],
   "workflow": {"agent": "greeter", "prompt": "Hello."}
@@ -82,6 +83,24 @@ echo 'permit (principal' >"$dir/fleet/open.cedar"
 refused 'the policies stay as they were'
 echo 'permit (principal, action == Action::"model_call", resource);' >"$dir/fleet/open.cedar"
 [ "$($ambit audit list --state "$state" --type fleet.refused --json | wc -l)" -eq 3 ] || fail "the refusals are not on the record"
+# MCP clients are offered the tools of the new file, and those of the old one are gone.
+mcp() { $ambit mcp "$1" "$url/mcp" --header "Authorization: Bearer $AMBIT_TOKEN" $2; }
+say_tool='"shout": {"description": "Say it aloud", "command": ["echo", "${text}"],
+  "inputSchema": {"type": "object", "properties": {"text": {"type": "string"}}}}'
+mcp list "" >"$dir/out"
+! grep -q shout "$dir/out" || fail "a tool of no fleet file: $(cat "$dir/out")"
+write "Be short." ', "limits": {"maxTurns": 3}, "tools": ["shout"]' ', "helper": {"model": "m"}' script.json "$say_tool"
+$ambit reload --state "$state" >"$dir/told"
+grep -qF 'tools.shout: added' "$dir/told" || fail "$(cat "$dir/told")"
+mcp list "" >"$dir/out"
+grep -q 'Say it aloud' "$dir/out" || fail "MCP clients are not offered the new tool: $(cat "$dir/out")"
+write "Be short." ', "limits": {"maxTurns": 3}' ', "helper": {"model": "m"}' script.json
+$ambit reload --state "$state" >"$dir/told"
+mcp list "" >"$dir/out"
+! grep -q shout "$dir/out" || fail "the tool is still offered: $(cat "$dir/out")"
+if mcp call shout >"$dir/out" 2>&1; then fail "the tool can still be called: $(cat "$dir/out")"; fi
+grep -qF 'there is no tool "shout"' "$dir/out" || fail "$(cat "$dir/out")"
+write "Be formal." "" "" script.json
 # A signal does the same.
 kill -HUP "$pid"
 for _ in $(seq 100); do

@@ -309,3 +309,32 @@ TEST_CASE("policies that are announced decide nothing yet", "[guard]") {
   CHECK(guard->decide(call("rm")).verdict == Verdict::allow);
   CHECK_FALSE(guard->announce({{"desk.cedar", "permit(principal"}}));
 }
+
+TEST_CASE("what could be let through is known before the arguments are", "[guard]") {
+  const auto may = [](const std::string& policies) {
+    return guard_of(policies)->may_allow(call("grep"));
+  };
+  const std::string permit = "permit(principal, action, resource)";
+  CHECK(may(permit + ";"));
+  CHECK_FALSE(may("permit(principal, action, resource == Tool::\"rm\");"));
+  // Who asks is known, what will be asked is not.
+  CHECK(may(permit + " when { context.onBehalfOf == \"ada\" };"));
+  CHECK_FALSE(may(permit + " when { context.onBehalfOf == \"eve\" };"));
+  CHECK_FALSE(may(permit + " unless { principal.name == \"clerk\" };"));
+  CHECK(may(permit + " when { context.arguments.path like \"logs/*\" };"));
+  CHECK(may(permit + " when { context has arguments && context.arguments has path };"));
+  CHECK(may(permit + " when { {a: context}.a.arguments.n > 1 };"));
+  CHECK_FALSE(
+      may("permit(principal == Agent::\"other\", action, resource) when { "
+          "context.arguments.n > 1 };"));
+  // Forbids that no arguments get around.
+  CHECK_FALSE(may(permit + "; forbid(principal, action, resource);"));
+  CHECK(
+      may(permit + "; forbid(principal, action, resource) unless { context.arguments has path };"));
+  CHECK(may(permit + "; forbid(principal, action, resource == Tool::\"rm\");"));
+  CHECK(may(permit + "; @advice(\"oblige\") @warn(\"w\") forbid(principal, action, resource);"));
+  CHECK(may(permit + "; @mode(\"evaluate-only\") forbid(principal, action, resource);"));
+  // A person would have to be asked, whatever the arguments are.
+  CHECK_FALSE(may(permit + "; @advice(\"escalate\") forbid(principal, action, resource);"));
+  CHECK_FALSE(may("@advice(\"escalate\") " + permit + ";"));
+}

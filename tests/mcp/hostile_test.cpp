@@ -113,10 +113,10 @@ std::vector<Case> cases() {
   const std::string ask = R"({"jsonrpc":"2.0","id":"q","method":"ping"})"
                           "\n";
   std::vector<Case> all = {
-      {"dies at once", protocol, "closed its stdout",
+      {"dies at once", protocol, "ended its output",
        [](Bench& b) { b.server.at_start = [](Life& life) { life.die(); }; }},
-      on("dies at initialize", protocol, "closed its stdout", "initialize", die),
-      on("dies in a call", protocol, "closed its stdout", call, die),
+      on("dies at initialize", protocol, "ended its output", "initialize", die),
+      on("dies in a call", protocol, "ended its output", call, die),
       on("never answers anything", timeout, "no answer", "", nothing),
       on("never answers a call", timeout, "no answer from the server after 60000 ms", call,
          nothing),

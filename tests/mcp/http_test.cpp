@@ -318,6 +318,12 @@ TEST_CASE("headers that do not repeat the request are refused", "[mcp]") {
   CHECK(code(house.post(call, headers)) == header_mismatch);
   headers.set("Mcp-Param-Region", encode_header("é"));
   CHECK(house.post(call, headers).status == 200);
+  // Said twice is not said: each reader could believe another one.
+  for (const char* name : {"Mcp-Method", "Mcp-Name", "Mcp-Param-Region"}) {
+    auto twice = headers;
+    twice.add(name, "other");
+    CHECK(code(house.post(call, twice)) == header_mismatch);
+  }
 }
 
 TEST_CASE("requests of foreign web pages, without a session, or unreadable are refused", "[mcp]") {

@@ -18,10 +18,10 @@ namespace ambit::mcp {
 class Served {
  public:
   explicit Served(Server& server) : server_(server) {}
-  Connection connect() {
+  Connection connect(const std::string& principal = "test") {
     auto link = std::make_shared<Link>();
-    link->server =
-        std::make_unique<StdioServer>(server_, *link->input.second, *link->output.second, "test");
+    link->server = std::make_unique<StdioServer>(server_, *link->input.second, *link->output.second,
+                                                 principal);
     link->scope.spawn(
         [](StdioServer& serving) -> Task<void> { co_await serving.run(); }(*link->server));
     Connection connection;

@@ -331,6 +331,27 @@ TEST_CASE("a list that the server says has changed is asked for again", "[mcp]")
   CHECK(bench.server.lives == 1);
 }
 
+TEST_CASE("a modern server that tells of its tools is asked to, and listed again when it does",
+          "[mcp]") {
+  Bench bench;
+  bench.server.era = Era::modern;
+  bench.server.on["server/discover"] = [](Life& life, Json message) {
+    return life.result(std::move(message), Json::parse(R"({"resultType":"complete",
+        "supportedVersions":["2026-07-28"],"capabilities":{"tools":{"listChanged":true}}})"));
+  };
+  bench.server.on["subscriptions/listen"] = [](Life& life, Json message) {
+    CHECK(message["params"]["notifications"]["toolsListChanged"] == true);
+    return life.say({{"jsonrpc", "2.0"}, {"method", "notifications/tools/list_changed"}});
+  };
+  CHECK(bench.list()->size() == 2);
+  bench.server.tools.push_back(ScriptedServer::default_tool("more"));
+  bench.settle();
+  CHECK(bench.server.heard_of("subscriptions/listen") == 1);
+  CHECK(bench.list()->size() == 3);
+  CHECK(bench.list()->size() == 3);
+  CHECK(bench.server.heard_of("tools/list") == 2);
+}
+
 TEST_CASE("many calls at once share one server", "[mcp]") {
   Bench bench;
   bench.options.calls_at_once = 8;

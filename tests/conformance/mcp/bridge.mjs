@@ -2,48 +2,17 @@
 // pipes and over HTTP: `bridge.mjs NPM AMBIT EVERYTHING FOLDER`. A line of JSON a cell. Legacy is SDK v1, modern is SDK v2; tasks of
 // the modern era, which no official server has, are those of our own everything server.
 import { createRequire } from 'node:module';
-import { spawn } from 'node:child_process';
 import { mkdirSync, writeFileSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { createInterface } from 'node:readline';
 import assert from 'node:assert/strict';
+import { endAll, lineOf, pause, start, until } from './programs.mjs';
 
 const [, , npm, ambit, everything, folder] = process.argv;
 const from = createRequire(npm + '/package.json');
 const here = dirname(fileURLToPath(import.meta.url));
 const token = 'bridge-token-0123456789';
 const note = 'note://today';
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-const children = new Set();
-process.on('exit', () => children.forEach((child) => child.kill('SIGTERM')));
-
-function start(command, words, options = {}) {
-  const child = spawn(command, words, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
-  children.add(child);
-  child.on('exit', () => children.delete(child));
-  return child;
-}
-// The first line of the stream in which the pattern is found.
-function lineOf(stream, pattern) {
-  return new Promise((resolve, reject) => {
-    const lines = createInterface({ input: stream });
-    let all = '';
-    lines.on('line', (line) => {
-      all += line + '\n';
-      const found = line.match(pattern);
-      if (found) resolve(found[1]);
-    });
-    lines.on('close', () => reject(new Error('it ended with: ' + all)));
-  });
-}
-async function until(what, holds) {
-  for (let n = 0; n < 400; ++n) {
-    if (await holds()) return;
-    await pause(25);
-  }
-  throw new Error('never ' + what);
-}
 
 // ---- the near end: one face for both SDKs
 
@@ -264,7 +233,7 @@ for (const wire of ['stdio', 'http']) {
         console.log(JSON.stringify(line));
       }
       await near.client?.close().catch(() => {});
-      for (const child of children) child.kill('SIGTERM');
+      endAll();
     }
   }
 }

@@ -2,10 +2,10 @@
 // inspector's command line, over pipes and over HTTP, against the everything server, `ambit mcp serve` and `ambit serve`. A line of
 // JSON a client and server, and FOLDER/clients.md. NODE is one that the inspector runs on.
 import { createRequire } from 'node:module';
-import { execFile, spawn } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createInterface } from 'node:readline';
 import assert from 'node:assert/strict';
+import { lineOf, start, until } from './programs.mjs';
 
 const [, , npm, ambit, everything, node, folder] = process.argv;
 const from = createRequire(npm + '/package.json');
@@ -13,25 +13,6 @@ const fleet = folder + '/fleet.json';
 const token = 'clients-token-0123456789';
 const bearer = { Authorization: 'Bearer ' + token };
 const inspector = npm + '/node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js';
-const until = async (what, holds) => {
-  for (let n = 0; n < 200; ++n) {
-    if (await holds()) return;
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  }
-  throw new Error('never ' + what);
-};
-function lineOf(stream, pattern) {
-  return new Promise((resolve, reject) => {
-    const lines = createInterface({ input: stream });
-    let all = '';
-    lines.on('line', (line) => {
-      all += line + '\n';
-      const found = line.match(pattern);
-      if (found) resolve(found[1]);
-    });
-    lines.on('close', () => reject(new Error('it ended with: ' + all)));
-  });
-}
 
 // ---- the servers
 
@@ -55,13 +36,8 @@ writeFileSync(fleet, JSON.stringify({
   policies: ['bounds.cedar'],
   workflow: { agent: 'clerk', prompt: 'Nothing.' },
 }));
-const children = [];
-process.on('exit', () => children.forEach((child) => child.kill('SIGTERM')));
-function start(command, words) {
-  const child = spawn(command, words, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, AMBIT_TOKEN: token } });
-  children.push(child);
-  return child;
-}
+// Ours take this token.
+process.env.AMBIT_TOKEN = token;
 const everythingUrl = await lineOf(start(everything, ['127.0.0.1:0']).stdout, /^(http.*)/);
 const agentUrl = await lineOf(start(ambit, ['serve', fleet, '--listen', '127.0.0.1:0', '--state', folder + '/served']).stderr,
   /agent clerk at (\S+)/) + '/mcp';

@@ -5,9 +5,10 @@ import { createRequire } from 'node:module';
 import { execFile, spawn } from 'node:child_process';
 import { createServer } from 'node:net';
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { createInterface } from 'node:readline';
+import { tmpdir } from 'node:os';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { lineOf, pause, start } from './programs.mjs';
 
 const [, , npm, ambit, folder] = process.argv;
 const here = dirname(fileURLToPath(import.meta.url));
@@ -20,7 +21,6 @@ const nobody = { models: { none: { provider: 'openai', model: 'none', baseUrl: '
   agents: { nobody: { model: 'none' } }, workflow: { agent: 'nobody', prompt: 'Nothing.' }, policies: ['none.cedar'] };
 const launched = new Set();
 process.on('exit', () => launched.forEach((child) => child.kill('SIGKILL')));
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 // What each is asked. `service`: what it would need to do its work; then an error that says so is the good answer.
 const everything = {
@@ -31,6 +31,7 @@ const servers = [
   { name: 'server-everything', words: ['stdio'], tools: 13, ...everything },
   { name: 'server-everything', over: 'http', words: ['streamableHttp'], path: '/mcp', tools: 13, ...everything },
   { name: 'server-everything', over: 'http+sse', words: ['sse'], path: '/sse', tools: 13, ...everything },
+  { name: 'server-everything', over: 'unix socket', words: ['stdio'], tools: 13, ...everything },
   { name: 'server-filesystem', words: [files], tools: 14, call: ['read_text_file', { path: files + '/note.txt' }, 'a note'] },
   { name: 'server-memory', tools: 9, env: { MEMORY_FILE_PATH: '/tmp/memory.json' }, read: 'memory://knowledge-graph',
     call: ['create_entities', { entities: [{ name: 'Ann', entityType: 'person', observations: ['is here'] }] }, 'Ann'] },
@@ -100,6 +101,12 @@ class Server {
     let server;
     if (this.over === 'stdio') {
       server = { command: node, args: words, env: { ...this.env, AMBIT_MARK: this.mark }, profile: 'node' };
+    } else if (this.over === 'unix socket') {
+      const path = `${tmpdir()}/ambit-servers-${process.pid}.sock`;  // a socket's path is short
+      rmSync(path, { force: true });
+      this.child = start(node, [here + '/on_socket.mjs', path, node, ...words]);
+      await lineOf(this.child.stdout, /^(listens)/);
+      server = { url: `unix://${path}` };
     } else {
       this.port = await freePort();
       await this.launch();
@@ -171,8 +178,8 @@ class Server {
         if (!JSON.stringify(result).includes(expected)) throw new Error('through the gateway: ' + JSON.stringify(result).slice(0, 300));
       };
       await once().catch((error) => { if (!this.service) throw error; });
-      if (this.over === 'stdio') {
-        const pids = pidsOf([this.script]);
+      if (!this.port) {
+        const pids = pidsOf([this.script]).filter((pid) => pid !== this.child?.pid);
         if (pids.length === 0) throw new Error('its process is not found');
         for (const pid of pids) process.kill(pid, 'SIGKILL');
       } else {
@@ -190,7 +197,7 @@ class Server {
     }
   }
   stop() {
-    this.child?.kill('SIGKILL');
+    this.child?.kill(this.port ? 'SIGKILL' : 'SIGTERM');
   }
 }
 

@@ -203,6 +203,32 @@ TEST_CASE("an MCP server over HTTP has a URL and headers, and no jail", "[agents
   CHECK(server.command.empty());
 }
 
+TEST_CASE("an MCP server on a Unix socket has a path, and a user that it runs as", "[agents]") {
+  std::string text = slurp(TEST_DATA "/agents/sound.json");
+  const std::size_t from = text.find("\"mcpServers\": ") + 14;
+  const std::size_t to = text.find('\n', from);
+  text.replace(from, to - from,
+               R"({"registry": {"url": "unix://${RUN:-/run}/registry.sock", "user": "mcp"},
+                   "spelt": {"type": "stdio", "url": "unix:///run/a%20b.sock"}},)");
+  const FleetFile file = parse(text);
+  INFO((file.problems.empty() ? "" : file.problems[0].message));
+  REQUIRE(file.problems.empty());
+  const McpServerSpec& server = file.fleet.mcp_servers.at(0);
+  CHECK(server.socket == "/run/registry.sock");
+  CHECK(server.user == "mcp");
+  CHECK(server.url.empty());
+  CHECK(server.jail == "shared");
+  CHECK(file.fleet.mcp_servers.at(1).socket == "/run/a%20b.sock");
+  CHECK(socket_path("unix:///" + std::string(106, 'a')).has_value());
+  for (const std::string& wrong :
+       {std::string("unix:"), std::string("unix:/run/x"), std::string("unix://run/x"),
+        std::string("unix:///"), std::string("http:///run/x"), "unix:///" + std::string(107, 'a'),
+        std::string("unix:///a\0b", 11)}) {
+    INFO(wrong);
+    CHECK_FALSE(socket_path(wrong).has_value());
+  }
+}
+
 TEST_CASE("a profile names its origins, its service class and whether it asks", "[agents]") {
   const std::string sound = slurp(TEST_DATA "/agents/sound.json");
   const auto with = [&](const std::string& profile) {

@@ -97,6 +97,20 @@ TEST_CASE("bytes come back from an echo over TCP, IPv6 and Unix sockets", "[io]"
   }
 }
 
+TEST_CASE("the kernel says whose program is at the other end of a Unix socket", "[io]") {
+  UvWorld world;
+  const TemporaryFolder folder;
+  auto [ours, theirs] =
+      run_task(world.loop(), connect_pair(world.world().network, "unix:" + folder.path() + "/s"))
+          .value();
+  CHECK(ours->peer_user() == ::geteuid());
+  CHECK(theirs->peer_user() == ::geteuid());
+  ours->close();
+  CHECK_FALSE(ours->peer_user().has_value());
+  auto [near, far] = make_pair(world);
+  CHECK_FALSE(near->peer_user().has_value());
+}
+
 TEST_CASE("a listener tells the port that it was given", "[io]") {
   UvWorld world;
   const auto listener = world.world().network.listen("127.0.0.1:0").value();
