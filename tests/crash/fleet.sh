@@ -1,5 +1,5 @@
 # Sourced by ./check crash fleet: kills a fleet of 1,000 agents with -9 at random moments, AMBIT_KILLS times (500), within AMBIT_SECONDS
-# (540), takes its run up again each time, and counts outside of the program what its tools did: tests/crash/fleet/crash.py says what.
+# (590), takes its run up again each time, and counts outside of the program what its tools did: tests/crash/fleet/crash.py says what.
 release_targets ambit
 command -v python3 >/dev/null || install python3
 dir=$(mktemp -d)

@@ -19,7 +19,7 @@ import time
 
 ambit, folder = sys.argv[1:3]
 kills_wanted = int(os.environ.get("AMBIT_KILLS", "500"))
-seconds_most = float(os.environ.get("AMBIT_SECONDS", "540"))
+seconds_most = float(os.environ.get("AMBIT_SECONDS", "590"))
 agents = sum(1 for _ in open(folder + "/agents.jsonl", encoding="utf-8"))
 dice = random.Random(int(os.environ.get("AMBIT_SEED", "1")))
 state, effects_log, transcripts = folder + "/state", folder + "/effects/log", folder + "/transcripts"

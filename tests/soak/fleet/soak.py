@@ -1,7 +1,7 @@
 """soak.py AMBIT FOLDER MINUTES: load on `ambit serve FOLDER/fleet/fleet.json`, and what it holds meanwhile. One line of JSON.
 
 Sampled every second of the server and of every process that descends from it: anonymous memory (of the file-backed part the record is
-the largest, and the kernel gives that back at will), open descriptors, processes, threads. Judged over the second half of the time, once
+the largest, and the kernel gives that back at will), processes and threads; and the server's own descriptors. Judged over the second half of the time, once
 everything that is kept up to a bound has had time to fill (10,000 tasks: with fewer minutes, more of AMBIT_SOAK_RATE): a line through the samples (least squares) may rise, over that half, by at most
 5 % of the median and a little more (4 MiB, 8 descriptors, 4 processes, 4 threads). Every request must have come to its end, and after the
 load nothing but the server's own processes may be left."""
@@ -140,7 +140,8 @@ def sample():
     for pid in family():
         try:
             status = open(f"/proc/{pid}/status", encoding="utf-8").read()
-            sums["descriptors"] += len(os.listdir(f"/proc/{pid}/fd"))
+            # A jail's go with its process.
+            sums["descriptors"] += len(os.listdir(f"/proc/{pid}/fd")) if pid == server.pid else 0
         except OSError:
             continue
         sums["processes"] += 1
