@@ -183,12 +183,9 @@ TEST_CASE("the rule about co_await knows good forms from bad ones", "[tidy]") {
 
 TEST_CASE("each C API is included in one folder only", "[tidy]") {
   const std::pair<const char*, std::vector<std::string>> owners[] = {
-      {"<uv.h>", {"runtime/io/"}},
-      {"<curl/", {"runtime/http/"}},
-      {"<lmdb.h>", {"runtime/lmdb/"}},
-      {"<seccomp.h>", {"sandbox/"}},
-      {"<cuda", {"inference/cuda/"}},
-      {"<jwt/", {"governance/"}},
+      {"<uv.h>", {"runtime/io/"}},       {"<curl/", {"runtime/http/"}},
+      {"<lmdb.h>", {"runtime/lmdb/"}},   {"<seccomp.h>", {"sandbox/"}},
+      {"<cuda", {"inference/cuda/"}},    {"<jwt/", {"governance/"}},
       {"<llhttp.h>", {"runtime/http/"}},
   };
   for (const Source& source : sources(product_folders)) {
