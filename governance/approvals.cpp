@@ -14,7 +14,7 @@ namespace {
 using agents::Action;
 using nlohmann::json;
 
-constexpr std::string_view header = "ambit.approval/v1";
+constexpr std::string_view format_name = "ambit.approval/v1";
 constexpr std::size_t note_bytes_max = 1U << 20;
 constexpr std::size_t reason_bytes_max = 1000;
 
@@ -85,13 +85,13 @@ std::string to_text(const ApprovalAnswer& answer) {
   const auto text = [](const std::string& of) {
     return json(of).dump(-1, ' ', false, json::error_handler_t::replace);
   };
-  return std::string(header) + "\nrequest " + answer.request + "\naction " + answer.hash +
+  return std::string(format_name) + "\nrequest " + answer.request + "\naction " + answer.hash +
          "\nanswer " + std::string(word(answer.answer)) + "\nat " + std::to_string(answer.at_ms) +
          "\nreason " + text(answer.reason) + "\narguments " + text(answer.arguments) + "\n";
 }
 
 Result<ApprovalAnswer> parse_answer(std::string_view text) {
-  const std::string first = std::string(header) + "\n";
+  const std::string first = std::string(format_name) + "\n";
   if (!text.starts_with(first)) return Err(Code::invalid, "this is no answer to an approval");
   text.remove_prefix(first.size());
   ApprovalAnswer made;

@@ -24,9 +24,8 @@ bool nests_deeper(std::string_view text, std::size_t depth_max) {
 }
 
 nlohmann::ordered_json parse_json(std::string_view text, std::size_t depth_max) {
-  using Json = nlohmann::ordered_json;
-  if (nests_deeper(text, depth_max)) return Json(Json::value_t::discarded);
-  return Json::parse(text, nullptr, false);
+  if (nests_deeper(text, depth_max)) return nlohmann::ordered_json::value_t::discarded;
+  return nlohmann::ordered_json::parse(text, nullptr, false);
 }
 
 }  // namespace ambit::inference

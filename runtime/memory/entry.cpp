@@ -15,8 +15,8 @@ void append_text(std::string& out, std::string_view text) {
 class Bytes {
  public:
   explicit Bytes(std::string_view bytes) : bytes_(bytes) {}
-  std::uint64_t number(int width) {
-    const std::string_view taken = take(static_cast<std::size_t>(width));
+  std::uint64_t number(std::size_t width) {
+    const std::string_view taken = take(width);
     return good_ ? number_at(taken, 0, width) : 0;
   }
   std::string text() {
