@@ -40,9 +40,18 @@ std::int64_t read_number(int file, std::string_view name) {
   return at == nullptr ? 0 : std::strtoll(at, nullptr, 10);
 }
 
+// The kernel gives a new bound of memory up when a signal waits, while it looks for pages to take
+// back; as when a child has just ended.
+constexpr int interruptions_max = 100;
+
 bool write_number(int file, std::int64_t value) {
   const std::string text = std::to_string(value);
-  return ::pwrite(file, text.data(), text.size(), 0) == static_cast<ssize_t>(text.size());
+  for (int tries = 0; tries <= interruptions_max; ++tries) {
+    const ssize_t written = ::pwrite(file, text.data(), text.size(), 0);
+    if (written >= 0) return written == static_cast<ssize_t>(text.size());
+    if (errno != EINTR) return false;
+  }
+  return false;
 }
 
 struct Hierarchy {
