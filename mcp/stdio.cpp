@@ -49,7 +49,10 @@ bool StdioTransport::take_line(std::string& line) {
       return false;
     }
     std::size_t last = end;
-    while (last > begin_ && (buffer_[last - 1] == '\r' || buffer_[last - 1] == ' ')) --last;
+    // One that is too long stays as it is, however its bytes came.
+    const bool is_bounded = end - begin_ <= limits_.line_bytes_max;
+    while (is_bounded && last > begin_ && (buffer_[last - 1] == '\r' || buffer_[last - 1] == ' '))
+      --last;
     line.assign(buffer_, begin_, last - begin_);
     begin_ = searched_ = end + 1;
     if (!line.empty()) return true;
