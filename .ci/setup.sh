@@ -4,7 +4,8 @@
 build_packages="g++ make cmake ninja-build pkg-config libuv1-dev nlohmann-json3-dev libcurl4-openssl-dev
   libseccomp-dev liblmdb-dev libssl-dev libexpected-dev libcpp-jwt-dev"
 check_packages="$build_packages catch2 clang-19 clang-format-19 clang-tidy-19 libclang-rt-19-dev ccache
-  json-schema-test-suite zlib1g-dev libgrpc++-dev libprotobuf-dev protobuf-compiler"
+  json-schema-test-suite zlib1g-dev libgrpc++-dev libprotobuf-dev protobuf-compiler
+  g++-aarch64-linux-gnu qemu-user-static"
 
 step() { printf '\n==> %s\n' "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }

@@ -194,7 +194,7 @@ Command model_bench_command() {
                 {"apart", "", "on a GPU: read shared tokens once for each sequence"},
                 {"step", "N", "tokens of a prompt in one step (default 512)"},
                 {"arriving", "N", "tokens of another prompt in each step of decoding (default 0)"},
-                {"instructions", "NAME", "amx, avx512, avx2 or plain (default: the best)"},
+                {"instructions", "NAME", "amx, avx512_bf16, avx512, avx2, neon or plain (default: the best)"},
                 {"json", "", "one JSON object a figure"}},
                1,
                1,

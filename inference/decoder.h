@@ -40,7 +40,7 @@ struct EngineOptions {
   bool pin_threads =
       false;            // each to a processor of its own; for a machine with nothing else to do
   bool grammar = true;  // constrain turns that offer tools
-  std::string instruction_set;             // "avx512", "avx2", "plain"; empty: the best
+  std::string instruction_set;             // a name of usable_kernels(); empty: the best
   std::string device = "cpu";              // or "cuda", "cuda:1", "auto" (make_backend.h)
   bool fp8_weights = false;                // of a GPU: weights that are floats become 8-bit floats
   std::function<std::int64_t()> clock_us;  // monotonic, any thread; for usage times only

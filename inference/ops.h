@@ -4,8 +4,9 @@
 // shape and the token's position: matmul adds along the inputs in file order, one lane an output;
 // attention goes through the chunks of 256 absolute positions, each giving (maximum, sum, vector),
 // folded from the left. How many rows, threads and lanes take part changes nothing in any bit: the
-// schedule is free. Kernels is what one instruction set (AVX-512, AVX2, plain C++) offers; all give
-// the same bits, because they do the same fused multiply-adds in the same order.
+// schedule is free. Kernels is what one instruction set (AVX-512, AVX2, NEON, plain C++) offers;
+// all give the same bits, because they do the same fused multiply-adds in the same order; the
+// matrix unit alone adds products of bfloat16 in another.
 
 #include "inference/model.h"
 
@@ -46,7 +47,8 @@ constexpr std::size_t block_at(std::size_t row, std::size_t inputs) {
 
 // out[row][output] = sum over inputs of W[output][input] * in[row][input], outputs in whole panels.
 // F32 and F16 weights take the inputs as floats, added input by input. BF16 weights take them
-// rounded to bfloat16, 32 at a time: the even ones in one chain, the odd ones in another. Quantised
+// rounded to bfloat16, pair by pair, the odd one of each first (the matrix unit: 32 at a time, the
+// even ones in one chain, the odd ones in another). Quantised
 // weights take them as levels: whole products are summed exactly within a group of the weight's
 // scale, then scaled and added group by group. Plain pointers: kernel sources are compiled for
 // other machines and must not use library code.

@@ -42,21 +42,6 @@ struct Vector {
                         _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
   }
 };
-// Two inputs each: what one step of a product of bfloat16 takes.
-struct Pairs {
-  Vector even, odd;
-  static Pairs split(__m512i both) {
-    const __m512i high = _mm512_set1_epi32(static_cast<int>(0xFFFF0000U));
-    return {{_mm512_castsi512_ps(_mm512_slli_epi32(both, 16))},
-            {_mm512_castsi512_ps(_mm512_and_si512(both, high))}};
-  }
-  static Pairs load(const std::uint16_t* at) { return split(_mm512_loadu_si512(at)); }
-  static Pairs all(const std::uint16_t* at) {
-    std::int32_t both = 0;
-    __builtin_memcpy(&both, at, sizeof both);
-    return split(_mm512_set1_epi32(both));
-  }
-};
 inline Vector fma(Vector a, Vector b, Vector c) {
   return {_mm512_fmadd_ps(a.v, b.v, c.v)};
 }
@@ -87,8 +72,44 @@ inline Vector scale_by_power(Vector x, Vector n) {
   return {_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x.v), power))};
 }
 
+// 16 outputs, 2 inputs each: what one step of a product of bfloat16 takes.
+#ifdef __AVX512BF16__
+struct Pairs {
+  __m512i v;
+  static Pairs load(const std::uint16_t* at) { return {_mm512_loadu_si512(at)}; }
+  static Pairs all(const std::uint16_t* at) {
+    std::int32_t both = 0;
+    __builtin_memcpy(&both, at, sizeof both);
+    return {_mm512_set1_epi32(both)};
+  }
+};
+inline Vector dot(Pairs a, Pairs b, Vector sum) {
+  return {
+      _mm512_dpbf16_ps(sum.v, reinterpret_cast<__m512bh>(a.v), reinterpret_cast<__m512bh>(b.v))};
+}
+#else
+struct Pairs {
+  Vector even, odd;
+  static Pairs split(__m512i both) {
+    const __m512i high = _mm512_set1_epi32(static_cast<int>(0xFFFF0000U));
+    return {{_mm512_castsi512_ps(_mm512_slli_epi32(both, 16))},
+            {_mm512_castsi512_ps(_mm512_and_si512(both, high))}};
+  }
+  static Pairs load(const std::uint16_t* at) { return split(_mm512_loadu_si512(at)); }
+  static Pairs all(const std::uint16_t* at) {
+    std::int32_t both = 0;
+    __builtin_memcpy(&both, at, sizeof both);
+    return split(_mm512_set1_epi32(both));
+  }
+};
+inline Vector dot(Pairs a, Pairs b, Vector sum) {
+  return fma(a.even, b.even, fma(a.odd, b.odd, sum));
+}
+#endif
+
 // 16 outputs, 4 inputs each: what one step of an integer product takes.
 struct Bytes {
+  static constexpr bool are_signed = false;
   __m512i v;
   static Bytes load(const std::byte* at) { return {_mm512_loadu_si512(at)}; }
   void store(std::byte* at) const { _mm512_storeu_si512(at, v); }

@@ -7,8 +7,10 @@
 namespace ambit::inference {
 
 const Kernels& plain_kernels();
+const Kernels& neon_kernels();
 const Kernels& avx2_kernels();
 const Kernels& avx512_kernels();
+const Kernels& avx512_bf16_kernels();
 const Kernels& amx_kernels();
 
 }  // namespace ambit::inference

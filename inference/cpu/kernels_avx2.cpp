@@ -57,7 +57,7 @@ struct Vector {
                      _mm256_cvtps_ph(b, _MM_FROUND_TO_NEAREST_INT));
   }
 };
-// Two inputs each: what one step of a product of bfloat16 takes.
+// 16 outputs, 2 inputs each: what one step of a product of bfloat16 takes.
 struct Pairs {
   Vector even, odd;
   static Pairs split(__m256i first, __m256i second) {
@@ -79,6 +79,9 @@ struct Pairs {
 };
 inline Vector fma(Vector x, Vector y, Vector z) {
   return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
+}
+inline Vector dot(Pairs a, Pairs b, Vector sum) {
+  return fma(a.even, b.even, fma(a.odd, b.odd, sum));
 }
 inline Vector add(Vector x, Vector y) {
   return {_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)};
@@ -113,6 +116,7 @@ inline Vector scale_by_power(Vector x, Vector n) {
 
 // 16 outputs, 4 inputs each: what one step of an integer product takes.
 struct Bytes {
+  static constexpr bool are_signed = false;
   __m256i a, b;
   static Bytes load(const std::byte* at) {
     return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)),

@@ -49,7 +49,7 @@ struct Vector {
     for (std::size_t i = 0; i < 16; ++i) at[i] = float_to_f16(x[i]);
   }
 };
-// Two inputs each: what one step of a product of bfloat16 takes.
+// 16 outputs, 2 inputs each: what one step of a product of bfloat16 takes.
 struct Pairs {
   Vector even, odd;
   static Pairs load(const std::uint16_t* at) {
@@ -62,6 +62,9 @@ struct Pairs {
 };
 inline Vector fma(const Vector& a, const Vector& b, const Vector& c) {
   return Vector::each([&](std::size_t i) { return __builtin_fmaf(a.x[i], b.x[i], c.x[i]); });
+}
+inline Vector dot(const Pairs& a, const Pairs& b, const Vector& sum) {
+  return fma(a.even, b.even, fma(a.odd, b.odd, sum));
 }
 inline Vector add(const Vector& a, const Vector& b) {
   return Vector::each([&](std::size_t i) { return a.x[i] + b.x[i]; });
@@ -102,6 +105,7 @@ inline Vector scale_by_power(const Vector& value, const Vector& n) {
 
 // 16 outputs, 4 inputs each: what one step of an integer product takes.
 struct Bytes {
+  static constexpr bool are_signed = false;
   std::uint8_t x[64];
   template <class F>
   static Bytes each(const F& of) {

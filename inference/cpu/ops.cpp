@@ -7,6 +7,10 @@
 
 #include <cpuid.h>
 #include <unistd.h>
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
+
+#include <asm/hwcap.h>
 #endif
 
 namespace ambit::inference {
@@ -42,8 +46,11 @@ std::vector<const Kernels*> usable_kernels() {
       __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0 &&
       __builtin_cpu_supports("avx512vnni") != 0;
   if (avx512 && has_matrix_unit()) usable.push_back(&amx_kernels());
+  if (avx512 && __builtin_cpu_supports("avx512bf16") != 0) usable.push_back(&avx512_bf16_kernels());
   if (avx512) usable.push_back(&avx512_kernels());
   if (avx2) usable.push_back(&avx2_kernels());
+#elif defined(__aarch64__)
+  if ((getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0) usable.push_back(&neon_kernels());
 #endif
   usable.push_back(&plain_kernels());
   return usable;

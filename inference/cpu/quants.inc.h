@@ -33,7 +33,10 @@ struct Q8Panel {
     return Bytes::load(at + 32 + G * group_bytes);
   }
   void end() { at += 32 + 8 * group_bytes; }
-  static std::int32_t start(const InputBlock& in, unsigned) { return in.start_q8; }
+  // The sum that products begin with: the level that means 0 is 128, unless dot() takes it as 0.
+  static std::int32_t start(const InputBlock& in, unsigned) {
+    return Bytes::are_signed ? 0 : in.start_q8;
+  }
 };
 
 template <unsigned G>

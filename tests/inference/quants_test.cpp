@@ -191,8 +191,10 @@ TEST_CASE(
       return out;
     };
     const auto all = product(0, rows);
-    if (reference.empty()) {
-      reference = all;
+    // The matrix unit adds products of bfloat16 in an order of its own.
+    const bool in_its_own_order = kernels->name == "amx" && type == DType::bf16;
+    if (reference.empty() || in_its_own_order) {
+      if (!in_its_own_order) reference = all;
       for (std::size_t r = 0; r < rows; ++r) {
         for (std::size_t o = 0; o < outputs; ++o) {
           double sum = 0;
@@ -211,7 +213,7 @@ TEST_CASE(
         }
       }
     }
-    CHECK(all == reference);
+    if (!in_its_own_order) CHECK(all == reference);
     for (const std::size_t count : {1U, 2U, 3U, 5U, 7U, 16U, 21U}) {
       const auto some = product(4, count);
       CHECK(std::memcmp(some.data(), &all[4 * matrix.outputs], some.size() * sizeof(float)) == 0);
