@@ -1,7 +1,8 @@
 // bench agents: 32 agents that talk at once, three turns each, one long system prompt that all
 // share, with and without an answer that a schema binds: turns/s, tokens/s and time to the first
 // token of the engine in process and of `ambit serve` over HTTP, beside llama-server (LLAMA_CPP
-// names its folder) over HTTP on the same file, with the same client. Medians of five.
+// names its folder) over HTTP on the same file, with the same client. Medians of five runs
+// (AMBIT_BENCH_REPEATS).
 
 #include "bench/figure.h"
 #include "bench/models.h"
@@ -11,6 +12,7 @@
 #include <nlohmann/json.hpp>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -31,7 +33,6 @@ using Clock = std::chrono::steady_clock;
 constexpr int agents_count = 32;
 constexpr int turns_count = 3;
 constexpr int tokens_each = 32;
-constexpr int repetitions = 5;
 constexpr const char* key = "a-token-of-at-least-16-characters";
 constexpr const char* schema =
     R"({"type":"object","properties":{"ticket":{"type":"string","maxLength":40},"priority":{"enum":["low","normal","high"]},"tags":{"type":"array","items":{"type":"string","maxLength":12},"maxItems":4}},"required":["ticket","priority","tags"],"additionalProperties":false})";
@@ -46,7 +47,7 @@ double milliseconds_since(Clock::time_point begin) {
 // Instructions and tools, as text: each server would write tools in its own way.
 Json work_of(bool bound) {
   std::string system = "You work the desk. Tools: ";
-  for (int i = 0; i < 24; ++i)
+  for (int i = 0; i < 8; ++i)
     system += "tool" + std::to_string(i) + " takes the number of a ticket and a note to add; ";
   Json work = {{"agents", agents_count},
                {"turns", turns_count},
@@ -192,12 +193,17 @@ Figures medians(const std::vector<Figures>& all) {
   return middle;
 }
 
-std::optional<Figures> repeat(const std::function<std::optional<Figures>()>& once) {
+std::optional<Figures> repeat(const std::string& who,
+                              const std::function<std::optional<Figures>()>& once) {
+  const char* given = std::getenv("AMBIT_BENCH_REPEATS");
+  const int repeats = std::clamp(given != nullptr ? std::atoi(given) : 5, 1, 100);
   std::vector<Figures> all;
-  for (int i = 0; i < repetitions; ++i) {
+  for (int i = 0; i < repeats; ++i) {
     const auto figures = once();
     if (!figures) return std::nullopt;
     all.push_back(*figures);
+    std::fprintf(stderr, "%s, run %d of %d: %.1f turns/s\n", who.c_str(), i + 1, repeats,
+                 figures->at("turns_s"));
   }
   return medians(all);
 }
@@ -236,21 +242,26 @@ int main() {
   } else {
     const Serving server("'" + std::string(peer) + "/llama-server' -m '" + path + "' -t " +
                              threads + " -tb " + threads + " -np " + std::to_string(agents_count) +
-                             " -c " + std::to_string(agents_count * 2048) +
+                             " -c " + std::to_string(agents_count * 1280) +
                              " --port 18431 --api-key " + key +
                              " >build/bench-agents-peer.log 2>&1",
                          "http://127.0.0.1:18431");
     for (const bool bound : {false, true})
-      theirs[bound] = repeat([&]() -> std::optional<Figures> {
+      theirs[bound] = repeat("llama-server", [&]() -> std::optional<Figures> {
         return server.up() ? over_http(server.url(), "m", bound) : std::nullopt;
       });
     if (!theirs[false])
       std::fprintf(stderr, "skipped: llama-server: see build/bench-agents-peer.log\n");
   }
   const std::string fleet = "build/bench-agents-fleet.json";
-  std::ofstream(fleet) << Json{{"models", {{"m", {{"model", whole}, {"contextLength", 2048}}}}},
-                               {"agents", {{"a", {{"instructions", "-"}, {"model", "m"}}}}}}
-                              .dump();
+  std::ofstream("build/bench-agents.cedar") << "permit (principal, action, resource);\n";
+  std::ofstream(fleet) << Json{
+      {"policies", {"bench-agents.cedar"}},
+      {"models", {{"m", {{"model", whole}, {"contextLength", 2048}}}}},
+      {"agents", {{"a", {{"instructions", "-"}, {"model", "m"}, {"a2a", Json::object()}}}}},
+      {"workflow",
+       {{"agent", "a"},
+        {"prompt", "-"}}}}.dump();
   std::filesystem::remove_all("build/bench-agents-state");
   ::setenv("AMBIT_TOKEN", key, 1);
   const Serving ours("build/release/ambit serve " + fleet +
@@ -260,11 +271,11 @@ int main() {
   std::map<bool, Figures> unbound;
   for (const bool bound : {false, true}) {
     const std::string kind = bound ? ", bound by a schema" : "";
-    const auto inside = repeat([&] { return in_process(path, bound); });
+    const auto inside = repeat("in process", [&] { return in_process(path, bound); });
     if (!inside) return 1;
     print("in process" + kind, *inside, theirs[bound], 2);
     unbound[bound] = *inside;
-    const auto outside = repeat([&]() -> std::optional<Figures> {
+    const auto outside = repeat("over HTTP", [&]() -> std::optional<Figures> {
       return ours.up() ? over_http(ours.url(), "m", bound) : std::nullopt;
     });
     if (outside)

@@ -6,7 +6,8 @@ import http from 'node:http';
 
 const [url, model, key, path] = process.argv.slice(2);
 const work = JSON.parse(readFileSync(path, 'utf8'));
-const agent = new http.Agent({keepAlive: true, maxSockets: work.agents});
+// A connection a request: servers end idle ones at times of their own.
+const agent = new http.Agent({keepAlive: false, maxSockets: work.agents});
 const firsts = [];
 let tokens = 0;
 
