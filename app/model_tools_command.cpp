@@ -100,9 +100,10 @@ Result<void> bench(const Options& options, const Context& context) {
   how.device = options.text("device", "cpu");
   const std::string weights = options.text("weights", "file");
   const std::string pages = options.text("kv", "16");
-  if ((weights != "file" && weights != "fp8") || (pages != "16" && pages != "fp8"))
-    return Err(Code::invalid, "--weights is file or fp8, --kv is 16 or fp8");
+  if ((weights != "file" && weights != "fp8") || (pages != "16" && pages != "q8" && pages != "fp8"))
+    return Err(Code::invalid, "--weights is file or fp8, --kv is 16, q8 or fp8");
   how.fp8_weights = weights == "fp8";
+  if (pages == "q8") how.kv_type = inference::KvType::q8;
   if (pages == "fp8") how.kv_type = inference::KvType::fp8;
   how.shared_tokens = static_cast<std::size_t>(TRY(size("shared", 0, 1 << 20)));
   how.own_tokens = static_cast<std::size_t>(TRY(size("own", 0, 1 << 20)));
@@ -188,13 +189,14 @@ Command model_bench_command() {
                 {"repeats", "N", "the best of so many counts (default 3)"},
                 {"device", "NAME", "cpu (default), cuda, cuda:1 or auto"},
                 {"weights", "TYPE", "on a GPU: file (default), or fp8 made of the file's floats"},
-                {"kv", "TYPE", "keys and values in 16 bits (default) or, on a GPU, fp8"},
+                {"kv", "TYPE", "keys and values in 16 bits (default), q8 or, on a GPU, fp8"},
                 {"shared", "N", "tokens that all sequences begin with (default 0)"},
                 {"own", "N", "tokens that each has after them (default 0)"},
                 {"apart", "", "on a GPU: read shared tokens once for each sequence"},
                 {"step", "N", "tokens of a prompt in one step (default 512)"},
                 {"arriving", "N", "tokens of another prompt in each step of decoding (default 0)"},
-                {"instructions", "NAME", "amx, avx512_bf16, avx512, avx2, neon or plain (default: the best)"},
+                {"instructions", "NAME",
+                 "amx, avx512_bf16, avx512, avx2, neon or plain (default: the best)"},
                 {"json", "", "one JSON object a figure"}},
                1,
                1,

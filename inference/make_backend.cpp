@@ -11,7 +11,7 @@ namespace {
 
 Result<MadeBackend> make_cpu(const Model& model, const BackendChoice& choice) {
   if (choice.kv_type == KvType::fp8 || choice.fp8_weights)
-    return Err(Code::unsupported, "8-bit floats are for GPUs; the CPU's pages are f16 or f32");
+    return Err(Code::unsupported, "8-bit floats are for GPUs; the CPU's pages are f16, q8 or f32");
   for (const Kernels* kernels : usable_kernels()) {
     if (!choice.instruction_set.empty() && kernels->name != choice.instruction_set) continue;
     MadeBackend made;
@@ -24,6 +24,8 @@ Result<MadeBackend> make_cpu(const Model& model, const BackendChoice& choice) {
 }
 
 Result<MadeBackend> make_cuda(const Model& model, const BackendChoice& choice, unsigned index) {
+  if (choice.kv_type == KvType::q8)
+    return Err(Code::unsupported, "pages of q8 are for the CPU; a GPU's are bf16 or fp8");
   auto device = TRY(cuda::open_device(index));
   cuda::BackendOptions options;
   options.rows_max = choice.rows_max;

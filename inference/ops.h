@@ -18,8 +18,10 @@
 
 namespace ambit::inference {
 
-// 16 bits are half floats on the CPU and bfloat16 on a GPU; fp8 is for GPUs alone.
-enum class KvType : std::uint8_t { f32, f16, fp8 };
+// 16 bits are half floats on the CPU and bfloat16 on a GPU. q8 is for the CPU alone: whole numbers
+// from -127 to 127, with one scale for a token's key and one for its value in each head. fp8 is for
+// GPUs alone.
+enum class KvType : std::uint8_t { f32, f16, q8, fp8 };
 
 inline constexpr std::size_t page_tokens = 32;    // of one KV page
 inline constexpr std::size_t chunk_tokens = 256;  // of one step of the attention's fold
@@ -68,7 +70,8 @@ struct MatmulJob {
 };
 
 // One row's attention over its own past. A page holds, for each layer and each key head:
-//   K[head_width][page_tokens], then V[page_tokens][head_width].
+//   K[head_width][page_tokens], then V[page_tokens][head_width],
+// and as q8 then the floats scale of K[page_tokens], scale of V[page_tokens].
 struct AttentionRow {
   const std::byte* const* pages;  // of the row's sequence, in order
   std::size_t position;           // it sees first..position
@@ -82,6 +85,7 @@ struct AttentionShape {
   std::size_t kv_heads;
   std::size_t head_width;
   std::size_t layer_offset;  // bytes from a page's start to this layer's part
+  std::size_t head_bytes;    // of one key head there: kv_head_bytes()
   float scale;
   float cap;  // of the scores: cap * tanh(score / cap); 0: none
 };
@@ -109,7 +113,12 @@ inline std::size_t attention_scratch(const AttentionShape& shape) {
 }
 
 inline std::size_t kv_element_bytes(KvType type) {
-  return type == KvType::f16 ? 2 : 4;
+  return type == KvType::q8 ? 1 : type == KvType::f16 ? 2 : 4;
+}
+// Of one layer and one key head in a page.
+inline std::size_t kv_head_bytes(KvType type, std::size_t head_width) {
+  const std::size_t scales = type == KvType::q8 ? 2 * page_tokens * sizeof(float) : 0;
+  return 2 * head_width * page_tokens * kv_element_bytes(type) + scales;
 }
 
 // The instruction sets of this machine, the best first; "plain" is always there.

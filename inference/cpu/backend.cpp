@@ -19,7 +19,18 @@ std::size_t whole_blocks(std::size_t inputs) {
 }
 
 std::size_t layer_bytes(const Config& config, KvType type) {
-  return 2 * config.kv_heads * config.head_width * page_tokens * kv_element_bytes(type);
+  return config.kv_heads * kv_head_bytes(type, config.head_width);
+}
+
+// A head's key or value as whole numbers, `apart` from each other; gives their scale: the largest
+// becomes 127.
+float to_levels(const float* values, std::size_t width, std::size_t apart, std::int8_t* levels) {
+  float most = 0;
+  for (std::size_t d = 0; d < width; ++d) most = std::max(most, std::abs(values[d]));
+  const float inverse = most > 0 ? 127.0F / most : 0.0F;
+  for (std::size_t d = 0; d < width; ++d)
+    levels[d * apart] = static_cast<std::int8_t>(std::lrint(values[d] * inverse));
+  return most / 127.0F;
 }
 
 }  // namespace
@@ -87,7 +98,7 @@ CpuBackend::CpuBackend(const Model& model, const Kernels& kernels, Pool& pool, K
   levels_ = AlignedBytes(padded * widest);
   rounded_ = AlignedBytes(padded * whole_blocks(widest_bf16) * sizeof(std::uint16_t));
   blocks_.resize(padded * widest / input_block);
-  const AttentionShape shape = {config.heads, config.kv_heads, config.head_width, 0, 0, 0};
+  const AttentionShape shape = {config.heads, config.kv_heads, config.head_width, 0, 0, 0, 0};
   scratch_.resize(pool.size() * attention_scratch(shape));
 }
 
@@ -353,22 +364,33 @@ void CpuBackend::store_row(std::size_t index, std::size_t i) {
   const float* qkv = &qkv_[i * layer.qkv.outputs];
   std::byte* page = row.pages[row.position / page_tokens] + index * layer_bytes_;
   const std::size_t slot = row.position % page_tokens;
-  const std::size_t element = kv_element_bytes(kv_type_);
   for (std::size_t h = 0; h < config.kv_heads; ++h) {
     const float* key = qkv + layer.qkv.parts[1] + h * width;
     const float* value = qkv + layer.qkv.parts[2] + h * width;
-    std::byte* head = page + h * 2 * width * page_tokens * element;
-    std::byte* values = head + (width * page_tokens + slot * width) * element;
-    if (kv_type_ == KvType::f32) {
-      auto* keys = reinterpret_cast<float*>(head) + slot;
-      for (std::size_t d = 0; d < width; ++d) keys[d * page_tokens] = key[d];
-      std::memcpy(values, value, width * sizeof(float));
-    } else {
-      std::uint16_t* halves = &halves_[i * width];
-      kernels_.to_f16(key, width, halves);
-      auto* keys = reinterpret_cast<std::uint16_t*>(head) + slot;
-      for (std::size_t d = 0; d < width; ++d) keys[d * page_tokens] = halves[d];
-      kernels_.to_f16(value, width, reinterpret_cast<std::uint16_t*>(values));
+    std::byte* head = page + h * kv_head_bytes(kv_type_, width);
+    switch (kv_type_) {
+      case KvType::f16: {
+        std::uint16_t* halves = &halves_[i * width];
+        auto* keys = reinterpret_cast<std::uint16_t*>(head);
+        kernels_.to_f16(key, width, halves);
+        for (std::size_t d = 0; d < width; ++d) keys[d * page_tokens + slot] = halves[d];
+        kernels_.to_f16(value, width, keys + (page_tokens + slot) * width);
+        break;
+      }
+      case KvType::q8: {
+        auto* keys = reinterpret_cast<std::int8_t*>(head);
+        auto* scales = reinterpret_cast<float*>(head + 2 * width * page_tokens);
+        scales[slot] = to_levels(key, width, page_tokens, keys + slot);
+        scales[page_tokens + slot] =
+            to_levels(value, width, 1, keys + (page_tokens + slot) * width);
+        break;
+      }
+      case KvType::f32:
+      case KvType::fp8: {
+        auto* keys = reinterpret_cast<float*>(head);
+        for (std::size_t d = 0; d < width; ++d) keys[d * page_tokens + slot] = key[d];
+        std::memcpy(keys + (page_tokens + slot) * width, value, width * sizeof(float));
+      }
     }
   }
 }
@@ -376,8 +398,13 @@ void CpuBackend::store_row(std::size_t index, std::size_t i) {
 void CpuBackend::attend(std::size_t layer) {
   const std::span<const StepRow> rows = rows_;
   const Config& config = model_.config;
-  const AttentionShape shape = {config.heads,         config.kv_heads,        config.head_width,
-                                layer * layer_bytes_, config.attention_scale, config.attention_cap};
+  const AttentionShape shape = {config.heads,
+                                config.kv_heads,
+                                config.head_width,
+                                layer * layer_bytes_,
+                                kv_head_bytes(kv_type_, config.head_width),
+                                config.attention_scale,
+                                config.attention_cap};
   const std::size_t window = config.is_windowed(layer) ? config.window : 0;
   const std::size_t stride = model_.layers[layer].qkv.outputs;
   const std::size_t units = rows.size() * config.kv_heads;

@@ -164,6 +164,13 @@ inline Vector load_kv(const float* at) {
 inline Vector load_kv(const std::uint16_t* at) {
   return Vector::load_f16(at);
 }
+inline Vector load_kv(const std::int8_t* at) {
+  return Vector::load_i8(at);
+}
+// The scales of a page's keys or values, [page_tokens], after both.
+inline const float* scales_after(const std::int8_t* keys, std::size_t width) {
+  return reinterpret_cast<const float*>(keys + 2 * width * page_tokens);
+}
 
 // scores[head][position] for Pages pages of one chunk: one lane a position, added along the head.
 template <class T, std::size_t Heads, std::size_t Pages>
@@ -183,8 +190,12 @@ void score_pages(const T* const* keys, const float* query, std::size_t width, fl
     }
   }
   for (std::size_t h = 0; h < Heads; ++h)
-    for (std::size_t p = 0; p < Pages * per_page; ++p)
+    for (std::size_t p = 0; p < Pages * per_page; ++p) {
+      if constexpr (sizeof(T) == 1)
+        sums[h][p] = mul(sums[h][p], Vector::load(scales_after(keys[p / per_page], width) +
+                                                  p % per_page * lanes));
       mul(sums[h][p], Vector::all(scale)).store(scores + h * chunk_tokens + p * lanes);
+    }
 }
 
 template <class T, std::size_t Heads>
@@ -287,7 +298,7 @@ void attend_heads(const AttentionShape& shape, const AttentionRow& row, std::siz
   const std::size_t count = row.position + 1;
   float most[Heads] = {};
   float sums[Heads] = {};
-  const std::size_t offset = shape.layer_offset + kv_head * 2 * width * page_tokens * sizeof(T);
+  const std::size_t offset = shape.layer_offset + kv_head * shape.head_bytes;
   const std::size_t begin = row.first / chunk_tokens * chunk_tokens;
   for (std::size_t start = begin; start < count; start += chunk_tokens) {
     const std::size_t hidden = start < row.first ? row.first - start : 0;
@@ -304,6 +315,16 @@ void attend_heads(const AttentionShape& shape, const AttentionRow& row, std::siz
     float chunk_sum[Heads];
     for (std::size_t h = 0; h < Heads; ++h)
       soften(scores + h * chunk_tokens, hidden, here, shape.cap, chunk_most[h], chunk_sum[h]);
+    if constexpr (sizeof(T) == 1) {
+      for (std::size_t at = 0; at < here; at += lanes) {
+        const Vector of_values = Vector::load(scales_after(keys[at / page_tokens], width) +
+                                              page_tokens + at % page_tokens);
+        for (std::size_t h = 0; h < Heads; ++h) {
+          float* weights = scores + h * chunk_tokens + at;
+          mul(Vector::load(weights), of_values).store(weights);
+        }
+      }
+    }
     weigh_chunk<T, Heads>(values, here, scores, width, start == begin ? out : part);
     for (std::size_t h = 0; h < Heads; ++h) {
       if (start == begin) {
@@ -341,7 +362,9 @@ void attend_group(const AttentionShape& shape, const AttentionRow& row, std::siz
 
 void attend(const AttentionShape& shape, KvType type, const AttentionRow& row, std::size_t kv_head,
             float* scratch) {
-  if (type == KvType::f16)
+  if (type == KvType::q8)
+    attend_group<std::int8_t>(shape, row, kv_head, scratch);
+  else if (type == KvType::f16)
     attend_group<std::uint16_t>(shape, row, kv_head, scratch);
   else
     attend_group<float>(shape, row, kv_head, scratch);

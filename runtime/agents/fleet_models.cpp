@@ -57,6 +57,8 @@ void FleetParser::model(Reader& reader, const std::string& name) {
   if (const Node* node = reader.get("kvCache", Node::Kind::object)) {
     constexpr std::int64_t bytes_max = std::int64_t{1} << 46U;
     Reader cache(file_.problems, *node, reader.at("kvCache"));
+    spec.kv_type = cache.text("type", spec.kv_type);
+    cache.known("type", spec.kv_type, {"f16", "q8"}, "type of keys and values");
     spec.kv_memory = cache.quantity("memory", spec.kv_memory, false, bytes_max);
     spec.kv_disk = cache.quantity("disk", spec.kv_disk, false, bytes_max);
     cache.done();

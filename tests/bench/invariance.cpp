@@ -166,7 +166,10 @@ Count compare(const SynthShape& shape, KvType kv, std::size_t rounds, Dice& dice
   }
   std::printf("%-7s %-5s %-4s %6zu comparisons, %zu different, %zu pages came from disk\n",
               shape.architecture.c_str(), std::string(to_string(shape.type)).c_str(),
-              kv == KvType::f16 ? "F16" : "F32", count.compared, count.different, count.moved);
+              kv == KvType::f16  ? "F16"
+              : kv == KvType::q8 ? "Q8"
+                                 : "F32",
+              count.compared, count.different, count.moved);
   std::fflush(stdout);
   return count;
 }
@@ -177,6 +180,11 @@ int main(int argc, char** argv) {
   const std::size_t rounds = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 4;
   Dice dice(argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1);
   Count all;
+  const auto add = [&all](const Count& of) {
+    all.compared += of.compared;
+    all.different += of.different;
+    all.moved += of.moved;
+  };
   for (const DType type :
        {DType::f16, DType::bf16, DType::q8_0, DType::q4_0, DType::q4_k, DType::q6_k}) {
     SynthShape shape;
@@ -185,19 +193,14 @@ int main(int argc, char** argv) {
       shape.width = shape.hidden = 256;
       shape.head_width = 64;
     }
-    const Count of = compare(shape, KvType::f16, rounds, dice);
-    all.compared += of.compared;
-    all.different += of.different;
-    all.moved += of.moved;
+    add(compare(shape, KvType::f16, rounds, dice));
+    if (type == DType::q8_0) add(compare(shape, KvType::q8, rounds, dice));
   }
   SynthShape gemma;
   gemma.architecture = "gemma2";
   gemma.window = 48;
   gemma.type = DType::q8_0;
-  const Count of = compare(gemma, KvType::f32, rounds, dice);
-  all.compared += of.compared;
-  all.different += of.different;
-  all.moved += of.moved;
+  add(compare(gemma, KvType::f32, rounds, dice));
   std::printf("%zu comparisons, %zu different\n", all.compared, all.different);
   return all.different == 0 && all.compared > 0 && all.moved > 0 ? 0 : 1;
 }

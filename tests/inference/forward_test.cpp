@@ -156,10 +156,12 @@ TEST_CASE("logits agree beyond one chunk of attention, with odd shapes", "[forwa
   const auto tokens = some_tokens(300, shape.vocabulary);
   const auto ours = engine_logits(file->model(), *usable_kernels()[0], KvType::f32, tokens, 64);
   const auto halves = engine_logits(file->model(), *usable_kernels()[0], KvType::f16, tokens, 64);
+  const auto levels = engine_logits(file->model(), *usable_kernels()[0], KvType::q8, tokens, 64);
   const auto theirs = naive_logits(file->file(), tokens);
   for (const std::size_t i : {0U, 15U, 31U, 32U, 255U, 256U, 299U}) {
     CHECK(relative_error(ours[i], theirs[i]) < 2e-5);
     CHECK(relative_error(halves[i], theirs[i]) < 5e-3);
+    CHECK(relative_error(levels[i], theirs[i]) < 2e-2);
   }
 }
 
@@ -187,13 +189,14 @@ TEST_CASE("chunks and threads change no bit of the logits", "[forward][invarianc
   SynthShape shape;
   shape.type = GENERATE(DType::f16, DType::bf16, DType::q4_0);
   shape.kv_heads = 4;
+  const KvType kv = shape.type == DType::f16 ? KvType::f16 : KvType::q8;
   const auto file = synthetic(shape);
   const auto tokens = some_tokens(280, shape.vocabulary);
-  const auto alone = engine_logits(file->model(), *usable_kernels()[0], KvType::f16, tokens, 1);
+  const auto alone = engine_logits(file->model(), *usable_kernels()[0], kv, tokens, 1);
   for (const std::size_t chunk : {7U, 64U, 280U})
     for (const std::size_t threads : {1U, 3U})
-      CHECK(engine_logits(file->model(), *usable_kernels()[0], KvType::f16, tokens, chunk,
-                          threads) == alone);
+      CHECK(engine_logits(file->model(), *usable_kernels()[0], kv, tokens, chunk, threads) ==
+            alone);
 }
 
 TEST_CASE("the project's own model gives the logits of its trainer", "[forward]") {

@@ -57,17 +57,24 @@ Values attention(const Kernels& kernels, KvType type) {
   constexpr std::size_t width = 80;
   constexpr std::size_t heads = 7;
   constexpr std::size_t position = 300;
-  const AttentionShape shape = {heads, 1, width, 0, 0.1F, 30.0F};
+  const AttentionShape shape = {heads, 1, width, 0, kv_head_bytes(type, width), 0.1F, 30.0F};
   const Values queries = noise(heads * width, 3);
   const std::size_t pages = position / page_tokens + 1;
-  const Values values = noise(pages * 2 * width * page_tokens, 4);
-  std::vector<std::byte> memory(values.size() * kv_element_bytes(type));
-  if (type == KvType::f16)
-    kernels.to_f16(values.data(), values.size(), reinterpret_cast<std::uint16_t*>(memory.data()));
-  else
-    std::memcpy(memory.data(), values.data(), memory.size());
+  std::vector<std::byte> memory(pages * shape.head_bytes);
+  constexpr std::size_t count = 2 * width * page_tokens;
+  for (std::size_t i = 0; i < pages; ++i) {
+    std::byte* at = &memory[i * shape.head_bytes];
+    const Values values = noise(count + 2 * page_tokens, static_cast<unsigned>(4 + i));
+    if (type == KvType::f32) std::memcpy(at, values.data(), shape.head_bytes);
+    if (type == KvType::f16)
+      kernels.to_f16(values.data(), count, reinterpret_cast<std::uint16_t*>(at));
+    if (type != KvType::q8) continue;
+    for (std::size_t k = 0; k < count; ++k)
+      at[k] = static_cast<std::byte>(static_cast<int>(values[k] * 127.0F));
+    std::memcpy(at + count, &values[count], shape.head_bytes - count);
+  }
   std::vector<const std::byte*> page(pages);
-  for (std::size_t i = 0; i < pages; ++i) page[i] = &memory[memory.size() / pages * i];
+  for (std::size_t i = 0; i < pages; ++i) page[i] = &memory[i * shape.head_bytes];
   Values out(heads * width);
   Values scratch(attention_scratch(shape));
   kernels.attend(shape, type, {page.data(), position, 5, queries.data(), out.data()}, 0,
@@ -113,7 +120,7 @@ int main() {
         compare(to_string(type).data(),
                 [&](const Kernels& kernels) { return product(kernels, type, count); });
     }
-    for (const KvType type : {KvType::f32, KvType::f16})
+    for (const KvType type : {KvType::f32, KvType::f16, KvType::q8})
       compare("attention", [&](const Kernels& kernels) { return attention(kernels, type); });
     compare("a row's operation", rows);
     std::printf("%s: %zu compared with plain, %zu differ\n", set->name.data(), compared, wrong);

@@ -110,9 +110,11 @@ TEST_CASE("a fleet file bounds what a model keeps in memory and on disk", "[flee
   REQUIRE(plain.problems.empty());
   CHECK(plain.fleet.models[0].kv_memory == std::int64_t{1} << 30U);
   CHECK(plain.fleet.models[0].kv_disk == 0);
-  const FleetFile both =
-      parsed(R"({"model": "folder", "kvCache": {"memory": "512MiB", "disk": "20GiB"}})");
+  const FleetFile both = parsed(
+      R"({"model": "folder", "kvCache": {"type": "q8", "memory": "512MiB", "disk": "20GiB"}})");
   REQUIRE(both.problems.empty());
+  CHECK(plain.fleet.models[0].kv_type == "f16");
+  CHECK(both.fleet.models[0].kv_type == "q8");
   CHECK(both.fleet.models[0].kv_memory == std::int64_t{512} << 20U);
   CHECK(both.fleet.models[0].kv_disk == std::int64_t{20} << 30U);
   const auto problem = [&](const std::string& model) {
@@ -121,6 +123,8 @@ TEST_CASE("a fleet file bounds what a model keeps in memory and on disk", "[flee
   };
   CHECK_THAT(problem(R"({"model": "m.gguf", "kvCache": {"disk": "much"}})"),
              Catch::Contains("models.m.kvCache.disk"));
+  CHECK_THAT(problem(R"({"model": "m.gguf", "kvCache": {"type": "q7"}})"),
+             Catch::Contains("models.m.kvCache.type"));
   CHECK_THAT(problem(R"({"model": "m.gguf", "kvCache": {"disc": "1GiB"}})"),
              Catch::Contains("models.m.kvCache.disc"));
   CHECK_THAT(problem(R"({"provider": "scripted", "model": "s.json", "kvCache": {}})"),
