@@ -11,7 +11,6 @@ namespace ambit::inference {
 
 namespace {
 
-// One model on one pool; each measurement makes its own pages.
 // What one token reads of them.
 std::size_t bytes_of_experts(const Config& config, const Experts& experts) {
   std::size_t all = 0;
@@ -20,6 +19,7 @@ std::size_t bytes_of_experts(const Config& config, const Experts& experts) {
   return experts.empty() ? 0 : experts.router.bytes() + all / config.experts * config.experts_used;
 }
 
+// One model on one pool; each measurement makes its own pages.
 class Bench {
  public:
   Bench(const Model& model, MadeBackend made, const BenchOptions& options)
@@ -89,18 +89,18 @@ class Bench {
     return static_cast<TokenId>((i * 2654435761U >> 7U) % model_.config.vocabulary);
   }
 
+  // The median of the runs.
   template <class Work>
-  double best_seconds(const Work& work) const {
+  double seconds_of(const Work& work) const {
     using Clock = std::chrono::steady_clock;
-    double best = 0;
+    std::vector<double> took;
     for (std::size_t i = 0; i < options_.repeats; ++i) {
       const auto start = Clock::now();
       work();
-      const double took =
-          std::max(std::chrono::duration<double>(Clock::now() - start).count(), 1e-9);
-      best = i == 0 ? took : std::min(best, took);
+      took.push_back(std::max(std::chrono::duration<double>(Clock::now() - start).count(), 1e-9));
     }
-    return best;
+    std::sort(took.begin(), took.end());
+    return took[took.size() / 2];
   }
 
   BenchFigure prefill() {
@@ -110,7 +110,7 @@ class Bench {
     if (is_out_of_memory_) return {};
     std::size_t steps = 0;
     std::vector<StepRow> rows;
-    const double seconds = best_seconds([&] {
+    const double seconds = seconds_of([&] {
       steps = 0;
       for (std::size_t start = 0; start < tokens; start += forward_.rows_max(), ++steps) {
         rows.clear();
@@ -146,7 +146,7 @@ class Bench {
     std::vector<StepRow> rows;
     std::vector<double> took_ms;
     const double joules = forward_.backend().joules();
-    const double seconds = best_seconds([&] {
+    const double seconds = seconds_of([&] {
       for (std::size_t position = 0; position < tokens; ++position) {
         const auto start = Clock::now();
         rows.clear();
@@ -185,7 +185,7 @@ class Bench {
     AlignedBytes memory(std::size_t{512} << 20U);
     const std::size_t lines = memory.size() / 64;
     std::vector<std::uint64_t> sums(pool_->size() * 8);
-    const double seconds = best_seconds([&] {
+    const double seconds = seconds_of([&] {
       pool_->each(lines, lines / 64, [&](std::size_t first, std::size_t last, std::size_t worker) {
         const auto* words = memory.as<std::uint64_t>();
         std::uint64_t sum[8] = {};

@@ -1,10 +1,11 @@
-// Prefill of 512 tokens and decoding of 128 at several batch sizes, alone and after a prompt of 512
-// tokens that all share, on files with random weights in real shapes, beside llama.cpp and
-// ik_llama.cpp on the same files. LLAMA_CPP and IK_LLAMA_CPP name the folders of their binaries
-// (llama-bench, llama-batched-bench), built by whoever runs this; without them the figures stand
-// alone, and the bench says so. AMBIT_BENCH_SHAPES, AMBIT_BENCH_TYPES and AMBIT_BENCH_BATCHES
-// choose others (comma lists); AMBIT_BENCH_REPEATS (3) counts runs of each figure, and after
-// AMBIT_BENCH_MINUTES (no bound) no other file is begun.
+// Prefill of 512 tokens and decoding of 128 (32 from 16 sequences on: a step costs the same) at
+// several batch sizes, alone and after a prompt of 512 tokens that all share, on files with random
+// weights in real shapes, beside llama.cpp and ik_llama.cpp on the same files. LLAMA_CPP and
+// IK_LLAMA_CPP name the folders of their binaries (llama-bench, llama-batched-bench), built by
+// whoever runs this; without them the figures stand alone, and the bench says so.
+// AMBIT_BENCH_SHAPES, AMBIT_BENCH_TYPES and AMBIT_BENCH_BATCHES choose others (comma lists);
+// prefill and decoding of one sequence are medians of AMBIT_BENCH_REPEATS (5) runs, the rest is one
+// run each; after AMBIT_BENCH_MINUTES (no bound) no other file is begun.
 
 #include "bench/figure.h"
 #include "bench/models.h"
@@ -28,6 +29,8 @@ namespace {
 
 constexpr std::size_t prompt = 512;
 constexpr std::size_t decode = 128;
+constexpr std::size_t decode_of_many = 32;
+constexpr std::size_t many = 16;  // sequences
 constexpr std::size_t shared = 512;
 
 std::vector<std::string> list(const char* variable, const char* fallback) {
@@ -42,6 +45,10 @@ std::vector<std::string> list(const char* variable, const char* fallback) {
 std::size_t number(const char* variable, const char* fallback) {
   const char* given = std::getenv(variable);
   return std::strtoull(given != nullptr ? given : fallback, nullptr, 10);
+}
+
+std::size_t repeats() {
+  return std::max<std::size_t>(1, number("AMBIT_BENCH_REPEATS", "5"));
 }
 
 std::string output_of(const std::string& command) {
@@ -106,20 +113,25 @@ std::map<std::string, double> peer_figures(const Peer& peer, const std::string& 
   const auto simple = nlohmann::json::parse(
       output_of("'" + peer.folder + "/llama-bench'" + common + peer.flags + " -p " +
                 std::to_string(prompt) + " -n " + std::to_string(decode) + " -r " +
-                std::to_string(number("AMBIT_BENCH_REPEATS", "3")) + " -o json"),
+                std::to_string(repeats()) + " -o json"),
       nullptr, false);
   if (simple.is_array())
     for (const auto& each : simple)
-      found[each.value("n_gen", 0) == 0 ? "prefill" : "decode 1"] = each.value("avg_ts", 0.0);
-  std::string many;
-  for (const std::size_t batch : batches)
-    if (batch > 1) many += (many.empty() ? "" : ",") + std::to_string(batch);
-  if (many.empty()) return found;
-  const std::string batched = "'" + peer.folder + "/llama-batched-bench'" + common +
-                              peer.batched_flags + " -c 16384 -ntg " + std::to_string(decode) +
-                              " -npl " + many;
-  read_batched(output_of(batched + " -npp 1"), "decode ", found);
-  read_batched(output_of(batched + " -pps -npp " + std::to_string(shared)), after_shared, found);
+      if (const auto samples = each.find("samples_ts"); samples != each.end())
+        found[each.value("n_gen", 0) == 0 ? "prefill" : "decode 1"] =
+            bench::quantile(samples->get<std::vector<double>>(), 0.5);
+  for (const bool of_many : {false, true}) {
+    std::string wanted;
+    for (const std::size_t batch : batches)
+      if (batch > 1 && (batch >= many) == of_many)
+        wanted += (wanted.empty() ? "" : ",") + std::to_string(batch);
+    if (wanted.empty()) continue;
+    const std::string batched =
+        "'" + peer.folder + "/llama-batched-bench'" + common + peer.batched_flags +
+        " -c 16384 -ntg " + std::to_string(of_many ? decode_of_many : decode) + " -npl " + wanted;
+    read_batched(output_of(batched + " -npp 1"), "decode ", found);
+    read_batched(output_of(batched + " -pps -npp " + std::to_string(shared)), after_shared, found);
+  }
   return found;
 }
 
@@ -151,22 +163,42 @@ double goal_of(const std::string& type, const std::string& what, std::size_t bat
   return what == after_shared && batch == 32 ? 2 : 1;
 }
 
+std::size_t threads() {
+  return std::max(1U, std::thread::hardware_concurrency());
+}
+
+// What is measured of ours: prefill and one sequence, few, many; and after a shared prompt.
+std::vector<BenchOptions> parts_of(const std::vector<std::size_t>& batches) {
+  std::vector<BenchOptions> parts;
+  const auto add = [&](std::size_t prompt_tokens, std::size_t shared_tokens, std::size_t from,
+                       std::size_t to) {
+    BenchOptions part;
+    part.threads = threads();
+    part.prompt_tokens = prompt_tokens;
+    part.shared_tokens = shared_tokens;
+    part.decode_tokens = from >= many ? decode_of_many : decode;
+    part.repeats = from == 1 ? repeats() : 1;
+    part.batches.clear();
+    for (const std::size_t batch : batches)
+      if (batch >= from && batch < to) part.batches.push_back(batch);
+    if (prompt_tokens > 0 || !part.batches.empty()) parts.push_back(part);
+  };
+  add(prompt, 0, 1, 2);
+  add(0, 0, 2, many);
+  add(0, 0, many, 1000);
+  add(0, shared, 2, many);
+  add(0, shared, many, 1000);
+  return parts;
+}
+
 }  // namespace
 
 int main() {
   const std::vector<Peer> beside = peers();
-  BenchOptions options;
-  options.threads = std::max(1U, std::thread::hardware_concurrency());
-  options.prompt_tokens = prompt;
-  options.decode_tokens = decode;
-  options.repeats = std::max<std::size_t>(1, number("AMBIT_BENCH_REPEATS", "3"));
-  options.batches.clear();
+  std::vector<std::size_t> batches;
   for (const std::string& batch : list("AMBIT_BENCH_BATCHES", "1,2,4,8,16,32,64"))
-    options.batches.push_back(std::strtoull(batch.c_str(), nullptr, 10));
-  BenchOptions sharing = options;
-  sharing.prompt_tokens = 0;
-  sharing.shared_tokens = shared;
-  std::erase(sharing.batches, 1);
+    batches.push_back(std::strtoull(batch.c_str(), nullptr, 10));
+  const std::vector<BenchOptions> parts = parts_of(batches);
   const std::size_t minutes = number("AMBIT_BENCH_MINUTES", "0");
   const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(minutes);
   for (const std::string& shape :
@@ -183,27 +215,32 @@ int main() {
                      path.empty() ? "cannot be made" : file.error().message.c_str());
         continue;
       }
-      const auto report = inference::bench(**file, options);
-      const auto report_sharing = inference::bench(**file, sharing);
-      if (!report || !report_sharing) {
-        std::fprintf(stderr, "%s\n", (!report ? report : report_sharing).error().message.c_str());
-        return 1;
+      std::vector<BenchFigure> ours;
+      for (const BenchOptions& part : parts) {
+        auto report = inference::bench(**file, part);
+        if (!report) {
+          std::fprintf(stderr, "%s\n", report.error().message.c_str());
+          return 1;
+        }
+        for (BenchFigure& figure : report->figures) {
+          if (part.shared_tokens > 0) figure.what = after_shared;
+          ours.push_back(std::move(figure));
+        }
       }
       std::vector<std::pair<std::string, std::map<std::string, double>>> theirs;
       for (const Peer& peer : beside)
-        theirs.emplace_back(peer.name, peer_figures(peer, path, options.threads, options.batches));
+        theirs.emplace_back(peer.name, peer_figures(peer, path, threads(), batches));
       const std::string of = shape + " " + type;
-      for (const BenchFigure& figure : report->figures) {
-        const bool prefill = figure.what == "prefill";
-        const std::string what = prefill ? "prefill" : "decode " + std::to_string(figure.batch);
+      for (const BenchFigure& figure : ours) {
+        const std::string what = figure.what == "prefill" ? figure.what
+                                 : figure.what == "decode"
+                                     ? "decode " + std::to_string(figure.batch)
+                                     : figure.what + std::to_string(figure.batch);
         print(of, what, figure.tokens_per_s, goal_of(type, figure.what, figure.batch), theirs);
         if (what != "decode 1") continue;
         bench::print({"engine", of + " decode 1, part of the read bandwidth", "part", Better::more,
                       figure.of_bandwidth, "", 0, Goal::ours, 0.9});
       }
-      for (const BenchFigure& figure : report_sharing->figures)
-        print(of, after_shared + std::to_string(figure.batch), figure.tokens_per_s,
-              goal_of(type, after_shared, figure.batch), theirs);
     }
   }
 }
