@@ -186,7 +186,7 @@ Command model_bench_command() {
                 {"decode", "N", "tokens that each sequence decodes (default 128, 0: none)"},
                 {"batch", "N,N", "sequences that decode at once (default 1)"},
                 {"threads", "N", "threads of the engine (default: all processors)"},
-                {"repeats", "N", "the best of so many counts (default 3)"},
+                {"repeats", "N", "the median of so many counts (default 3)"},
                 {"device", "NAME", "cpu (default), cuda, cuda:1 or auto"},
                 {"weights", "TYPE", "on a GPU: file (default), or fp8 made of the file's floats"},
                 {"kv", "TYPE", "keys and values in 16 bits (default), q8 or, on a GPU, fp8"},
