@@ -51,9 +51,9 @@ std::size_t repeats() {
   return std::max<std::size_t>(1, number("AMBIT_BENCH_REPEATS", "5"));
 }
 
-std::string output_of(const std::string& command) {
+std::string output_of(const std::string& command, bool errors = false) {
   std::string text;
-  std::FILE* pipe = popen((command + " 2>/dev/null").c_str(), "r");
+  std::FILE* pipe = popen((command + (errors ? " 2>&1" : " 2>/dev/null")).c_str(), "r");
   if (pipe == nullptr) return text;
   char buffer[4096];
   for (std::size_t n = 0; (n = std::fread(buffer, 1, sizeof buffer, pipe)) > 0;)
@@ -129,8 +129,10 @@ std::map<std::string, double> peer_figures(const Peer& peer, const std::string& 
     const std::string batched =
         "'" + peer.folder + "/llama-batched-bench'" + common + peer.batched_flags +
         " -c 16384 -ntg " + std::to_string(of_many ? decode_of_many : decode) + " -npl " + wanted;
-    read_batched(output_of(batched + " -npp 1"), "decode ", found);
-    read_batched(output_of(batched + " -pps -npp " + std::to_string(shared)), after_shared, found);
+    // One peer prints its table to the standard output, the other to the standard error.
+    read_batched(output_of(batched + " -npp 1", true), "decode ", found);
+    read_batched(output_of(batched + " -pps -npp " + std::to_string(shared), true), after_shared,
+                 found);
   }
   return found;
 }
