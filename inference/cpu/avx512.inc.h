@@ -63,6 +63,16 @@ inline Vector max(Vector a, Vector b) {
 inline Vector min(Vector a, Vector b) {
   return {_mm512_min_ps(a.v, b.v)};
 }
+inline float largest_of(Vector a) {
+  return _mm512_reduce_max_ps(a.v);
+}
+// Of 16 levels: their distance from -128, less what that adds.
+inline std::int32_t sum_of(const std::int8_t* levels) {
+  const __m128i above =
+      _mm_xor_si128(_mm_loadu_si128(reinterpret_cast<const __m128i*>(levels)), _mm_set1_epi8(-128));
+  const __m128i halves = _mm_sad_epu8(above, _mm_setzero_si128());
+  return _mm_cvtsi128_si32(halves) + _mm_extract_epi16(halves, 4) - 16 * 128;
+}
 inline Vector select_less(Vector a, Vector b, Vector yes, Vector no) {
   return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ), no.v, yes.v)};
 }

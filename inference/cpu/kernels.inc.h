@@ -40,14 +40,6 @@ inline float sum_of(Vector v) {
   return x[0];
 }
 
-inline float max_of(Vector v) {
-  alignas(64) float x[lanes];
-  v.store(x);
-  float most = x[0];
-  for (std::size_t i = 1; i < lanes; ++i) most = x[i] > most ? x[i] : most;
-  return most;
-}
-
 }  // namespace
 }  // namespace ambit::inference
 
@@ -271,7 +263,7 @@ inline void soften(float* scores, std::size_t hidden, std::size_t count, float c
   for (std::size_t i = count; i < padded; ++i) scores[i] = minus_infinity;
   Vector peak = Vector::load(scores);
   for (std::size_t i = lanes; i < padded; i += lanes) peak = max(peak, Vector::load(scores + i));
-  most = max_of(peak);
+  most = largest_of(peak);
   Vector total = Vector::all(0.0F);
   for (std::size_t i = 0; i < padded; i += lanes) {
     const Vector weight = exp(sub(Vector::load(scores + i), Vector::all(most)));

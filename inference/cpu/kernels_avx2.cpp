@@ -101,6 +101,19 @@ inline Vector max(Vector x, Vector y) {
 inline Vector min(Vector x, Vector y) {
   return {_mm256_min_ps(x.a, y.a), _mm256_min_ps(x.b, y.b)};
 }
+inline float largest_of(Vector x) {
+  const __m256 half = _mm256_max_ps(x.a, x.b);
+  __m128 most = _mm_max_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+  most = _mm_max_ps(most, _mm_movehl_ps(most, most));
+  return _mm_cvtss_f32(_mm_max_ss(most, _mm_movehdup_ps(most)));
+}
+// Of 16 levels: their distance from -128, less what that adds.
+inline std::int32_t sum_of(const std::int8_t* levels) {
+  const __m128i above =
+      _mm_xor_si128(_mm_loadu_si128(reinterpret_cast<const __m128i*>(levels)), _mm_set1_epi8(-128));
+  const __m128i halves = _mm_sad_epu8(above, _mm_setzero_si128());
+  return _mm_cvtsi128_si32(halves) + _mm_extract_epi16(halves, 4) - 16 * 128;
+}
 inline Vector select_less(Vector x, Vector y, Vector yes, Vector no) {
   return {_mm256_blendv_ps(no.a, yes.a, _mm256_cmp_ps(x.a, y.a, _CMP_LT_OQ)),
           _mm256_blendv_ps(no.b, yes.b, _mm256_cmp_ps(x.b, y.b, _CMP_LT_OQ))};

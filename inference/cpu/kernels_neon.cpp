@@ -90,6 +90,12 @@ inline Vector max(const Vector& a, const Vector& b) {
 inline Vector min(const Vector& a, const Vector& b) {
   return quarters<Vector>([&](int i) { return vminq_f32(a.quarter(i), b.quarter(i)); });
 }
+inline float largest_of(const Vector& a) {
+  return vmaxvq_f32(vmaxq_f32(vmaxq_f32(a.v0, a.v1), vmaxq_f32(a.v2, a.v3)));
+}
+inline std::int32_t sum_of(const std::int8_t* levels) {
+  return vaddlvq_s8(vld1q_s8(levels));
+}
 inline Vector select_less(const Vector& a, const Vector& b, const Vector& yes, const Vector& no) {
   return quarters<Vector>([&](int i) {
     return vbslq_f32(vcltq_f32(a.quarter(i), b.quarter(i)), yes.quarter(i), no.quarter(i));

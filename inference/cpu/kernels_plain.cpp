@@ -84,6 +84,16 @@ inline Vector max(const Vector& a, const Vector& b) {
 inline Vector min(const Vector& a, const Vector& b) {
   return Vector::each([&](std::size_t i) { return a.x[i] < b.x[i] ? a.x[i] : b.x[i]; });
 }
+inline float largest_of(const Vector& a) {
+  float most = a.x[0];
+  for (const float each : a.x) most = each > most ? each : most;
+  return most;
+}
+inline std::int32_t sum_of(const std::int8_t* levels) {
+  std::int32_t sum = 0;
+  for (std::size_t i = 0; i < 16; ++i) sum += levels[i];
+  return sum;
+}
 inline Vector select_less(const Vector& a, const Vector& b, const Vector& yes, const Vector& no) {
   return Vector::each([&](std::size_t i) { return a.x[i] < b.x[i] ? yes.x[i] : no.x[i]; });
 }

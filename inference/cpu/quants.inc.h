@@ -221,14 +221,13 @@ void quantize_row(const float* in, std::size_t width, std::int8_t* levels, Input
     const Vector x = Vector::load(in);
     const Vector y = Vector::load(in + lanes);
     const Vector sizes = max(max(x, sub(minus_zero, x)), max(y, sub(minus_zero, y)));
-    const float most = max_of(sizes);
+    const float most = largest_of(sizes);
     const Vector inverse = Vector::all(most > 0 ? 127.0F / most : 0.0F);
     const Vector magic = Vector::all(12582912.0F);  // 1.5 * 2^23: adding it rounds to an integer
     const auto rounded = [&](Vector v) { return sub(add(mul(v, inverse), magic), magic); };
     rounded(x).store_i8(levels);
     rounded(y).store_i8(levels + lanes);
-    std::int32_t sums[2] = {0, 0};
-    for (std::size_t i = 0; i < input_block; ++i) sums[i / lanes] += levels[i];
+    const std::int32_t sums[2] = {sum_of(levels), sum_of(levels + lanes)};
     levels += row_padding * input_block;
     const std::int32_t sum = sums[0] + sums[1];
     const float scale = most / 127.0F;
