@@ -61,14 +61,14 @@ struct Contents {
   std::vector<std::string> erased;  // names of those whose key was destroyed
 };
 
-Result<Contents> payloads_of(const Snapshot& snapshot, const Subjects& subjects, const Leaf& leaf) {
+Result<Contents> payloads_of(const Snapshot& snapshot, SharedSubjects& subjects, const Leaf& leaf) {
   Contents contents;
   PayloadCipher cipher;
   for (std::size_t i = 0; i < leaf.payloads.size(); ++i) {
     const std::string_view stored = TRY(snapshot.payload(leaf.index, i));
     const std::uint64_t subject = TRY(PayloadCipher::subject_of(stored));
-    const SubjectKey* key = subjects.key_of(subject);
-    if (key == nullptr) {
+    const std::optional<SubjectKey> key = TRY(subjects.key_of(subject));
+    if (!key) {
       contents.erased.push_back(leaf.payloads[i].name);
       continue;
     }
@@ -102,6 +102,9 @@ Result<std::unique_ptr<LogReader>> LogReader::open(const std::string& folder) {
   std::shared_ptr<Store> store = TRY(Store::open(folder, Store::Mode::read, 0));
   return std::make_unique<LogReader>(std::move(store));
 }
+
+LogReader::LogReader(std::shared_ptr<Store> store)
+    : store_(std::move(store)), subjects_(std::make_shared<SharedSubjects>(store_->folder())) {}
 
 Result<std::uint64_t> LogReader::size() const {
   const Snapshot snapshot = TRY(store_->snapshot());
@@ -210,8 +213,8 @@ Result<ProvenRecord> LogReader::get(std::uint64_t index) const {
   record.bytes = std::string(TRY(snapshot.leaf(index)));
   record.leaf = TRY(leaf_at(snapshot, index));
   record.hash = leaf_hash(record.bytes);
-  const auto subjects = TRY(Subjects::load(store_->folder()));
-  Contents contents = TRY(payloads_of(snapshot, *subjects, record.leaf));
+  TRY(subjects_->refresh());
+  Contents contents = TRY(payloads_of(snapshot, *subjects_, record.leaf));
   record.payloads = std::move(contents.payloads);
   record.salts = std::move(contents.salts);
   record.erased = std::move(contents.erased);
@@ -247,11 +250,11 @@ Result<std::uint64_t> LogReader::write_tiles(const std::string& folder) const {
 Result<void> LogReader::read_run(
     const std::string& run, const std::function<bool(const agents::StoredEvent&)>& visit) const {
   const Snapshot snapshot = TRY(store_->snapshot());
-  const auto subjects = TRY(Subjects::load(store_->folder()));
+  TRY(subjects_->refresh());
   Result<void> problem;
   TRY(snapshot.for_each_in_run(run, [&](std::uint64_t index) {
     auto leaf = leaf_at(snapshot, index);
-    Result<Contents> contents = leaf ? payloads_of(snapshot, *subjects, *leaf) : Err(leaf.error());
+    Result<Contents> contents = leaf ? payloads_of(snapshot, *subjects_, *leaf) : Err(leaf.error());
     if (contents && !contents->erased.empty()) {
       contents = Err(Code::not_found, "record " + std::to_string(index) + ": its payload \"" +
                                           contents->erased.front() + "\" was erased");

@@ -34,6 +34,8 @@ struct Filter {
   std::optional<std::int64_t> until_unix_ns;  // before this time
 };
 
+class SharedSubjects;
+
 struct ProvenRecord {
   Leaf leaf;
   std::string bytes;  // of the leaf, as hashed
@@ -51,7 +53,8 @@ class LogReader {
  public:
   // Errors: not_found (no log there), denied, invalid (damaged).
   static Result<std::unique_ptr<LogReader>> open(const std::string& folder);
-  explicit LogReader(std::shared_ptr<Store> store) : store_(std::move(store)) {}
+  // Copies of a reader share the keys that they read payloads with.
+  explicit LogReader(std::shared_ptr<Store> store);
 
   [[nodiscard]] Result<std::uint64_t> size() const;
   // Records in order until `visit` returns false.
@@ -91,6 +94,7 @@ class LogReader {
 
  private:
   std::shared_ptr<Store> store_;
+  std::shared_ptr<SharedSubjects> subjects_;
 };
 
 // Writes the log in the layout of C2SP tlog-tiles v0.1.0 (`checkpoint`, `tile/...`,

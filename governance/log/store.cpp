@@ -34,8 +34,7 @@ void append_count(std::string& value, std::uint64_t count) {
 std::uint64_t count_of(std::string_view value) {
   if (value.empty()) return 1;
   if (value.size() != count_bytes) return 0;
-  std::uint64_t count = 0;
-  for (const char c : value) count = (count << 8) | static_cast<unsigned char>(c);
+  const std::uint64_t count = lmdb::number_at(value, 0, count_bytes);
   return count > 1 ? count : 0;
 }
 

@@ -10,6 +10,7 @@
 #include "log/writer.h"
 
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -39,6 +40,7 @@ constexpr std::size_t block_records = 256;
 // Records of one group are stamped before they are put in order.
 constexpr std::int64_t clock_slack_ns = 1'000'000'000;
 constexpr unsigned threads_max = 15;
+constexpr int attempts_max = 3;  // of a log whose keys are being destroyed at the same time
 
 std::string at_record(std::uint64_t index) {
   return "record " + std::to_string(index) + ": ";
@@ -515,6 +517,15 @@ Result<VerifyReport> verify_in_child(const std::string& folder, const VerifierKe
 
 }  // namespace
 
+namespace {
+
+ino_t file_number(const std::string& path) {
+  struct stat status{};
+  return ::stat(path.c_str(), &status) == 0 ? status.st_ino : 0;
+}
+
+}  // namespace
+
 unsigned verify_threads() {
   const unsigned processors = std::thread::hardware_concurrency();
   return std::clamp(processors, 1U, threads_max + 1) - 1;
@@ -531,9 +542,16 @@ Result<VerifyReport> verify_log(const std::string& folder, const std::string& vk
     return Err(std::move(key).error().context(vkey.empty() ? folder + "/vkey" : "the given key"));
   // Threads read ahead of the record that is being followed, so where one of them ends the process,
   // a single one is asked where that was.
-  VerifyReport report = TRY(verify_in_child(folder, *key, threads));
-  if (report.was_cut_off && threads > 0) report = TRY(verify_in_child(folder, *key, 0));
-  return report;
+  for (int attempt = 1;; ++attempt) {
+    const ino_t keys = file_number(folder + "/subjects");
+    VerifyReport report = TRY(verify_in_child(folder, *key, threads));
+    if (report.was_cut_off && threads > 0) report = TRY(verify_in_child(folder, *key, 0));
+    // Keys that were destroyed under our hands are missing in what we saw, and their record came
+    // after it.
+    if (report.good() || attempt == attempts_max || file_number(folder + "/subjects") == keys) {
+      return report;
+    }
+  }
 }
 
 }  // namespace ambit::log

@@ -67,6 +67,8 @@ class LogWriter {
   Result<void> seal();
 
   [[nodiscard]] std::uint64_t size() const { return tree_.size(); }
+  // How often the keys of new subjects were made durable.
+  [[nodiscard]] std::uint64_t subject_syncs() const { return subjects_->syncs(); }
   [[nodiscard]] const VerifierKey& verifier() const { return signer_.verifier(); }
   [[nodiscard]] const std::shared_ptr<Store>& store() const { return store_; }
 
@@ -88,8 +90,9 @@ class LogWriter {
   // store knows. Emptied when it is full, and when a group fails.
   std::unordered_map<std::string, std::optional<Hash>> heads_;
   std::string chain_;
-  std::string payloads_of_;  // the subject of the last payload, and its number
+  std::string payloads_of_;  // the subject of the last payload, its number (0: none) and its key
   std::uint64_t payloads_number_ = 0;
+  SubjectKey payloads_key_{};
 };
 
 // The seal: "ambit-seal/1", origin, records, bytes of the data file, its SHA-256; a line each,
