@@ -37,6 +37,11 @@ Result<std::unique_ptr<a2a::JournalTaskStore>> restored_tasks(log::LogJournal& j
     log.warn("a2a.task_left_out",
              {{"agent", std::string_view(agent)}, {"why", std::string_view(error.message)}});
   }
+  if (restored.gone > 0) {
+    log.info("a2a.tasks_gone", {{"agent", std::string_view(agent)},
+                                {"tasks", static_cast<std::int64_t>(restored.gone)},
+                                {"why", std::string_view("erased, or expired")}});
+  }
   return store;
 }
 

@@ -1,6 +1,7 @@
 #include "log/reader.h"
 
 #include "log/canonical_json.h"
+#include "log/expiry.h"
 #include "log/merkle.h"
 #include "log/subjects.h"
 
@@ -58,14 +59,21 @@ Result<Leaf> leaf_at(const Snapshot& snapshot, std::uint64_t index) {
 struct Contents {
   std::vector<agents::Payload> payloads;
   std::vector<std::string> salts;
-  std::vector<std::string> erased;  // names of those whose key was destroyed
+  std::vector<std::string> erased;   // names of those whose key was destroyed
+  std::vector<std::string> expired;  // and of those that were kept long enough
 };
 
 Result<Contents> payloads_of(const Snapshot& snapshot, SharedSubjects& subjects, const Leaf& leaf) {
   Contents contents;
   PayloadCipher cipher;
   for (std::size_t i = 0; i < leaf.payloads.size(); ++i) {
-    const std::string_view stored = TRY(snapshot.payload(leaf.index, i));
+    const auto found = snapshot.payload(leaf.index, i);
+    const bool is_missing = !found && found.error().code == Code::not_found;
+    if (is_missing && leaf.index < expired_before(snapshot)) {
+      contents.expired.push_back(leaf.payloads[i].name);
+      continue;
+    }
+    const std::string_view stored = TRY(found);
     const std::uint64_t subject = TRY(PayloadCipher::subject_of(stored));
     const std::optional<SubjectKey> key = TRY(subjects.key_of(subject));
     if (!key) {
@@ -218,6 +226,7 @@ Result<ProvenRecord> LogReader::get(std::uint64_t index) const {
   record.payloads = std::move(contents.payloads);
   record.salts = std::move(contents.salts);
   record.erased = std::move(contents.erased);
+  record.expired = std::move(contents.expired);
   record.note = TRY(snapshot.checkpoint());
   const Note note = TRY(Note::parse(record.note));
   record.checkpoint = TRY(Checkpoint::parse(note.text));
@@ -255,9 +264,12 @@ Result<void> LogReader::read_run(
   TRY(snapshot.for_each_in_run(run, [&](std::uint64_t index) {
     auto leaf = leaf_at(snapshot, index);
     Result<Contents> contents = leaf ? payloads_of(snapshot, *subjects_, *leaf) : Err(leaf.error());
-    if (contents && !contents->erased.empty()) {
-      contents = Err(Code::not_found, "record " + std::to_string(index) + ": its payload \"" +
-                                          contents->erased.front() + "\" was erased");
+    if (contents && !(contents->erased.empty() && contents->expired.empty())) {
+      const bool is_erased = !contents->erased.empty();
+      contents = Err(Code::not_found,
+                     "record " + std::to_string(index) + ": its payload \"" +
+                         (is_erased ? contents->erased : contents->expired).front() +
+                         (is_erased ? "\" was erased" : "\" has expired (ambit audit retention)"));
     }
     if (!contents) {
       problem = Err(contents.error());

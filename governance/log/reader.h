@@ -41,9 +41,10 @@ struct ProvenRecord {
   std::string bytes;  // of the leaf, as hashed
   Hash hash{};
   std::vector<agents::Payload> payloads;
-  std::vector<std::string> salts;   // of the payloads
-  std::vector<std::string> erased;  // names of payloads whose key was destroyed
-  std::vector<Hash> proof;          // inclusion in the newest checkpoint
+  std::vector<std::string> salts;    // of the payloads
+  std::vector<std::string> erased;   // names of payloads whose key was destroyed
+  std::vector<std::string> expired;  // names of payloads that were kept long enough
+  std::vector<Hash> proof;           // inclusion in the newest checkpoint
   Checkpoint checkpoint;
   std::string note;  // the signed checkpoint
   [[nodiscard]] std::string tlog_proof() const { return log::tlog_proof(leaf.index, proof, note); }
@@ -88,7 +89,8 @@ class LogReader {
   };
   [[nodiscard]] Result<Consistency> consistency(std::uint64_t old_size) const;
   [[nodiscard]] Result<std::uint64_t> write_tiles(const std::string& folder) const;
-  // The events of one run with their payloads, each checked against its commitment.
+  // The events of one run with their payloads, each checked against its commitment. Error
+  // (not_found): one was erased, or has expired.
   Result<void> read_run(const std::string& run,
                         const std::function<bool(const agents::StoredEvent&)>& visit) const;
 

@@ -294,6 +294,13 @@ Result<std::optional<SubjectKey>> Subjects::key_of(std::uint64_t number) const {
   return std::optional(entry.key);
 }
 
+std::vector<std::uint64_t> Subjects::numbers() const {
+  std::vector<std::uint64_t> all;
+  all.reserve(places_.size());
+  for (const Place& place : places_) all.push_back(place.number);
+  return all;
+}
+
 std::size_t Subjects::index_bytes() const {
   return places_.capacity() * sizeof(Place) + slots_.capacity() * sizeof(Slot);
 }
@@ -393,8 +400,9 @@ Result<void> Subjects::erase(std::vector<std::uint64_t> numbers) {
 Result<void> Subjects::write_without(const std::vector<std::uint64_t>& numbers) {
   bool is_begun = false;
   std::size_t at = 0;
-  const io::NextPart next = [&]() -> Result<std::string> {
-    std::string part;
+  std::string part;
+  const io::NextPart next = [&]() -> Result<std::string_view> {
+    part.clear();
     if (!std::exchange(is_begun, true)) {
       part.append(magic_text);
       part += next_entry(next_);
@@ -405,7 +413,7 @@ Result<void> Subjects::write_without(const std::vector<std::uint64_t>& numbers) 
       const Entry entry = TRY(entry_at(place.offset));
       part += entry_bytes(entry.number, entry.name, entry.key);
     }
-    return part;
+    return std::string_view(part);
   };
   return io::write_file_parts(path_, next, 0600);
 }

@@ -50,6 +50,7 @@ class Subjects {
   // not_found.
   Result<void> erase(std::vector<std::uint64_t> numbers);
 
+  [[nodiscard]] std::vector<std::uint64_t> numbers() const;  // rising
   [[nodiscard]] std::size_t size() const { return places_.size(); }
   [[nodiscard]] std::size_t index_bytes() const;
   [[nodiscard]] std::uint64_t syncs() const { return syncs_; }  // that wrote something

@@ -28,6 +28,19 @@ struct WriterOptions {
   std::uint64_t map_bytes = std::uint64_t{64} << 30;  // the greatest size of the data file
 };
 
+struct ExpiryPlan;
+struct ExpiryRule;
+
+struct Expired {
+  std::optional<std::uint64_t> index;  // of the record that says so; none: no payload was removed
+  std::uint64_t before = 0;            // those removed are of records before this one
+  std::uint64_t payloads = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t held = 0;       // that were old enough
+  std::uint64_t in_flight = 0;  // the same
+  std::uint64_t subjects = 0;   // whose keys were destroyed
+};
+
 // An event that was checked, with all that does not depend on its place in the log.
 struct Prepared {
   agents::Event event;  // the body is canonical
@@ -61,6 +74,10 @@ class LogWriter {
   // log/retention.h).
   Result<std::uint64_t> erase(const std::string& subject, const std::string& by,
                               const std::string& reason, std::int64_t unix_ns);
+  // Removes the payloads that have been kept for as long as was said, and then the keys that nobody
+  // needs any more; what is held, and what is in flight, stays (log/expiry.h). What an earlier
+  // attempt began is completed. Errors: invalid (nothing was said about how long).
+  Result<Expired> expire(const std::string& by, std::int64_t unix_ns);
   // Of a subject that there is. Error: not_found.
   [[nodiscard]] Result<std::uint64_t> number_of(const std::string& subject) const;
   // Seals the data file: a signed hash of all of its bytes. Appending breaks the seal.
@@ -75,6 +92,8 @@ class LogWriter {
  private:
   LogWriter(std::string folder, std::unique_ptr<FolderLock> lock, std::shared_ptr<Store> store,
             SignerKey signer, Tree tree, std::unique_ptr<Subjects> subjects, FillRandom random);
+  Result<void> remove_expired(const ExpiryPlan& plan);
+  Result<std::uint64_t> forget_subjects(const ExpiryRule& rule);
   Result<void> store_payloads(const Prepared& prepared, Leaf& leaf, StoredRecord& record);
 
   std::string folder_;

@@ -108,13 +108,9 @@ Result<std::string> read_file(const std::string& path, std::size_t bytes_max) {
 }
 
 Result<void> write_file(const std::string& path, std::string_view bytes, unsigned mode) {
-  bool is_given = bytes.empty();
+  std::string_view part = bytes;
   return write_file_parts(
-      path,
-      [&]() -> Result<std::string> {
-        return std::exchange(is_given, true) ? std::string() : std::string(bytes);
-      },
-      mode);
+      path, [&part]() -> Result<std::string_view> { return std::exchange(part, {}); }, mode);
 }
 
 Result<void> write_file_parts(const std::string& path, const NextPart& next, unsigned mode) {
@@ -127,7 +123,7 @@ Result<void> write_file_parts(const std::string& path, const NextPart& next, uns
   if (file.get() < 0) return Err(failed(what, errno));
   Temporary temporary(beside);
   if (::fchmod(file.get(), static_cast<mode_t>(mode)) != 0) return Err(failed(what, errno));
-  for (std::string part = TRY(next()); !part.empty(); part = TRY(next())) {
+  for (std::string_view part = TRY(next()); !part.empty(); part = TRY(next())) {
     if (!write_all(file.get(), part)) return Err(failed(what, errno));
   }
   if (::fsync(file.get()) != 0 || file.close() != 0 ||

@@ -22,8 +22,8 @@ inline constexpr std::string_view beside_mark = ".new-";
 // The folder must exist. Returns when the new content is durable.
 Result<void> write_file(const std::string& path, std::string_view bytes, unsigned mode = 0644);
 // The same for what does not fit into memory: `next` gives one part after another, an empty one at
-// the end.
-using NextPart = std::function<Result<std::string>()>;
+// the end. A part is borrowed until the next call.
+using NextPart = std::function<Result<std::string_view>()>;
 Result<void> write_file_parts(const std::string& path, const NextPart& next, unsigned mode = 0644);
 
 }  // namespace ambit::io
