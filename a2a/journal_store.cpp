@@ -21,6 +21,10 @@ JournalTaskStore::Restored JournalTaskStore::restore(const std::vector<std::stri
   Restored restored;
   for (const std::string& id : ids) {
     auto task = read(id);
+    if (!task && task.error().code == Code::not_found) {
+      ++restored.gone;
+      continue;
+    }
     if (!task) {
       restored.left_out.push_back(std::move(task).error());
       continue;

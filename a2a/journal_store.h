@@ -25,6 +25,7 @@ class JournalTaskStore final : public TaskStore {
   struct Restored {
     std::size_t open = 0;
     std::size_t ended = 0;
+    std::size_t gone = 0;  // what was said in them was erased, or has expired
     std::vector<Error> left_out;
   };
   Restored restore(const std::vector<std::string>& ids);

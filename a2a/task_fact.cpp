@@ -4,6 +4,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+#include <iterator>
+
 namespace ambit::a2a {
 namespace {
 
@@ -178,6 +181,32 @@ Result<void> fold(std::optional<StoredTask>& task, const agents::Event& event,
     if (!applied) return damaged(event, applied.error().message);
   }
   return {};
+}
+
+void TaskRoll::follow(const std::string& id, std::string_view type, std::string_view body) {
+  if (type == created) open_.emplace(id, made_++);
+  if (type != changed) return;
+  const auto task = open_.find(id);
+  const auto said = rpc::Value::parse(body);
+  if (task == open_.end() || !said) return;
+  const std::string state = text(said->json(), "state");
+  constexpr TaskState last[] = {TaskState::completed, TaskState::failed, TaskState::canceled,
+                                TaskState::rejected};
+  const bool has_ended = std::any_of(std::begin(last), std::end(last),
+                                     [&](TaskState each) { return to_string(each) == state; });
+  if (!has_ended) return;
+  ended_.emplace(task->second, id);
+  open_.erase(task);
+  if (ended_.size() > ended_max_) ended_.erase(ended_.begin());
+}
+
+std::vector<std::string> TaskRoll::ids() const {
+  std::map<std::uint64_t, std::string> all = ended_;
+  for (const auto& [id, made] : open_) all.emplace(made, id);
+  std::vector<std::string> ids;
+  ids.reserve(all.size());
+  for (auto& [made, id] : all) ids.push_back(std::move(id));
+  return ids;
 }
 
 }  // namespace ambit::a2a

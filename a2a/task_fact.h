@@ -8,8 +8,12 @@
 #include "a2a/task_store.h"
 #include "agents/ports.h"
 
+#include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
+#include <unordered_map>
+#include <vector>
 
 namespace ambit::a2a {
 
@@ -23,5 +27,23 @@ agents::Event changed_event(const std::string& id, const TaskChanges& changes,
 // (internal): the journal is not ours or damaged, or what it held was erased.
 Result<void> fold(std::optional<StoredTask>& task, const agents::Event& event,
                   const StoreLimits& limits);
+
+// Which of an agent's tasks a new process begins with: all that are open, and of those that have
+// ended the newest, as many as a store holds. It reads types and bodies, no payload: what ended
+// long ago costs a start nothing.
+class TaskRoll {
+ public:
+  explicit TaskRoll(const StoreLimits& limits = {}) : ended_max_(limits.tasks_max) {}
+  // All of the agent's events, in order.
+  void follow(const std::string& id, std::string_view type, std::string_view body);
+  // The oldest first.
+  [[nodiscard]] std::vector<std::string> ids() const;
+
+ private:
+  std::size_t ended_max_;
+  std::uint64_t made_ = 0;
+  std::unordered_map<std::string, std::uint64_t> open_;  // when they were made
+  std::map<std::uint64_t, std::string> ended_;
+};
 
 }  // namespace ambit::a2a

@@ -70,7 +70,8 @@ Result<void> get_artifact(const Options& options, const Context& context) {
     print(payload.bytes);
     return {};
   }
-  return Err(Code::not_found, found + ": its subject was erased");
+  return Err(Code::not_found,
+             found + (record.expired.empty() ? ": its subject was erased" : ": it has expired"));
 }
 
 Command command_for(std::string name, std::string arguments, std::string summary,

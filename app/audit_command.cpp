@@ -59,6 +59,7 @@ Result<void> show(const Options& options, const Context& context) {
   for (const agents::Payload& payload : record.payloads) contents[payload.name] = payload.bytes;
   out["contents"] = contents;
   if (!record.erased.empty()) out["erased"] = record.erased;
+  if (!record.expired.empty()) out["expired"] = record.expired;
   out["proof"] = record.tlog_proof();
   print(out.dump(options.flag("json") ? -1 : 2, ' ', false, Json::error_handler_t::replace) + "\n");
   return {};
@@ -76,11 +77,9 @@ int verify(const Options& options, const Context& context) {
   const auto report = log::verify_log(*folder, options.text("vkey"));
   if (!report) return fail(report.error());
   if (options.flag("json")) {
-    Json out = {{"log", *folder},
-                {"records", report->records},
-                {"payloads", report->payloads},
-                {"erased", report->erased},
-                {"verified", report->good()}};
+    Json out = {
+        {"log", *folder},           {"records", report->records}, {"payloads", report->payloads},
+        {"erased", report->erased}, {"expired", report->expired}, {"verified", report->good()}};
     if (!report->good()) out["firstBad"] = bad_record(*report);
     print(out.dump() + "\n");
   } else if (report->good()) {

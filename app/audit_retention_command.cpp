@@ -1,10 +1,13 @@
-// ambit audit retain | hold | release | retention: how long payloads are kept, what must not be
-// erased, and who said so. All of it is on record, and audit erase obeys it.
+// ambit audit retain | hold | release | retention | expire: how long payloads are kept, what must
+// not be erased, and who said so. All of it is on record, and audit erase and audit expire obey it.
 
 #include "app/audit_options.h"
 #include "io/uv_world.h"
+#include "log/expiry.h"
 #include "log/retention.h"
 #include "log/writer.h"
+
+#include <nlohmann/json.hpp>
 
 namespace ambit::app {
 namespace {
@@ -108,6 +111,58 @@ Result<void> show(const Options& options, const Context& context) {
   return {};
 }
 
+// What would go, by a log that somebody else may be writing.
+Result<log::Expired> planned(const Options& options, const Context& context) {
+  const std::string folder = TRY(journal_of(options, context));
+  TRY(log::check_header_pages(folder + "/data.mdb"));
+  const std::shared_ptr<log::Store> store =
+      TRY(log::Store::open(folder, log::Store::Mode::read, 0));
+  const log::Retention now = TRY(log::read_retention(log::LogReader(store)));
+  const log::Snapshot snapshot = TRY(store->snapshot());
+  io::UvWorld world;
+  const log::ExpiryPlan plan = TRY(log::plan_expiry(snapshot, now, world.world().clock.unix_ns()));
+  return log::Expired{
+      std::nullopt, plan.before, plan.payloads, plan.bytes, plan.held, plan.in_flight, 0};
+}
+
+Result<log::Expired> removed(const Options& options, const Context& context) {
+  Opened opened;
+  TRY(open(options, context, opened));
+  auto expired =
+      TRY(opened.writer->expire(by_of(options, context), opened.world.world().clock.unix_ns()));
+  TRY(opened.writer->seal());
+  return expired;
+}
+
+Result<void> expire(const Options& options, const Context& context) {
+  const bool is_dry = options.flag("dry-run");
+  const log::Expired done = TRY(is_dry ? planned(options, context) : removed(options, context));
+  if (options.flag("json")) {
+    nlohmann::ordered_json out = {{"dryRun", is_dry},    {"payloads", done.payloads},
+                                  {"bytes", done.bytes}, {"before", done.before},
+                                  {"held", done.held},   {"inFlight", done.in_flight}};
+    if (done.index) out["record"] = *done.index;
+    if (!is_dry) out["keys"] = done.subjects;
+    print(out.dump() + "\n");
+    return {};
+  }
+  const std::string what =
+      std::to_string(done.payloads) + " payloads (" + std::to_string(done.bytes) + " bytes)";
+  const std::string where =
+      done.payloads == 0 ? "" : " of records before " + std::to_string(done.before);
+  if (is_dry) {
+    print(what + where + " would be removed.\n");
+  } else {
+    print(what + where + " were removed, and " + std::to_string(done.subjects) +
+          " keys that nothing needs any more" +
+          (done.index ? "; record " + std::to_string(*done.index) + " says so" : "") +
+          ". All proofs hold as before.\n");
+  }
+  print(std::to_string(done.held) + " that are old enough are held, " +
+        std::to_string(done.in_flight) + " belong to runs that have not ended.\n");
+  return {};
+}
+
 Command command(const char* name, const char* arguments, const char* summary,
                 std::vector<OptionSpec> options, std::size_t positional,
                 Result<void> (*body)(const Options&, const Context&)) {
@@ -132,7 +187,8 @@ const OptionSpec reason_option = {"reason", "TEXT", "why; goes into the record"}
 std::vector<Command> audit_retention_commands() {
   return {command("audit retention", "", "say how long payloads are kept, and what is held", {}, 0,
                   show),
-          command("audit retain", "", "keep payloads for at least so many days; erase obeys it",
+          command("audit retain", "",
+                  "keep payloads for at least so many days; erase and expire obey it",
                   {{"days", "N", "since they were recorded"},
                    {"high-risk", "", "the fleets are of high risk: never less than 183 days"},
                    by_option,
@@ -145,7 +201,13 @@ std::vector<Command> audit_retention_commands() {
                    by_option,
                    reason_option},
                   0, hold),
-          command("audit release", "HOLD", "end a hold", {by_option, reason_option}, 1, release)};
+          command("audit release", "HOLD", "end a hold", {by_option, reason_option}, 1, release),
+          command("audit expire", "",
+                  "remove payloads that were kept for long enough; their room is used again",
+                  {{"dry-run", "", "say what would be removed, and remove nothing"},
+                   {"json", "", "print the result as JSON"},
+                   by_option},
+                  0, expire)};
 }
 
 }  // namespace ambit::app

@@ -48,7 +48,7 @@ Command audit_export_command();
 Command audit_bundle_command();
 Command audit_erase_command();
 Command audit_console_command();
-// audit retention, retain, hold, release
+// audit retention, retain, hold, release, expire
 std::vector<Command> audit_retention_commands();
 Command replay_command();
 Command model_inspect_command();

@@ -1,8 +1,7 @@
 #include "app/kept_tasks.h"
 
+#include "a2a/task_fact.h"
 #include "io/file.h"
-
-#include <vector>
 
 namespace ambit::app {
 
@@ -24,18 +23,22 @@ Result<jose::Key> signing_key(const std::string& state) {
 Result<std::unique_ptr<a2a::JournalTaskStore>> restored_tasks(log::LogJournal& journal,
                                                               const std::string& agent, Log& log) {
   log::Filter filter;
-  filter.type = "task.created";
   filter.agent = agent;
-  std::vector<std::string> ids;
-  TRY(journal.reader().for_each(filter, [&](const log::Leaf& leaf) {
-    ids.push_back(leaf.run);
+  a2a::TaskRoll roll;
+  TRY(journal.reader().for_each(filter, [&roll](const log::Leaf& leaf) {
+    roll.follow(leaf.run, leaf.type, leaf.body);
     return true;
   }));
   auto store = std::make_unique<a2a::JournalTaskStore>(journal, agent);
-  const auto restored = store->restore(ids);
+  const auto restored = store->restore(roll.ids());
   for (const Error& error : restored.left_out) {
     log.warn("a2a.task_left_out",
              {{"agent", std::string_view(agent)}, {"why", std::string_view(error.message)}});
+  }
+  if (restored.gone > 0) {
+    log.info("a2a.tasks_gone", {{"agent", std::string_view(agent)},
+                                {"tasks", static_cast<std::int64_t>(restored.gone)},
+                                {"why", std::string_view("erased, or expired")}});
   }
   return store;
 }

@@ -65,14 +65,15 @@ Result<std::vector<mcp::TaskRecord>> kept_mcp_tasks(log::LogJournal& journal,
     if (!records.empty() && records.back().id == id) continue;
     mcp::TaskRecord record;
     Result<void> read = Err(Code::not_found, "its record has no payload");
-    TRY(journal.read(id, [&](const agents::StoredEvent& stored) {
+    const auto done = journal.read(id, [&](const agents::StoredEvent& stored) {
       for (const agents::Payload& payload : stored.event.payloads) {
         if (stored.event.type != task_type || payload.name != task_payload) continue;
         auto value = rpc::Value::parse(payload.bytes);
         read = value ? mcp::from_value(*value, record) : Err(std::move(value).error());
       }
       return true;
-    }));
+    });
+    if (!done) read = Err(done.error());  // erased, or expired
     if (read) {
       records.push_back(std::move(record));
     } else {

@@ -27,7 +27,7 @@ std::string dumped(const Json& value) {
 
 struct Skipped {
   std::size_t limited = 0;  // a budget or a limit denied it
-  std::size_t erased = 0;   // its arguments are gone
+  std::size_t erased = 0;   // its arguments are gone: erased, or expired
 };
 
 Result<agents::ActionDecided> decided_in(log::ProvenRecord record) {
@@ -46,7 +46,7 @@ Result<void> each_decision(const std::string& journal, log::Filter filter, Skipp
   Result<void> done;
   TRY(reader->for_each(filter, [&](const log::Leaf& leaf) {
     auto record = reader->get(leaf.index);
-    const bool erased = record && !record->erased.empty();
+    const bool erased = record && !(record->erased.empty() && record->expired.empty());
     auto decided = record ? decided_in(std::move(*record))
                           : Result<agents::ActionDecided>(Err(std::move(record).error()));
     if (!decided) {
@@ -120,7 +120,7 @@ Result<void> replay_history(const Options& options, const Context& context,
   print(std::to_string(same) + " decisions are the same");
   if (skipped.limited > 0) print("; " + std::to_string(skipped.limited) + " were a limit's");
   if (skipped.erased > 0) {
-    print("; of " + std::to_string(skipped.erased) + " the arguments are erased");
+    print("; of " + std::to_string(skipped.erased) + " the arguments are erased or have expired");
   }
   print("\n");
   return {};
@@ -161,7 +161,8 @@ Result<void> learn_from(const Options& options, const Context& context, const st
   if (left_out > 0)
     print("// " + std::to_string(left_out) + " were too many and are not looked at.\n");
   if (skipped.erased > 0) {
-    print("// Of " + std::to_string(skipped.erased) + " the arguments are erased.\n");
+    print("// Of " + std::to_string(skipped.erased) +
+          " the arguments are erased or have expired.\n");
   }
   print("\n" + lessons.cedar());
   return {};

@@ -119,6 +119,7 @@ Result<std::string> Desk::record(const http::Query& query) {
   }
   out["payloads"] = std::move(payloads);
   out["erased"] = record.erased;
+  out["expired"] = record.expired;
   if (index_.holds(index)) {
     json links = json::array();
     for (const std::uint64_t other : index_.of_action(index)) {

@@ -166,6 +166,10 @@ Result<BundleReport> write_bundle(const log::LogReader& reader, const log::Verif
       add_redaction(texts, index, name, "erased");
       ++report.withheld;
     }
+    for (const std::string& name : record.expired) {
+      add_redaction(texts, index, name, "expired");
+      ++report.withheld;
+    }
     for (std::size_t i = 0; i < record.payloads.size(); ++i) {
       const agents::Payload& payload = record.payloads[i];
       if (!options.payloads) {

@@ -23,7 +23,7 @@ struct BundleOptions {
 struct BundleReport {
   std::uint64_t records = 0;
   std::uint64_t payloads = 0;
-  std::uint64_t withheld = 0;  // payloads that are not in it: erased, or not asked for
+  std::uint64_t withheld = 0;  // payloads that are not in it: erased, expired, or not asked for
 };
 
 // Errors: the folder is there already, nothing fits the filter, the disk is full.

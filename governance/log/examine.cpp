@@ -13,7 +13,7 @@ struct Examiners::Tools {
   std::string opened;
   std::string hex;
   std::uint64_t subject = 0;
-  const SubjectKey* key = nullptr;
+  std::optional<SubjectKey> key;
 };
 
 Examiners::Examiners(unsigned threads, const Subjects& subjects)
@@ -95,9 +95,9 @@ void Examiners::examine(Block& block, const Subjects& subjects, Tools& tools) {
     if (tools.view.index != row.index || row.place >= tools.view.payloads.size()) return {};
     const LeafView::Payload& wanted = tools.view.payloads[row.place];
     const std::uint64_t subject = TRY(PayloadCipher::subject_of(row.value));
-    if (tools.key == nullptr || subject != tools.subject) tools.key = subjects.key_of(subject);
+    if (!tools.key || subject != tools.subject) tools.key = TRY(subjects.key_of(subject));
     tools.subject = subject;
-    if (tools.key == nullptr) {
+    if (!tools.key) {
       block.erased.emplace_back(place, subject);
       return {};
     }

@@ -28,7 +28,10 @@ Error broken_off() {
 }  // namespace
 
 LogJournal::LogJournal(io::World& world, JournalOptions options, std::shared_ptr<LogWriter> writer)
-    : world_(world), options_(std::move(options)), writer_(std::move(writer)) {}
+    : world_(world),
+      options_(std::move(options)),
+      reader_(writer->store()),
+      writer_(std::move(writer)) {}
 
 LogJournal::~LogJournal() = default;
 
@@ -173,7 +176,7 @@ void LogJournal::fail_followers() {
 
 Result<void> LogJournal::read(const std::string& run,
                               const std::function<bool(const agents::StoredEvent&)>& visit) {
-  return reader().read_run(run, visit);
+  return reader_.read_run(run, visit);
 }
 
 Task<Result<void>> LogJournal::close() {

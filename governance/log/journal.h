@@ -59,7 +59,7 @@ class LogJournal final : public agents::Journal {
   // something that was posted could not be written.
   Task<Result<void>> close();
 
-  [[nodiscard]] LogReader reader() const { return LogReader(writer_->store()); }
+  [[nodiscard]] LogReader reader() const { return reader_; }
   [[nodiscard]] const VerifierKey& verifier() const { return writer_->verifier(); }
   [[nodiscard]] const JournalStats& stats() const { return stats_; }
 
@@ -86,6 +86,7 @@ class LogJournal final : public agents::Journal {
 
   io::World& world_;
   JournalOptions options_;
+  LogReader reader_;
   std::shared_ptr<LogWriter> writer_;  // shared with the worker, which may outlive the journal
   std::deque<Waiting> queue_;
   std::size_t queue_bytes_ = 0;

@@ -1,4 +1,5 @@
 #include "async/check.h"
+#include "lmdb/key.h"
 #include "log/sha256.h"
 #include "log/subjects.h"
 
@@ -97,11 +98,7 @@ Result<std::uint64_t> PayloadCipher::subject_of(std::string_view stored) {
   if (stored.size() < header_bytes + salt_bytes || stored[0] != format_version) {
     return Err(Code::invalid, "it is not a stored payload");
   }
-  std::uint64_t number = 0;
-  for (const char c : stored.substr(1, number_bytes)) {
-    number = (number << 8) | static_cast<unsigned char>(c);
-  }
-  return number;
+  return lmdb::number_at(stored, 1, number_bytes);
 }
 
 Result<void> PayloadCipher::open(std::string_view stored, const SubjectKey& key,

@@ -1,6 +1,7 @@
 #include "log/reader.h"
 
 #include "log/canonical_json.h"
+#include "log/expiry.h"
 #include "log/merkle.h"
 #include "log/subjects.h"
 
@@ -58,17 +59,24 @@ Result<Leaf> leaf_at(const Snapshot& snapshot, std::uint64_t index) {
 struct Contents {
   std::vector<agents::Payload> payloads;
   std::vector<std::string> salts;
-  std::vector<std::string> erased;  // names of those whose key was destroyed
+  std::vector<std::string> erased;   // names of those whose key was destroyed
+  std::vector<std::string> expired;  // and of those that were kept long enough
 };
 
-Result<Contents> payloads_of(const Snapshot& snapshot, const Subjects& subjects, const Leaf& leaf) {
+Result<Contents> payloads_of(const Snapshot& snapshot, SharedSubjects& subjects, const Leaf& leaf) {
   Contents contents;
   PayloadCipher cipher;
   for (std::size_t i = 0; i < leaf.payloads.size(); ++i) {
-    const std::string_view stored = TRY(snapshot.payload(leaf.index, i));
+    const auto found = snapshot.payload(leaf.index, i);
+    const bool is_missing = !found && found.error().code == Code::not_found;
+    if (is_missing && leaf.index < expired_before(snapshot)) {
+      contents.expired.push_back(leaf.payloads[i].name);
+      continue;
+    }
+    const std::string_view stored = TRY(found);
     const std::uint64_t subject = TRY(PayloadCipher::subject_of(stored));
-    const SubjectKey* key = subjects.key_of(subject);
-    if (key == nullptr) {
+    const std::optional<SubjectKey> key = TRY(subjects.key_of(subject));
+    if (!key) {
       contents.erased.push_back(leaf.payloads[i].name);
       continue;
     }
@@ -102,6 +110,9 @@ Result<std::unique_ptr<LogReader>> LogReader::open(const std::string& folder) {
   std::shared_ptr<Store> store = TRY(Store::open(folder, Store::Mode::read, 0));
   return std::make_unique<LogReader>(std::move(store));
 }
+
+LogReader::LogReader(std::shared_ptr<Store> store)
+    : store_(std::move(store)), subjects_(std::make_shared<SharedSubjects>(store_->folder())) {}
 
 Result<std::uint64_t> LogReader::size() const {
   const Snapshot snapshot = TRY(store_->snapshot());
@@ -210,11 +221,12 @@ Result<ProvenRecord> LogReader::get(std::uint64_t index) const {
   record.bytes = std::string(TRY(snapshot.leaf(index)));
   record.leaf = TRY(leaf_at(snapshot, index));
   record.hash = leaf_hash(record.bytes);
-  const auto subjects = TRY(Subjects::load(store_->folder()));
-  Contents contents = TRY(payloads_of(snapshot, *subjects, record.leaf));
+  TRY(subjects_->refresh());
+  Contents contents = TRY(payloads_of(snapshot, *subjects_, record.leaf));
   record.payloads = std::move(contents.payloads);
   record.salts = std::move(contents.salts);
   record.erased = std::move(contents.erased);
+  record.expired = std::move(contents.expired);
   record.note = TRY(snapshot.checkpoint());
   const Note note = TRY(Note::parse(record.note));
   record.checkpoint = TRY(Checkpoint::parse(note.text));
@@ -247,14 +259,17 @@ Result<std::uint64_t> LogReader::write_tiles(const std::string& folder) const {
 Result<void> LogReader::read_run(
     const std::string& run, const std::function<bool(const agents::StoredEvent&)>& visit) const {
   const Snapshot snapshot = TRY(store_->snapshot());
-  const auto subjects = TRY(Subjects::load(store_->folder()));
+  TRY(subjects_->refresh());
   Result<void> problem;
   TRY(snapshot.for_each_in_run(run, [&](std::uint64_t index) {
     auto leaf = leaf_at(snapshot, index);
-    Result<Contents> contents = leaf ? payloads_of(snapshot, *subjects, *leaf) : Err(leaf.error());
-    if (contents && !contents->erased.empty()) {
-      contents = Err(Code::not_found, "record " + std::to_string(index) + ": its payload \"" +
-                                          contents->erased.front() + "\" was erased");
+    Result<Contents> contents = leaf ? payloads_of(snapshot, *subjects_, *leaf) : Err(leaf.error());
+    if (contents && !(contents->erased.empty() && contents->expired.empty())) {
+      const bool is_erased = !contents->erased.empty();
+      contents = Err(Code::not_found,
+                     "record " + std::to_string(index) + ": its payload \"" +
+                         (is_erased ? contents->erased : contents->expired).front() +
+                         (is_erased ? "\" was erased" : "\" has expired (ambit audit retention)"));
     }
     if (!contents) {
       problem = Err(contents.error());

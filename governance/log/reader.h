@@ -34,14 +34,17 @@ struct Filter {
   std::optional<std::int64_t> until_unix_ns;  // before this time
 };
 
+class SharedSubjects;
+
 struct ProvenRecord {
   Leaf leaf;
   std::string bytes;  // of the leaf, as hashed
   Hash hash{};
   std::vector<agents::Payload> payloads;
-  std::vector<std::string> salts;   // of the payloads
-  std::vector<std::string> erased;  // names of payloads whose key was destroyed
-  std::vector<Hash> proof;          // inclusion in the newest checkpoint
+  std::vector<std::string> salts;    // of the payloads
+  std::vector<std::string> erased;   // names of payloads whose key was destroyed
+  std::vector<std::string> expired;  // names of payloads that were kept long enough
+  std::vector<Hash> proof;           // inclusion in the newest checkpoint
   Checkpoint checkpoint;
   std::string note;  // the signed checkpoint
   [[nodiscard]] std::string tlog_proof() const { return log::tlog_proof(leaf.index, proof, note); }
@@ -51,7 +54,8 @@ class LogReader {
  public:
   // Errors: not_found (no log there), denied, invalid (damaged).
   static Result<std::unique_ptr<LogReader>> open(const std::string& folder);
-  explicit LogReader(std::shared_ptr<Store> store) : store_(std::move(store)) {}
+  // Copies of a reader share the keys that they read payloads with.
+  explicit LogReader(std::shared_ptr<Store> store);
 
   [[nodiscard]] Result<std::uint64_t> size() const;
   // Records in order until `visit` returns false.
@@ -85,12 +89,14 @@ class LogReader {
   };
   [[nodiscard]] Result<Consistency> consistency(std::uint64_t old_size) const;
   [[nodiscard]] Result<std::uint64_t> write_tiles(const std::string& folder) const;
-  // The events of one run with their payloads, each checked against its commitment.
+  // The events of one run with their payloads, each checked against its commitment. Error
+  // (not_found): one was erased, or has expired.
   Result<void> read_run(const std::string& run,
                         const std::function<bool(const agents::StoredEvent&)>& visit) const;
 
  private:
   std::shared_ptr<Store> store_;
+  std::shared_ptr<SharedSubjects> subjects_;
 };
 
 // Writes the log in the layout of C2SP tlog-tiles v0.1.0 (`checkpoint`, `tile/...`,

@@ -12,11 +12,14 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::int64_t day_ns = std::int64_t{86'400} * 1'000'000'000;
-
 std::string text(const json& body, const char* name) {
   const auto at = body.find(name);
   return at != body.end() && at->is_string() ? at->get<std::string>() : std::string();
+}
+
+std::int64_t whole(const json& body, const char* name) {
+  const auto at = body.find(name);
+  return at != body.end() && at->is_number_integer() ? at->get<std::int64_t>() : 0;
 }
 
 agents::Event event_of(std::string_view type, const json& body) {
@@ -41,26 +44,29 @@ std::string word_of(const Hold& hold) {
 
 }  // namespace
 
+void follow_retention(Retention& now, const Leaf& leaf) {
+  const json body = json::parse(leaf.body, nullptr, false);
+  if (!body.is_object()) return;
+  if (leaf.type == retention_type) {
+    now.days = std::clamp<std::int64_t>(whole(body, "days"), 0, retention_days_max);
+    now.is_high_risk = body.value("highRisk", json()) == true;
+    now.index = leaf.index;
+  } else if (leaf.type == hold_type) {
+    Hold hold{leaf.index, std::nullopt, text(body, "run"), text(body, "by"), text(body, "reason")};
+    if (body.contains("subject")) hold.subject = static_cast<std::uint64_t>(whole(body, "subject"));
+    now.holds.push_back(std::move(hold));
+  } else if (leaf.type == release_type) {
+    const auto released = static_cast<std::uint64_t>(whole(body, "hold"));
+    std::erase_if(now.holds, [&](const Hold& hold) { return hold.index == released; });
+  }
+}
+
 Result<Retention> read_retention(const LogReader& reader) {
   Retention retention;
   Filter filter;
   filter.run = retention_run;
   TRY(reader.for_each(filter, [&retention](const Leaf& leaf) {
-    const json body = json::parse(leaf.body, nullptr, false);
-    if (!body.is_object()) return true;
-    if (leaf.type == retention_type) {
-      retention.days = body.value("days", std::int64_t{0});
-      retention.is_high_risk = body.value("highRisk", false);
-      retention.index = leaf.index;
-    } else if (leaf.type == hold_type) {
-      Hold hold{leaf.index, std::nullopt, text(body, "run"), text(body, "by"),
-                text(body, "reason")};
-      if (body.contains("subject")) hold.subject = body.value("subject", std::uint64_t{0});
-      retention.holds.push_back(std::move(hold));
-    } else if (leaf.type == release_type) {
-      const auto released = body.value("hold", std::uint64_t{0});
-      std::erase_if(retention.holds, [&](const Hold& hold) { return hold.index == released; });
-    }
+    follow_retention(retention, leaf);
     return true;
   }));
   return retention;
@@ -129,12 +135,13 @@ Result<void> may_erase(const Retention& retention, const Snapshot& snapshot, std
     }
     return {};
   }));
-  if (retention.days > 0 && newest_ns > 0 && unix_ns < newest_ns + retention.days * day_ns) {
-    return Err(Code::denied, "payloads of this subject are from " +
-                                 time_text(newest_ns).substr(0, 10) + " and are kept for " +
-                                 std::to_string(retention.days) + " days, until " +
-                                 time_text(newest_ns + retention.days * day_ns).substr(0, 10) +
-                                 " (record " + std::to_string(retention.index) + ")");
+  if (retention.days > 0 && newest_ns > 0 &&
+      unix_ns < newest_ns + retention.days * retention_day_ns) {
+    return Err(Code::denied,
+               "payloads of this subject are from " + time_text(newest_ns).substr(0, 10) +
+                   " and are kept for " + std::to_string(retention.days) + " days, until " +
+                   time_text(newest_ns + retention.days * retention_day_ns).substr(0, 10) +
+                   " (record " + std::to_string(retention.index) + ")");
   }
   return {};
 }

@@ -20,6 +20,7 @@ inline constexpr std::string_view release_type = "hold.released";
 // Six months: less is not taken for a log of which it was said that its fleets are of high risk.
 inline constexpr std::int64_t high_risk_days = 183;
 inline constexpr std::int64_t retention_days_max = 36'500;
+inline constexpr std::int64_t retention_day_ns = std::int64_t{86'400} * 1'000'000'000;
 
 struct Hold {
   std::uint64_t index = 0;               // of its record
@@ -37,6 +38,8 @@ struct Retention {
 };
 
 Result<Retention> read_retention(const LogReader& reader);
+// What a record of the run "retention" changes; all of them, in order.
+void follow_retention(Retention& now, const Leaf& leaf);
 
 // The events that say such things, checked against what counts now. Errors: invalid, denied (below
 // the floor), not_found (no such hold).

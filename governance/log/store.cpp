@@ -34,8 +34,7 @@ void append_count(std::string& value, std::uint64_t count) {
 std::uint64_t count_of(std::string_view value) {
   if (value.empty()) return 1;
   if (value.size() != count_bytes) return 0;
-  std::uint64_t count = 0;
-  for (const char c : value) count = (count << 8) | static_cast<unsigned char>(c);
+  const std::uint64_t count = lmdb::number_at(value, 0, count_bytes);
   return count > 1 ? count : 0;
 }
 
@@ -234,11 +233,29 @@ Result<void> Store::fill_index(MDB_txn* transaction, const Batch& batch) const {
 }
 
 Result<void> Store::commit(const Batch& batch) {
+  return write([&](MDB_txn* transaction) -> Result<void> {
+    TRY(fill_log(transaction, batch));
+    return fill_index(transaction, batch);
+  });
+}
+
+Result<void> Store::remove_payloads(const std::vector<PayloadPlace>& places) {
+  return write([&](MDB_txn* transaction) -> Result<void> {
+    for (const PayloadPlace& each : places) {
+      const std::string key = row_key(each.index, RowKind::payload, each.place);
+      MDB_val k = to_val(key);
+      const int code = mdb_del(transaction, tables_[log_table], &k, nullptr);
+      if (code != MDB_SUCCESS) return Err(error("remove a payload", code));
+    }
+    return {};
+  });
+}
+
+Result<void> Store::write(const std::function<Result<void>(MDB_txn*)>& fill) {
   MDB_txn* transaction = nullptr;
   int code = mdb_txn_begin(environment_, nullptr, 0, &transaction);
   if (code != MDB_SUCCESS) return Err(error("write", code));
-  auto filled = fill_log(transaction, batch);
-  if (filled) filled = fill_index(transaction, batch);
+  auto filled = fill(transaction);
   if (filled) {
     std::string number;
     append_index(number, mdb_txn_id(transaction));
@@ -314,6 +331,10 @@ Result<std::string_view> Snapshot::payload(std::uint64_t index, std::size_t plac
   MDB_val key = to_val(key_text);
   MDB_val value{};
   const int code = mdb_get(transaction_, store_->tables_[Store::log_table], &key, &value);
+  if (code == MDB_NOTFOUND) {
+    return Err(Code::not_found, "log " + store_->folder_ + ": record " + std::to_string(index) +
+                                    " has no payload " + std::to_string(place));
+  }
   if (code != MDB_SUCCESS) return Err(store_->error("read a payload", code));
   return to_view(value);
 }
@@ -413,11 +434,13 @@ Result<void> Snapshot::for_each_leaf(std::uint64_t begin, const VisitLeaf& visit
   return {};
 }
 
-Result<void> Snapshot::for_each_row(const VisitRow& visit) const {
+Result<void> Snapshot::for_each_row(const VisitRow& visit, std::uint64_t begin) const {
   Cursor cursor(transaction_, store_->tables_[Store::log_table]);
-  int code = MDB_SUCCESS;
   LogRow row;
-  while ((code = cursor.move(MDB_NEXT)) == MDB_SUCCESS) {
+  // From the first row on, whatever it is: what no log can hold is found too.
+  int code = begin == 0 ? cursor.move(MDB_FIRST)
+                        : cursor.move(MDB_SET_RANGE, row_key(begin, RowKind::leaf));
+  for (; code == MDB_SUCCESS; code = cursor.move(MDB_NEXT)) {
     if (!parse_row(cursor.key(), cursor.value(), row)) {
       return Err(Code::invalid, "there is an entry that belongs to no record");
     }

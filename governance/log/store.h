@@ -67,6 +67,12 @@ struct LogRow {
   std::string_view value;
 };
 
+// Of one payload.
+struct PayloadPlace {
+  std::uint64_t index = 0;
+  unsigned place = 0;
+};
+
 // The last record of a session.
 struct Head {
   std::uint64_t index = 0;
@@ -84,7 +90,7 @@ class Snapshot {
   ~Snapshot();
 
   [[nodiscard]] Result<std::uint64_t> size() const;
-  // Errors: not_found, or invalid where the store is damaged.
+  // Errors, also of payload(): not_found, or invalid where the store is damaged.
   [[nodiscard]] Result<LeafRow> leaf_row(std::uint64_t index) const;
   [[nodiscard]] Result<std::string_view> leaf(std::uint64_t index) const;
   [[nodiscard]] Result<std::string_view> payload(std::uint64_t index, std::size_t place) const;
@@ -107,9 +113,10 @@ class Snapshot {
   using VisitLeaf = std::function<bool(std::uint64_t index, std::string_view leaf)>;
   [[nodiscard]] Result<void> for_each_leaf(std::uint64_t begin, const VisitLeaf& visit) const;
 
-  // All rows in order, until `visit` returns an Error, which is passed on.
+  // All rows from those of record `begin` on, in order, until `visit` returns an Error, which is
+  // passed on.
   using VisitRow = std::function<Result<void>(const LogRow&)>;
-  [[nodiscard]] Result<void> for_each_row(const VisitRow& visit) const;
+  [[nodiscard]] Result<void> for_each_row(const VisitRow& visit, std::uint64_t begin = 0) const;
   // All entries of the table `index`: a run's records that follow each other, then the heads of all
   // sessions.
   // `chain`: run, 0x00, session.
@@ -140,6 +147,8 @@ class Store {
 
   // Durable on return. An error means that nothing of the batch is stored.
   Result<void> commit(const Batch& batch);
+  // The rows of payloads that are there, in one transaction: their pages are used again.
+  Result<void> remove_payloads(const std::vector<PayloadPlace>& places);
   [[nodiscard]] Result<Snapshot> snapshot() const;
   [[nodiscard]] const std::string& folder() const { return folder_; }
 
@@ -151,6 +160,7 @@ class Store {
   Result<void> open_environment(Mode mode, std::uint64_t map_bytes);
   Result<void> open_tables(Mode mode);
   [[nodiscard]] Error error(const char* doing, int code) const;
+  Result<void> write(const std::function<Result<void>(MDB_txn*)>& fill);
   [[nodiscard]] Result<void> fill_log(MDB_txn* transaction, const Batch& batch) const;
   [[nodiscard]] Result<void> fill_index(MDB_txn* transaction, const Batch& batch) const;
   [[nodiscard]] Result<void> append(MDB_cursor* cursor, std::string_view key,

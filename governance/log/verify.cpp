@@ -3,42 +3,29 @@
 #include "io/file.h"
 #include "log/canonical_json.h"
 #include "log/examine.h"
+#include "log/expiry.h"
 #include "log/folder_lock.h"
 #include "log/merkle.h"
 #include "log/record.h"
 #include "log/subjects.h"
 #include "log/writer.h"
 
-#include <sys/mman.h>
-#include <sys/wait.h>
-
 #include <algorithm>
-#include <array>
-#include <cerrno>
 #include <charconv>
-#include <csignal>
-#include <cstring>
 #include <deque>
-#include <fcntl.h>
 #include <filesystem>
 #include <map>
-#include <new>
-#include <poll.h>
 #include <set>
-#include <thread>
-#include <unistd.h>
 #include <unordered_map>
 #include <utility>
 
 namespace ambit::log {
 namespace {
 
-constexpr int stall_ms = 60'000;  // a child that gets no further for so long walks in circles
 constexpr std::size_t small_file_max = 4096;
 constexpr std::size_t block_records = 256;
 // Records of one group are stamped before they are put in order.
 constexpr std::int64_t clock_slack_ns = 1'000'000'000;
-constexpr unsigned threads_max = 15;
 
 std::string at_record(std::uint64_t index) {
   return "record " + std::to_string(index) + ": ";
@@ -55,6 +42,7 @@ class Verifier {
 
   // An Error's message is what is wrong with the record that at_fault() names.
   Result<void> run(unsigned threads) {
+    expiries_ = Expiries::read(snapshot_);
     TRY(follow(threads));
     TRY(record_ends());
     if (last_checkpoint_ != tree_.size()) {
@@ -66,6 +54,10 @@ class Verifier {
       at_fault_ = index;
       return Err(Code::invalid, "its payloads cannot be read: the key of subject " +
                                     std::to_string(number) + " is gone, and no record says why");
+    }
+    if (!expiries_.has_all_held()) {
+      at_fault_ = expiries_.newest();
+      return Err(Code::invalid, "the payloads of those who are held are not all there any more");
     }
     return indexes();
   }
@@ -121,11 +113,13 @@ class Verifier {
       }
       if (row.kind == RowKind::payload) {
         const bool is_erased = erased != block.erased.end() && erased->first == i;
-        if (row.place != next_payload_ || next_payload_ == leaf_.payloads) {
+        if (row.place < next_payload_ || row.place >= leaf_.payloads) {
           return Err(Code::invalid, "there is a payload that it does not name");
         }
+        TRY(payloads_until(row.place));
         if (is_bad) return Err(block.wrong);
         ++next_payload_;
+        expiries_.follow(row.index, row.place, TRY(PayloadCipher::subject_of(row.value)));
         if (is_erased) missing_.emplace((erased++)->second, row.index);
         ++(is_erased ? report_.erased : report_.payloads);
       } else if (row.kind == RowKind::node) {
@@ -162,15 +156,24 @@ class Verifier {
   // A record is complete when it has had all of its payloads and nodes.
   Result<void> record_ends() {
     if (!open_) return {};
-    if (next_payload_ != leaf_.payloads) {
-      LeafView view;
-      TRY(scan_leaf(leaf_row_.value.substr(32), view));
-      return Err(Code::invalid, "its payload \"" + std::string(view.payloads[next_payload_].name) +
-                                    "\" is missing");
-    }
+    TRY(payloads_until(leaf_.payloads));
     if (!nodes_.empty()) return Err(Code::invalid, "a hash of the tree is missing");
     open_ = false;
     report_.records = tree_.size();
+    return {};
+  }
+
+  // Those of the record that are not there have expired.
+  Result<void> payloads_until(std::size_t place) {
+    if (next_payload_ == place) return {};
+    LeafView view;
+    TRY(scan_leaf(leaf_row_.value.substr(32), view));
+    if (!expiries_.explain(leaf_row_.index, unescape_canonical(view.run), view.unix_ns)) {
+      return Err(Code::invalid, "its payload \"" + std::string(view.payloads[next_payload_].name) +
+                                    "\" is missing, and no record says that it has expired");
+    }
+    report_.expired += place - next_payload_;
+    next_payload_ = place;
     return {};
   }
 
@@ -303,6 +306,7 @@ class Verifier {
   const Subjects& subjects_;
   VerifyReport& report_;
   const std::function<void(std::uint64_t)>& progress_;
+  Expiries expiries_;
   Tree tree_;
   Examined leaf_;
   LogRow leaf_row_;
@@ -350,117 +354,27 @@ Result<void> check_seal(const std::string& folder, const VerifierKey& key, Verif
   return {};
 }
 
-void summarise(VerifyReport& report) {
-  report.summary =
-      std::to_string(report.records) + " records, " + std::to_string(report.payloads) +
-      " payloads and " + std::to_string(report.checkpoints) + " signed checkpoints verified; " +
-      (report.erased > 0 ? std::to_string(report.erased) +
-                               " payloads were erased, on record, and are proved to have been\n"
-                         : "") +
-      (report.clock_back > 0
-           ? "the clock was set back " + std::to_string(report.clock_back) +
-                 " times, first before record " + std::to_string(report.first_clock_back) +
-                 ": the order is proved, these times are not\n"
-           : "") +
-      (report.sealed ? "the file is as it was when the log was closed\n"
-                     : "the log was not closed in order (or is in use): bytes that belong to "
-                       "no record were not checked\n");
-}
-
-// What the child tells the parent through shared memory.
-struct Shared {
-  volatile std::uint64_t record;  // that is being looked at
-  volatile std::uint64_t beat;    // grows as long as there is progress
-  std::uint64_t records;
-  std::uint64_t payloads;
-  std::uint64_t erased;
-  std::uint64_t checkpoints;
-  std::uint64_t clock_back;
-  std::uint64_t first_clock_back;
-  std::uint64_t bad_index;
-  bool has_bad_index;
-  bool sealed;
-  bool done;
-  std::uint32_t length;
-  std::array<char, 4096> what;
-};
-
-void tell(const VerifyReport& report, Shared& shared) {
-  shared.records = report.records;
-  shared.payloads = report.payloads;
-  shared.erased = report.erased;
-  shared.checkpoints = report.checkpoints;
-  shared.clock_back = report.clock_back;
-  shared.first_clock_back = report.first_clock_back;
-  shared.has_bad_index = report.bad_index.has_value();
-  shared.bad_index = report.bad_index.value_or(0);
-  shared.sealed = report.sealed;
-  shared.length = static_cast<std::uint32_t>(std::min(report.what.size(), shared.what.size()));
-  std::memcpy(shared.what.data(), report.what.data(), shared.length);
-  shared.done = true;
-}
-
-VerifyReport heard(const Shared& shared, int status) {
-  VerifyReport report;
-  if (!shared.done) {
-    report.was_cut_off = true;
-    report.records = shared.record;
-    report.bad_index = shared.record;
-    report.what =
-        at_record(shared.record) + "data.mdb is damaged there: reading it " +
-        (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL ? "did not come to an end" : "failed");
-    return report;
-  }
-  report.records = shared.records;
-  report.payloads = shared.payloads;
-  report.erased = shared.erased;
-  report.checkpoints = shared.checkpoints;
-  report.clock_back = shared.clock_back;
-  report.first_clock_back = shared.first_clock_back;
-  if (shared.has_bad_index) report.bad_index = shared.bad_index;
-  report.sealed = shared.sealed;
-  report.what.assign(shared.what.data(), shared.length);
-  if (report.good()) summarise(report);
-  return report;
-}
-
-// The child's whole life. Whatever LMDB or a sanitizer prints about a crash is not for the reader.
-[[noreturn]] void child(const std::string& folder, const VerifierKey& key, unsigned threads,
-                        Shared& shared) {
-  const int nothing = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
-  if (nothing >= 0) ::dup2(nothing, STDERR_FILENO);
-  for (const int signal : {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL}) ::signal(signal, SIG_DFL);
-  const auto progress = [&shared](std::uint64_t index) {
-    shared.record = index;
-    shared.beat = shared.beat + 1;
-  };
-  tell(verify_here(folder, key, progress, threads), shared);
-  ::_exit(0);
-}
-
-// Waits for the child, and ends it if it gets no further.
-int wait_for(pid_t pid, const Shared& shared) {
-  int status = 0;
-  std::uint64_t beat = shared.beat;
-  int quiet_ms = 0;
-  constexpr int step_ms = 5;
-  for (;;) {
-    const pid_t ended = ::waitpid(pid, &status, WNOHANG);
-    if (ended == pid || (ended < 0 && errno != EINTR)) return status;
-    ::poll(nullptr, 0, step_ms);
-    quiet_ms = shared.beat == beat ? quiet_ms + step_ms : 0;
-    beat = shared.beat;
-    // The seal of a large file is hashed after the last record, without a beat: that is progress
-    // too.
-    if (quiet_ms >= stall_ms && !shared.done) {
-      ::kill(pid, SIGKILL);
-      ::waitpid(pid, &status, 0);
-      return status;
-    }
-  }
-}
-
 }  // namespace
+
+std::string summary_of(const VerifyReport& report) {
+  return std::to_string(report.records) + " records, " + std::to_string(report.payloads) +
+         " payloads and " + std::to_string(report.checkpoints) + " signed checkpoints verified; " +
+         (report.erased > 0 ? std::to_string(report.erased) +
+                                  " payloads were erased, on record, and are proved to have been\n"
+                            : "") +
+         (report.expired > 0
+              ? std::to_string(report.expired) +
+                    " payloads have expired, on record, and are proved to have been\n"
+              : "") +
+         (report.clock_back > 0
+              ? "the clock was set back " + std::to_string(report.clock_back) +
+                    " times, first before record " + std::to_string(report.first_clock_back) +
+                    ": the order is proved, these times are not\n"
+              : "") +
+         (report.sealed ? "the file is as it was when the log was closed\n"
+                        : "the log was not closed in order (or is in use): bytes that belong to "
+                          "no record were not checked\n");
+}
 
 VerifyReport verify_here(const std::string& folder, const VerifierKey& key,
                          const std::function<void(std::uint64_t)>& progress, unsigned threads) {
@@ -488,51 +402,7 @@ VerifyReport verify_here(const std::string& folder, const VerifierKey& key,
     report.what = seal.error().message;
     return report;
   }
-  summarise(report);
-  return report;
-}
-
-namespace {
-
-Result<VerifyReport> verify_in_child(const std::string& folder, const VerifierKey& key,
-                                     unsigned threads) {
-  void* memory =
-      ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) return Err(file_error("share memory to verify", folder, errno));
-  auto& shared = *new (memory) Shared{};
-  const pid_t pid = ::fork();
-  if (pid < 0) {
-    const int failed = errno;
-    ::munmap(memory, sizeof(Shared));
-    return Err(file_error("start a process to verify", folder, failed));
-  }
-  if (pid == 0) child(folder, key, threads, shared);
-  const int status = wait_for(pid, shared);
-  VerifyReport report = heard(shared, status);
-  ::munmap(memory, sizeof(Shared));
-  return report;
-}
-
-}  // namespace
-
-unsigned verify_threads() {
-  const unsigned processors = std::thread::hardware_concurrency();
-  return std::clamp(processors, 1U, threads_max + 1) - 1;
-}
-
-Result<VerifyReport> verify_log(const std::string& folder, const std::string& vkey,
-                                unsigned threads) {
-  const std::string data = folder + "/data.mdb";
-  if (::access(data.c_str(), R_OK) != 0) return Err(file_error("read", data, errno));
-  const std::string text =
-      vkey.empty() ? TRY(io::read_file(folder + "/vkey", small_file_max)) : vkey;
-  auto key = VerifierKey::parse(text);
-  if (!key)
-    return Err(std::move(key).error().context(vkey.empty() ? folder + "/vkey" : "the given key"));
-  // Threads read ahead of the record that is being followed, so where one of them ends the process,
-  // a single one is asked where that was.
-  VerifyReport report = TRY(verify_in_child(folder, *key, threads));
-  if (report.was_cut_off && threads > 0) report = TRY(verify_in_child(folder, *key, 0));
+  report.summary = summary_of(report);
   return report;
 }
 

@@ -19,7 +19,8 @@ namespace ambit::log {
 struct VerifyReport {
   std::uint64_t records = 0;  // that verified, from the first one on
   std::uint64_t payloads = 0;
-  std::uint64_t erased = 0;  // payloads whose key was destroyed, on record
+  std::uint64_t erased = 0;   // payloads whose key was destroyed, on record
+  std::uint64_t expired = 0;  // payloads that were kept long enough, on record
   std::uint64_t checkpoints = 0;
   // Records whose time is more than a second before that of the one before them, and the first such
   // one: their order is proved all the same, their times are what a clock said that was set back.
@@ -32,6 +33,8 @@ struct VerifyReport {
   std::string summary;                     // for people, when all is well
   [[nodiscard]] bool good() const { return what.empty(); }
 };
+// Of a good one, for people.
+std::string summary_of(const VerifyReport& report);
 
 // `vkey`: the public key that the reader trusts; empty: the one in the folder. Errors: no log
 // there, not readable, a key that is none. A damaged log is no Error but a report. To be called

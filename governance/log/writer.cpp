@@ -1,5 +1,6 @@
 #include "log/writer.h"
 
+#include "async/check.h"
 #include "io/file.h"
 #include "log/canonical_json.h"
 #include "log/folder_lock.h"
@@ -153,17 +154,21 @@ Result<void> LogWriter::store_payloads(const Prepared& prepared, Leaf& leaf, Sto
   if (event.payloads.empty()) return {};
   const std::string subject = event.subject.empty() ? "run/" + event.run : event.subject;
   if (payloads_number_ == 0 || subject != payloads_of_) {
-    payloads_number_ = TRY(subjects_->number_of(subject, random_));
+    payloads_number_ = 0;
+    const std::uint64_t number = TRY(subjects_->number_of(subject, random_));
+    const auto key = TRY(subjects_->key_of(number));
+    INVARIANT(key.has_value());
+    payloads_key_ = *key;
     payloads_of_ = subject;
+    payloads_number_ = number;
   }
-  const SubjectKey& key = *subjects_->key_of(payloads_number_);
   leaf.payloads.reserve(event.payloads.size());
   for (std::size_t i = 0; i < event.payloads.size(); ++i) {
     const agents::Payload& payload = event.payloads[i];
     leaf.payloads.push_back(
         {payload.name, payload.bytes.size(), commitment(prepared.salts[i], payload.bytes)});
-    record.payloads.push_back(
-        cipher_.seal(payloads_number_, key, record.index, i, prepared.salts[i], payload.bytes));
+    record.payloads.push_back(cipher_.seal(payloads_number_, payloads_key_, record.index, i,
+                                           prepared.salts[i], payload.bytes));
   }
   return {};
 }
@@ -190,7 +195,11 @@ Result<std::vector<Result<std::uint64_t>>> LogWriter::append(const std::vector<P
     }
     if (head->second) append_hex(bytes_of(*head->second), leaf.previous);
     StoredRecord record{tree.size(), event.run, event.session, {}, {}, {}};
-    TRY(store_payloads(prepared, leaf, record));
+    const auto stored = store_payloads(prepared, leaf, record);
+    if (!stored) {
+      results.emplace_back(Err(stored.error()));
+      continue;
+    }
     auto bytes = to_bytes(leaf);
     if (!bytes) {
       results.emplace_back(Err(std::move(bytes).error()));
@@ -216,6 +225,8 @@ Result<std::vector<Result<std::uint64_t>>> LogWriter::append(const std::vector<P
   batch.size = tree.size();
   batch.checkpoint =
       signer_.sign(Checkpoint{signer_.verifier().name, tree.size(), tree.root()}.text());
+  // The keys first: one whose group is not committed after all is one too many, never one too few.
+  TRY(subjects_->sync());
   TRY(store_->commit(batch));
   tree_ = std::move(tree);
   forget.disarm();
@@ -224,7 +235,7 @@ Result<std::vector<Result<std::uint64_t>>> LogWriter::append(const std::vector<P
 }
 
 Result<std::uint64_t> LogWriter::number_of(const std::string& subject) const {
-  const auto number = subjects_->find(subject);
+  const auto number = TRY(subjects_->find(subject));
   if (!number) {
     return Err(Code::not_found, "there is no subject \"" + subject + "\" in " + folder_);
   }
@@ -253,8 +264,8 @@ Result<std::uint64_t> LogWriter::erase(const std::string& subject, const std::st
   prepared.event.body = std::move(body);
   auto appended = TRY(append({prepared}));
   const std::uint64_t index = TRY(std::move(appended.front()));
-  TRY(subjects_->erase(number));
   payloads_number_ = 0;
+  TRY(subjects_->erase({number}));
   return index;
 }
 

@@ -28,6 +28,19 @@ struct WriterOptions {
   std::uint64_t map_bytes = std::uint64_t{64} << 30;  // the greatest size of the data file
 };
 
+struct ExpiryPlan;
+struct ExpiryRule;
+
+struct Expired {
+  std::optional<std::uint64_t> index;  // of the record that says so; none: no payload was removed
+  std::uint64_t before = 0;            // those removed are of records before this one
+  std::uint64_t payloads = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t held = 0;       // that were old enough
+  std::uint64_t in_flight = 0;  // the same
+  std::uint64_t subjects = 0;   // whose keys were destroyed
+};
+
 // An event that was checked, with all that does not depend on its place in the log.
 struct Prepared {
   agents::Event event;  // the body is canonical
@@ -61,18 +74,26 @@ class LogWriter {
   // log/retention.h).
   Result<std::uint64_t> erase(const std::string& subject, const std::string& by,
                               const std::string& reason, std::int64_t unix_ns);
+  // Removes the payloads that have been kept for as long as was said, and then the keys that nobody
+  // needs any more; what is held, and what is in flight, stays (log/expiry.h). What an earlier
+  // attempt began is completed. Errors: invalid (nothing was said about how long).
+  Result<Expired> expire(const std::string& by, std::int64_t unix_ns);
   // Of a subject that there is. Error: not_found.
   [[nodiscard]] Result<std::uint64_t> number_of(const std::string& subject) const;
   // Seals the data file: a signed hash of all of its bytes. Appending breaks the seal.
   Result<void> seal();
 
   [[nodiscard]] std::uint64_t size() const { return tree_.size(); }
+  // How often the keys of new subjects were made durable.
+  [[nodiscard]] std::uint64_t subject_syncs() const { return subjects_->syncs(); }
   [[nodiscard]] const VerifierKey& verifier() const { return signer_.verifier(); }
   [[nodiscard]] const std::shared_ptr<Store>& store() const { return store_; }
 
  private:
   LogWriter(std::string folder, std::unique_ptr<FolderLock> lock, std::shared_ptr<Store> store,
             SignerKey signer, Tree tree, std::unique_ptr<Subjects> subjects, FillRandom random);
+  Result<void> remove_expired(const ExpiryPlan& plan);
+  Result<std::uint64_t> forget_subjects(const ExpiryRule& rule);
   Result<void> store_payloads(const Prepared& prepared, Leaf& leaf, StoredRecord& record);
 
   std::string folder_;
@@ -88,8 +109,9 @@ class LogWriter {
   // store knows. Emptied when it is full, and when a group fails.
   std::unordered_map<std::string, std::optional<Hash>> heads_;
   std::string chain_;
-  std::string payloads_of_;  // the subject of the last payload, and its number
+  std::string payloads_of_;  // the subject of the last payload, its number (0: none) and its key
   std::uint64_t payloads_number_ = 0;
+  SubjectKey payloads_key_{};
 };
 
 // The seal: "ambit-seal/1", origin, records, bytes of the data file, its SHA-256; a line each,

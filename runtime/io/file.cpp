@@ -108,16 +108,25 @@ Result<std::string> read_file(const std::string& path, std::size_t bytes_max) {
 }
 
 Result<void> write_file(const std::string& path, std::string_view bytes, unsigned mode) {
+  std::string_view part = bytes;
+  return write_file_parts(
+      path, [&part]() -> Result<std::string_view> { return std::exchange(part, {}); }, mode);
+}
+
+Result<void> write_file_parts(const std::string& path, const NextPart& next, unsigned mode) {
   const std::string what = "write " + path;
   if (path.empty() || path.find('\0') != std::string::npos) {
     return Err(Code::invalid, "write a file: the path is empty or holds a zero byte");
   }
-  std::string beside = path + ".XXXXXX";
+  std::string beside = path + std::string(beside_mark) + "XXXXXX";
   Descriptor file(::mkostemp(beside.data(), O_CLOEXEC));
   if (file.get() < 0) return Err(failed(what, errno));
   Temporary temporary(beside);
-  if (::fchmod(file.get(), static_cast<mode_t>(mode)) != 0 || !write_all(file.get(), bytes) ||
-      ::fsync(file.get()) != 0 || file.close() != 0 ||
+  if (::fchmod(file.get(), static_cast<mode_t>(mode)) != 0) return Err(failed(what, errno));
+  for (std::string_view part = TRY(next()); !part.empty(); part = TRY(next())) {
+    if (!write_all(file.get(), part)) return Err(failed(what, errno));
+  }
+  if (::fsync(file.get()) != 0 || file.close() != 0 ||
       ::rename(beside.c_str(), path.c_str()) != 0) {
     return Err(failed(what, errno));
   }

@@ -4,6 +4,7 @@
 
 #include "a2a/agent_runner.h"
 #include "a2a/service.h"
+#include "a2a/task_fact.h"
 #include "async/race.h"
 #include "run_task.h"
 #include "runtime/agents/scripted.h"
@@ -99,6 +100,39 @@ struct Life {
 };
 
 }  // namespace
+
+TEST_CASE("a new process begins with what is open and the newest of what has ended",
+          "[a2a][journal]") {
+  StoreLimits limits;
+  limits.tasks_max = 2;
+  TaskRoll roll(limits);
+  const auto change = [&roll](const std::string& id, std::optional<TaskState> state) {
+    TaskChanges changes;
+    if (state) changes.emplace_back(TaskStatus{*state, std::nullopt, 1});
+    const agents::Event event = changed_event(id, changes, "clerk");
+    roll.follow(event.run, event.type, event.body);
+  };
+  for (const char* id : {"t1", "t2", "t3", "t4", "t5", "t6", "t7"}) {
+    TaskRecord record;
+    record.id = id;
+    const agents::Event event = created_event(record, "alice", "clerk");
+    roll.follow(event.run, event.type, event.body);
+    change(id, TaskState::working);
+  }
+  CHECK(roll.ids().size() == 7);
+  // Ended in another order than made: the newest are those that were made last.
+  change("t7", TaskState::rejected);
+  change("t1", TaskState::completed);
+  change("t3", TaskState::failed);
+  change("t4", TaskState::canceled);
+  change("t2", TaskState::input_required);
+  change("t5", TaskState::auth_required);
+  change("t4", std::nullopt);          // as a push configuration does after the end
+  change("t1", TaskState::completed);  // of one that was left out already
+  change("t9", TaskState::working);    // of one that was never made
+  roll.follow("t2", "turn.completed", R"({"state":"TASK_STATE_COMPLETED"})");
+  CHECK(roll.ids() == std::vector<std::string>{"t2", "t4", "t5", "t6", "t7"});
+}
 
 TEST_CASE("a task of every kind of change is the same after it was folded from the journal",
           "[a2a][journal]") {

@@ -46,4 +46,11 @@ grep -q "keeps no artifact sha256:abc" "$dir/err" || fail "$(cat "$dir/err")"
 if "$ambit" artifact get "$sum" --state "$state" >"$dir/gone" 2>"$dir/err"; then fail "it is still there"; fi
 grep -q "its subject was erased" "$dir/err" || fail "$(cat "$dir/err")"
 "$ambit" audit verify --state "$state" >/dev/null || fail "the record does not verify after the erasure"
+if "$ambit" audit expire --by ann --state "$state" 2>"$dir/err"; then fail "something expires, and nobody has said when"; fi
+grep -q "ambit audit retain --days" "$dir/err" || fail "$(cat "$dir/err")"
+"$ambit" audit retain --days 1 --by ann --reason "the contract" --state "$state" >/dev/null || fail "nothing is kept"
+"$ambit" audit expire --dry-run --json --state "$state" | grep -q '"dryRun":true,"payloads":0,' || fail "what is young would expire"
+"$ambit" audit expire --by ann --state "$state" >"$dir/out" || fail "nothing can expire: $(cat "$dir/out")"
+grep -q '^0 payloads' "$dir/out" || fail "what is young has expired: $(cat "$dir/out")"
+"$ambit" audit verify --state "$state" >/dev/null || fail "the record does not verify after the expiry"
 echo "artifacts: one of 108893 bytes, read on, printed and erased"

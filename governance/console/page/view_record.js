@@ -95,6 +95,7 @@ function payloads(record) {
     payload.withheld ? h('p', { class: 'soft' }, payload.withheld)
       : h('pre', { class: 'code', tabindex: '0', 'aria-label': payloadNames[payload.name] || payload.name }, payload.text !== undefined ? pretty(payload.text) || '(empty)' : `(not text) ${payload.base64}`)));
   if (record.erased.length) shown.push(h('div', { class: 'notice' }, `Erased on record, and proved to have been there: ${record.erased.join(', ')}`));
+  if (record.expired.length) shown.push(h('div', { class: 'notice' }, `Kept for as long as was said, then removed on record, and proved to have been there: ${record.expired.join(', ')}`));
   return shown;
 }
 

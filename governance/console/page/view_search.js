@@ -24,6 +24,7 @@ function titleOf(row) {
     'review.signed_off': 'Signed off',
     'review.answered': 'An answer to the fleet',
     'subject.erased': 'A person’s data was erased',
+    'payloads.expired': 'What was kept for long enough was removed',
   };
   return names[row.type] || row.type;
 }

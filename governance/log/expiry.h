@@ -1,0 +1,118 @@
+#pragma once
+
+// Expiry: payloads that have been kept for as long as retention.set says are removed, so that the
+// disk does not grow with the age of the log; leaves, hashes and proofs stay. A record
+// (payloads.expired) comes first and says up to where, by which record of retention, and what was
+// held, so that verification tells what has expired from what somebody has taken out. What is held
+// stays, and what a restart may have to go on with.
+
+#include "log/retention.h"
+#include "log/sha256.h"
+#include "log/store.h"
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace ambit::log {
+
+inline constexpr std::string_view expired_type = "payloads.expired";
+
+// Which runs a restart may have to go on with, and when that was so: from run.started or
+// run.resumed to run.ended, and while a task is in a state that is not its last. Other runs never
+// are.
+class RunsInFlight {
+ public:
+  // All leaves, in order.
+  void follow(const LeafView& leaf);
+  // When the log had `size` records.
+  [[nodiscard]] bool contains(std::string_view run, std::uint64_t size) const;
+
+ private:
+  struct Flight {
+    bool is_running = false;
+    bool has_task = false;
+    std::vector<std::uint64_t> changes;  // indexes: in flight from the first to the second, ...
+  };
+  std::unordered_map<std::string, Flight> runs_;
+};
+
+// Over the payloads that holds on subjects have kept: who takes one of them out changes it.
+struct HeldPayloads {
+  std::uint64_t count = 0;
+  Hash hash{};
+  void add(std::uint64_t index, unsigned place);
+  friend bool operator==(const HeldPayloads&, const HeldPayloads&) = default;
+};
+
+// What may go when a log has `size` records.
+struct ExpiryRule {
+  std::uint64_t size = 0;
+  std::int64_t newest_ns = 0;  // what was recorded later stays
+  Retention retention;
+
+  [[nodiscard]] bool may_go(std::string_view run, std::int64_t unix_ns,
+                            const RunsInFlight& runs) const;
+  [[nodiscard]] bool holds_run(std::string_view run) const;  // or everything
+  [[nodiscard]] bool holds_subject(std::uint64_t subject) const;
+  [[nodiscard]] bool holds_subjects() const;
+};
+
+struct ExpiryPlan {
+  ExpiryRule rule;
+  RunsInFlight runs;
+  HeldPayloads held_subjects;
+  std::uint64_t before = 0;    // what goes is of records before this one; 0: nothing does
+  std::uint64_t payloads = 0;  // that go, and their bytes as stored
+  std::uint64_t bytes = 0;
+  std::uint64_t held = 0;  // old enough, and they stay
+  std::uint64_t in_flight = 0;
+};
+// Errors: invalid (nothing was said about how long payloads are kept).
+Result<ExpiryPlan> plan_expiry(const Snapshot& snapshot, const Retention& retention,
+                               std::int64_t unix_ns);
+agents::Event expired_event(const ExpiryPlan& plan, const std::string& by);
+
+// The payloads that are there, of records from `begin` on, until `visit` returns false.
+struct PayloadRow {
+  std::uint64_t index = 0;
+  unsigned place = 0;
+  std::uint64_t subject = 0;
+  std::string_view run;
+  std::int64_t unix_ns = 0;
+  std::uint64_t bytes = 0;
+};
+Result<void> for_each_payload(const Snapshot& snapshot, std::uint64_t begin,
+                              const std::function<bool(const PayloadRow&)>& visit);
+
+// Payloads of records from there on have not expired: what readers go by; whether each that is
+// missing may be is for verification to say.
+std::uint64_t expired_before(const Snapshot& snapshot);
+
+// What the records of a log say has expired.
+class Expiries {
+ public:
+  // What cannot be read is left out: then what it would explain is damage.
+  static Expiries read(const Snapshot& snapshot);
+  // Whether that record's payloads may be gone.
+  [[nodiscard]] bool explain(std::uint64_t index, std::string_view run, std::int64_t unix_ns) const;
+  // Each payload that is there, in order; then whether those are all that the newest record held.
+  void follow(std::uint64_t index, unsigned place, std::uint64_t subject);
+  [[nodiscard]] bool has_all_held() const;
+  [[nodiscard]] std::uint64_t newest() const;  // its index
+
+ private:
+  struct Said {
+    std::uint64_t before = 0;
+    ExpiryRule rule;
+    HeldPayloads held;
+  };
+  std::vector<Said> all_;
+  RunsInFlight runs_;
+  HeldPayloads found_;
+};
+
+}  // namespace ambit::log
