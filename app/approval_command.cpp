@@ -104,6 +104,12 @@ Result<ApprovalRequest> find_request(const ApprovalFolder& folder, const std::st
 
 Result<int> answer(const Options& options, const Context& context, Answer kind) {
   if (kind == Answer::approve && options.flag("arguments")) kind = Answer::modify;
+  if (kind != Answer::deny && options.flag("done")) {
+    if (kind == Answer::modify) {
+      return Err(Code::invalid, "--done takes no --arguments: nothing is done any more");
+    }
+    kind = Answer::done;
+  }
   const log::SignerKey key = TRY(read_key(options, context));
   ApprovalFolder folder = TRY(open_folder(options, context));
   const ApprovalRequest request = TRY(find_request(folder, options.positional()[0]));
@@ -159,19 +165,21 @@ Command pending_command() {
 }
 
 Command approve_command() {
-  return {"approve",
-          "ID",
-          "say yes to one pending action, once; --arguments approves it with others instead",
-          {key_option,
-           reason_option,
-           {"arguments", "JSON", "do it with these arguments: a new action, the old one is dead"},
-           state_option(),
-           approvers_option},
-          1,
-          1,
-          [](const Options& options, const Context& context) {
-            return status(answer(options, context, Answer::approve));
-          }};
+  return {
+      "approve",
+      "ID",
+      "say yes to one pending action, once; --arguments approves it with others instead",
+      {key_option,
+       reason_option,
+       {"arguments", "JSON", "do it with these arguments: a new action, the old one is dead"},
+       {"done", "", "it is done already: not again, and the agent goes on as if it had done it"},
+       state_option(),
+       approvers_option},
+      1,
+      1,
+      [](const Options& options, const Context& context) {
+        return status(answer(options, context, Answer::approve));
+      }};
 }
 
 Command deny_command() {

@@ -65,6 +65,9 @@ std::optional<Result<ApprovalAnswer>> answer_of(const governance::ApprovalDesk& 
     case ApprovalState::denied:
       answer.end = ApprovalEnd::denied;
       break;
+    case ApprovalState::done:
+      answer.end = ApprovalEnd::done;
+      break;
     case ApprovalState::expired:
       answer.end = ApprovalEnd::expired;
       break;

@@ -18,18 +18,6 @@ constexpr std::string_view format_name = "ambit.approval/v1";
 constexpr std::size_t note_bytes_max = 1U << 20;
 constexpr std::size_t reason_bytes_max = 1000;
 
-std::string_view word(Answer answer) {
-  switch (answer) {
-    case Answer::approve:
-      return "approve";
-    case Answer::deny:
-      return "deny";
-    case Answer::modify:
-      return "modify";
-  }
-  return "deny";
-}
-
 bool is_id(std::string_view text) {
   return text.size() == 32 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
@@ -59,6 +47,20 @@ Result<std::string> quoted(const std::string& text, std::string_view name) {
 
 }  // namespace
 
+std::string_view to_string(Answer answer) {
+  switch (answer) {
+    case Answer::approve:
+      return "approve";
+    case Answer::deny:
+      return "deny";
+    case Answer::modify:
+      return "modify";
+    case Answer::done:
+      return "done";
+  }
+  return "deny";
+}
+
 std::string_view to_string(ApprovalState state) {
   switch (state) {
     case ApprovalState::pending:
@@ -73,6 +75,8 @@ std::string_view to_string(ApprovalState state) {
       return "superseded";
     case ApprovalState::used:
       return "used";
+    case ApprovalState::done:
+      return "done";
   }
   return "denied";
 }
@@ -86,8 +90,9 @@ std::string to_text(const ApprovalAnswer& answer) {
     return json(of).dump(-1, ' ', false, json::error_handler_t::replace);
   };
   return std::string(format_name) + "\nrequest " + answer.request + "\naction " + answer.hash +
-         "\nanswer " + std::string(word(answer.answer)) + "\nat " + std::to_string(answer.at_ms) +
-         "\nreason " + text(answer.reason) + "\narguments " + text(answer.arguments) + "\n";
+         "\nanswer " + std::string(to_string(answer.answer)) + "\nat " +
+         std::to_string(answer.at_ms) + "\nreason " + text(answer.reason) + "\narguments " +
+         text(answer.arguments) + "\n";
 }
 
 Result<ApprovalAnswer> parse_answer(std::string_view text) {
@@ -102,8 +107,10 @@ Result<ApprovalAnswer> parse_answer(std::string_view text) {
     made.answer = Answer::approve;
   } else if (said == "modify") {
     made.answer = Answer::modify;
+  } else if (said == "done") {
+    made.answer = Answer::done;
   } else if (said != "deny") {
-    return Err(Code::invalid, "the answer must be approve, deny or modify");
+    return Err(Code::invalid, "the answer must be approve, deny, modify or done");
   }
   const std::string at = TRY(take_line(text, "at"));
   const auto [end, error] = std::from_chars(at.data(), at.data() + at.size(), made.at_ms);
@@ -254,13 +261,20 @@ Result<ApprovalState> ApprovalDesk::answer(std::string_view note, std::int64_t n
                "the answer of " + who + " has no reason; without one it is a reflex");
   }
   if (said.answer == Answer::modify) return modify(kept, said, who, now_ms);
+  const bool is_done = said.answer == Answer::done;
+  if (said.answer != Answer::deny && !kept.yes.empty() && kept.yes_is_done != is_done) {
+    return Err(Code::conflict, kept.yes.front() + " says that it is " +
+                                   (is_done ? "yet to be done" : "done already") +
+                                   "; deny it where you cannot agree");
+  }
   kept.answered.push_back(who);
   if (said.answer == Answer::deny) {
     kept.state = ApprovalState::denied;
   } else {
     kept.yes.push_back(who);
+    kept.yes_is_done = is_done;
     const bool enough = static_cast<std::int64_t>(kept.yes.size()) >= kept.request.needed;
-    if (enough) kept.state = ApprovalState::approved;
+    if (enough) kept.state = is_done ? ApprovalState::done : ApprovalState::approved;
   }
   return kept.state;
 }

@@ -25,6 +25,7 @@ enum class ApprovalState : std::uint8_t {
   expired,     // nobody, or too few, answered in time
   superseded,  // answered with a modified action, which has a request of its own
   used,
+  done,  // it is done already, and must not be done again
 };
 std::string_view to_string(ApprovalState state);
 
@@ -49,7 +50,9 @@ struct ApprovalRequest {
 // Who asked for the action, and so cannot answer for it.
 const std::string& requester_of(const agents::Action& action);
 
-enum class Answer : std::uint8_t { approve, deny, modify };
+// done: it is done already, by hand or before a crash; the agent goes on as if it had done it.
+enum class Answer : std::uint8_t { approve, deny, modify, done };
+std::string_view to_string(Answer answer);
 
 // What an approver signs.
 struct ApprovalAnswer {
@@ -113,6 +116,7 @@ class ApprovalDesk {
   struct Kept {
     ApprovalRequest request;
     std::vector<std::string> yes;  // names
+    bool yes_is_done = false;      // what they have said: that it is done already
     std::vector<std::string> answered;
     ApprovalState state = ApprovalState::pending;
     std::string successor;

@@ -252,10 +252,9 @@ Result<Event> Desk::draft_answer(const nlohmann::json& said, const Person& perso
   TRY(line_of(nlohmann::json{{"reason", answer.reason}}, "reason", "a reason"));
   governance::ApprovalFolder* folder = TRY(approval_folder());
   const auto state = TRY(folder->answer(note, options_.unix_ns() / ms_ns));
-  constexpr const char* words[] = {"approve", "deny", "modify"};
   Event event = event_of("review.answered", person,
                          {{"action", answer.hash},
-                          {"answer", words[static_cast<std::size_t>(answer.answer)]},
+                          {"answer", governance::to_string(answer.answer)},
                           {"by", person.name},
                           {"request", answer.request},
                           {"state", to_string(state)}});

@@ -31,7 +31,8 @@ constexpr ActionKind action_kinds[] = {
     ActionKind::model_call,   ActionKind::tool_call, ActionKind::delegation, ActionKind::message,
     ActionKind::memory_write, ActionKind::spawn,     ActionKind::egress};
 constexpr ApprovalEnd approval_ends[] = {ApprovalEnd::approved, ApprovalEnd::denied,
-                                         ApprovalEnd::expired, ApprovalEnd::modified};
+                                         ApprovalEnd::expired, ApprovalEnd::modified,
+                                         ApprovalEnd::done};
 constexpr std::string_view finish_names[] = {"stop", "tool_calls", "length"};
 
 // An unknown name gets the meaning that fails closed.

@@ -204,6 +204,12 @@ Task<Result<Gate::Clearance>> Gate::clear(Recorder& recorder, Action action, Cos
   }
   made.action = action;
   const ApprovalEnd end = asked.answer ? asked.answer->end : ApprovalEnd::denied;
+  if (end == ApprovalEnd::done) {
+    made.outcome = Outcome();
+    made.outcome.content = "done already, as " + asked.answer->by + " says";
+    made.outcome.detail = made.outcome.content;
+    co_return made;
+  }
   if (end != ApprovalEnd::approved) {
     const std::string who =
         asked.answer ? "refused by " + asked.answer->by : std::string("nobody (too many changes)");

@@ -94,7 +94,7 @@ class Gate {
   struct Clearance {
     enum class Kind { go, in_doubt, refused };
     Kind kind = Kind::refused;
-    Outcome outcome;  // refused: what the agent hears
+    Outcome outcome;  // refused: what the agent hears; also that it is done already
     Action action;    // as it is to be done; people may have changed its arguments
     Hold hold;
   };

@@ -82,6 +82,8 @@ std::string_view to_string(ApprovalEnd end) {
       return "expired";
     case ApprovalEnd::modified:
       return "modified";
+    case ApprovalEnd::done:
+      return "done";
   }
   return "denied";
 }

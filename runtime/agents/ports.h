@@ -428,7 +428,8 @@ class Guard {
 // ---- Approvals
 // --------------------------------------------------------------------------------------
 
-enum class ApprovalEnd { approved, denied, expired, modified };
+// done: it is done already, by hand or before a crash, and must not be done again.
+enum class ApprovalEnd { approved, denied, expired, modified, done };
 std::string_view to_string(ApprovalEnd end);
 
 struct ApprovalTicket {

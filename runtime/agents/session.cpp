@@ -73,7 +73,7 @@ Result<CallRecord*> asked_about(SessionState& state, const std::string& action) 
 
 Result<void> step(SessionState& state, ApprovalRequested& fact) {
   CallRecord* record = TRY(asked_about(state, fact.action));
-  record->asked.request = std::move(fact.request);
+  record->asked = Asked{std::move(fact.request), "", std::nullopt};
   return {};
 }
 

@@ -13,6 +13,8 @@ namespace ambit::agents {
 namespace {
 
 constexpr std::size_t result_bytes_max = 32 << 10;
+constexpr std::string_view doubtful =
+    "in doubt: the run was cut off while this call was under way; doing it again may do it twice";
 constexpr std::string_view unrecorded = "nothing is done that cannot be recorded";
 
 std::int64_t us_since(Instant start) {
@@ -290,7 +292,7 @@ Task<Result<void>> TurnLoop::tool_call(SessionState& state) {
   call.arguments = passage.action->arguments;
   if (decision.verdict == Verdict::escalate) {
     co_return co_await approved_call(state, *passage.action, Asked(), decision, std::move(call),
-                                     false);
+                                     cost, false);
   }
   Outcome outcome;
   if (decision.verdict == Verdict::deny) {
@@ -308,7 +310,8 @@ Task<Result<void>> TurnLoop::tool_call(SessionState& state) {
 
 // The rest of the way of a call that the policies escalate, from wherever it stands.
 Task<Result<void>> TurnLoop::approved_call(SessionState& state, Action action, Asked asked,
-                                           Decision decision, ToolCall call, bool resumed) {
+                                           Decision decision, ToolCall call, Cost cost,
+                                           bool resumed) {
   const std::size_t tool = find_tool(call.name);
   const std::string& name = call.name;
   if (tool == catalogue_.specs->size()) {
@@ -319,9 +322,15 @@ Task<Result<void>> TurnLoop::approved_call(SessionState& state, Action action, A
     co_return finish_call(state, std::move(action.id), std::move(call), std::move(*bad));
   }
   SessionRecorder recorder(*this, state);
-  const Cost cost{0, 1, 0};
   Gate::Clearance clearance = co_await ok(
       gate_.clear(recorder, std::move(action), cost, call.id, std::move(asked), decision, resumed));
+  if (clearance.kind == Gate::Clearance::Kind::in_doubt && asks_in_doubt(tool)) {
+    decision.reason = doubtful;
+    cost = Cost();
+    Action again = clearance.action;
+    clearance = co_await ok(
+        gate_.clear(recorder, std::move(again), cost, call.id, Asked(), decision, true));
+  }
   call.arguments = clearance.action.arguments;
   Outcome outcome = std::move(clearance.outcome);
   if (clearance.kind == Gate::Clearance::Kind::go) {
@@ -375,6 +384,13 @@ Result<void> TurnLoop::finish_call(SessionState& state, std::string action, Tool
   return {};
 }
 
+// People can say whether a call in doubt was done, and whether it is to be done again.
+bool TurnLoop::asks_in_doubt(std::size_t tool) const {
+  const auto& specs = *catalogue_.specs;
+  const bool may_repeat = tool < specs.size() && (specs[tool].idempotent || specs[tool].read_only);
+  return ports_.approvals != nullptr && !may_repeat;
+}
+
 // Nobody knows whether it was done. Only what may be done twice is done again.
 Task<Outcome> TurnLoop::perform_in_doubt(SessionState& state, std::size_t tool, ToolCall call) {
   const auto& specs = *catalogue_.specs;
@@ -393,17 +409,20 @@ Task<Outcome> TurnLoop::perform_in_doubt(SessionState& state, std::size_t tool, 
 Task<Result<void>> TurnLoop::resolve_doubt(SessionState& state) {
   CallRecord doubt = *state.in_doubt();
   const std::size_t tool = find_tool(doubt.call.name);
-  const bool asks = doubt.verdict == Verdict::escalate || !doubt.asked.request.empty();
-  if (asks && doubt.verdict != Verdict::deny) {
+  const bool is_allowed = doubt.verdict == Verdict::allow;
+  const bool asked = doubt.verdict == Verdict::escalate || !doubt.asked.request.empty();
+  if (doubt.verdict != Verdict::deny && (asked || asks_in_doubt(tool))) {
     Action action = propose_call(state, doubt.call, tool);
     action.id = doubt.action;
     ports_.guard.trace(action);
     Decision decision;
     decision.verdict = doubt.verdict;
-    decision.reason = doubt.reason;
+    decision.reason = asked ? doubt.reason : std::string(doubtful);
     decision.obligations = doubt.obligations;
+    // What was allowed is spent, whether it was done or not.
+    const Cost cost{0, is_allowed ? 0 : 1, 0};
     co_return co_await approved_call(state, std::move(action), std::move(doubt.asked),
-                                     std::move(decision), std::move(doubt.call), true);
+                                     std::move(decision), std::move(doubt.call), cost, true);
   }
   Outcome outcome;
   if (doubt.verdict == Verdict::deny) {

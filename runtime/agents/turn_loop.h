@@ -108,7 +108,7 @@ class TurnLoop {
   Task<Result<void>> compaction_turn(SessionState& state, std::size_t cut);
   Task<Result<void>> tool_call(SessionState& state);
   Task<Result<void>> approved_call(SessionState& state, Action action, Asked asked,
-                                   Decision decision, ToolCall call, bool resumed);
+                                   Decision decision, ToolCall call, Cost cost, bool resumed);
   Task<Result<void>> resolve_doubt(SessionState& state);
   template <class T>
   Task<Result<T>> in_wall_time(Task<Result<T>> task);
@@ -120,6 +120,7 @@ class TurnLoop {
   [[nodiscard]] static TurnCompleted completed(const SessionState& state, ModelRoute by,
                                                const Action& action, Turn turn);
   Task<Outcome> perform(SessionState& state, std::size_t tool, ToolCall call);
+  [[nodiscard]] bool asks_in_doubt(std::size_t tool) const;
   Task<Outcome> perform_in_doubt(SessionState& state, std::size_t tool, ToolCall call);
   Result<void> finish_call(SessionState& state, std::string action, ToolCall call, Outcome outcome);
   Task<Result<void>> conclude(SessionState& state);

@@ -173,6 +173,25 @@ TEST_CASE("one no is a no", "[approvals]") {
   CHECK_FALSE(made.use(approval_id, refund(), 3));
 }
 
+TEST_CASE("what is done already is not done again, if enough people say so", "[approvals]") {
+  ApprovalDesk made = desk();
+  const auto request = made.ask(refund(), "in doubt", 2, approval_id, 0);
+  REQUIRE(request);
+  CHECK(why(made.answer(said(*request, Answer::done, "eve"), 1)) == "pending");
+  CHECK(why(made.answer(said(*request, Answer::approve, "max"), 2)) ==
+        "eve says that it is done already; deny it where you cannot agree");
+  CHECK_FALSE(made.use(approval_id, refund(), 3));
+  CHECK(why(made.answer(said(*request, Answer::done, "max"), 4)) == "done");
+  CHECK_FALSE(made.use(approval_id, refund(), 5));
+  CHECK(made.pending(6).empty());
+  // A yes first, and the other way round.
+  ApprovalDesk other = desk();
+  REQUIRE(other.ask(refund(), "in doubt", 2, approval_id, 0));
+  REQUIRE(other.answer(said(*request, Answer::approve, "eve"), 1));
+  CHECK_FALSE(other.answer(said(*request, Answer::done, "max"), 2));
+  CHECK(why(other.answer(said(*request, Answer::deny, "max"), 3)) == "denied");
+}
+
 TEST_CASE("a modified action is a new one, and the old one can never be done", "[approvals]") {
   ApprovalDesk made = desk();
   const auto request = made.ask(refund(), "", 1, approval_id, 0);

@@ -27,9 +27,11 @@ class SimPeople final : public agents::Approvals {
   explicit SimPeople(Random random) : random_(random) {}
 
   Task<Result<agents::ApprovalTicket>> ask(agents::Action action,
-                                           agents::Decision /*decision*/) override {
-    const std::string id = "ask-" + action.id;
+                                           agents::Decision decision) override {
+    std::string id = "ask-" + action.id;
+    while (used_.contains(id)) id += "'";
     asked_.emplace(id, action);
+    if (decision.reason.starts_with("in doubt")) doubted_.insert(id);
     co_await delay(std::chrono::microseconds(random_.between(1, 20'000)));
     co_return agents::ApprovalTicket{id, 0};
   }
@@ -43,6 +45,8 @@ class SimPeople final : public agents::Approvals {
                  : roll == 4            ? ApprovalEnd::denied
                  : roll == 5            ? ApprovalEnd::expired
                                         : ApprovalEnd::modified;
+    // Nobody here looks whether it was done, so nobody may say that it is done again.
+    if (doubted_.contains(id)) answer.end = roll < 6 ? ApprovalEnd::done : ApprovalEnd::denied;
     if (answer.end == ApprovalEnd::modified) {
       answer.successor = id + "+";
       answer.arguments = R"({"n":1000})";
@@ -67,6 +71,7 @@ class SimPeople final : public agents::Approvals {
   Random random_;
   std::map<std::string, agents::Action> asked_;
   std::set<std::string> used_;
+  std::set<std::string> doubted_;
 };
 
 agents::ToolSpec tool(std::string name, bool idempotent) {

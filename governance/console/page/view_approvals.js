@@ -18,7 +18,7 @@ async function card(request, nowMs, reload) {
   const reason = h('textarea', { rows: 2, required: true });
   const problem = h('div', {});
   const owner = state.session.role === 'owner';
-  const buttons = [['approve', 'Approve this action, once', 'strong'], ['deny', 'Deny', '']].map(([answer, name, cls]) =>
+  const buttons = [['approve', 'Approve this action, once', 'strong'], ['done', 'It is done already', ''], ['deny', 'Deny', '']].map(([answer, name, cls]) =>
     h('button', { type: 'button', class: cls, 'data-answer': answer, disabled: !owner || !fits, onclick: async () => {
       problem.replaceChildren();
       try {

@@ -216,11 +216,61 @@ TEST_CASE("a run that is cut off anywhere around an approval asks once and pays 
       INFO("cut after " << cut << " events, the last of them " << events[cut - 1].type
                         << (was_used ? ", used" : ""));
       REQUIRE(desk.result);
-      CHECK(desk.approvals.asked.size() == 1);
-      // In doubt: it was taken, and nobody knows what became of it.
+      // In doubt: it was taken, and nobody knows what became of it; so that is asked too.
       const bool in_doubt = answered && was_used && !done;
-      CHECK(desk.tools.ran.size() == (done || in_doubt ? 0U : 1U));
-      CHECK(desk.only().end == (in_doubt ? SessionEnd::escalated : SessionEnd::completed));
+      CHECK(desk.approvals.asked.size() == (in_doubt ? 2U : 1U));
+      if (in_doubt) CHECK(desk.approvals.reasons.back().starts_with("in doubt"));
+      CHECK(desk.tools.ran.size() == (done ? 0U : 1U));
+      CHECK(desk.only().end == SessionEnd::completed);
+    }
+  }
+}
+
+TEST_CASE("a call in doubt is asked about, and done again only if people say so", "[agents]") {
+  Desk whole({calls("pay", "{}"), says("paid")});
+  whole.run(1);
+  const auto& all = whole.journal.events;
+  const auto decided = std::find_if(all.begin(), all.end(), [](const Event& event) {
+    return event.type == "action.decided" &&
+           event.body.find(R"("tool":"pay")") != std::string::npos;
+  });
+  REQUIRE(decided != all.end());
+  const std::vector<Event> cut(all.begin(), decided + 1);
+  for (const ApprovalEnd said :
+       {ApprovalEnd::approved, ApprovalEnd::done, ApprovalEnd::denied, ApprovalEnd::expired}) {
+    Desk desk({calls("pay", "{}"), says("paid")});
+    desk.people = true;
+    desk.fleet.agents[0].limits.tool_calls = 1;  // the call that was cut off is the one
+    desk.approvals.standard.end = said;
+    desk.journal.events = cut;
+    desk.resume = true;
+    desk.run(1);
+    INFO("people say " << to_string(said));
+    REQUIRE(desk.result);
+    REQUIRE(desk.approvals.reasons.size() == 1);
+    CHECK(desk.approvals.reasons[0].starts_with("in doubt"));
+    CHECK(desk.tools.ran.size() == (said == ApprovalEnd::approved ? 1U : 0U));
+    const bool good = said == ApprovalEnd::approved || said == ApprovalEnd::done;
+    CHECK(desk.only().end == (good ? SessionEnd::completed : SessionEnd::denied));
+    // And once more at every event of that: nobody is asked twice, nothing is done twice.
+    const std::vector<Event> events = desk.journal.events;
+    for (std::size_t at = cut.size(); at < events.size(); ++at) {
+      Desk later({calls("pay", "{}"), says("paid")});
+      later.people = true;
+      later.approvals.standard.end = said;
+      later.approvals.asked = desk.approvals.asked;
+      later.journal.events.assign(events.begin(), events.begin() + static_cast<std::ptrdiff_t>(at));
+      const bool done = std::any_of(
+          later.journal.events.begin() + static_cast<std::ptrdiff_t>(cut.size()),
+          later.journal.events.end(), [](const Event& e) { return e.type == "action.outcome"; });
+      if (done) later.approvals.used = desk.approvals.used;
+      later.resume = true;
+      later.run(1);
+      INFO("cut again after " << at << " events");
+      REQUIRE(later.result);
+      CHECK(later.approvals.asked.size() == 1);
+      CHECK(later.tools.ran.size() == (said == ApprovalEnd::approved && !done ? 1U : 0U));
+      CHECK(later.only().end == desk.only().end);
     }
   }
 }

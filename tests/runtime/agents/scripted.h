@@ -135,7 +135,7 @@ class FakeApprovals final : public Approvals {
   Task<Result<ApprovalTicket>> ask(Action action, Decision decision) override {
     co_await delay(std::chrono::milliseconds(1));
     for (const auto& [id, known] : asked) {
-      if (known.id == action.id) co_return ApprovalTicket{id, 0};
+      if (known.id == action.id && !used.contains(id)) co_return ApprovalTicket{id, 0};
     }
     const std::string id = "request-" + std::to_string(asked.size() + 1);
     reasons.push_back(decision.reason);
