@@ -10,6 +10,8 @@
 namespace ambit::agents {
 namespace {
 
+constexpr std::int64_t latency_max_ms = 3'600'000;
+
 std::int64_t words_in(std::string_view text) {
   std::int64_t words = 0;
   bool inside = false;
@@ -19,6 +21,15 @@ std::int64_t words_in(std::string_view text) {
     inside = !blank;
   }
   return words;
+}
+
+// Evenly between the two, by the session and its turn alone.
+Duration latency_of(std::int64_t least_ms, std::int64_t most_ms, std::uint64_t seed,
+                    std::int64_t turn) {
+  std::uint64_t mixed = (seed + static_cast<std::uint64_t>(turn)) * 0x9E3779B97F4A7C15ULL;
+  mixed = (mixed ^ (mixed >> 31U)) * 0xBF58476D1CE4E5B9ULL;
+  const std::uint64_t spread = static_cast<std::uint64_t>(most_ms - least_ms) + 1;
+  return std::chrono::milliseconds(least_ms + static_cast<std::int64_t>((mixed >> 16U) % spread));
 }
 
 std::string replaced(std::string text, std::string_view name, const std::string& value) {
@@ -44,6 +55,20 @@ Result<std::unique_ptr<ScriptModel>> ScriptModel::parse(std::string name, const 
     rule.turn = reader.integer("turn", 0, 0, 1'000'000);
     rule.say = reader.text("say");
     rule.fail = reader.text("fail");
+    if (const Node* latency = reader.get("latencyMs", Node::Kind::array)) {
+      const auto& bounds = latency->items;
+      const bool is_sound = bounds.size() == 2 && bounds[0].kind == Node::Kind::integer &&
+                            bounds[1].kind == Node::Kind::integer && bounds[0].integer >= 0 &&
+                            bounds[0].integer <= bounds[1].integer &&
+                            bounds[1].integer <= latency_max_ms;
+      if (is_sound) {
+        rule.latency_least_ms = bounds[0].integer;
+        rule.latency_most_ms = bounds[1].integer;
+      } else {
+        reader.report(*latency, reader.at("latencyMs"),
+                      "must be two whole numbers up to 3600000, the least first");
+      }
+    }
     for (const char* key : {"call", "calls"}) {
       const Node* node = reader.get(key);
       if (node == nullptr) continue;
@@ -87,6 +112,10 @@ Task<Result<Turn>> ScriptModel::generate(TurnRequest request) {
   if (rule == rules_.end()) {
     co_return Err(Code::invalid, "the script has no rule for turn " + std::to_string(turn) +
                                      " after " + json_quoted(last.substr(0, 200)));
+  }
+  if (rule->latency_most_ms > 0) {
+    co_await delay(
+        latency_of(rule->latency_least_ms, rule->latency_most_ms, request.sampling.seed, turn));
   }
   if (!rule->fail.empty()) co_return Err(Code::unavailable, rule->fail);
   Turn said;

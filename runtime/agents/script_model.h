@@ -4,8 +4,10 @@
 // its workflow without a model, and for tests of both. The file is a JSON array of rules; the first
 // whose conditions all hold is what is said:
 //   {"system": "text in the instructions", "when": "text in the last message",
-//    "turn": 2, "say": "...", "call": {"name": "look", "arguments": {...}}, "fail": "why"}
-// In `say`, ${last} is the last message.
+//    "turn": 2, "say": "...", "call": {"name": "look", "arguments": {...}}, "fail": "why",
+//    "latencyMs": [200, 800]}
+// In `say`, ${last} is the last message. An answer takes some time between the two of latencyMs,
+// by the session's seed.
 
 #include "agents/ports.h"
 
@@ -33,6 +35,8 @@ class ScriptModel final : public Model {
     std::string say;
     std::vector<ToolCall> calls;
     std::string fail;
+    std::int64_t latency_least_ms = 0;
+    std::int64_t latency_most_ms = 0;
   };
   ScriptModel(std::string name, std::vector<Rule> rules)
       : name_(std::move(name)), rules_(std::move(rules)) {}
