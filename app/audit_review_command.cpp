@@ -141,7 +141,7 @@ void add(Sums& sums, const log::Leaf& leaf) {
     for (const std::string& policy : facts.policies) ++sums.denials[policy];
     if (facts.policies.empty()) ++sums.denials["(no policy allows it)"];
   }
-  if (leaf.type != "turn.completed") return;
+  if (leaf.type != "turn.completed" && leaf.type != "turn.failed") return;
   sums.input += facts.input_tokens;
   sums.cached += facts.cached_tokens;
   sums.output += facts.output_tokens;

@@ -102,6 +102,25 @@ class OpenaiDoor::Session final : public agents::Recorder {
     agents::Fact fact = std::move(ended);
     co_return co_await record(fact);
   }
+  // The model could not answer.
+  Task<Result<void>> fail(const Error& error) {
+    const agents::Usage& usage = wasted_;
+    agents::TurnFailed failed{action_, identity_, usage, spec_->price.micros_of(usage),
+                              error.message};
+    agents::Cost spent{1, 0, usage.input_tokens - usage.cached_tokens + usage.output_tokens};
+    spent.money_micros = failed.cost_micros;
+    hold_.settle(spent, true);
+    usage_ = usage;
+    std::string why = error.message;
+    agents::Fact fact = std::move(failed);
+    co_await ok(record(fact));
+    co_return co_await end(agents::SessionEnd::failed, std::move(why));
+  }
+  // An attempt has come to nothing and was paid: there is no budget here that it could pass.
+  bool may_retry(const agents::Usage& usage) {
+    wasted_ = usage;
+    return true;
+  }
   agents::Model* model = nullptr;
 
  private:
@@ -114,6 +133,7 @@ class OpenaiDoor::Session final : public agents::Recorder {
   std::string identity_;
   std::string action_;
   agents::Usage usage_;
+  agents::Usage wasted_;
   std::int64_t turns_ = 0;
   std::int64_t actions_ = 0;
 };
@@ -217,6 +237,9 @@ Task<void> OpenaiDoor::chat(http::Exchange& exchange, std::string caller, bool i
     co_return;
   }
   request->turn.session = answer.id;
+  request->turn.may_retry = [&session](const agents::Usage& usage) {
+    return session.may_retry(usage);
+  };
   if (request->stream) {
     co_await answer_stream(exchange, session, std::move(*request), answer);
   } else {
@@ -230,7 +253,7 @@ Task<void> OpenaiDoor::answer_whole(http::Exchange& exchange, Session& session, 
   const bool with_logprobs = request.turn.logprobs >= 0;
   auto turn = co_await session.model->generate(std::move(request.turn));
   if (!turn) {
-    co_await session.end(agents::SessionEnd::failed, turn.error().message);
+    co_await session.fail(turn.error());
     co_await say(exchange, to_api_error(turn.error()));
     co_return;
   }
@@ -260,7 +283,7 @@ Task<void> OpenaiDoor::answer_stream(http::Exchange& exchange, Session& session,
   while (streamed.text.empty() && !streamed.turn) co_await streamed.changed.wait();
   if (streamed.turn && !*streamed.turn) {
     const Error failed = streamed.turn->error();
-    co_await session.end(agents::SessionEnd::failed, failed.message);
+    co_await session.fail(failed);
     co_await say(exchange, to_api_error(failed));
     co_return;
   }
@@ -288,7 +311,7 @@ Task<void> OpenaiDoor::answer_stream(http::Exchange& exchange, Session& session,
     for (const std::string& data : last_chunks(answer, turn, with_logprobs)) rest += event_of(data);
     if (with_usage) rest += event_of(usage_chunk(answer, turn.usage));
   } else {
-    co_await session.end(agents::SessionEnd::failed, streamed.turn->error().message);
+    co_await session.fail(streamed.turn->error());
     rest = event_of(to_json(to_api_error(streamed.turn->error())));
   }
   co_await events.send(rest + event_of("[DONE]"));

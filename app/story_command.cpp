@@ -49,7 +49,7 @@ Result<void> cost(const Options& options, const Context& context) {
   std::map<std::string, std::string> people;  // by run and session
   const auto key_of = [](const log::Leaf& leaf) { return leaf.run + "/" + leaf.session; };
   TRY(reader->for_each(filter, [&](const log::Leaf& leaf) {
-    if (leaf.type != "session.started" && leaf.type != "turn.completed") return true;
+    if (leaf.type != "session.started" && !leaf.type.starts_with("turn.")) return true;
     const Json body = Json::parse(leaf.body, nullptr, false);
     if (!body.is_object()) return true;
     if (leaf.type == "session.started") people[key_of(leaf)] = body.value("principal", "");
@@ -67,7 +67,7 @@ Result<void> cost(const Options& options, const Context& context) {
       return true;
     }
     const Json usage = body.value("usage", Json::object());
-    ++sum.turns;
+    sum.turns += leaf.type == "turn.completed" ? 1 : 0;
     sum.input += usage.value("inputTokens", std::int64_t{0});
     sum.cached += usage.value("cachedTokens", std::int64_t{0});
     sum.output += usage.value("outputTokens", std::int64_t{0});

@@ -38,7 +38,7 @@ json row_json(const log::Leaf& leaf) {
   add("person", facts.person);
   if (facts.tainted) out["tainted"] = true;
   if (facts.duration_us > 0) out["us"] = facts.duration_us;
-  if (leaf.type == "turn.completed") {
+  if (leaf.type == "turn.completed" || leaf.type == "turn.failed") {
     out["us"] = facts.queue_us + facts.prefill_us + facts.decode_us;
     out["outputTokens"] = facts.output_tokens;
     out["inputTokens"] = facts.input_tokens;

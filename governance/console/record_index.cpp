@@ -61,8 +61,8 @@ void RecordIndex::count(Totals& totals, const Row& row, std::uint64_t index) con
   totals.last_ns = row.unix_ns;
   totals.last_index = index;
   const std::string& type = names_.text(row.type);
-  if (type == "turn.completed") {
-    ++totals.turns;
+  if (type == "turn.completed" || type == "turn.failed") {
+    totals.turns += type == "turn.completed" ? 1 : 0;
     totals.input_tokens += row.input_tokens;
     totals.cached_tokens += row.cached_tokens;
     totals.output_tokens += row.output_tokens;
@@ -205,7 +205,7 @@ bool RecordIndex::fits(const Wanted& wanted, const Row& row) const {
     return (type.ends_with(".decided") && names_.text(row.kind) != "model_call") ||
            type.ends_with(".outcome");
   }
-  if (wanted.group == "turns") return type == "turn.completed";
+  if (wanted.group == "turns") return type.starts_with("turn.");
   if (wanted.group == "reviews") return type.starts_with("review.");
   if (wanted.group == "sessions") return type.starts_with("session.") || type.starts_with("run.");
   return false;

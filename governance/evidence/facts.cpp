@@ -95,6 +95,10 @@ std::string gist(const log::Leaf& leaf, const Facts& facts) {
            std::to_string(facts.input_tokens - facts.cached_tokens) + " read, " +
            std::to_string(facts.cached_tokens) + " from the cache";
   }
+  if (leaf.type == "turn.failed") {
+    const std::int64_t paid = facts.input_tokens - facts.cached_tokens + facts.output_tokens;
+    return (paid > 0 ? std::to_string(paid) + " tokens paid for nothing: " : "") + facts.error;
+  }
   if (!facts.state.empty()) {
     return facts.state + (facts.error.empty() ? "" : ": " + facts.error);
   }

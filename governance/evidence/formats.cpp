@@ -145,13 +145,14 @@ Json attributes_of(const log::Leaf& leaf, const Facts& facts, const Source& sour
   add("gen_ai.agent.name", leaf.agent);
   add("gen_ai.conversation.id", leaf.session);
   add("gen_ai.workflow.name", leaf.run);
-  if (leaf.type == "turn.completed") {
+  if (leaf.type == "turn.completed" || leaf.type == "turn.failed") {
     add("gen_ai.operation.name", "chat");
     add("gen_ai.provider.name", "ambit");
     add("gen_ai.response.model", facts.model);
     list.push_back(attribute("gen_ai.usage.input_tokens", facts.input_tokens));
     list.push_back(attribute("gen_ai.usage.output_tokens", facts.output_tokens));
     list.push_back(attribute("gen_ai.usage.cache_read.input_tokens", facts.cached_tokens));
+    if (leaf.type == "turn.failed") add("error.type", facts.error);
   } else if (leaf.type.ends_with(".outcome")) {
     add("gen_ai.operation.name", "execute_tool");
     add("gen_ai.tool.name", facts.tool);
@@ -194,7 +195,8 @@ std::string Exporter::otel(const log::Leaf& leaf, const Facts& facts, const Sour
   std::string name;
   std::int64_t start = leaf.unix_ns;
   bool root = false;
-  if (leaf.type == "turn.completed") {
+  const bool is_turn = leaf.type == "turn.completed" || leaf.type == "turn.failed";
+  if (is_turn) {
     name = "chat " + facts.model;
     start -= (facts.queue_us + facts.prefill_us + facts.decode_us) * 1000;
   } else if (leaf.type.ends_with(".outcome")) {
@@ -217,11 +219,12 @@ std::string Exporter::otel(const log::Leaf& leaf, const Facts& facts, const Sour
                {"spanId", root ? session_hash.substr(32, 16) : source.hash.substr(0, 16)},
                {"parentSpanId", root ? "" : session_hash.substr(32, 16)},
                {"name", name},
-               {"kind", leaf.type == "turn.completed" ? 3 : 1},  // client, internal
+               {"kind", is_turn ? 3 : 1},  // client, internal
                {"startTimeUnixNano", std::to_string(std::max<std::int64_t>(0, start))},
                {"endTimeUnixNano", std::to_string(leaf.unix_ns)},
                {"attributes", attributes_of(leaf, facts, source)}};
-  const bool failed = facts.state == "failed" || (!facts.outcome.empty() && facts.outcome != "ok");
+  const bool failed = leaf.type == "turn.failed" || facts.state == "failed" ||
+                      (!facts.outcome.empty() && facts.outcome != "ok");
   span["status"] = {{"code", failed ? 2 : 0}};
   Json scope = {{"scope", {{"name", "ambit"}}}, {"spans", Json::array({span})}};
   Json resource = {

@@ -178,6 +178,16 @@ void write_body(Event& event, const TurnCompleted& fact) {
   event.payloads.push_back({"message", to_json(fact.turn.message)});
 }
 
+void write_body(Event& event, const TurnFailed& fact) {
+  event.type = "turn.failed";
+  JsonWriter out(event.body);
+  out.begin_object().key("action").text(fact.action);
+  if (fact.cost_micros > 0) out.key("costMicros").integer(fact.cost_micros);
+  out.key("error").text(fact.error).key("model").text(fact.model);
+  write(out.key("usage"), fact.usage);
+  out.end_object();
+}
+
 void write_body(Event& event, const ActionOutcome& fact) {
   event.type = "action.outcome";
   JsonWriter out(event.body);
@@ -365,6 +375,10 @@ Result<Fact> read_fact(const Event& event, const Json& body) {
   if (event.type == "session.started") return TRY(started_of(event, body));
   if (event.type == "action.decided") return decided_of(event, body);
   if (event.type == "turn.completed") return TRY(turn_of(event, body));
+  if (event.type == "turn.failed") {
+    return TurnFailed{text(body, "action"), text(body, "model"), usage_of(body),
+                      number(body, "costMicros"), text(body, "error")};
+  }
   if (event.type == "action.outcome") return outcome_of(event, body);
   if (event.type == "approval.requested") {
     return ApprovalRequested{text(body, "action"), text(body, "request"),
@@ -429,6 +443,9 @@ void settle_texts(Fact& fact) {
     mend(decided->action.edit().arguments);
   } else if (auto* completed = std::get_if<TurnCompleted>(&fact)) {
     mend(completed->turn.message);
+  } else if (auto* failed = std::get_if<TurnFailed>(&fact)) {
+    shorten(failed->error);
+    mend(failed->error);
   } else if (auto* outcome = std::get_if<ActionOutcome>(&fact)) {
     shorten(outcome->outcome.detail);
     mend(outcome->outcome.detail);

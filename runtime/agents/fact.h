@@ -75,6 +75,15 @@ struct TurnCompleted {
   std::string route{};  // why this model took it; empty: it is the agent's
 };
 
+// The model could not answer; what that has cost all the same, as far as it is known.
+struct TurnFailed {
+  std::string action;  // id
+  std::string model;   // identity
+  Usage usage;
+  std::int64_t cost_micros = 0;
+  std::string error;
+};
+
 struct ActionOutcome {
   std::string action;  // id
   std::string call;
@@ -92,7 +101,7 @@ struct SessionEnded {
 };
 
 using Fact = std::variant<SessionStarted, ActionDecided, TurnCompleted, ActionOutcome, SessionEnded,
-                          ApprovalRequested, ApprovalAnswered>;
+                          ApprovalRequested, ApprovalAnswered, TurnFailed>;
 
 // Whose fact it is.
 struct Origin {

@@ -96,11 +96,20 @@ struct TurnLoop::Waste {
   std::vector<Hold> holds{};
 };
 
-Task<Result<Turn>> TurnLoop::ask(const SessionState& state, ModelRoute by, Waste& waste) {
-  TurnRequest request = request_of(state, *by.spec);
-  tell_to_listener(request);
+Task<Result<Turn>> TurnLoop::ask(TurnRequest request, Model& model, Waste& waste) {
   request.may_retry = [this, &waste](const Usage& usage) { return waste.hold(ledger_, usage); };
-  return in_wall_time(by.model->generate(std::move(request)));
+  return in_wall_time(model.generate(std::move(request)));
+}
+
+// The model could not answer: what its attempts have cost is spent and recorded.
+Result<void> TurnLoop::fail_turn(SessionState& state, Gate::Passage& passage, const Waste& waste,
+                                 const Error& error) {
+  Cost spent = waste.cost();
+  spent.turns = 1;
+  passage.hold.settle(spent, true);
+  Fact failed = TurnFailed{passage.action->id, passage.action->tool, waste.usage,
+                           spent.money_micros, error.message};
+  return note(state, failed);
 }
 
 // Which models this turn goes to, one after the other.
@@ -180,12 +189,12 @@ Task<Result<bool>> TurnLoop::model_turn_by(SessionState& state, ModelRoute by, b
   }
   Waste waste(by.spec->price);
   const Instant asked = Loop::current().now();
-  auto turn = co_await ask(state, by, waste);
+  TurnRequest request = request_of(state, *by.spec);
+  tell_to_listener(request);
+  auto turn = co_await ask(std::move(request), *by.model, waste);
   waste.give_back();
   if (!turn) {
-    Cost spent = waste.cost();
-    spent.turns = 1;
-    passage.hold.settle(spent, true);
+    co_await ok(fail_turn(state, passage, waste, turn.error()));
     const Code code = turn.error().code;
     const bool is_passing = code == Code::unavailable || code == Code::timeout;
     if (is_passing && ports_.health != nullptr) {
@@ -234,11 +243,10 @@ Task<Result<void>> TurnLoop::compaction_turn(SessionState& state, std::size_t cu
   }
   TurnRequest request = request_of(state, model_spec_);
   ask_for_summary(request, state, spec, cut);
-  auto turn = co_await in_wall_time(model_.generate(std::move(request)));
-  if (!turn) {
-    passage.hold.settle(Cost{1, 0, 0}, true);
-    co_return Result<void>();
-  }
+  Waste waste(model_spec_.price);
+  auto turn = co_await ask(std::move(request), model_, waste);
+  waste.give_back();
+  if (!turn) co_return fail_turn(state, passage, waste, turn.error());
   turn->message.tool_calls.clear();
   TurnCompleted summary = completed(state, by, *passage.action, std::move(*turn));
   summary.compacts = cut;

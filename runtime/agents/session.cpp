@@ -101,6 +101,14 @@ Result<void> step(SessionState& state, TurnCompleted& fact) {
   return {};
 }
 
+// Nothing was said, and it is paid.
+Result<void> step(SessionState& state, TurnFailed& fact) {
+  if (state.next_call() != nullptr) return refuse("a call is open");
+  state.cost_micros += fact.cost_micros;
+  add(state.usage, fact.usage);
+  return {};
+}
+
 Result<void> step(SessionState& state, ActionOutcome& fact) {
   const ToolCall* call = state.next_call();
   if (call == nullptr || state.calls.empty() || state.calls.back().call.id != call->id) {
@@ -134,9 +142,9 @@ Result<void> step(SessionState& /*state*/, const SessionStarted& /*fact*/) {
 }
 
 std::string_view type_of(const Fact& fact) {
-  constexpr std::string_view types[] = {"session.started",  "action.decided", "turn.completed",
-                                        "action.outcome",   "session.ended",  "approval.requested",
-                                        "approval.answered"};
+  constexpr std::string_view types[] = {"session.started",   "action.decided", "turn.completed",
+                                        "action.outcome",    "session.ended",  "approval.requested",
+                                        "approval.answered", "turn.failed"};
   return types[fact.index()];
 }
 

@@ -115,7 +115,9 @@ class TurnLoop {
   template <class T>
   Task<Result<T>> ended_by(std::int64_t wall_ms, Task<Result<T>> task);
   struct Waste;
-  Task<Result<Turn>> ask(const SessionState& state, ModelRoute by, Waste& waste);
+  Task<Result<Turn>> ask(TurnRequest request, Model& model, Waste& waste);
+  Result<void> fail_turn(SessionState& state, Gate::Passage& passage, const Waste& waste,
+                         const Error& error);
   std::string action_id(const SessionState& state) const;
   [[nodiscard]] static TurnCompleted completed(const SessionState& state, ModelRoute by,
                                                const Action& action, Turn turn);

@@ -170,6 +170,7 @@ const headline = (record, leaf, body) => {
   if (leaf.type === 'action.decided') return [verdictBadge(record.verdict), ' ', h('span', { class: 'mono' }, record.tool)];
   if (leaf.type === 'action.outcome') return [`${body.tool}: ${body.outcome}`];
   if (leaf.type === 'turn.completed') return ['The model answered'];
+  if (leaf.type === 'turn.failed') return ['The model could not answer'];
   return [leaf.type];
 };
 

@@ -12,6 +12,7 @@ function titleOf(row) {
     'action.decided': row.kind === 'tool_call' ? `May it call ${row.tool}?` : 'May it ask the model?',
     'action.outcome': `${row.tool}: ${row.outcome}`,
     'turn.completed': 'The model answered',
+    'turn.failed': 'The model could not answer',
     'session.started': 'Session began',
     'session.ended': `Session ended: ${row.state || ''}`,
     'run.started': 'Run began',

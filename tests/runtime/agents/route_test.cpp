@@ -124,7 +124,8 @@ struct Desk {
 // Gives answers that are of no use, each of which has cost 100 tokens, until it may not.
 class WastefulModel final : public Model {
  public:
-  explicit WastefulModel(int useless) : useless_(useless) {}
+  explicit WastefulModel(int useless, bool gives_up = false)
+      : useless_(useless), gives_up_(gives_up) {}
   Task<Result<Turn>> generate(TurnRequest request) override {
     Turn turn;
     turn.message = says("of use at last");
@@ -134,6 +135,7 @@ class WastefulModel final : public Model {
       const bool may = request.may_retry(turn.usage);
       if (!may) co_return Err(Code::exhausted, "no budget is left for another attempt");
     }
+    if (gives_up_) co_return Err(Code::unavailable, "no answer was of use");
     turn.usage.output_tokens += 10;
     co_return turn;
   }
@@ -142,6 +144,7 @@ class WastefulModel final : public Model {
 
  private:
   int useless_;
+  bool gives_up_;
 };
 
 }  // namespace
@@ -253,6 +256,60 @@ TEST_CASE("an attempt that was paid for and came to nothing counts, and the next
   run_with(160);
   CHECK(desk.only().end == SessionEnd::limit);
   CHECK(model.attempts == 1);
+}
+
+TEST_CASE("what a model was paid that could not answer is recorded, and stays spent", "[agents]") {
+  Desk desk;
+  WastefulModel model(2, true);
+  desk.fleet.agents[0].role = "";
+  desk.fleet.agents[0].model = "large";
+  desk.fleet.models[1].fallback = {"m"};
+  std::optional<Roster> roster;
+  const auto run = [&](bool resume) {
+    desk.fleet_run.reset();
+    roster.emplace();
+    Ports ports{desk.guard, desk.journal, any_arguments};
+    ports.roster = &*roster;
+    desk.fleet_run.emplace(desk.fleet, RunOptions{"r", "ops", 1, 1},
+                           std::map<std::string, Model*>{{"m", &desk.small}, {"large", &model}},
+                           std::vector<Toolbox*>{}, ports);
+    if (resume) REQUIRE(desk.fleet_run->restore(desk.journal));
+    Scope scope;
+    scope.spawn([](FleetRun& r, std::vector<Input> in, Result<void>& out) -> Task<void> {
+      out = co_await r.run(std::move(in));
+    }(*desk.fleet_run, {{"a", "hi", ""}}, desk.result));
+    desk.loop.run_until([&] { return scope.size() == 0; });
+    REQUIRE(desk.result);
+  };
+  run(false);
+  CHECK(desk.only().end == SessionEnd::completed);
+  CHECK(desk.only().answer == "by the small one");
+  // 200 tokens at 30 millionths, then 10 and 5 at one.
+  CHECK(desk.body_of("turn.failed") ==
+        R"({"action":"r/a/1","costMicros":6000,"error":"no answer was of use","model":"wasteful",)"
+        R"("usage":{"cachedTokens":0,"decodeUs":0,"draftedTokens":0,"forcedTokens":0,)"
+        R"("inputTokens":0,"outputTokens":200,"prefillUs":0,"queueUs":0}})");
+  CHECK(desk.body_of("turn.completed").find(R"("costMicros":15)") != std::string::npos);
+  CHECK(desk.only().cost_micros == 6015);
+  CHECK(desk.only().usage.output_tokens == 205);
+  CHECK(desk.only().turns == 1);
+  // Cut off after it, the session has spent it still.
+  const std::vector<Event> events = desk.journal.events;
+  const auto failed = std::find_if(events.begin(), events.end(),
+                                   [](const Event& event) { return event.type == "turn.failed"; });
+  desk.journal.events.assign(events.begin(), failed + 1);
+  desk.fleet.agents[0].limits.money_micros = 6000;
+  run(true);
+  CHECK(desk.only().end == SessionEnd::limit);
+  CHECK(desk.only().cost_micros == 6000);
+  // Nobody else can answer: the session has failed, and what it cost is on record all the same.
+  desk.journal.events.clear();
+  desk.fleet.agents[0].limits.money_micros = -1;
+  desk.fleet.models[1].fallback = {};
+  run(false);
+  CHECK(desk.only().end == SessionEnd::failed);
+  CHECK(desk.only().cost_micros == 6000);
+  CHECK(desk.body_of("session.ended").find(R"("outputTokens":200)") != std::string::npos);
 }
 
 TEST_CASE("a local agent asks no model elsewhere, even where it was assembled so", "[agents]") {

@@ -134,6 +134,7 @@ TEST_CASE("a fact that went through the journal is the same fact", "[agents]") {
       rich,
       broken,
       failed,
+      TurnFailed{"r/s/1", "m", {1, 2, 3, 4, 5, 6, 7, 8}, 9, "no answer \xff"},
       SessionEnded{SessionEnd::limit, 3, 2, {1, 2, 3, 4, 5, 6, 7, 8}, "wall \xff time", "cut"}};
   for (Fact& fact : facts) {
     settle_texts(fact);
@@ -153,8 +154,11 @@ TEST_CASE("live and recovered states are the same", "[agents]") {
   SessionState recovered;
   ActionOutcome odd = outcome("3: \xff");
   odd.outcome.detail = "exit \xff";
-  const std::vector<Fact> facts = {SessionStarted{"ops", "be brief", "hello"}, turn_with_call(),
-                                   decided(Verdict::allow, "call_1_1"), odd,
+  const std::vector<Fact> facts = {SessionStarted{"ops", "be brief", "hello"},
+                                   turn_with_call(),
+                                   decided(Verdict::allow, "call_1_1"),
+                                   odd,
+                                   TurnFailed{"r/s/3", "m", {7, 1, 2}, 40, "down \xff"},
                                    SessionEnded{SessionEnd::completed, 1, 1, {}, "", "all good"}};
   for (Fact fact : facts) {
     settle_texts(fact);
@@ -162,6 +166,7 @@ TEST_CASE("live and recovered states are the same", "[agents]") {
     REQUIRE(happens(live, std::move(fact)));
     CHECK(live.messages == recovered.messages);
     CHECK(live.usage == recovered.usage);
+    CHECK(live.cost_micros == recovered.cost_micros);
     CHECK(live.actions == recovered.actions);
     CHECK(live.tainted == recovered.tainted);
     CHECK(live.calls.size() == recovered.calls.size());
