@@ -135,7 +135,7 @@ Task<Result<void>> AgentRunner::keep_files(Run& run) {
     if (!bytes) co_return Err(Code::invalid, "a file of the message is no base64");
     const std::string about = (part.filename.empty() ? "a file" : part.filename) + ", " +
                               std::to_string(bytes->size()) + " bytes";
-    agents::ArtifactSource source{run.task_id, session_of(run), agent_.name, "", ""};
+    agents::ArtifactSource source{run.task_id, session_of(run), agent_.name, "", "", run.caller};
     auto kept = co_await ok(ports_.artifacts->keep(std::move(source), std::move(*bytes)));
     if (kept.id.empty()) co_return Err(Code::exhausted, about + ": " + kept.refusal);
     part = text_part("[" + about + ": artifact " + kept.id + "]");

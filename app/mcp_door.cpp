@@ -101,7 +101,24 @@ Task<Result<void>> McpDoor::open(Log& log) {
   const std::int64_t since = world_.world().clock.unix_ns() - ttl_ns;
   auto kept = co_await ok(kept_mcp_tasks(assembly_.journal(), agent_, since, log));
   server_.restore_tasks(std::move(kept));
+  co_await ok(shelve_artifacts());
   co_return co_await tools_.refresh();
+}
+
+// What the agent kept before this process began.
+Result<void> McpDoor::shelve_artifacts() {
+  agents::Artifacts* artifacts = assembly_.ports().artifacts;
+  if (artifacts == nullptr) return {};
+  log::Filter filter;
+  filter.type = agents::artifact_event;
+  filter.agent = agent_;
+  return assembly_.journal().reader().for_each(filter, [&](const log::Leaf& leaf) {
+    auto facts = agents::artifact_of(leaf.type, leaf.body);
+    if (!facts) return true;
+    artifacts->shelve(leaf.agent, facts->requester,
+                      {std::move(facts->id), facts->bytes, std::move(facts->tool), leaf.run});
+    return true;
+  });
 }
 
 Task<Result<std::function<void()>>> McpDoor::prepare(agents::AgentSpec agent,

@@ -54,6 +54,8 @@ class McpDoor {
   [[nodiscard]] std::unique_ptr<mcp::HttpEndpoint> endpoint(std::string path);
 
  private:
+  Result<void> shelve_artifacts();
+
   io::UvWorld& world_;
   Assembly& assembly_;
   std::string agent_;

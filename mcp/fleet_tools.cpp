@@ -1,5 +1,8 @@
 #include "mcp/fleet_tools.h"
 
+#include "agents/artifacts.h"
+#include "mcp/server_replies.h"
+
 #include <nlohmann/json.hpp>
 
 #include <utility>
@@ -10,6 +13,9 @@ namespace {
 using agents::Outcome;
 using agents::Verdict;
 using rpc::Json;
+
+constexpr std::string_view artifact_prefix = "ambit://artifact/";
+constexpr std::string_view digest_prefix = "sha256:";
 
 // A server lives as long as its client wants; only the number of calls is bounded.
 agents::Limits limits_of(const FleetToolsOptions& options) {
@@ -42,6 +48,24 @@ class FleetTools::ClientRecorder final : public agents::Recorder {
   FleetTools& tools_;
 };
 
+// An artifact that a client reads whole: the record of the call names it and does not hold it
+// again.
+class FleetTools::Given final : public agents::Toolbox {
+ public:
+  Task<Result<std::vector<agents::ToolSpec>>> list() override {
+    co_return std::vector<agents::ToolSpec>();
+  }
+  Task<Outcome> call(std::string /*session*/, agents::ToolCall /*call*/) override {
+    Outcome outcome;
+    outcome.detail = "given whole, as a resource";
+    co_return outcome;
+  }
+};
+
+FleetTools::~FleetTools() {
+  server_.end_tasks();
+}
+
 FleetTools::FleetTools(Server& server, std::vector<agents::Toolbox*> boxes, agents::Ports ports,
                        FleetToolsOptions options)
     : server_(server),
@@ -50,7 +74,8 @@ FleetTools::FleetTools(Server& server, std::vector<agents::Toolbox*> boxes, agen
       ledger_("MCP client " + options_.session, limits_of(options_), Loop::current().now(),
               nullptr),
       gate_(ports_, ledger_),
-      edition_(std::make_shared<const Edition>(Edition{options_.agent, std::move(boxes)})) {}
+      edition_(std::make_shared<const Edition>(Edition{options_.agent, std::move(boxes)})),
+      given_(std::make_unique<Given>()) {}
 
 Task<Result<FleetTools::Offers>> FleetTools::list(std::shared_ptr<const Edition> edition) {
   Offers fresh;
@@ -103,7 +128,61 @@ Result<void> FleetTools::take(const Offers& fresh) {
   for (const auto& [name, offered] : fresh) {
     if (!offered_.contains(name)) TRY(offer(offered));
   }
+  TRY(offer_artifacts());
   return offer_skills();
+}
+
+// Once: who sees them is who sees the tool, which comes and goes.
+Result<void> FleetTools::offer_artifacts() {
+  const std::string tool(agents::artifact_tool);
+  if (ports_.artifacts == nullptr || !offered_.contains(tool) || !skills_.insert(tool).second) {
+    return {};
+  }
+  Json definition = {{"uriTemplate", std::string(artifact_prefix) + "{sha256}"},
+                     {"name", "artifact"},
+                     {"title", "Kept results"},
+                     {"description",
+                      "What tools gave the agent on your behalf that was too large for its "
+                      "conversation, whole, by the SHA-256 of its bytes in hexadecimal."}};
+  ServerResource made;
+  made.definition = Value(std::move(definition));
+  made.tool = tool;
+  made.listed = [this](const std::string& principal) { return artifacts_of(principal); };
+  made.read = [this](Value where, Call& to) { return read_artifact(std::move(where), to); };
+  return server_.add(std::move(made));
+}
+
+std::vector<Value> FleetTools::artifacts_of(const std::string& principal) const {
+  std::vector<Value> all;
+  for (const auto& one : ports_.artifacts->shelf_of(options_.agent.name, principal)) {
+    const std::string digest = one.id.substr(digest_prefix.size());
+    Json definition = {{"uri", std::string(artifact_prefix) + digest},
+                       {"name", digest},
+                       {"description", "A result of " + one.tool},
+                       {"size", one.bytes}};
+    all.emplace_back(std::move(definition));
+  }
+  return all;
+}
+
+Task<Result<Value>> FleetTools::read_artifact(Value where, Call& to) {
+  const std::string uri = where.json()["uri"].get<std::string>();
+  const std::string id = std::string(digest_prefix) + uri.substr(artifact_prefix.size());
+  const auto found = ports_.artifacts->on_shelf(options_.agent.name, to.principal(), id);
+  const auto tool = offered_.find(std::string(agents::artifact_tool));
+  if (!found || tool == offered_.end()) {
+    to.refuse(*no_resource(to.era(), uri).fault);
+    co_return Err(Code::not_found, "there is no such artifact");
+  }
+  Offered offered = tool->second;
+  offered.box = given_.get();
+  Json arguments = Json::object();
+  arguments["artifact"] = id;
+  const Outcome outcome =
+      co_await ok(walk(std::move(offered), rpc::compact(arguments), to.principal()));
+  if (outcome.is_error()) co_return Err(Code::denied, outcome.content);
+  const std::string bytes = co_await ok(ports_.artifacts->whole(*found));
+  co_return resource_contents(uri, bytes);
 }
 
 // Each once: who sees a skill is who sees its tool, which comes and goes.

@@ -5,6 +5,8 @@
 // for them. What is denied is answered as an error of the tool that says why. A toolbox that cannot
 // be listed makes every list an error: an outage must not look like an empty catalogue. The agent's
 // skills (mcp/skill_box.h) are offered as skills too; reading one of their files is the same call.
+// What the agent's sessions have kept whole (agents/artifacts.h) is there as resources, for the
+// caller who asked for those sessions alone; reading one is a call of artifact__read.
 // When the fleet file is read again, clients are told of what has changed for them.
 
 #include "agents/budget.h"
@@ -45,7 +47,7 @@ class FleetTools {
   // Everything is borrowed and outlives it; the server gets its tools at the first refresh().
   FleetTools(Server& server, std::vector<agents::Toolbox*> boxes, agents::Ports ports,
              FleetToolsOptions options);
-  ~FleetTools() { server_.end_tasks(); }
+  ~FleetTools();
   FleetTools(const FleetTools&) = delete;
   FleetTools& operator=(const FleetTools&) = delete;
 
@@ -67,7 +69,11 @@ class FleetTools {
   Task<Result<Value>> call(std::string name, Value arguments, Call& call);
   Result<void> offer_skills();
   Task<Result<Value>> read(std::shared_ptr<const Skill> skill, Value where, Call& call);
+  Result<void> offer_artifacts();
+  [[nodiscard]] std::vector<Value> artifacts_of(const std::string& principal) const;
+  Task<Result<Value>> read_artifact(Value where, Call& call);
   class ClientRecorder;
+  class Given;
   Task<Result<agents::Outcome>> walk(Offered offered, std::string arguments, std::string principal);
   Task<Result<agents::Outcome>> carry_out(Offered offered, agents::Action action,
                                           std::string call_id);
@@ -82,7 +88,8 @@ class FleetTools {
   std::shared_ptr<const Edition> edition_;
   Offers offered_;
   std::int64_t actions_ = 0;
-  std::set<std::string> skills_;  // that the server has, whoever may see them
+  std::unique_ptr<agents::Toolbox> given_;  // where an artifact's whole content comes from
+  std::set<std::string> skills_;            // that the server has, whoever may see them
   Semaphore refreshing_{1};
 };
 

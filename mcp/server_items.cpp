@@ -17,7 +17,6 @@ namespace {
 using rpc::Json;
 using rpc::Reply;
 
-constexpr std::int64_t legacy_not_found = -32002;
 constexpr std::string_view cursor_prefix = "from:";
 
 }  // namespace
@@ -88,6 +87,7 @@ Task<Reply> Server::list(const std::string& method, const Json& params, Call& ca
     }
   }
   std::vector<const Json*> all;
+  std::deque<Value> found;      // under templates
   std::deque<Json> with_tasks;  // definitions as legacy clients see them
   std::string key = method.substr(0, method.find('/'));
   if (method == "tools/list" && is_progressive()) {
@@ -114,6 +114,11 @@ Task<Reply> Server::list(const std::string& method, const Json& params, Call& ca
     for (const auto& [uri, resource] : templates ? templates_ : resources_) {
       if (sees(call.principal_, resource)) all.push_back(&resource.definition.json());
     }
+    for (const auto& [pattern, resource] : templates_) {
+      if (templates || !resource.listed || !sees(call.principal_, resource)) continue;
+      for (Value& one : resource.listed(call.principal_)) found.push_back(std::move(one));
+    }
+    for (const Value& one : found) all.push_back(&one.json());
   }
   co_return page(key, all, params);
 }
@@ -266,9 +271,7 @@ Task<Reply> Server::read_resource(const Json& params, Call& call) {
   const std::string uri = text_of(params, "uri");
   const Handler* found = reader_of(call.principal_, uri);
   if (found == nullptr) {
-    const bool modern = call.era() == Era::modern;
-    co_return refusal(modern ? rpc::invalid_params : legacy_not_found,
-                      "there is no resource \"" + uri + "\"", Value(Json{{"uri", uri}}));
+    co_return no_resource(call.era(), uri);
   }
   const Handler read = *found;
   Value where = Json{{"uri", uri}};

@@ -52,6 +52,9 @@ struct ServerResource {
   std::string tool{};
   // Who is not offered this name may not see it; for what no tool stands for. Empty: everybody may.
   std::string grant{};
+  // Of a template: the resources that this caller finds under it now, as resources/list shows them,
+  // always in one order. Null: they are not listed.
+  std::function<std::vector<Value>(const std::string& principal)> listed{};
 };
 struct ServerSkill {
   std::shared_ptr<const Skill> skill;  // with a `read`, its entry is enough

@@ -33,4 +33,11 @@ bool is_answer(const rpc::Json& question, const rpc::Json& answer);
 // "test://template/{id}/data" for "test://template/7/data".
 bool fits_template(std::string_view pattern, std::string_view uri);
 
+// Also of one that this caller may not see: nobody learns by it that it is there.
+inline rpc::Reply no_resource(Era era, const std::string& uri) {
+  constexpr std::int64_t legacy_not_found = -32002;
+  return refusal(era == Era::modern ? rpc::invalid_params : legacy_not_found,
+                 "there is no resource \"" + uri + "\"", Value(rpc::Json{{"uri", uri}}));
+}
+
 }  // namespace ambit::mcp

@@ -240,7 +240,10 @@ Value file_definition(const Skill& skill, const std::string& uri) {
 }
 
 Value file_contents(const Skill& skill, const std::string& uri) {
-  const std::string& bytes = skill.files.at(uri);
+  return resource_contents(uri, skill.files.at(uri));
+}
+
+Value resource_contents(const std::string& uri, const std::string& bytes) {
   const bool readable = is_text(bytes);
   Json contents = {{"uri", uri}, {"mimeType", media_type(uri, readable)}};
   contents[readable ? "text" : "blob"] = readable ? bytes : to_base64(bytes);

@@ -62,6 +62,8 @@ std::string skill_path(const Skill& skill, const std::string& uri);
 // What resources/list shows of a file, and resources/read gives: {"contents": [...]}.
 Value file_definition(const Skill& skill, const std::string& uri);
 Value file_contents(const Skill& skill, const std::string& uri);
+// A resource that has these bytes, as resources/read gives it: text where it is some.
+Value resource_contents(const std::string& uri, const std::string& bytes);
 
 // Whether these bytes are what the entry says of this URI; of a SKILL.md its front matter too.
 // Code::denied: they are not, or the entry lists no such file.

@@ -14,6 +14,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::size_t runs_max = 1000;  // whose totals are at hand
 constexpr std::size_t recent_bytes_max = 32 << 20;
+constexpr std::size_t shelf_max = 10'000;
 constexpr std::size_t note_bytes = 200;
 
 bool is_inside_character(const std::string& text, std::size_t at) {
@@ -31,7 +32,7 @@ std::optional<ArtifactFacts> artifact_of(std::string_view type, std::string_view
   const Json json = Json::parse(body, nullptr, false);
   if (!json.is_object()) return std::nullopt;
   return ArtifactFacts{json.value("artifact", ""), json.value("bytes", std::int64_t{0}),
-                       json.value("tool", "")};
+                       json.value("tool", ""), json.value("requester", "")};
 }
 
 Result<Artifacts::Run*> Artifacts::run_of(const std::string& run) {
@@ -70,7 +71,10 @@ Result<Artifacts::Kept> Artifacts::keep(ArtifactSource source, std::string bytes
   }
   Run* run = TRY(run_of(source.run));
   std::string id = "sha256:" + ports_.sha256(bytes);
+  const ShelvedArtifact shelved{id, size, source.tool, source.run};
   if (run->bytes_of.contains(id)) {
+    // Of another session of this run it may be, and of another agent.
+    shelve(source.agent, source.requester, shelved);
     kept.id = std::move(id);
     return kept;
   }
@@ -86,6 +90,8 @@ Result<Artifacts::Kept> Artifacts::keep(ArtifactSource source, std::string bytes
       .text(id)
       .key("bytes")
       .integer(size)
+      .key("requester")
+      .text(source.requester)
       .key("tool")
       .text(source.tool)
       .end_object();
@@ -95,8 +101,44 @@ Result<Artifacts::Kept> Artifacts::keep(ArtifactSource source, std::string bytes
   TRY(ports_.journal.post(std::move(event)));
   run->total += size;
   run->bytes_of.emplace(id, size);
+  shelve(source.agent, source.requester, shelved);
   kept.id = std::move(id);
   return kept;
+}
+
+void Artifacts::shelve(const std::string& agent, const std::string& requester,
+                       ShelvedArtifact artifact) {
+  if (requester.empty()) return;
+  Place place{agent, requester, artifact.id};
+  const auto known = shelf_.find(place);
+  if (known != shelf_.end()) {
+    shelf_ages_.splice(shelf_ages_.begin(), shelf_ages_, known->second.age);
+    known->second.artifact = std::move(artifact);
+    return;
+  }
+  shelf_ages_.push_front(place);
+  shelf_.emplace(std::move(place), Shelved{std::move(artifact), shelf_ages_.begin()});
+  if (shelf_.size() <= shelf_max) return;
+  shelf_.erase(shelf_ages_.back());
+  shelf_ages_.pop_back();
+}
+
+std::vector<ShelvedArtifact> Artifacts::shelf_of(const std::string& agent,
+                                                 const std::string& requester) const {
+  std::vector<ShelvedArtifact> all;
+  for (auto at = shelf_.lower_bound({agent, requester, ""});
+       at != shelf_.end() && at->first[0] == agent && at->first[1] == requester; ++at) {
+    all.push_back(at->second.artifact);
+  }
+  return all;
+}
+
+std::optional<ShelvedArtifact> Artifacts::on_shelf(const std::string& agent,
+                                                   const std::string& requester,
+                                                   const std::string& id) const {
+  const auto at = shelf_.find({agent, requester, id});
+  if (at == shelf_.end()) return std::nullopt;
+  return at->second.artifact;
 }
 
 Result<std::optional<std::string>> Artifacts::find(const std::string& run, const std::string& id) {
@@ -104,6 +146,19 @@ Result<std::optional<std::string>> Artifacts::find(const std::string& run, const
   for (const auto& [name, bytes] : recent_) {
     if (name == key) return std::optional<std::string>(bytes);
   }
+  auto found = TRY(recorded(run, id));
+  if (found) remember(run, id, *found);
+  return found;
+}
+
+Result<std::string> Artifacts::whole(const ShelvedArtifact& artifact) const {
+  auto found = TRY(recorded(artifact.run, artifact.id));
+  if (!found) return Err(Code::not_found, "the record keeps no artifact " + artifact.id);
+  return std::move(*found);
+}
+
+Result<std::optional<std::string>> Artifacts::recorded(const std::string& run,
+                                                       const std::string& id) const {
   std::optional<std::string> found;
   TRY(ports_.journal.read(run, [&](const StoredEvent& stored) {
     const auto facts = artifact_of(stored.event.type, stored.event.body);
@@ -113,7 +168,6 @@ Result<std::optional<std::string>> Artifacts::find(const std::string& run, const
     }
     return false;
   }));
-  if (found) remember(run, id, *found);
   return found;
 }
 

@@ -372,7 +372,7 @@ Result<void> TurnLoop::finish_call(SessionState& state, std::string action, Tool
                                    Outcome outcome) {
   if (ports_.artifacts != nullptr && outcome.content.size() > result_bytes_max) {
     const Artifacts::Kept kept = TRY(ports_.artifacts->keep(
-        {run_, state.id, agent_.name, subject_, call.name}, outcome.content));
+        {run_, state.id, agent_.name, subject_, call.name, state.requester}, outcome.content));
     outcome.content = shortened(outcome.content, result_bytes_max, kept);
     outcome.truncated = true;
   }

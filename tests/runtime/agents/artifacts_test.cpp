@@ -149,6 +149,38 @@ TEST_CASE("the same bytes are kept once in a run, and are of that run alone", "[
   CHECK(desk.heard(4) == "error: this run keeps no artifact \"" + kept->id + "\"");
 }
 
+TEST_CASE("the person who asked for a session finds what it kept, by agent, up to a bound",
+          "[agents]") {
+  Desk desk(std::string(40'000, 'x'));
+  desk.run();
+  const auto ids = [&](const std::string& agent, const std::string& person) {
+    std::vector<std::string> all;
+    for (const auto& one : desk.artifacts.shelf_of(agent, person)) all.push_back(one.id);
+    return all;
+  };
+  const std::string id = "sha256:" + hash_of(std::string(40'000, 'x'));
+  CHECK(ids("clerk", "ops") == std::vector<std::string>{id});
+  CHECK(ids("clerk", "ada").empty());
+  CHECK(ids("", "ops").empty());
+  CHECK(artifact_of(desk.kept().at(0).type, desk.kept().at(0).body)->requester == "ops");
+  const auto found = desk.artifacts.on_shelf("clerk", "ops", id);
+  REQUIRE(found);
+  CHECK(desk.artifacts.whole(*found).value() == std::string(40'000, 'x'));
+  CHECK_FALSE(desk.artifacts.on_shelf("other", "ops", id));
+  // The oldest goes; what was kept once more is not the oldest.
+  desk.artifacts.shelve("clerk", "eve", {"first", 1, "read", "r"});
+  desk.artifacts.shelve("clerk", "eve", {"second", 1, "read", "r"});
+  desk.artifacts.shelve("clerk", "ops", {id, 40'000, "read", "s"});
+  for (int i = 0; i < 9'998; ++i) {
+    desk.artifacts.shelve("clerk", "max", {std::to_string(i), 1, "read", "r"});
+  }
+  CHECK(ids("clerk", "eve") == std::vector<std::string>{"second"});
+  CHECK(desk.artifacts.on_shelf("clerk", "ops", id)->run == "s");
+  desk.artifacts.shelve("clerk", "max", {"one more", 1, "read", "r"});
+  CHECK(ids("clerk", "eve").empty());
+  CHECK(ids("clerk", "ops").size() == 1);
+}
+
 TEST_CASE("what passes the bounds of artifacts is cut as ever, and says why", "[agents]") {
   Desk large(std::string(50'000, 'x'), ArtifactSpec{49'999, 1'000'000});
   large.run();
