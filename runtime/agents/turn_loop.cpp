@@ -48,7 +48,8 @@ Task<Result<void>> TurnLoop::start(SessionState& state, const std::string& id,
 }
 
 Task<Result<void>> TurnLoop::run(SessionState& state) {
-  if (agent_.latency) co_await become(*agent_.latency);
+  const Urgency urgency = urgency_of_session();
+  co_await become(urgency);
   if (subject_.empty()) subject_ = state.subject;
   hear_again(state);
   co_await ok(identify(state));
@@ -76,6 +77,19 @@ Task<Result<void>> TurnLoop::run(SessionState& state) {
   if (ports_.quotas != nullptr) ports_.quotas->session_gone(state.id);
   ports_.guard.forget(state.id);
   co_return Result<void>();
+}
+
+// As of who called it, but of its agent's class, and due no later than its own wall time ends.
+Urgency TurnLoop::urgency_of_session() const {
+  Urgency urgency = Loop::current().urgency();
+  if (agent_.latency) urgency.latency = *agent_.latency;
+  const Instant now = Loop::current().now();
+  const std::int64_t wall_ms = ledger_.left(now).wall_ms;
+  if (wall_ms < 0) return urgency;
+  const auto due = std::chrono::floor<std::chrono::seconds>(now) +
+                   std::chrono::ceil<std::chrono::seconds>(std::chrono::milliseconds(wall_ms));
+  urgency.due_s = static_cast<std::int32_t>(std::min<std::int64_t>(urgency.due_s, due.count()));
+  return urgency;
 }
 
 // A new instance of the agent, with a key of its own; also of a session that goes on after a crash.

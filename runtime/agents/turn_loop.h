@@ -96,6 +96,7 @@ class TurnLoop {
   Task<Result<void>> record(SessionState& state, const std::string& session, Fact& fact);
   Result<void> note(SessionState& state, Fact& fact);
   Task<Result<std::uint64_t>> append(const Fact& fact, const Origin& origin);
+  [[nodiscard]] Urgency urgency_of_session() const;
   Task<Result<void>> identify(const SessionState& state);
   Task<Result<void>> steps(SessionState& state);
   Task<Result<void>> step(SessionState& state);

@@ -17,6 +17,16 @@ class Loop;
 enum class LatencyClass : std::uint8_t { interactive, normal, batch };
 inline constexpr std::size_t latency_classes = 3;
 
+// The class, and within it by when: whoever waits for a place with an earlier deadline gets it
+// first. It is handed on in the same way. In whole seconds of the loop's time: what is due in the
+// same second goes in the order in which it came.
+struct Urgency {
+  LatencyClass latency = LatencyClass::normal;
+  std::int32_t due_s = never_s;
+  static constexpr std::int32_t never_s = INT32_MAX;
+  friend bool operator==(const Urgency&, const Urgency&) = default;
+};
+
 // Which of the queues of the three classes is next: the most urgent one, and once in a while the
 // least urgent one, so that nobody starves.
 class Turns {
@@ -51,9 +61,10 @@ class Event {
   // a while such a step goes to the end all the same, so that nobody starves.
   void arm_next();
   [[nodiscard]] bool armed() const { return loop_ != nullptr; }
-  [[nodiscard]] LatencyClass latency() const { return latency_; }
+  [[nodiscard]] LatencyClass latency() const { return urgency_.latency; }
+  [[nodiscard]] const Urgency& urgency() const { return urgency_; }
   // Not while it is armed.
-  void set_latency(LatencyClass latency) { latency_ = latency; }
+  void set_urgency(const Urgency& urgency) { urgency_ = urgency; }
 
  protected:
   void disarm();
@@ -65,7 +76,7 @@ class Event {
   Loop* loop_ = nullptr;
   Event* previous_ = nullptr;
   Event* next_ = nullptr;
-  LatencyClass latency_ = LatencyClass::normal;
+  Urgency urgency_;
 };
 
 }  // namespace ambit

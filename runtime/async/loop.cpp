@@ -117,10 +117,10 @@ void Loop::run_ready() {
     if (at == latency_classes) break;
     Event* event = ready_[at].head;
     event->disarm();
-    running_ = event->latency_;
+    running_ = event->urgency();
     event->fire();
   }
-  running_ = LatencyClass::normal;
+  running_ = Urgency();
 }
 
 void Loop::run_timers() {

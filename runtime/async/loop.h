@@ -55,8 +55,9 @@ class Loop {
 
   [[nodiscard]] Instant now() const { return now_; }
   // Of what runs now.
-  [[nodiscard]] LatencyClass latency() const { return running_; }
-  void set_latency(LatencyClass latency) { running_ = latency; }
+  [[nodiscard]] LatencyClass latency() const { return running_.latency; }
+  [[nodiscard]] const Urgency& urgency() const { return running_; }
+  void set_urgency(const Urgency& urgency) { running_ = urgency; }
   // Runs `work` on the loop's thread; the only member that other threads may call.
   void post_from_thread(std::function<void()> work);
 
@@ -77,11 +78,11 @@ class Loop {
     Event* tail = nullptr;
   };
   [[nodiscard]] bool is_idle() const;
-  Queue& queue_of(const Event& event) { return ready_[static_cast<std::size_t>(event.latency_)]; }
+  Queue& queue_of(const Event& event) { return ready_[static_cast<std::size_t>(event.latency())]; }
 
   std::array<Queue, latency_classes> ready_;
   Turns turns_;
-  LatencyClass running_ = LatencyClass::normal;
+  Urgency running_;
   int steps_ = 0;  // events that were put in front since the last one that had to go to the end
   std::map<std::pair<Instant, std::uint64_t>, Timer*> timers_;
   std::uint64_t timer_sequence_ = 0;

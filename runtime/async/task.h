@@ -83,10 +83,10 @@ class PromiseBase : public Event {
     running_ = false;
   }
 
-  // Both are of the class of what runs now.
+  // Both are as urgent as what runs now.
   void continue_with(Event* continuation) {
-    set_latency(Loop::current().latency());
-    if (continuation != nullptr) continuation->set_latency(latency());
+    set_urgency(Loop::current().urgency());
+    if (continuation != nullptr) continuation->set_urgency(urgency());
     continuation_ = continuation;
   }
 
@@ -268,24 +268,28 @@ template <class T>
   return detail::OkTask<T>(std::move(task));
 }
 
-// From here on this task is of another class; what it has called before is not.
+// From here on this task is of another urgency; what it has called before is not.
 class [[nodiscard]] BecomeOf {
  public:
-  explicit BecomeOf(LatencyClass latency) : latency_(latency) {}
+  explicit BecomeOf(Urgency urgency) : urgency_(urgency) {}
   [[nodiscard]] bool await_ready() const { return false; }
   template <class P>
   bool await_suspend(std::coroutine_handle<P> self) {
-    self.promise().set_latency(latency_);
-    Loop::current().set_latency(latency_);
+    self.promise().set_urgency(urgency_);
+    Loop::current().set_urgency(urgency_);
     return false;
   }
   void await_resume() const {}
 
  private:
-  LatencyClass latency_;
+  Urgency urgency_;
 };
+inline BecomeOf become(Urgency urgency) {
+  return BecomeOf(urgency);
+}
+// Of another class, with the deadline that it has.
 inline BecomeOf become(LatencyClass latency) {
-  return BecomeOf(latency);
+  return BecomeOf(Urgency{latency, Loop::current().urgency().due_s});
 }
 
 // Waits for `duration`; 0 lets everything that is ready run first.

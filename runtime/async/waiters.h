@@ -1,7 +1,8 @@
 #pragma once
 
-// Waiters: the tasks that wait for one thing to happen, the most urgent class first, in it first
-// come, first served. `co_await
+// Waiters: the tasks that wait for one thing to happen: the most urgent class first, in it the one
+// with the earliest deadline, and of those first come, first served. Nobody is overtaken by who
+// came more than `patience` later: a later deadline, or none, counts as one at that time. `co_await
 // w.wait()` joins the queue; wake_one() and wake_all() let tasks go on through the loop. A
 // cancelled waiter leaves the queue. The Waiters must outlive the tasks that wait in it (let the
 // frame hold what owns it).
@@ -10,28 +11,34 @@
 #include "async/task.h"
 
 #include <algorithm>
-#include <array>
+#include <chrono>
 #include <coroutine>
-#include <list>
+#include <cstdint>
+#include <map>
+#include <utility>
 
 namespace ambit {
 
 class Waiters {
+  // Class and second.
+  using Key = std::pair<LatencyClass, std::int64_t>;
+
  public:
+  static constexpr std::chrono::seconds patience{30};
+
   class [[nodiscard]] Wait {
    public:
     explicit Wait(Waiters& waiters) : waiters_(waiters) {}
     Wait(const Wait&) = delete;
     Wait& operator=(const Wait&) = delete;
     ~Wait() {
-      if (waiting_) waiters_.queue_of(*event_).erase(at_);
+      if (waiting_) waiters_.queue_.erase(at_);
     }
     [[nodiscard]] bool await_ready() const { return false; }
     template <class P>
     void await_suspend(std::coroutine_handle<P> parent) {
       event_ = &parent.promise();
-      std::list<Wait*>& queue = waiters_.queue_of(*event_);
-      at_ = queue.insert(queue.end(), this);
+      at_ = waiters_.queue_.emplace(key_of(event_->urgency()), this);
       waiting_ = true;
     }
     void await_resume() { resumed_ = true; }
@@ -42,7 +49,7 @@ class Waiters {
     friend class Waiters;
     Waiters& waiters_;
     Event* event_ = nullptr;
-    std::list<Wait*>::iterator at_;
+    std::multimap<Key, Wait*>::iterator at_;
     bool waiting_ = false;
     bool resumed_ = false;
   };
@@ -54,10 +61,12 @@ class Waiters {
   Wait wait() { return Wait(*this); }
   // False if nobody waits.
   bool wake_one() {
-    const std::size_t at = turns_.next([this](std::size_t i) { return queues_[i].empty(); });
-    if (at == latency_classes) return false;
-    Wait* first = queues_[at].front();
-    queues_[at].pop_front();
+    const std::size_t next =
+        turns_.next([this](std::size_t i) { return first_of(i) == queue_.end(); });
+    if (next == latency_classes) return false;
+    const auto at = first_of(next);
+    Wait* first = at->second;
+    queue_.erase(at);
     first->waiting_ = false;
     first->event_->arm();
     return true;
@@ -66,17 +75,22 @@ class Waiters {
     while (wake_one()) {
     }
   }
-  [[nodiscard]] bool empty() const {
-    return std::all_of(queues_.begin(), queues_.end(),
-                       [](const std::list<Wait*>& queue) { return queue.empty(); });
-  }
+  [[nodiscard]] bool empty() const { return queue_.empty(); }
 
  private:
-  std::list<Wait*>& queue_of(const Event& event) {
-    return queues_[static_cast<std::size_t>(event.latency())];
+  static Key key_of(const Urgency& urgency) {
+    const auto now = std::chrono::floor<std::chrono::seconds>(Loop::current().now());
+    const std::int64_t latest = (now + patience).count();
+    return {urgency.latency, std::clamp<std::int64_t>(urgency.due_s, now.count(), latest)};
+  }
+  // Of a class; the end: nobody of it waits.
+  std::multimap<Key, Wait*>::iterator first_of(std::size_t latency) {
+    const auto wanted = static_cast<LatencyClass>(latency);
+    const auto at = queue_.lower_bound({wanted, INT64_MIN});
+    return at != queue_.end() && at->first.first == wanted ? at : queue_.end();
   }
 
-  std::array<std::list<Wait*>, latency_classes> queues_;
+  std::multimap<Key, Wait*> queue_;
   Turns turns_;
 };
 

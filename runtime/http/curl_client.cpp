@@ -9,7 +9,7 @@ namespace {
 
 Task<Result<std::shared_ptr<Transfer>>> begin(std::shared_ptr<CurlMulti> multi, Request request,
                                               Transfer::Mode mode) {
-  auto place = co_await multi->places().acquire();
+  auto place = co_await multi->place_for(request.url);
   co_return Transfer::start(multi, std::move(place), std::move(request), mode);
 }
 

@@ -24,7 +24,9 @@ struct CurlOptions {
   std::size_t header_bytes_max = 64 << 10;
   std::size_t body_bytes_max = 16 << 20;    // of a response to send()
   std::size_t buffer_bytes_max = 64 << 10;  // of a streamed body, read ahead
-  std::size_t transfers_max = 256;          // further requests wait
+  std::size_t transfers_max = 256;          // further requests wait, the more urgent ones less
+  // Of one scheme, host and port: further requests wait in the same way, and take no place of
+  // others meanwhile. One that speaks HTTP/2 takes many requests on each. 0: as many as there are.
   int connections_per_host_max = 32;
   // For URLs that come from somebody else: connects to public addresses alone, whatever a name
   // stands for at that moment.

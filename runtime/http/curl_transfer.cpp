@@ -76,6 +76,30 @@ CurlMulti::~CurlMulti() {
   curl_global_cleanup();
 }
 
+std::shared_ptr<CurlHost> CurlMulti::host_of(const std::string& url) {
+  const auto parsed = parse_url(url);
+  // What is no URL is refused when it begins.
+  if (!parsed || options_.connections_per_host_max <= 0) return nullptr;
+  const std::string name = origin(*parsed);
+  auto known = hosts_[name].lock();
+  if (known) return known;
+  std::erase_if(hosts_, [](const auto& one) { return one.second.expired(); });
+  auto made =
+      std::make_shared<CurlHost>(static_cast<std::size_t>(options_.connections_per_host_max));
+  hosts_[name] = made;
+  return made;
+}
+
+Task<CurlPlace> CurlMulti::place_for(std::string url) {
+  CurlPlace place;
+  place.host = host_of(url);
+  if (place.host != nullptr && !place.host->is_multiplexed) {
+    place.at_host = co_await place.host->places.acquire();
+  }
+  place.of_all = co_await places_.acquire();
+  co_return place;
+}
+
 void CurlMulti::add(CURL* easy) {
   INVARIANT(curl_multi_add_handle(multi_, easy) == CURLM_OK);
 }
@@ -129,9 +153,8 @@ void CurlMulti::act(curl_socket_t socket, int events) {
 // ---- Transfer
 // -------------------------------------------------------------------------------------
 
-Result<std::shared_ptr<Transfer>> Transfer::start(std::shared_ptr<CurlMulti> multi,
-                                                  Semaphore::Permit place, Request request,
-                                                  Mode mode) {
+Result<std::shared_ptr<Transfer>> Transfer::start(std::shared_ptr<CurlMulti> multi, CurlPlace place,
+                                                  Request request, Mode mode) {
   std::shared_ptr<Transfer> transfer(
       new Transfer(std::move(multi), std::move(place), std::move(request), mode));
   TRY(transfer->check());
@@ -140,8 +163,7 @@ Result<std::shared_ptr<Transfer>> Transfer::start(std::shared_ptr<CurlMulti> mul
   return transfer;
 }
 
-Transfer::Transfer(std::shared_ptr<CurlMulti> multi, Semaphore::Permit place, Request request,
-                   Mode mode)
+Transfer::Transfer(std::shared_ptr<CurlMulti> multi, CurlPlace place, Request request, Mode mode)
     : multi_(std::move(multi)),
       place_(std::move(place)),
       request_(std::move(request)),
@@ -275,6 +297,8 @@ Result<void> Transfer::header_line(std::string_view line) {
                                     std::to_string(multi_->options().header_bytes_max) + " bytes");
   }
   if (line.starts_with("HTTP/")) {  // a new head: the one before was 1xx
+    const bool is_multiplexed = line.starts_with("HTTP/2") || line.starts_with("HTTP/3");
+    if (place_.host != nullptr) place_.host->is_multiplexed = is_multiplexed;
     const std::string_view code = trim(line.substr(std::min(line.find(' '), line.size())));
     status_ = 0;
     for (const char c : code.substr(0, 3))

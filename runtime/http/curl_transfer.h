@@ -21,6 +21,20 @@ namespace ambit::http {
 
 class Transfer;
 
+// Where requests go to, for as long as some are about.
+struct CurlHost {
+  explicit CurlHost(std::size_t at_once_max) : places(at_once_max) {}
+  Semaphore places;
+  bool is_multiplexed = false;  // a connection takes more than one request at once
+};
+
+// A request's leave to begin; its members go in the other order.
+struct CurlPlace {
+  std::shared_ptr<CurlHost> host;  // null: the number of its connections is not bounded
+  std::optional<Semaphore::Permit> at_host{};
+  std::optional<Semaphore::Permit> of_all{};
+};
+
 class CurlMulti {
  public:
   CurlMulti(io::FdWatcher& watcher, CurlOptions options);
@@ -29,7 +43,8 @@ class CurlMulti {
   CurlMulti& operator=(const CurlMulti&) = delete;
 
   [[nodiscard]] const CurlOptions& options() const { return options_; }
-  Semaphore& places() { return places_; }
+  // Waits at the host first: who waits there keeps nobody else waiting.
+  Task<CurlPlace> place_for(std::string url);
   void add(CURL* easy);
   void remove(CURL* easy);
 
@@ -45,12 +60,14 @@ class CurlMulti {
 
   static int on_socket(CURL* easy, curl_socket_t socket, int what, void* self, void* unused);
   static int on_timer(CURLM* multi, long timeout_ms, void* self);
+  std::shared_ptr<CurlHost> host_of(const std::string& url);
   void watch(curl_socket_t socket, io::Readiness wanted);
   void act(curl_socket_t socket, int events);
 
   io::FdWatcher& watcher_;
   CurlOptions options_;
   Semaphore places_;
+  std::map<std::string, std::weak_ptr<CurlHost>> hosts_;  // by origin
   CURLM* multi_;
   std::map<curl_socket_t, std::unique_ptr<io::FdWatch>> watches_;
   Kick kick_;
@@ -62,9 +79,8 @@ class Transfer {
   enum class Mode { whole, streamed };
 
   // Checks the request and starts it.
-  static Result<std::shared_ptr<Transfer>> start(std::shared_ptr<CurlMulti> multi,
-                                                 Semaphore::Permit place, Request request,
-                                                 Mode mode);
+  static Result<std::shared_ptr<Transfer>> start(std::shared_ptr<CurlMulti> multi, CurlPlace place,
+                                                 Request request, Mode mode);
   ~Transfer();
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
@@ -83,7 +99,7 @@ class Transfer {
 
  private:
   friend class CurlMulti;
-  Transfer(std::shared_ptr<CurlMulti> multi, Semaphore::Permit place, Request request, Mode mode);
+  Transfer(std::shared_ptr<CurlMulti> multi, CurlPlace place, Request request, Mode mode);
   Result<void> check() const;
   void set_up();
   void set_up_method();
@@ -99,7 +115,7 @@ class Transfer {
   void ended(CURLcode code);
 
   std::shared_ptr<CurlMulti> multi_;
-  Semaphore::Permit place_;
+  CurlPlace place_;
   Request request_;
   Mode mode_;
   std::string label_;  // "GET https://host/path" for error messages

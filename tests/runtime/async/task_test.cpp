@@ -213,6 +213,63 @@ TEST_CASE("the more urgent class goes first, and hands itself on to what it call
   CHECK(order == wanted);
 }
 
+TEST_CASE("within a class the earliest deadline goes first, and nobody waits for ever", "[async]") {
+  FakePoller poller;
+  Loop loop(poller);
+  std::vector<std::string> order;
+  Waiters waiters;
+  const auto waits = [](std::string name, Urgency urgency, Waiters& in,
+                        std::vector<std::string>& to) -> Task<void> {
+    co_await become(urgency);
+    co_await in.wait();
+    to.push_back(std::move(name));
+  };
+  const auto sleep = [&loop](std::chrono::seconds time) {
+    bool over = false;
+    Scope sleeping;
+    sleeping.spawn([](std::chrono::seconds pause, bool& flag) -> Task<void> {
+      co_await delay(pause);
+      flag = true;
+    }(time, over));
+    loop.run_until([&] { return over; });
+  };
+  const auto due_in = [&loop](int seconds, LatencyClass latency = LatencyClass::normal) {
+    const auto now = std::chrono::floor<std::chrono::seconds>(loop.now()).count();
+    return Urgency{latency, static_cast<std::int32_t>(now + seconds)};
+  };
+  Scope scope;
+  const auto join = [&](const std::string& name, Urgency urgency) {
+    scope.spawn(waits(name, urgency, waiters, order));
+    loop.run();
+  };
+  join("never", {});
+  join("in 20", due_in(20));
+  join("in 10", due_in(10));
+  join("in 10 too", due_in(10));
+  join("overdue", due_in(-100));
+  join("urgent", due_in(25, LatencyClass::interactive));
+  // Who comes so much later overtakes nobody, however soon it is due.
+  sleep(Waiters::patience + std::chrono::seconds(1));
+  join("later", due_in(-1000));
+  while (waiters.wake_one()) loop.run();
+  CHECK(order == std::vector<std::string>{"urgent", "overdue", "in 10", "in 10 too", "in 20",
+                                          "never", "later"});
+  // A deadline is handed on to what is called, and stays where the class changes.
+  Urgency seen;
+  using Look = Task<void> (*)(Urgency& into);
+  const Look look = [](Urgency& into) -> Task<void> {
+    into = Loop::current().urgency();
+    co_return;
+  };
+  scope.spawn([](Urgency of, Urgency& to, Look call) -> Task<void> {
+    co_await become(of);
+    co_await become(LatencyClass::batch);
+    co_await call(to);
+  }(Urgency{LatencyClass::interactive, 7}, seen, look));
+  loop.run();
+  CHECK(seen == Urgency{LatencyClass::batch, 7});
+}
+
 TEST_CASE("a class that never rests does not starve the others", "[async]") {
   FakePoller poller;
   Loop loop(poller);

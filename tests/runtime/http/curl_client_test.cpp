@@ -140,6 +140,50 @@ TEST_CASE("many requests at once all get their answers", "[http]") {
   CHECK(f.server.connections() <= 8);
 }
 
+TEST_CASE("requests wait at their host, the most urgent ones first, and keep no other host waiting",
+          "[http]") {
+  Fixture f;
+  Responder other(f.world.world());
+  CurlOptions options;
+  options.connections_per_host_max = 1;
+  options.transfers_max = 2;
+  auto client = f.client(options);
+  const auto ask = [](Client& c, std::string url, Urgency urgency) -> Task<void> {
+    co_await become(urgency);
+    auto response = co_await c.send(get(std::move(url)));
+    CHECK(response.has_value());
+  };
+  constexpr int asked = 6;
+  for (int n = 0; n < asked; ++n) {
+    f.server.then(Script{
+        {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n", "x"}, milliseconds(20), true, false});
+  }
+  other.then(reply(ok_reply("y", false)));
+  Scope scope;
+  const auto path = [&](const std::string& name) { return f.server.url("/" + name); };
+  scope.spawn(ask(client, path("first"), {LatencyClass::batch}));
+  f.world.loop().run_until([&] { return f.server.requests().size() == 1; });
+  scope.spawn(ask(client, path("batch"), {LatencyClass::batch}));
+  scope.spawn(ask(client, path("normal"), {}));
+  const auto now_s = std::chrono::floor<std::chrono::seconds>(f.world.loop().now()).count();
+  scope.spawn(
+      ask(client, path("late"), {LatencyClass::interactive, static_cast<std::int32_t>(now_s + 9)}));
+  scope.spawn(ask(client, path("due"), {LatencyClass::interactive, 0}));
+  scope.spawn(ask(client, path("later"), {LatencyClass::interactive}));
+  // All wait but one, and there is a place left for somebody else.
+  scope.spawn(ask(client, other.url(), {LatencyClass::batch}));
+  f.world.loop().run_until([&] { return !other.requests().empty(); });
+  CHECK(f.server.requests().size() <= 2);
+  f.world.loop().run_until([&] { return scope.size() == 0; });
+  REQUIRE(f.server.requests().size() == asked);
+  std::vector<std::string> order;
+  for (const std::string& request : f.server.requests()) {
+    order.push_back(request.substr(5, request.find(' ', 5) - 5));
+  }
+  CHECK(order == std::vector<std::string>{"first", "due", "late", "later", "normal", "batch"});
+  CHECK(f.server.connections() == 1);
+}
+
 TEST_CASE("every status is a response, a redirect too", "[http]") {
   Fixture f;
   auto client = f.client();
