@@ -69,6 +69,7 @@ class MeteredModel final : public agents::Model {
   void observe(const std::string& session, agents::SessionEvent event) override {
     inner_.observe(session, event);
   }
+  [[nodiscard]] bool foresees() const override { return inner_.foresees(); }
   void foresee(agents::TurnRequest request) override { inner_.foresee(std::move(request)); }
   [[nodiscard]] std::string identity() const override { return inner_.identity(); }
 

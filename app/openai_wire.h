@@ -1,6 +1,7 @@
 #pragma once
 
-// The OpenAI-compatible forms of requests and answers, read and written. Pure: openai_door.h does
+// The OpenAI-compatible forms of requests (openai_request.cpp reads them) and answers
+// (openai_wire.cpp writes them). Pure: openai_door.h does
 // the rest. What a request says and is not understood is an error that names the parameter.
 
 #include "agents/ports.h"

@@ -25,6 +25,7 @@ class ThrottledModel final : public Model {
   void observe(const std::string& session, SessionEvent event) override {
     inner_.observe(session, event);
   }
+  [[nodiscard]] bool foresees() const override { return inner_.foresees(); }
   void foresee(TurnRequest request) override { inner_.foresee(std::move(request)); }
   [[nodiscard]] std::string identity() const override { return inner_.identity(); }
 

@@ -365,7 +365,8 @@ Task<Result<void>> TurnLoop::approved_call(SessionState& state, Action action, A
 
 Task<Outcome> TurnLoop::perform(SessionState& state, std::size_t tool, ToolCall call) {
   model_.observe(state.id, agents::SessionEvent::call_begins);
-  if (!catalogue_.specs->at(tool).ends_session) model_.foresee(request_of(state, model_spec_));
+  const bool goes_on = !catalogue_.specs->at(tool).ends_session;
+  if (goes_on && model_.foresees()) model_.foresee(request_of(state, model_spec_));
   const Instant start = Loop::current().now();
   Task<Outcome> called = catalogue_.boxes[tool]->call(state.id, std::move(call));
   auto result = co_await in_wall_time(as_result(std::move(called)));

@@ -21,6 +21,7 @@ class ListeningModel final : public Model {
     const char* const names[] = {"call begins", "call ends soon", "parked", "gone"};
     heard.emplace_back(names[static_cast<int>(event)]);
   }
+  bool foresees() const override { return is_near; }
   void foresee(TurnRequest request) override {
     heard.push_back("foresee " + std::to_string(request.messages.size()));
     foreseen.push_back(std::move(request));
@@ -30,6 +31,7 @@ class ListeningModel final : public Model {
   std::vector<std::string> heard;
   std::vector<TurnRequest> foreseen;
   bool asked_like_foreseen = false;
+  bool is_near = true;
 
  private:
   // The same session and tools, and all messages that were foreseen.
@@ -75,6 +77,14 @@ TEST_CASE("while a call runs its model is given what is certain of the next turn
                                           "call ends soon", "asked", "gone"});
   CHECK(model.foreseen[0].messages.back().tool_calls.size() == 1);
   CHECK(model.asked_like_foreseen);
+}
+
+TEST_CASE("a model that computes nothing ahead is given nothing", "[agents]") {
+  ListeningModel model({calls("look", "{}"), says("found it")});
+  model.is_near = false;
+  TableGuard guard;
+  CHECK(told(model, guard, nullptr) ==
+        std::vector<std::string>{"asked", "call begins", "call ends soon", "asked", "gone"});
 }
 
 TEST_CASE("a call that was refused is no time to compute ahead", "[agents]") {
