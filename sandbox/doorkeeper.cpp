@@ -63,6 +63,7 @@ Doorkeeper::Doorkeeper(DoorOptions options, const agents::JailCall& call, egress
       profile_(call.profile.name),
       asks_(call.profile.asks),
       has_network_(call.profile.level == "net"),
+      urgency_(Loop::current().urgency()),
       door_(door) {
   if (has_network_)
     proxy_ = std::make_unique<EgressProxy>(options_.world, options_.egress, options_.gate, call,
@@ -112,6 +113,7 @@ void Doorkeeper::take_connection(Descriptor connection) {
   if (!stream) return;
   ++connections_;
   const auto serve = [](Doorkeeper& self, std::unique_ptr<io::Stream> jail) -> Task<void> {
+    co_await become(self.urgency_);
     co_await self.proxy_->serve(std::move(jail));
     --self.connections_;
   };
@@ -132,6 +134,7 @@ Task<Result<int>> Doorkeeper::open_path(std::uint32_t flags, std::string path) {
 }
 
 Task<void> Doorkeeper::answer_open(std::uint64_t cookie, std::uint32_t flags, std::string path) {
+  co_await become(urgency_);
   Result<int> file = Err(Code::exhausted, "");
   if (opens_ < opens_max) {
     ++opens_;

@@ -45,6 +45,7 @@ class Doorkeeper {
   std::string profile_;
   bool asks_;
   bool has_network_;
+  Urgency urgency_;  // of the call; a knock is of nobody's
   Descriptor door_;
   std::unique_ptr<EgressProxy> proxy_;
   std::size_t connections_ = 0;

@@ -227,7 +227,11 @@ Task<Result<std::unique_ptr<JailPool::Claim>>> JailPool::claim(const Key& key) {
       continue;
     }
     auto started = start_zygote(key.profile, false);
-    if (!started) co_return Err(std::move(started).error());
+    if (!started) {
+      // The room that it was woken for is for the next one.
+      room_.wake_one();
+      co_return Err(std::move(started).error());
+    }
     zygotes_.push_back(Zygote{key, std::move(*started), ++clock_, 0});
     co_return std::make_unique<Claim>(*this, zygotes_.back());
   }

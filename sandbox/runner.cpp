@@ -104,6 +104,7 @@ ZygoteRunner::ZygoteRunner(io::World& world, RunnerOptions options, ZygoteImage 
     : world_(world),
       options_(std::move(options)),
       nothing_(std::move(nothing)),
+      places_(options_.calls_max),
       pool_(world, options_, std::move(image)),
       workers_(world, pool_) {}
 
@@ -140,23 +141,10 @@ Result<void> ZygoteRunner::check(JailCall& call) {
   return {};
 }
 
-Task<void> ZygoteRunner::take_turn() {
-  while (running_ >= options_.calls_max) co_await queue_in(turn_);
-  ++running_;
-}
-
 Task<JailOutcome> ZygoteRunner::run(JailCall call) {
   const Result<void> checked = check(call);
   if (!checked) co_return refused(checked.error().message);
-  co_await take_turn();
-  struct Leave {
-    ZygoteRunner& runner;
-    ~Leave() {
-      --runner.running_;
-      runner.turn_.wake_one();
-    }
-  };
-  const Leave leave{*this};
+  const auto place = co_await places_.acquire();
   if (is_builtin(call)) {
     JailOutcome answered = co_await workers_.run(call);
     answered.isolation = pool_.reduction(call.profile);

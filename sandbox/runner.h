@@ -5,7 +5,7 @@
 // outlives it; cancelling run() or destroying the runner kills at once.
 
 #include "agents/ports.h"
-#include "async/waiters.h"
+#include "async/channel.h"
 #include "io/world.h"
 #include "sandbox/pool.h"
 #include "sandbox/tool_workers.h"
@@ -54,7 +54,6 @@ class ZygoteRunner final : public agents::Runner {
 
   ZygoteRunner(io::World& world, RunnerOptions options, ZygoteImage image, Descriptor nothing);
   Result<void> check(agents::JailCall& call);
-  Task<void> take_turn();
   Result<void> send(JailPool::Jail& jail, agents::JailCall& call);
   Result<void> open_door(JailPool::Jail& jail, agents::JailCall& call);
   Task<Result<std::unique_ptr<JailPool::Jail>>> begin(agents::JailCall& call);
@@ -63,9 +62,8 @@ class ZygoteRunner final : public agents::Runner {
   io::World& world_;
   RunnerOptions options_;
   Descriptor nothing_;  // /dev/null
-  std::size_t running_ = 0;
   std::size_t servers_ = 0;
-  Waiters turn_;
+  Semaphore places_;  // of calls
   JailPool pool_;
   ToolWorkers workers_;
 };

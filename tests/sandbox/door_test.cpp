@@ -50,6 +50,18 @@ TEST_CASE("a jail of level net reaches the origins of its profile through the pr
   CHECK(net.server.requests().back().ends_with("\r\n\r\nabc"));
 }
 
+TEST_CASE("what a jail asks for is as urgent as the call that it is for", "[sandbox]") {
+  Outdoors net;
+  net.server.then({{"HTTP/1.1 204 No Content\r\n\r\n"}});
+  const std::string get =
+      "GET " + net.origin() + "/ HTTP/1.1\\r\\nHost: " + net.host() + "\\r\\n\\r\\n";
+  const Urgency urgency{LatencyClass::interactive, 1'000'000};
+  const JailOutcome outcome = net.run(saying(get, {rule_for(net.origin())}), urgency);
+  INFO(outcome.detail + outcome.errors);
+  REQUIRE(outcome.output.starts_with("HTTP/1.1 204"));
+  CHECK(net.gate.urgency == urgency);
+}
+
 TEST_CASE("programs find the proxy by themselves", "[sandbox]") {
   if (!std::filesystem::exists("/usr/bin/curl")) {
     WARN("skipped: there is no curl");

@@ -21,6 +21,7 @@ class ListeningGate final : public Gate {
   Task<Result<void>> may_request(EgressAsk ask) override {
     asked.push_back(ask.method + " " + ask.url);
     secrets = ask.secrets;
+    urgency = Loop::current().urgency();
     if (refuses) co_return Err(Code::denied, "policy says no");
     co_return Result<void>{};
   }
@@ -31,6 +32,7 @@ class ListeningGate final : public Gate {
   }
   Task<Result<void>> may_open(OpenAsk ask) override {
     opens.push_back((ask.writes ? "write " : "read ") + ask.path);
+    urgency = Loop::current().urgency();
     co_await delay(std::chrono::milliseconds(5));
     if (refuses) co_return Err(Code::denied, "policy says no");
     co_return Result<void>{};
@@ -40,6 +42,7 @@ class ListeningGate final : public Gate {
   std::vector<std::string> ended;
   std::vector<std::string> opens;
   std::vector<std::string> secrets;
+  Urgency urgency;  // of what was asked last
   EgressResult last;
 };
 
@@ -68,15 +71,17 @@ struct Outdoors {
     looked_up.push_back(std::move(host));
     co_return addresses;
   }
-  agents::JailOutcome run(agents::JailCall call) {
+  agents::JailOutcome run(agents::JailCall call, Urgency urgency = {}) {
     std::optional<agents::JailOutcome> outcome;
     const auto keep = [](ZygoteRunner& in, agents::JailCall what,
-                         std::optional<agents::JailOutcome>& into, Loop& loop) -> Task<void> {
+                         std::optional<agents::JailOutcome>& into, Loop& loop,
+                         Urgency of) -> Task<void> {
+      co_await become(of);
       into = co_await in.run(std::move(what));
       loop.post_from_thread([] {});
     };
     Scope scope;
-    scope.spawn(keep(*runner, std::move(call), outcome, world.loop()));
+    scope.spawn(keep(*runner, std::move(call), outcome, world.loop(), urgency));
     world.loop().run_until([&] { return outcome.has_value(); });
     return std::move(*outcome);
   }

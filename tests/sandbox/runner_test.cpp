@@ -290,6 +290,34 @@ TEST_CASE("many calls at once all come back", "[sandbox]") {
   }
 }
 
+TEST_CASE("calls that wait for a place go in the order of their classes and deadlines",
+          "[sandbox]") {
+  RunnerOptions options;
+  options.calls_max = 1;
+  Jails jails(options);
+  std::vector<std::string> order;
+  const auto call = [](ZygoteRunner& in, std::string name, Urgency urgency,
+                       std::vector<std::string>& to) -> Task<void> {
+    co_await become(urgency);
+    JailCall asked = shell("echo " + name);
+    const JailOutcome outcome = co_await in.run(std::move(asked));
+    to.push_back(outcome.output);
+  };
+  Scope scope;
+  scope.spawn(call(*jails.runner, "batch", Urgency{LatencyClass::batch}, order));
+  scope.spawn(call(*jails.runner, "normal", Urgency{}, order));
+  scope.spawn(call(*jails.runner, "due", Urgency{LatencyClass::normal, 0}, order));
+  scope.spawn(call(*jails.runner, "interactive", Urgency{LatencyClass::interactive}, order));
+  jails.world.loop().run_until([&] { return scope.size() == 0; });
+  const std::vector<std::string> wanted = {"interactive\n", "due\n", "normal\n", "batch\n"};
+  CHECK(std::is_permutation(order.begin(), order.end(), wanted.begin(), wanted.end()));
+  // Whichever found the place free has it; all others go as they should.
+  std::vector<std::string> rest = wanted;
+  REQUIRE_FALSE(order.empty());
+  std::erase(rest, order.front());
+  CHECK(std::vector<std::string>(order.begin() + 1, order.end()) == rest);
+}
+
 TEST_CASE("cancelling a call kills everything in its jail", "[sandbox]") {
   const WorkFolder work;
   Jails jails;
