@@ -45,8 +45,9 @@ Result<void> retain(const Options& options, const Context& context) {
   TRY(open(options, context, opened));
   const std::int64_t days = TRY(options.integer("days", 0, 1, log::retention_days_max));
   const log::Retention now = TRY(log::read_retention(log::LogReader(opened.writer->store())));
-  auto event = TRY(log::retention_event(now, days, options.flag("high-risk"),
-                                        by_of(options, context), options.text("reason")));
+  auto event =
+      TRY(log::retention_event(now, {days, options.flag("high-risk"), options.flag("expire")},
+                               by_of(options, context), options.text("reason")));
   const std::uint64_t index = TRY(record(opened, std::move(event)));
   print("What stands beside the records is kept for " + std::to_string(days) + " days; record " +
         std::to_string(index) + " says so.\n");
@@ -97,7 +98,8 @@ Result<void> show(const Options& options, const Context& context) {
     print("Nothing was said about how long payloads are kept (ambit audit retain).\n");
   } else {
     print("Payloads are kept for " + std::to_string(now.days) + " days" +
-          (now.is_high_risk ? ", of fleets of high risk" : "") + " (record " +
+          (now.is_high_risk ? ", of fleets of high risk" : "") +
+          (now.expires ? "; then a fleet that serves removes them" : "") + " (record " +
           std::to_string(now.index) + ").\n");
   }
   for (const log::Hold& each : now.holds) {
@@ -191,6 +193,7 @@ std::vector<Command> audit_retention_commands() {
                   "keep payloads for at least so many days; erase and expire obey it",
                   {{"days", "N", "since they were recorded"},
                    {"high-risk", "", "the fleets are of high risk: never less than 183 days"},
+                   {"expire", "", "and no longer: a fleet that serves removes them, once a day"},
                    by_option,
                    reason_option},
                   0, retain),

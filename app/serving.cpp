@@ -443,9 +443,30 @@ class Serving {
 #endif
 };
 
-Task<void> serve_until_signal(Serving& serving, io::Signals& signals, Result<void>& result) {
+// Where the record says that it is to: removes what was kept for long enough, and once a day again.
+Task<void> keep_record_bounded(log::LogJournal& journal) {
+  constexpr auto pause = std::chrono::hours(24);
+  co_await become(LatencyClass::batch);
+  while (true) {
+    const auto expired = co_await journal.expire();
+    if (!expired && expired.error().code == Code::closed) co_return;
+    if (!expired) {
+      std::fprintf(stderr, "ambit: payloads that are old enough stay for now: %s\n",
+                   expired.error().message.c_str());
+    } else if (*expired && (*expired)->payloads > 0) {
+      std::fprintf(stderr, "ambit: %llu payloads were kept for long enough and are removed\n",
+                   static_cast<unsigned long long>((*expired)->payloads));
+    }
+    co_await delay(pause);
+  }
+}
+
+Task<void> serve_until_signal(Serving& serving, log::LogJournal& journal, io::Signals& signals,
+                              Result<void>& result) {
   result = co_await serving.open();
   if (!result) co_return;
+  Scope beside;
+  beside.spawn(keep_record_bounded(journal));
   for (const auto& agent : serving.exposed()) {
     std::fprintf(stderr, "ambit: agent %s at %s%s\n", agent->name.c_str(), serving.url().c_str(),
                  agent->base.c_str());
@@ -483,7 +504,7 @@ Result<void> serve_fleet(const ServeOptions& options, agents::Fleet fleet) {
     const auto control = TRY(ControlSocket::open(world.world(), serving.control(),
                                                  all.assembly.state, all.assembly.run));
     Scope scope;
-    scope.spawn(serve_until_signal(serving, *signals, result));
+    scope.spawn(serve_until_signal(serving, assembly->journal(), *signals, result));
     world.loop().run_until([&] { return scope.size() == 0; });
   }
   const Result<void> closed = close_journal(world, *assembly);

@@ -140,20 +140,11 @@ Result<ExpiryPlan> plan_expiry(const Snapshot& snapshot, const Retention& retent
                "--days N --reason TEXT");
   }
   ExpiryPlan plan;
-  plan.rule = {TRY(snapshot.size()), unix_ns - retention.days * retention_day_ns, retention};
-  LeafView leaf;
-  Result<void> good;
-  TRY(snapshot.for_each_leaf(0, [&](std::uint64_t, std::string_view bytes) {
-    good = scan_leaf(bytes, leaf);
-    if (good) plan.runs.follow(leaf);
-    return good.has_value();
-  }));
-  TRY(good);
+  plan.rule = {0, unix_ns - retention.days * retention_day_ns, retention};
+  TRY(go_on(plan, snapshot));
   TRY(for_each_payload(snapshot, 0, [&](const PayloadRow& row) {
-    const bool is_held_by_name = plan.rule.holds_subject(row.subject);
-    if (is_held_by_name) plan.held_subjects.add(row.index, row.place);
     if (row.unix_ns > plan.rule.newest_ns) return true;
-    if (is_held_by_name || plan.rule.holds_run(row.run)) {
+    if (plan.rule.holds_subject(row.subject) || plan.rule.holds_run(row.run)) {
       ++plan.held;
     } else if (plan.runs.contains(row.run, plan.rule.size)) {
       ++plan.in_flight;
@@ -165,6 +156,25 @@ Result<ExpiryPlan> plan_expiry(const Snapshot& snapshot, const Retention& retent
     return true;
   }));
   return plan;
+}
+
+Result<void> go_on(ExpiryPlan& plan, const Snapshot& snapshot) {
+  const std::uint64_t begin = plan.rule.size;
+  plan.rule.size = TRY(snapshot.size());
+  if (begin >= plan.rule.size) return {};
+  LeafView leaf;
+  Result<void> good;
+  TRY(snapshot.for_each_leaf(begin, [&](std::uint64_t, std::string_view bytes) {
+    good = scan_leaf(bytes, leaf);
+    if (good) plan.runs.follow(leaf);
+    return good.has_value();
+  }));
+  TRY(good);
+  if (!plan.rule.holds_subjects()) return {};
+  return for_each_payload(snapshot, begin, [&](const PayloadRow& row) {
+    if (plan.rule.holds_subject(row.subject)) plan.held_subjects.add(row.index, row.place);
+    return true;
+  });
 }
 
 agents::Event expired_event(const ExpiryPlan& plan, const std::string& by) {
@@ -252,10 +262,17 @@ Result<Expired> LogWriter::expire(const std::string& by, std::int64_t unix_ns) {
   if (plan.payloads > 0) {
     // The record comes first: a crash between the two leaves payloads too many, never one too few,
     // and the next time takes them out.
-    const Prepared prepared =
-        TRY(log::prepare(expired_event(plan, by), unix_ns, [] { return std::string(); }));
-    auto indexes = TRY(append({prepared}));
-    done.index = TRY(std::move(indexes.front()));
+    {
+      const std::lock_guard lock(mutex_);
+      {
+        const Snapshot snapshot = TRY(store_->snapshot());
+        TRY(go_on(plan, snapshot));
+      }
+      const Prepared prepared =
+          TRY(log::prepare(expired_event(plan, by), unix_ns, [] { return std::string(); }));
+      auto indexes = TRY(append_locked({prepared}));
+      done.index = TRY(std::move(indexes.front()));
+    }
     TRY(remove_expired(plan));
   }
   done.subjects = TRY(forget_subjects(plan.rule));
@@ -283,6 +300,8 @@ Result<void> LogWriter::remove_expired(const ExpiryPlan& plan) {
         return true;
       }));
     }
+    if (stops_expiring_) return Err(Code::closed, "the log is being closed");
+    const std::lock_guard lock(mutex_);
     if (!places.empty()) TRY(store_->remove_payloads(places));
   }
   return {};
@@ -291,18 +310,30 @@ Result<void> LogWriter::remove_expired(const ExpiryPlan& plan) {
 // The keys of those who own no payload any more go in one rewrite; how many.
 Result<std::uint64_t> LogWriter::forget_subjects(const ExpiryRule& rule) {
   if (rule.holds_run({})) return std::uint64_t{0};  // everything is held
-  std::vector<std::uint64_t> gone = subjects_->numbers();
-  std::vector<bool> owns(gone.size());
+  std::vector<std::uint64_t> gone;
   {
+    const std::lock_guard lock(mutex_);
+    gone = subjects_->numbers();
+  }
+  std::vector<bool> owns(gone.size());
+  std::uint64_t seen = 0;  // records
+  const auto look = [&]() -> Result<void> {
     const Snapshot snapshot = TRY(store_->snapshot());
-    TRY(for_each_payload(snapshot, 0, [&](const PayloadRow& row) {
+    TRY(for_each_payload(snapshot, seen, [&](const PayloadRow& row) {
       const auto at = std::lower_bound(gone.begin(), gone.end(), row.subject);
       if (at != gone.end() && *at == row.subject) {
         owns[static_cast<std::size_t>(at - gone.begin())] = true;
       }
-      return true;
+      return !stops_expiring_;
     }));
-  }
+    seen = TRY(snapshot.size());
+    if (stops_expiring_) return Err(Code::closed, "the log is being closed");
+    return {};
+  };
+  TRY(look());
+  // Those who were given a payload meanwhile keep their key.
+  const std::lock_guard lock(mutex_);
+  TRY(look());
   std::size_t kept = 0;
   for (std::size_t i = 0; i < gone.size(); ++i) {
     // Who is held by number must not get another one.

@@ -74,6 +74,8 @@ struct ExpiryPlan {
 // Errors: invalid (nothing was said about how long payloads are kept).
 Result<ExpiryPlan> plan_expiry(const Snapshot& snapshot, const Retention& retention,
                                std::int64_t unix_ns);
+// Takes note of the records that came since: what is said of a plan is said of a moment.
+Result<void> go_on(ExpiryPlan& plan, const Snapshot& snapshot);
 agents::Event expired_event(const ExpiryPlan& plan, const std::string& by);
 
 // The payloads that are there, of records from `begin` on, until `visit` returns false.

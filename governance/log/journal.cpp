@@ -1,5 +1,7 @@
 #include "log/journal.h"
 
+#include "log/retention.h"
+
 #include <algorithm>
 #include <utility>
 
@@ -179,9 +181,40 @@ Result<void> LogJournal::read(const std::string& run,
   return reader_.read_run(run, visit);
 }
 
+Task<Result<std::optional<Expired>>> LogJournal::expire() {
+  if (closed_) co_return Err(Code::closed, "the record is closed");
+  auto [expired, done] = make_pending<Result<std::optional<Expired>>>();
+  // Of the journal's own scope: whoever closes it waits for what is under way.
+  scope_.spawn(expire_beside(std::move(done)));
+  auto result = co_await std::move(expired);
+  co_return result;
+}
+
+Task<void> LogJournal::expire_beside(Resolver<Result<std::optional<Expired>>> done) {
+  using Outcome = Result<std::optional<Expired>>;
+  auto outcome = std::make_shared<Outcome>(std::optional<Expired>());
+  const std::int64_t now = world_.clock.unix_ns();
+  std::function<void()> work = [outcome, writer = writer_, now] {
+    const auto retention = read_retention(LogReader(writer->store()));
+    if (!retention) {
+      *outcome = Err(retention.error());
+    } else if (retention->expires) {
+      auto expired = writer->expire("retention, record " + std::to_string(retention->index), now);
+      if (expired) {
+        *outcome = std::optional<Expired>(*expired);
+      } else {
+        *outcome = Err(expired.error());
+      }
+    }
+  };
+  co_await world_.workers.run(std::move(work));
+  done.resolve(std::move(*outcome));
+}
+
 Task<Result<void>> LogJournal::close() {
   if (closed_) co_return Result<void>();
   closed_ = true;
+  writer_->stop_expiring();
   co_await scope_.join();
   auto result = std::make_shared<Result<void>>();
   std::function<void()> seal = [result, writer = writer_] { *result = writer->seal(); };

@@ -55,6 +55,10 @@ class LogJournal final : public agents::Journal {
   Result<void> post(agents::Event event) override;
   Result<void> read(const std::string& run,
                     const std::function<bool(const agents::StoredEvent&)>& visit) override;
+  // Removes what has been kept for long enough, where the record says that it is to go
+  // (log/retention.h); nothing: it does not say so. Events are written meanwhile. Errors as
+  // LogWriter::expire; closed: the journal was.
+  Task<Result<std::optional<Expired>>> expire();
   // Writes what waits, then seals the log. Nothing can be appended any more. An error too if
   // something that was posted could not be written.
   Task<Result<void>> close();
@@ -81,6 +85,7 @@ class LogJournal final : public agents::Journal {
   void fail_followers();
   std::shared_ptr<Work> take_group();
   Task<void> commit_all();
+  Task<void> expire_beside(Resolver<Result<std::optional<Expired>>> done);
   Task<void> gather(LatencyClass asked);
   Task<void> give_way(LatencyClass asked);
 

@@ -50,6 +50,7 @@ void follow_retention(Retention& now, const Leaf& leaf) {
   if (leaf.type == retention_type) {
     now.days = std::clamp<std::int64_t>(whole(body, "days"), 0, retention_days_max);
     now.is_high_risk = body.value("highRisk", json()) == true;
+    now.expires = body.value("expire", json()) == true;
     now.index = leaf.index;
   } else if (leaf.type == hold_type) {
     Hold hold{leaf.index, std::nullopt, text(body, "run"), text(body, "by"), text(body, "reason")};
@@ -72,20 +73,21 @@ Result<Retention> read_retention(const LogReader& reader) {
   return retention;
 }
 
-Result<agents::Event> retention_event(const Retention& now, std::int64_t days, bool is_high_risk,
+Result<agents::Event> retention_event(const Retention& now, const Keeping& wanted,
                                       const std::string& by, const std::string& reason) {
   TRY(check_words(by, reason));
-  if (days < 1 || days > retention_days_max) {
+  if (wanted.days < 1 || wanted.days > retention_days_max) {
     return Err(Code::invalid, "payloads are kept for 1 to 36500 days");
   }
-  const bool risk = is_high_risk || now.is_high_risk;
-  if (risk && days < high_risk_days) {
+  const bool risk = wanted.is_high_risk || now.is_high_risk;
+  if (risk && wanted.days < high_risk_days) {
     return Err(Code::denied,
                "the fleets of this log are of high risk: what they did is kept for "
                "at least 183 days");
   }
-  return event_of(retention_type,
-                  {{"by", by}, {"days", days}, {"highRisk", risk}, {"reason", reason}});
+  json body = {{"by", by}, {"days", wanted.days}, {"highRisk", risk}, {"reason", reason}};
+  if (wanted.expires) body["expire"] = true;
+  return event_of(retention_type, body);
 }
 
 agents::Event hold_event(const Hold& hold) {

@@ -33,6 +33,7 @@ struct Hold {
 struct Retention {
   std::int64_t days = 0;  // since a payload was recorded; 0: nothing was said
   bool is_high_risk = false;
+  bool expires = false;     // what is older is removed, by whoever keeps the log open
   std::uint64_t index = 0;  // of the record that says so
   std::vector<Hold> holds;  // that were not released
 };
@@ -43,7 +44,12 @@ void follow_retention(Retention& now, const Leaf& leaf);
 
 // The events that say such things, checked against what counts now. Errors: invalid, denied (below
 // the floor), not_found (no such hold).
-Result<agents::Event> retention_event(const Retention& now, std::int64_t days, bool is_high_risk,
+struct Keeping {
+  std::int64_t days = 0;
+  bool is_high_risk = false;
+  bool expires = false;
+};
+Result<agents::Event> retention_event(const Retention& now, const Keeping& wanted,
                                       const std::string& by, const std::string& reason);
 agents::Event hold_event(const Hold& hold);
 Result<agents::Event> release_event(const Retention& now, std::uint64_t hold, const std::string& by,

@@ -174,6 +174,12 @@ Result<void> LogWriter::store_payloads(const Prepared& prepared, Leaf& leaf, Sto
 }
 
 Result<std::vector<Result<std::uint64_t>>> LogWriter::append(const std::vector<Prepared>& group) {
+  const std::lock_guard lock(mutex_);
+  return append_locked(group);
+}
+
+Result<std::vector<Result<std::uint64_t>>> LogWriter::append_locked(
+    const std::vector<Prepared>& group) {
   Batch batch;
   batch.records.reserve(group.size());
   Tree tree = tree_;
@@ -244,6 +250,7 @@ Result<std::uint64_t> LogWriter::number_of(const std::string& subject) const {
 
 Result<std::uint64_t> LogWriter::erase(const std::string& subject, const std::string& by,
                                        const std::string& reason, std::int64_t unix_ns) {
+  const std::lock_guard lock(mutex_);
   const std::uint64_t number = TRY(number_of(subject));
   {
     const Retention retention = TRY(read_retention(LogReader(store_)));
@@ -262,7 +269,7 @@ Result<std::uint64_t> LogWriter::erase(const std::string& subject, const std::st
   prepared.unix_ns = unix_ns;
   prepared.event.type = erased_type;
   prepared.event.body = std::move(body);
-  auto appended = TRY(append({prepared}));
+  auto appended = TRY(append_locked({prepared}));
   const std::uint64_t index = TRY(std::move(appended.front()));
   payloads_number_ = 0;
   TRY(subjects_->erase({number}));
@@ -270,6 +277,7 @@ Result<std::uint64_t> LogWriter::erase(const std::string& subject, const std::st
 }
 
 Result<void> LogWriter::seal() {
+  const std::lock_guard lock(mutex_);
   const auto [bytes, hash] = TRY(hash_file(folder_ + "/data.mdb"));
   const Seal seal{signer_.verifier().name, tree_.size(), bytes, hash};
   TRY(io::write_file(folder_ + "/seal", signer_.sign(seal.text()), 0644));

@@ -11,9 +11,11 @@
 #include "log/store.h"
 #include "log/subjects.h"
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -55,6 +57,7 @@ Result<Prepared> prepare(agents::Event event, std::int64_t unix_ns, const TakeSa
 
 class FolderLock;
 
+// Used by one thread at a time, but for expire() and stop_expiring().
 class LogWriter {
  public:
   using FillRandom = std::function<void(std::span<std::uint8_t>)>;
@@ -77,7 +80,10 @@ class LogWriter {
   // Removes the payloads that have been kept for as long as was said, and then the keys that nobody
   // needs any more; what is held, and what is in flight, stays (log/expiry.h). What an earlier
   // attempt began is completed. Errors: invalid (nothing was said about how long).
+  // May run beside append(), which waits for a part of it at most.
   Result<Expired> expire(const std::string& by, std::int64_t unix_ns);
+  // expire() under way ends after the part it is at (closed); the next one goes on.
+  void stop_expiring() { stops_expiring_ = true; }
   // Of a subject that there is. Error: not_found.
   [[nodiscard]] Result<std::uint64_t> number_of(const std::string& subject) const;
   // Seals the data file: a signed hash of all of its bytes. Appending breaks the seal.
@@ -95,6 +101,7 @@ class LogWriter {
   Result<void> remove_expired(const ExpiryPlan& plan);
   Result<std::uint64_t> forget_subjects(const ExpiryRule& rule);
   Result<void> store_payloads(const Prepared& prepared, Leaf& leaf, StoredRecord& record);
+  Result<std::vector<Result<std::uint64_t>>> append_locked(const std::vector<Prepared>& group);
 
   std::string folder_;
   std::unique_ptr<FolderLock> lock_;
@@ -105,6 +112,8 @@ class LogWriter {
   FillRandom random_;
   PayloadCipher cipher_;
   bool sealed_ = false;
+  std::atomic<bool> stops_expiring_ = false;
+  std::mutex mutex_;  // of all that changes the log; not of what only reads it
   // Hash of the last record of each session (none: it has no record yet), as a shortcut to what the
   // store knows. Emptied when it is full, and when a group fails.
   std::unordered_map<std::string, std::optional<Hash>> heads_;

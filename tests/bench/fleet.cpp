@@ -445,7 +445,7 @@ int main(int argc, char** argv) {
   report_waiting();
   report_cost_of_record();
   const auto theirs = peers();
-  for (const int count : {100, 1000, 10'000}) {
+  for (const int count : {100, 1000, 10'000, 100'000}) {
     const std::string of = std::to_string(count) + " agents, ";
     const int runs = count < 100'000 ? 5 : 1;
     const Measured bare = median_of(runs, {count});

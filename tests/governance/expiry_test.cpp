@@ -10,7 +10,10 @@
 #include <catch2/catch.hpp>
 #include <lmdb.h>
 
+#include <atomic>
+#include <cstdlib>
 #include <filesystem>
+#include <thread>
 
 namespace ambit::log {
 namespace {
@@ -21,7 +24,7 @@ constexpr std::int64_t born_ns = 1'795'219'200'000'000'000;
 struct Kept {
   explicit Kept(std::int64_t days = 10) : writer(open_writer(folder.path())) {
     if (days == 0) return;
-    auto event = retention_event({}, days, false, "ann", "the contract");
+    auto event = retention_event({}, {days, false}, "ann", "the contract");
     REQUIRE(event);
     retention = say(std::move(*event), 0);
   }
@@ -181,6 +184,38 @@ TEST_CASE("many payloads expire in several transactions", "[expiry]") {
   CHECK(report.good());
   CHECK(report.expired == 3000);
   CHECK(report.payloads == 0);
+}
+
+TEST_CASE("a log is written to while payloads expire, and holds all that a plan said of it",
+          "[expiry]") {
+  Kept log;
+  for (int i = 0; i < 4000; ++i) log.tell("old", 0, "person " + std::to_string(i % 50));
+  log.hold("", log.writer->number_of("person 7").value(), 1);
+  std::atomic<bool> is_over = false;
+  // New payloads of those whose old ones go, one of whom is held, in the midst of it.
+  std::thread beside([&] {
+    for (int i = 0; i < 200 || !is_over; ++i) {
+      auto prepared =
+          prepare({"turn.completed", "new", "", "clerk", "{}", {{"message", "m"}}},
+                  born_ns + 11 * retention_day_ns, [] { return std::string(salt_bytes, 's'); });
+      prepared->event.subject = "person " + std::to_string(i % 50);
+      const auto done = log.writer->append({*prepared});
+      if (!done || !done->front()) std::abort();
+    }
+  });
+  const Expired expired = log.expire(20);
+  is_over = true;
+  beside.join();
+  CHECK(expired.payloads == 4000 - 80);
+  CHECK(expired.held == 80);
+  log.check_good();
+  // Nobody who was given a payload meanwhile has lost its key.
+  const LogReader reader(log.writer->store());
+  for (std::uint64_t i = 4002; i < log.writer->size(); ++i) {
+    const auto record = reader.get(i);
+    REQUIRE(record);
+    if (record->leaf.run == "new") CHECK(record->payloads.size() == 1);
+  }
 }
 
 TEST_CASE("what is held does not expire until it is released", "[expiry]") {

@@ -4,6 +4,7 @@
 #include "../support/temporary_folder.h"
 #include "async/race.h"
 #include "fake_world.h"
+#include "log/retention.h"
 
 #include <catch2/catch.hpp>
 
@@ -350,6 +351,37 @@ TEST_CASE("records are found by what they say", "[journal]") {
   filter = {};
   filter.agent = "nobody";
   CHECK(found(filter).empty());
+}
+
+TEST_CASE("a journal removes what was kept for long enough only where the record says so",
+          "[journal][expiry]") {
+  using ambit::log::Expired;
+  TemporaryFolder folder;
+  FakeWorld world;
+  auto journal = open(world, options_in(folder));
+  append_all(world, *journal, {event("a"), event("b")});
+  const auto say = [&](bool expires) {
+    const auto said = ambit::log::retention_event({}, {10, false, expires}, "ann", "the contract");
+    REQUIRE(said);
+    append_all(world, *journal, {*said});
+  };
+  const auto expire = [&] {
+    auto expired = run_task(world.loop(), journal->expire());
+    REQUIRE(expired);
+    return *expired;
+  };
+  world.now_ns += 11 * ambit::log::retention_day_ns;
+  CHECK_FALSE(expire());
+  say(false);
+  CHECK_FALSE(expire());
+  say(true);
+  const std::optional<Expired> done = expire();
+  REQUIRE(done);
+  CHECK(done->payloads == 2);
+  CHECK(journal->reader().get(0)->expired == std::vector<std::string>{"arguments"});
+  CHECK(expire()->payloads == 0);
+  REQUIRE(run_task(world.loop(), journal->close()));
+  CHECK(run_task(world.loop(), journal->expire()).error().code == Code::closed);
 }
 
 TEST_CASE("a folder that cannot be written is one clear error", "[journal]") {

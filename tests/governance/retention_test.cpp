@@ -44,7 +44,7 @@ struct Log {
 
 TEST_CASE("what must be kept for a time is not erased before it is over", "[retention]") {
   Log log;
-  log.say(*retention_event(log.now(), 30, false, "ann", "the contract"));
+  log.say(*retention_event(log.now(), {30, false}, "ann", "the contract"));
   const auto early = log.erase("jane", start_ns + 29 * day_ns);
   REQUIRE_FALSE(early);
   CHECK(early.error().code == Code::denied);
@@ -58,16 +58,16 @@ TEST_CASE("what must be kept for a time is not erased before it is over", "[rete
 TEST_CASE("fleets of high risk are kept for six months, and that is not taken back",
           "[retention]") {
   Log log;
-  CHECK_FALSE(retention_event(log.now(), 182, true, "ann", "x"));
-  log.say(*retention_event(log.now(), 183, true, "ann", "AI Act, article 19"));
+  CHECK_FALSE(retention_event(log.now(), {182, true}, "ann", "x"));
+  log.say(*retention_event(log.now(), {183, true}, "ann", "AI Act, article 19"));
   CHECK(log.now().is_high_risk);
-  const auto less = retention_event(log.now(), 100, false, "ann", "cheaper");
+  const auto less = retention_event(log.now(), {100, false}, "ann", "cheaper");
   REQUIRE_FALSE(less);
   CHECK(less.error().code == Code::denied);
-  log.say(*retention_event(log.now(), 400, false, "ann", "longer"));
+  log.say(*retention_event(log.now(), {400, false}, "ann", "longer"));
   CHECK(log.now().is_high_risk);
   CHECK(log.now().days == 400);
-  CHECK_FALSE(retention_event(log.now(), 400, false, "", "nobody says so"));
+  CHECK_FALSE(retention_event(log.now(), {400, false}, "", "nobody says so"));
 }
 
 TEST_CASE("a hold forbids to erase until it is released, and says who placed it", "[retention]") {
