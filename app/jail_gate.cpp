@@ -1,5 +1,7 @@
 #include "app/jail_gate.h"
 
+#include "app/json_text.h"
+
 #include <nlohmann/json.hpp>
 
 #include <utility>
@@ -13,10 +15,6 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::size_t sessions_max = 1 << 16;
 constexpr std::size_t depth_max = 64;
-
-std::string dumped(const Json& value) {
-  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
 
 }  // namespace
 

@@ -145,10 +145,6 @@ Task<void> first_refresh(KeptGateway& gateway, Result<void>& out) {
   out = co_await gateway.refresh();
 }
 
-Task<void> until_signal(io::Signals& signals) {
-  co_await signals.next();
-}
-
 Task<void> serve_stdio(mcp::StdioServer& server) {
   co_await server.run();
 }
@@ -197,7 +193,7 @@ Result<void> serve_http(io::UvWorld& world, KeptGateway& gateway, const GatewayP
   auto signals = TRY(world.signals({SIGINT, SIGTERM}));
   std::fprintf(stderr, "ambit: gateway at http://%s/mcp\n", server->address().c_str());
   Scope watching;
-  watching.spawn(until_signal(*signals));
+  watching.spawn(io::until_signal(*signals));
   world.loop().run_until([&] { return watching.size() == 0; });
   return {};
 }
@@ -214,7 +210,7 @@ Result<void> serve_pipes(io::UvWorld& world, KeptGateway& gateway, const Gateway
   mcp::StdioServer stdio(gateway.server(), **in, **out, plan.principal);
   Scope scope;
   Scope watching;
-  watching.spawn(until_signal(*signals));
+  watching.spawn(io::until_signal(*signals));
   scope.spawn(serve_stdio(stdio));
   world.loop().run_until([&] { return scope.size() == 0 || watching.size() == 0; });
   return {};

@@ -23,10 +23,6 @@ Task<void> serve_client(mcp::StdioServer& server, Error& reason) {
   reason = co_await server.run();
 }
 
-Task<void> until_signal(io::Signals& signals) {
-  co_await signals.next();
-}
-
 Task<void> append(log::LogJournal& journal, std::string type, const std::string& run,
                   std::string body, Result<void>& out) {
   agents::Event event{std::move(type), run, "", "", std::move(body), {}};
@@ -101,7 +97,7 @@ Result<int> serve(const std::string& agent_name, agents::Fleet fleet,
     mcp::StdioServer stdio(server, **in, **out, principal);
     Scope scope;
     Scope watching;
-    watching.spawn(until_signal(*signals));
+    watching.spawn(io::until_signal(*signals));
     scope.spawn(serve_client(stdio, reason));
     world.loop().run_until([&] { return scope.size() == 0 || watching.size() == 0; });
   }

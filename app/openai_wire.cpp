@@ -1,6 +1,7 @@
 #include "app/openai_wire.h"
 
 #include "agents/message.h"
+#include "app/json_text.h"
 
 #include <nlohmann/json.hpp>
 
@@ -12,10 +13,6 @@ namespace ambit::app {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::string dumped(const Json& value) {
-  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
 
 Json usage_json(const agents::Usage& usage) {
   return {{"prompt_tokens", usage.input_tokens},

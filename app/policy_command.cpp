@@ -2,6 +2,7 @@
 
 #include "app/command.h"
 #include "app/guard_options.h"
+#include "app/json_text.h"
 #include "app/load_fleet.h"
 #include "app/policy_guard.h"
 #include "cedar/validate.h"
@@ -24,10 +25,6 @@ using governance::PolicyGuard;
 constexpr std::size_t policy_bytes_max = 8 << 20;
 constexpr std::size_t cases_bytes_max = 64 << 20;
 constexpr std::size_t far_policies_shown = 5;  // of those whose scope does not fit
-
-std::string dumped(const Json& value, int indent = -1) {
-  return value.dump(indent, ' ', false, Json::error_handler_t::replace);
-}
 
 // A file's content, or the argument itself where it is JSON already.
 Result<nlohmann::json> read_json(const Context& context, const std::string& said) {
@@ -264,8 +261,6 @@ Result<int> check(const Options& options, const Context& context) {
   return 0;
 }
 
-const OptionSpec fleet_option = {"fleet", "NAME",
-                                 "with a policy file: the fleet that the agents are in"};
 const OptionSpec json_option = {"json", "", "print the result as JSON"};
 
 // An exit status, or one line on stderr.

@@ -15,4 +15,7 @@ Result<std::unique_ptr<governance::PolicyGuard>> open_guard(const Options& optio
                                                             const Context& context,
                                                             const std::string& path);
 
+inline const OptionSpec fleet_option = {"fleet", "NAME",
+                                        "with a policy file: the fleet that the agents are in"};
+
 }  // namespace ambit::app

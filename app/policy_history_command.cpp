@@ -3,6 +3,7 @@
 
 #include "agents/fact.h"
 #include "app/audit_options.h"
+#include "app/json_text.h"
 #include "app/load_fleet.h"
 #include "app/policy_guard.h"
 #include "governance/action_json.h"
@@ -20,10 +21,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 using governance::PastDecision;
-
-std::string dumped(const Json& value) {
-  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
 
 struct Skipped {
   std::size_t limited = 0;  // a budget or a limit denied it
@@ -188,9 +185,6 @@ int schema(const Options& options, const Context& context) {
   print(governance::action_schema(tools));
   return 0;
 }
-
-const OptionSpec fleet_option = {"fleet", "NAME",
-                                 "with a policy file: the fleet that the agents are in"};
 
 }  // namespace
 

@@ -15,4 +15,9 @@ class Signals {
   virtual Task<int> next() = 0;
 };
 
+// Until any of them comes.
+inline Task<void> until_signal(Signals& signals) {
+  co_await signals.next();
+}
+
 }  // namespace ambit::io
