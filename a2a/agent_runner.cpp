@@ -80,7 +80,7 @@ class AgentRunner::Ending {
     if (runner_.leaves_open_) return;
     agents::Fact ended = agents::SessionEnded{SessionEnd::failed,
                                               state_.turns,
-                                              static_cast<std::int64_t>(state_.calls.size()),
+                                              state_.call_count(),
                                               state_.usage,
                                               "the task was cancelled, or the journal failed",
                                               ""};
@@ -334,7 +334,7 @@ Result<SessionState> AgentRunner::recorded(const Run& run) {
   const std::string id = session_of(run);
   std::map<std::string, SessionState> all;
   Result<void> folded;
-  TRY(ports_.journal.read(run.task_id, [&](const agents::StoredEvent& stored) {
+  TRY(ports_.journal.recover(run.task_id, [&](const agents::StoredEvent& stored) {
     const std::string& session = stored.event.session;
     if (!session.empty()) folded = agents::apply(all[session], stored.event);
     return folded.has_value();

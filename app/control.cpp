@@ -51,7 +51,7 @@ Json session_json(const agents::Roster::Entry& entry) {
               {"agent", entry.agent.name},
               {"state", state_of(entry)},
               {"turns", state.turns},
-              {"toolCalls", state.calls.size()},
+              {"toolCalls", state.call_count()},
               {"tokens", usage.input_tokens - usage.cached_tokens + usage.output_tokens},
               {"costMicros", state.cost_micros},
               {"ms", ms_since(entry.since)},

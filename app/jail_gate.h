@@ -33,6 +33,10 @@ class SessionBook final : public agents::Journal {
                     const std::function<bool(const agents::StoredEvent&)>& visit) override {
     return journal_.read(run, visit);
   }
+  Result<void> recover(const std::string& run,
+                       const std::function<bool(const agents::StoredEvent&)>& visit) override {
+    return journal_.recover(run, visit);
+  }
   // Empty for a session that nothing was recorded of.
   [[nodiscard]] Entry find(const std::string& session) const;
   [[nodiscard]] std::string agent_of(const std::string& session) const;

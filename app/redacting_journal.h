@@ -28,6 +28,10 @@ class RedactingJournal final : public agents::Journal {
                     const std::function<bool(const agents::StoredEvent&)>& visit) override {
     return journal_.read(run, visit);
   }
+  Result<void> recover(const std::string& run,
+                       const std::function<bool(const agents::StoredEvent&)>& visit) override {
+    return journal_.recover(run, visit);
+  }
 
  private:
   agents::Journal& journal_;

@@ -132,7 +132,8 @@ std::string session_json(const agents::FleetSession& session) {
       ",\"error\":" + json_text(state.error) + ",\"turns\":" + std::to_string(state.turns) +
       ",\"inputTokens\":" + std::to_string(state.usage.input_tokens) +
       ",\"cachedTokens\":" + std::to_string(state.usage.cached_tokens) +
-      ",\"outputTokens\":" + std::to_string(state.usage.output_tokens) + ",\"calls\":[";
+      ",\"outputTokens\":" + std::to_string(state.usage.output_tokens) +
+      ",\"toolCalls\":" + std::to_string(state.call_count()) + ",\"calls\":[";
   for (std::size_t i = 0; i < state.calls.size(); ++i) {
     const agents::CallRecord& call = state.calls[i];
     out += (i > 0 ? "," : "") + std::string("{\"tool\":") + json_text(call.call.name) +
@@ -233,7 +234,7 @@ void print_tables(const agents::FleetRun& run) {
     if (++row > rows_max) continue;
     const agents::SessionState& state = item->state;
     print(padded(item->id, 14) + padded(std::string(to_string(state.end)), 11) +
-          padded(std::to_string(state.calls.size()), 7) +
+          padded(std::to_string(state.call_count()), 7) +
           cut(state.error.empty() ? state.answer.substr(state.answer.rfind('\n') + 1) : state.error,
               100) +
           "\n");

@@ -289,6 +289,10 @@ void PolicyGuard::hear(const std::string& session, const SourceLabel& label,
   heard_bytes_ += at->second.bytes() - before;
 }
 
+void PolicyGuard::missed(const std::string& session) {
+  heard_.try_emplace(session).first->second.miss();
+}
+
 // A kept value is as good as what it was when it was kept; all else in the result, the names of
 // keys too, is what nobody vouches for.
 void PolicyGuard::recall(const std::string& session, const SourceLabel& label,

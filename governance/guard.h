@@ -38,6 +38,7 @@ class PolicyGuard final : public agents::Guard {
                                                      GuardOptions options);
 
   agents::Decision decide(const agents::Action& action) override;
+  void missed(const std::string& session) override;
   void heard(const std::string& session, agents::Speaker speaker, const std::string& name,
              const std::string& text) override;
   void trace(agents::Action& action) const override;

@@ -28,7 +28,7 @@ struct SourceLabel {
 };
 
 struct ProvenanceOptions {
-  std::size_t bytes_max = 8U << 20;  // of texts, normalized
+  std::size_t bytes_max = agents::heard_bytes_max;  // of texts, normalized
   std::size_t texts_max = 100'000;
   std::size_t values_max = 512;    // of one action; more count as untrusted
   std::size_t arguments_max = 32;  // with an origin of their own

@@ -153,9 +153,7 @@ class Pass {
   void run() {
     const Json body = Json::parse(event_.body, nullptr, false);
     if (body.is_object() && body.contains("tool") && body["tool"].is_string()) {
-      tool_ = body["tool"].get<std::string>();
-      // A part of a result of any tool.
-      if (tool_ == agents::artifact_tool) tool_.clear();
+      tool_ = source_of(body["tool"].get<std::string>());
     }
     for (agents::Payload& payload : event_.payloads) {
       const std::string& name = payload.name;
@@ -169,8 +167,13 @@ class Pass {
         whole(payload.bytes, "result", tool_);
       } else if (name == "message") {
         message(payload.bytes);
-      } else if (name == "earlier") {
-        earlier(payload.bytes);
+      } else if (name == "earlier" || name == "messages" || name == "replaced") {
+        each_line(payload.bytes, [this](Json& said) { return message_of(said); });
+      } else if (name == "summary") {
+        text(payload.bytes, "message");
+      } else if (name == "calls") {
+        each_line(payload.bytes,
+                  [this](Json& call) { return arguments_of(call, member_of(call, "tool")); });
       }
     }
     if (!taken_.empty()) note();
@@ -241,34 +244,55 @@ class Pass {
     });
   }
 
-  // What the model said: words, and calls with arguments.
+  // A part of a result is one of any tool.
+  static std::string source_of(std::string tool) {
+    return tool == agents::artifact_tool ? std::string() : tool;
+  }
+
+  static std::string member_of(const Json& object, const char* name) {
+    const auto at = object.find(name);
+    return at != object.end() && at->is_string() ? at->get<std::string>() : std::string();
+  }
+
+  // What the model said.
   void message(std::string& bytes) {
     Json said = Json::parse(bytes, nullptr, false);
     if (!said.is_object()) {
       text(bytes, "message");
       return;
     }
+    if (message_of(said)) bytes = said.dump(-1, ' ', false, Json::error_handler_t::replace);
+  }
+
+  // Words, by who said them, and calls with arguments.
+  bool message_of(Json& said) {
     bool changed = false;
     if (said.contains("content") && said["content"].is_string()) {
       std::string words = said["content"].get<std::string>();
       const std::string was = words;
-      text(words, "message");
+      const std::string role = member_of(said, "role");
+      if (role == "tool") {
+        whole(words, "result", source_of(member_of(said, "name")));
+      } else {
+        text(words, role == "user" ? "prompt" : role == "system" ? "instructions" : "message");
+      }
       changed = words != was;
       said["content"] = std::move(words);
     }
     if (said.contains("tool_calls") && said["tool_calls"].is_array()) {
       for (Json& call : said["tool_calls"]) changed = call_of(call) || changed;
     }
-    if (changed) bytes = said.dump(-1, ' ', false, Json::error_handler_t::replace);
+    return changed;
   }
 
   bool call_of(Json& item) {
     if (!item.is_object() || !item.contains("function")) return false;
     Json& call = item["function"];
-    if (!call.is_object() || !call.contains("arguments")) return false;
-    const std::string tool = call.contains("name") && call["name"].is_string()
-                                 ? call["name"].get<std::string>()
-                                 : std::string();
+    return call.is_object() && arguments_of(call, member_of(call, "name"));
+  }
+
+  bool arguments_of(Json& call, const std::string& tool) {
+    if (!call.contains("arguments")) return false;
     Json& arguments = call["arguments"];
     const Json was = arguments;
     if (arguments.is_string()) {
@@ -281,18 +305,15 @@ class Pass {
     return arguments != was;
   }
 
-  // Messages of user and assistant, one a line.
-  void earlier(std::string& bytes) {
+  // One JSON object a line; `redact` says whether it has changed one.
+  template <class F>
+  void each_line(std::string& bytes, F redact) {
     std::string out;
     for (std::size_t at = 0; at < bytes.size();) {
       const std::size_t end = std::min(bytes.find('\n', at), bytes.size());
       std::string line = bytes.substr(at, end - at);
       Json said = Json::parse(line, nullptr, false);
-      if (said.is_object() && said.contains("content") && said["content"].is_string()) {
-        std::string words = said["content"].get<std::string>();
-        const bool user = said.contains("role") && said["role"] == "user";
-        text(words, user ? "prompt" : "message");
-        said["content"] = std::move(words);
+      if (said.is_object() && redact(said)) {
         line = said.dump(-1, ' ', false, Json::error_handler_t::replace);
       }
       out += line + "\n";

@@ -181,6 +181,11 @@ Result<void> LogJournal::read(const std::string& run,
   return reader_.read_run(run, visit);
 }
 
+Result<void> LogJournal::recover(const std::string& run,
+                                 const std::function<bool(const agents::StoredEvent&)>& visit) {
+  return reader_.recover_run(run, visit);
+}
+
 Task<Result<std::optional<Expired>>> LogJournal::expire() {
   if (closed_) co_return Err(Code::closed, "the record is closed");
   auto [expired, done] = make_pending<Result<std::optional<Expired>>>();

@@ -55,6 +55,8 @@ class LogJournal final : public agents::Journal {
   Result<void> post(agents::Event event) override;
   Result<void> read(const std::string& run,
                     const std::function<bool(const agents::StoredEvent&)>& visit) override;
+  Result<void> recover(const std::string& run,
+                       const std::function<bool(const agents::StoredEvent&)>& visit) override;
   // Removes what has been kept for long enough, where the record says that it is to go
   // (log/retention.h); nothing: it does not say so. Events are written meanwhile. Errors as
   // LogWriter::expire; closed: the journal was.

@@ -259,10 +259,37 @@ Result<std::uint64_t> LogReader::write_tiles(const std::string& folder) const {
 Result<void> LogReader::read_run(
     const std::string& run, const std::function<bool(const agents::StoredEvent&)>& visit) const {
   const Snapshot snapshot = TRY(store_->snapshot());
+  return read_run(snapshot, run, agents::RecoveryStarts(), visit);
+}
+
+Result<void> LogReader::recover_run(
+    const std::string& run, const std::function<bool(const agents::StoredEvent&)>& visit) const {
+  const Snapshot snapshot = TRY(store_->snapshot());
+  agents::RecoveryStarts starts;
+  LeafView view;
+  Result<void> problem;
+  TRY(snapshot.for_each_in_run(run, [&](std::uint64_t index) {
+    const auto bytes = snapshot.leaf(index);
+    auto scanned = bytes ? scan_leaf(*bytes, view) : Err(bytes.error());
+    if (!scanned) {
+      problem = Err(std::move(scanned).error().context("record " + std::to_string(index)));
+    } else if (view.type == agents::snapshot_type) {
+      starts.see(index, view.type, unescape_canonical(view.session));
+    }
+    return problem.has_value();
+  }));
+  TRY(problem);
+  return read_run(snapshot, run, starts, visit);
+}
+
+Result<void> LogReader::read_run(
+    const Snapshot& snapshot, const std::string& run, const agents::RecoveryStarts& starts,
+    const std::function<bool(const agents::StoredEvent&)>& visit) const {
   TRY(subjects_->refresh());
   Result<void> problem;
   TRY(snapshot.for_each_in_run(run, [&](std::uint64_t index) {
     auto leaf = leaf_at(snapshot, index);
+    if (leaf && !starts.needs(index, leaf->session)) return true;
     Result<Contents> contents = leaf ? payloads_of(snapshot, *subjects_, *leaf) : Err(leaf.error());
     if (contents && !(contents->erased.empty() && contents->expired.empty())) {
       const bool is_erased = !contents->erased.empty();

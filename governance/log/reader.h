@@ -93,8 +93,16 @@ class LogReader {
   // (not_found): one was erased, or has expired.
   Result<void> read_run(const std::string& run,
                         const std::function<bool(const agents::StoredEvent&)>& visit) const;
+  // The same from the newest snapshot of each session on. Of what is left out no payload is looked
+  // at: it may be gone.
+  Result<void> recover_run(const std::string& run,
+                           const std::function<bool(const agents::StoredEvent&)>& visit) const;
 
  private:
+  Result<void> read_run(const Snapshot& snapshot, const std::string& run,
+                        const agents::RecoveryStarts& starts,
+                        const std::function<bool(const agents::StoredEvent&)>& visit) const;
+
   std::shared_ptr<Store> store_;
   std::shared_ptr<SharedSubjects> subjects_;
 };

@@ -1,7 +1,9 @@
 #include "agents/fact.h"
 
+#include "agents/fact_text.h"
 #include "agents/json_writer.h"
 #include "agents/message.h"
+#include "agents/snapshot.h"
 
 #include <nlohmann/json.hpp>
 
@@ -12,72 +14,34 @@ namespace ambit::agents {
 namespace {
 
 using Json = nlohmann::ordered_json;
+using fact_text::action_kinds;
+using fact_text::approval_ends;
+using fact_text::finish_names;
+using fact_text::from_name;
+using fact_text::mend;
+using fact_text::number;
+using fact_text::obligations_of;
+using fact_text::outcome_kinds;
+using fact_text::payload;
+using fact_text::text;
+using fact_text::texts;
+using fact_text::usage_of;
+using fact_text::verdicts;
+using fact_text::write;
 
 constexpr std::size_t text_bytes_max = 1000;  // of a detail or an error
 constexpr std::size_t body_bytes_typical = 512;
 
-constexpr OutcomeKind outcome_kinds[] = {
-    OutcomeKind::ok,           OutcomeKind::tool_error,       OutcomeKind::denied,
-    OutcomeKind::escalated,    OutcomeKind::timeout,          OutcomeKind::cpu_limit,
-    OutcomeKind::memory_limit, OutcomeKind::process_limit,    OutcomeKind::file_size_limit,
-    OutcomeKind::output_limit, OutcomeKind::policy_violation, OutcomeKind::crashed,
-    OutcomeKind::refused,      OutcomeKind::protocol_error,   OutcomeKind::bad_arguments};
 constexpr Trust trusts[] = {Trust::user, Trust::trusted, Trust::unknown, Trust::untrusted};
-constexpr Verdict verdicts[] = {Verdict::allow, Verdict::deny, Verdict::escalate};
 constexpr SessionEnd session_ends[] = {
     SessionEnd::running, SessionEnd::completed, SessionEnd::escalated, SessionEnd::denied,
     SessionEnd::limit,   SessionEnd::failed,    SessionEnd::stopped};
-constexpr ActionKind action_kinds[] = {
-    ActionKind::model_call,   ActionKind::tool_call, ActionKind::delegation, ActionKind::message,
-    ActionKind::memory_write, ActionKind::spawn,     ActionKind::egress};
-constexpr ApprovalEnd approval_ends[] = {ApprovalEnd::approved, ApprovalEnd::denied,
-                                         ApprovalEnd::expired, ApprovalEnd::modified,
-                                         ApprovalEnd::done};
-constexpr std::string_view finish_names[] = {"stop", "tool_calls", "length"};
-
-// An unknown name gets the meaning that fails closed.
-template <class E, std::size_t N>
-E from_name(std::string_view name, const E (&all)[N], E closed) {
-  const auto* at = std::find_if(std::begin(all), std::end(all),
-                                [&](E value) { return to_string(value) == name; });
-  return at != std::end(all) ? *at : closed;
-}
 
 void shorten(std::string& text) {
   if (text.size() <= text_bytes_max) return;
   std::size_t end = text_bytes_max;
   while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
   text.resize(end);
-}
-
-void mend(std::string& text) {
-  if (!is_utf8(text)) text = mended_utf8(std::move(text));
-}
-
-void mend(Message& message) {
-  mend(message.content);
-  for (ToolCall& call : message.tool_calls) {
-    mend(call.name);
-    mend(call.arguments);
-  }
-}
-
-void write(JsonWriter& out, const Usage& usage) {
-  out.begin_object();
-  out.key("cachedTokens").integer(usage.cached_tokens).key("decodeUs").integer(usage.decode_us);
-  out.key("draftedTokens").integer(usage.drafted_tokens);
-  if (usage.energy_uj > 0) out.key("energyUj").integer(usage.energy_uj);
-  out.key("forcedTokens").integer(usage.forced_tokens);
-  out.key("inputTokens").integer(usage.input_tokens);
-  out.key("outputTokens").integer(usage.output_tokens);
-  out.key("prefillUs").integer(usage.prefill_us).key("queueUs").integer(usage.queue_us);
-  out.end_object();
-}
-
-void write(JsonWriter& out, const std::vector<std::string>& texts) {
-  out.begin_array();
-  for (const std::string& text : texts) out.text(text);
-  out.end_array();
 }
 
 void write(JsonWriter& out, const std::vector<ArgumentOrigin>& origins) {
@@ -106,9 +70,7 @@ void write_body(Event& event, const SessionStarted& fact) {
   out.end_object();
   if (!fact.instructions.empty()) event.payloads.push_back({"instructions", fact.instructions});
   if (!fact.earlier.empty()) {
-    std::string lines;
-    for (const Message& message : fact.earlier) lines += to_json(message) + "\n";
-    event.payloads.push_back({"earlier", std::move(lines)});
+    event.payloads.push_back({"earlier", to_json_lines(fact.earlier)});
   }
   if (!fact.output_schema.empty()) event.payloads.push_back({"outputSchema", fact.output_schema});
   event.payloads.push_back({"prompt", fact.prompt});
@@ -134,11 +96,7 @@ void write_body(Event& event, const ActionDecided& fact) {
   out.key("toolCalls").integer(action.left.tool_calls).key("turns").integer(action.left.turns);
   out.key("wallMs").integer(action.left.wall_ms).end_object();
   if (!decision.obligations.empty()) {
-    auto obligations = decision.obligations;
-    std::sort(obligations.begin(), obligations.end());
-    out.key("obligations").begin_object();
-    for (const auto& [name, value] : obligations) out.foreign_key(name).text(value);
-    out.end_object();
+    write(out.key("obligations"), decision.obligations);
   }
   out.key("onBehalfOf").text(action.on_behalf_of);
   if (!action.origins.empty()) write(out.key("origins"), action.origins);
@@ -229,25 +187,12 @@ void write_body(Event& event, const ApprovalAnswered& fact) {
   }
 }
 
+void write_body(Event& event, const SessionSnapshot& fact) {
+  write_snapshot(event, *fact.state);
+}
+
 // ---- events to facts
 // ----------------------------------------------------------------------------
-
-std::string payload(const Event& event, std::string_view name) {
-  for (const Payload& item : event.payloads) {
-    if (item.name == name) return item.bytes;
-  }
-  return "";
-}
-
-std::string text(const Json& body, const char* name) {
-  return body.value(name, "");
-}
-std::int64_t number(const Json& body, const char* name) {
-  return body.value(name, std::int64_t{0});
-}
-std::vector<std::string> texts(const Json& body, const char* name) {
-  return body.value(name, std::vector<std::string>{});
-}
 
 Result<SessionStarted> started_of(const Event& event, const Json& body) {
   SessionStarted fact{text(body, "principal"), payload(event, "instructions"),
@@ -256,28 +201,8 @@ Result<SessionStarted> started_of(const Event& event, const Json& body) {
   fact.parent = text(body, "parent");
   fact.definition = text(body, "definition");
   fact.output_schema = payload(event, "outputSchema");
-  const std::string lines = payload(event, "earlier");
-  for (std::size_t at = 0; at < lines.size();) {
-    const std::size_t end = std::min(lines.find('\n', at), lines.size());
-    fact.earlier.push_back(TRY(message_from_json(lines.substr(at, end - at))));
-    at = end + 1;
-  }
+  fact.earlier = TRY(messages_from_json_lines(payload(event, "earlier")));
   return fact;
-}
-
-Usage usage_of(const Json& body) {
-  const Json members = body.value("usage", Json::object());
-  Usage usage;
-  usage.input_tokens = number(members, "inputTokens");
-  usage.cached_tokens = number(members, "cachedTokens");
-  usage.output_tokens = number(members, "outputTokens");
-  usage.forced_tokens = number(members, "forcedTokens");
-  usage.drafted_tokens = number(members, "draftedTokens");
-  usage.queue_us = number(members, "queueUs");
-  usage.prefill_us = number(members, "prefillUs");
-  usage.decode_us = number(members, "decodeUs");
-  usage.energy_uj = number(members, "energyUj");
-  return usage;
 }
 
 std::vector<ArgumentOrigin> origins_of(const Json& body) {
@@ -320,10 +245,7 @@ ActionDecided decided_of(const Event& event, const Json& body) {
   decision.reason = text(body, "reason");
   decision.policies = texts(body, "policies");
   decision.errors = texts(body, "errors");
-  const Json obligations = body.value("obligations", Json::object());
-  for (const auto& [name, value] : obligations.items()) {
-    decision.obligations.emplace_back(name, value.get<std::string>());
-  }
+  decision.obligations = obligations_of(body);
   decision.policy_set = text(body, "policySet");
   decision.arguments = payload(event, "enforced");
   decision.would = text(body, "would");
@@ -393,6 +315,7 @@ Result<Fact> read_fact(const Event& event, const Json& body) {
                         text(body, "error"),
                         payload(event, "answer")};
   }
+  if (event.type == snapshot_type) return TRY(read_snapshot(event));
   return Err(Code::internal, "an unknown type");
 }
 

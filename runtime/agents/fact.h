@@ -8,6 +8,7 @@
 #include "async/result.h"
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -100,8 +101,16 @@ struct SessionEnded {
   std::string answer;
 };
 
+struct SessionState;
+
+// The whole session as it stands between two steps, as snapshot_of() makes it (snapshot.h): who
+// folds from here on needs nothing that was before.
+struct SessionSnapshot {
+  std::shared_ptr<SessionState> state;
+};
+
 using Fact = std::variant<SessionStarted, ActionDecided, TurnCompleted, ActionOutcome, SessionEnded,
-                          ApprovalRequested, ApprovalAnswered, TurnFailed>;
+                          ApprovalRequested, ApprovalAnswered, TurnFailed, SessionSnapshot>;
 
 // Whose fact it is.
 struct Origin {

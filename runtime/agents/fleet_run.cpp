@@ -203,7 +203,7 @@ Result<void> FleetRun::restore(Journal& journal) {
     if (!event.session.empty()) good = apply(restored[event.session], event);
     return good.has_value();
   };
-  TRY(journal.read(options_.run, visit));
+  TRY(journal.recover(options_.run, visit));
   TRY(good);
   if (!found) return Err(Code::not_found, "there is no run " + options_.run + " in this journal");
   resumed_ = true;
@@ -447,7 +447,7 @@ RunProgress FleetRun::progress() const {
   for (const auto& session : sessions_) {
     const SessionState& state = session->state;
     sum.turns += state.turns;
-    sum.tool_calls += static_cast<std::int64_t>(state.calls.size());
+    sum.tool_calls += state.call_count();
     sum.input_tokens += state.usage.input_tokens;
     sum.cached_tokens += state.usage.cached_tokens;
     sum.output_tokens += state.usage.output_tokens;
@@ -465,6 +465,7 @@ std::string transcript(const SessionState& state) {
   if (!state.error.empty()) out["error"] = state.error;
   for (const Message& message : state.messages)
     out["messages"].push_back(Json::parse(to_json(message)));
+  if (state.earlier_calls.count > 0) out["earlierDecisions"] = state.earlier_calls.count;
   out["decisions"] = Json::array();
   for (const CallRecord& record : state.calls) {
     out["decisions"].push_back({{"call", record.call.id},

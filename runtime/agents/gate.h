@@ -10,6 +10,7 @@
 #include "agents/roster.h"
 #include "agents/route.h"
 #include "agents/session.h"
+#include "agents/snapshot.h"
 
 #include <cstdint>
 #include <functional>
@@ -36,6 +37,7 @@ struct Ports {
   Identities* identities = nullptr;  // null: agents have no keys
   ModelHealth* health = nullptr;     // null: nothing is known of how models do
   Artifacts* artifacts = nullptr;    // null: what is too large for a conversation is cut
+  SnapshotLimits snapshots{};
 };
 
 // What the model reads instead of the result of a call that was denied or escalated.

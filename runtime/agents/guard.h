@@ -7,6 +7,7 @@
 #include "async/result.h"
 #include "async/task.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -76,6 +77,9 @@ struct Action {
   std::string risk{};
 };
 
+// Of the texts that one session has read, a guard keeps so many bytes at most, the first ones.
+inline constexpr std::size_t heard_bytes_max = 8U << 20;
+
 enum class Verdict { allow, deny, escalate };
 std::string_view to_string(Verdict verdict);
 
@@ -113,6 +117,8 @@ class Guard {
   // taken up after a crash.
   virtual void heard(const std::string& /*session*/, Speaker /*speaker*/,
                      const std::string& /*name*/, const std::string& /*text*/) {}
+  // It has read more than can be told again: what is found nowhere may have been in it.
+  virtual void missed(const std::string& /*session*/) {}
   // Fills action.origins by what its session has read, the agent's autonomy level, and what the
   // operator says of the tool, its kind of effect among it. To be called before decide().
   virtual void trace(Action& /*action*/) const {}
@@ -140,6 +146,7 @@ struct ApprovalAnswer {
   std::string by;         // who answered, with commas
   std::string successor;  // modified: the request for the action with other arguments
   std::string arguments;  // modified: these
+  friend bool operator==(const ApprovalAnswer&, const ApprovalAnswer&) = default;
 };
 
 // People who answer for actions that the policies escalate. A request outlives the process.

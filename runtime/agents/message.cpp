@@ -79,4 +79,20 @@ Result<Message> message_from_json(const std::string& text) {
   }
 }
 
+std::string to_json_lines(const std::vector<Message>& messages) {
+  std::string lines;
+  for (const Message& message : messages) lines += to_json(message) + "\n";
+  return lines;
+}
+
+Result<std::vector<Message>> messages_from_json_lines(const std::string& lines) {
+  std::vector<Message> messages;
+  for (std::size_t at = 0; at < lines.size();) {
+    const std::size_t end = std::min(lines.find('\n', at), lines.size());
+    messages.push_back(TRY(message_from_json(lines.substr(at, end - at))));
+    at = end + 1;
+  }
+  return messages;
+}
+
 }  // namespace ambit::agents

@@ -2,6 +2,27 @@
 
 namespace ambit::agents {
 
+Result<void> Journal::recover(const std::string& run,
+                              const std::function<bool(const StoredEvent&)>& visit) {
+  RecoveryStarts starts;
+  TRY(read(run, [&](const StoredEvent& stored) {
+    starts.see(stored.index, stored.event.type, stored.event.session);
+    return true;
+  }));
+  return read(run, [&](const StoredEvent& stored) {
+    return !starts.needs(stored.index, stored.event.session) || visit(stored);
+  });
+}
+
+void RecoveryStarts::see(std::uint64_t index, std::string_view type, std::string_view session) {
+  if (type == snapshot_type) newest_[std::string(session)] = index;
+}
+
+bool RecoveryStarts::needs(std::uint64_t index, std::string_view session) const {
+  const auto newest = newest_.find(session);
+  return newest == newest_.end() || index >= newest->second;
+}
+
 std::string_view to_string(OutcomeKind kind) {
   switch (kind) {
     case OutcomeKind::ok:

@@ -2,6 +2,7 @@
 
 #include "agents/compaction.h"
 #include "agents/memory.h"
+#include "agents/snapshot.h"
 
 #include <algorithm>
 
@@ -141,16 +142,48 @@ Result<void> step(SessionState& /*state*/, const SessionStarted& /*fact*/) {
   return refuse("it has started already");
 }
 
+Result<void> step(SessionState& /*state*/, const SessionSnapshot& /*fact*/) {
+  return refuse("it belongs to no state");
+}
+
+// What it holds takes the place of all that was folded; an empty state begins with it.
+Result<void> stand_at(SessionState& state, SessionSnapshot& fact, const Origin& origin) {
+  if (!fact.state) return refuse("it holds nothing");
+  const SessionState& held = *fact.state;
+  if (!state.id.empty()) {
+    const bool is_same = state.id == origin.session && state.turns == held.turns &&
+                         state.actions == held.actions && state.call_count() == held.call_count() &&
+                         state.messages.size() == held.messages.size();
+    if (!is_same) return refuse("it is of another state");
+    if (state.end != SessionEnd::running) return refuse("it has ended");
+    if (state.next_call() != nullptr) return refuse("a call is open");
+  }
+  const std::string id = origin.session;  // which may be the state's own
+  if (fact.state.use_count() == 1) {
+    state = std::move(*fact.state);
+  } else {
+    state = held;
+  }
+  state.id = id;
+  state.agent = origin.agent;
+  state.subject = origin.subject;
+  state.recorded_bytes = 0;
+  return {};
+}
+
 std::string_view type_of(const Fact& fact) {
   constexpr std::string_view types[] = {"session.started",   "action.decided", "turn.completed",
                                         "action.outcome",    "session.ended",  "approval.requested",
-                                        "approval.answered", "turn.failed"};
+                                        "approval.answered", "turn.failed",    snapshot_type};
   return types[fact.index()];
 }
 
 Result<void> apply_checked(SessionState& state, Fact& fact, const Origin& origin) {
   if (auto* started = std::get_if<SessionStarted>(&fact)) {
     return start(state, *started, origin);
+  }
+  if (auto* snapshot = std::get_if<SessionSnapshot>(&fact)) {
+    return stand_at(state, *snapshot, origin);
   }
   if (state.id != origin.session) return refuse("it has not started");
   if (state.end != SessionEnd::running) return refuse("it has ended");
@@ -191,22 +224,45 @@ const CallRecord* SessionState::waits() const {
   return asked && !record->asked.answer ? record : nullptr;
 }
 
+bool is_spent(const CallRecord& record) {
+  if (record.verdict == Verdict::deny) return false;
+  if (!record.outcome) return record.verdict == Verdict::allow;
+  if (*record.outcome == OutcomeKind::bad_arguments) return false;
+  const bool withheld =
+      *record.outcome == OutcomeKind::denied || *record.outcome == OutcomeKind::escalated;
+  return !withheld || record.verdict == Verdict::allow;
+}
+
+bool is_escalated(const CallRecord& record) {
+  const bool asks = record.verdict == Verdict::escalate && !record.outcome;
+  return record.outcome == OutcomeKind::escalated || (asks && !record.asked.answer);
+}
+
+bool is_denied(const CallRecord& record) {
+  return record.verdict == Verdict::deny || record.outcome == OutcomeKind::denied;
+}
+
 SessionEnd earned_end(const SessionState& state) {
-  bool escalated = false;
-  bool denied = false;
-  for (const CallRecord& record : state.calls) {
-    const bool asks = record.verdict == Verdict::escalate && !record.outcome;
-    escalated =
-        escalated || record.outcome == OutcomeKind::escalated || (asks && !record.asked.answer);
-    denied = denied || record.verdict == Verdict::deny || record.outcome == OutcomeKind::denied;
+  const auto& calls = state.calls;
+  const EarlierCalls& earlier = state.earlier_calls;
+  if (earlier.escalated > 0 || std::any_of(calls.begin(), calls.end(), is_escalated)) {
+    return SessionEnd::escalated;
   }
-  if (escalated) return SessionEnd::escalated;
+  const bool denied = earlier.denied > 0 || std::any_of(calls.begin(), calls.end(), is_denied);
   return denied ? SessionEnd::denied : SessionEnd::completed;
 }
 
-Result<void> apply(SessionState& state, Fact fact, const Origin& origin) {
+std::size_t bytes_of(const Event& event) {
+  std::size_t bytes = event.body.size();
+  for (const Payload& payload : event.payloads) bytes += payload.bytes.size();
+  return bytes;
+}
+
+Result<void> apply(SessionState& state, Fact fact, const Origin& origin, std::size_t bytes) {
   const std::string_view type = type_of(fact);
+  const bool is_snapshot = std::holds_alternative<SessionSnapshot>(fact);
   auto applied = apply_checked(state, fact, origin);
+  if (applied && !is_snapshot) state.recorded_bytes += bytes;
   if (applied) return applied;
   return Err(Code::internal, "the record of session " + origin.session +
                                  " does not fit together: " + std::string(type) + ": " +
@@ -223,7 +279,7 @@ Result<void> apply(SessionState& state, const Event& event) {
   auto fact = fact_of(event);
   if (!fact) return Err(std::move(fact).error());
   return apply(state, std::move(*fact),
-               Origin{event.run, event.session, event.agent, event.subject});
+               Origin{event.run, event.session, event.agent, event.subject}, bytes_of(event));
 }
 
 }  // namespace ambit::agents

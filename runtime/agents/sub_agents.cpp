@@ -50,22 +50,9 @@ std::string argument(const std::string& arguments, const char* name) {
 
 }  // namespace
 
-namespace {
-
-// Whether the call's budget was taken: it was performed, or may have been.
-bool is_spent(const CallRecord& record) {
-  if (record.verdict == Verdict::deny) return false;
-  if (!record.outcome) return record.verdict == Verdict::allow;
-  if (*record.outcome == OutcomeKind::bad_arguments) return false;
-  const bool withheld =
-      *record.outcome == OutcomeKind::denied || *record.outcome == OutcomeKind::escalated;
-  return !withheld || record.verdict == Verdict::allow;
-}
-
-}  // namespace
-
 Cost spent_by(const SessionState& state) {
-  Cost cost{state.turns, std::count_if(state.calls.begin(), state.calls.end(), is_spent),
+  const auto spent = std::count_if(state.calls.begin(), state.calls.end(), is_spent);
+  Cost cost{state.turns, state.earlier_calls.spent + spent,
             state.usage.input_tokens - state.usage.cached_tokens + state.usage.output_tokens};
   cost.money_micros = state.cost_micros;
   return cost;

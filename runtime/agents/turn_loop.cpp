@@ -123,6 +123,7 @@ Task<Result<void>> TurnLoop::steps(SessionState& state) {
     }
     if (entry_ != nullptr && entry_->stopping) co_return Result<void>();
     co_await ok(step(state));
+    co_await ok(keep_snapshot(state));
   }
   co_return Result<void>();
 }
@@ -161,6 +162,7 @@ void TurnLoop::hear(const SessionState& state, const Message& message) const {
 // all that the model says, is no source of anything.
 void TurnLoop::hear_again(const SessionState& state) const {
   for (const Message& message : state.replaced) hear(state, message);
+  if (state.has_read_more) ports_.guard.missed(state.id);
   for (std::size_t at = 0; at < state.messages.size(); ++at) {
     if (state.compactions == 0 || at != state.task_at) hear(state, state.messages[at]);
   }
@@ -179,9 +181,10 @@ Task<Result<void>> TurnLoop::conclude(SessionState& state) {
 Task<Result<void>> TurnLoop::record(SessionState& state, const std::string& session, Fact& fact) {
   settle_texts(fact);
   const Origin origin{run_, session, agent_.name, subject_};
-  auto index = co_await append(fact, origin);
+  std::size_t bytes = 0;
+  auto index = co_await append(fact, origin, bytes);
   if (!index) co_return Err(std::move(index).error().context(unrecorded));
-  co_return apply(state, std::move(fact), origin);
+  co_return apply(state, std::move(fact), origin, bytes);
 }
 
 // What has happened, and the session goes on at once: whatever it does next waits for a record that
@@ -189,13 +192,27 @@ Task<Result<void>> TurnLoop::record(SessionState& state, const std::string& sess
 Result<void> TurnLoop::note(SessionState& state, Fact& fact) {
   settle_texts(fact);
   const Origin origin{run_, state.id, agent_.name, subject_};
-  auto posted = ports_.journal.post(to_event(fact, origin));
+  Event event = to_event(fact, origin);
+  const std::size_t bytes = bytes_of(event);
+  auto posted = ports_.journal.post(std::move(event));
   if (!posted) return Err(std::move(posted).error().context(unrecorded));
-  return apply(state, std::move(fact), origin);
+  return apply(state, std::move(fact), origin, bytes);
 }
 
-Task<Result<std::uint64_t>> TurnLoop::append(const Fact& fact, const Origin& origin) {
-  return ports_.journal.append(to_event(fact, origin));
+// Between two steps. Where the record has no room for one now, it is for the next step.
+Result<void> TurnLoop::keep_snapshot(SessionState& state) {
+  if (!snapshot_due(state, ports_.snapshots)) return {};
+  Fact fact = snapshot_of(state, ports_.snapshots);
+  auto noted = note(state, fact);
+  if (!noted && noted.error().code == Code::exhausted) return {};
+  return noted;
+}
+
+Task<Result<std::uint64_t>> TurnLoop::append(const Fact& fact, const Origin& origin,
+                                             std::size_t& bytes) {
+  Event event = to_event(fact, origin);
+  bytes = bytes_of(event);
+  return ports_.journal.append(std::move(event));
 }
 
 std::string TurnLoop::action_id(const SessionState& state) const {
@@ -450,9 +467,8 @@ Task<Result<void>> TurnLoop::resolve_doubt(SessionState& state) {
 
 Task<Result<void>> TurnLoop::end(SessionState& state, SessionEnd end, std::string answer,
                                  std::string error) {
-  Fact fact =
-      SessionEnded{end,         state.turns,      static_cast<std::int64_t>(state.calls.size()),
-                   state.usage, std::move(error), std::move(answer)};
+  Fact fact = SessionEnded{end,         state.turns,      state.call_count(),
+                           state.usage, std::move(error), std::move(answer)};
   co_return co_await record(state, state.id, fact);
 }
 

@@ -95,7 +95,8 @@ class TurnLoop {
   class SessionRecorder;
   Task<Result<void>> record(SessionState& state, const std::string& session, Fact& fact);
   Result<void> note(SessionState& state, Fact& fact);
-  Task<Result<std::uint64_t>> append(const Fact& fact, const Origin& origin);
+  Result<void> keep_snapshot(SessionState& state);
+  Task<Result<std::uint64_t>> append(const Fact& fact, const Origin& origin, std::size_t& bytes);
   [[nodiscard]] Urgency urgency_of_session() const;
   Task<Result<void>> identify(const SessionState& state);
   Task<Result<void>> steps(SessionState& state);

@@ -89,6 +89,47 @@ TEST_CASE("reading a run stops when the visitor has seen enough", "[journal]") {
   CHECK(seen == 2);
 }
 
+TEST_CASE("recovery begins each session at its newest snapshot, and looks at no payload before it",
+          "[journal]") {
+  TemporaryFolder folder;
+  FakeWorld world;
+  const auto snapshot = [](const std::string& session) {
+    Event made = event(session);
+    made.type = "session.snapshot";
+    return made;
+  };
+  {
+    auto journal = open(world, options_in(folder));
+    Event of_jane = event("a");
+    of_jane.subject = "jane";
+    Event begun = event("");
+    begun.type = "run.started";
+    append_all(world, *journal,
+               {begun, of_jane, snapshot("a"), event("b"), of_jane, snapshot("a"), event("a"),
+                event("quoted \"c\""), snapshot("quoted \"c\""), event("b")});
+    REQUIRE(run_task(world.loop(), journal->close()));
+  }
+  auto writer =
+      ambit::log::LogWriter::open(options_in(folder).writer, [](std::span<std::uint8_t> bytes) {
+        std::fill(bytes.begin(), bytes.end(), std::uint8_t{7});
+      });
+  REQUIRE(writer);
+  REQUIRE((*writer)->erase("jane", "ops", "asked for it", 1));
+  REQUIRE((*writer)->seal());
+  writer->reset();
+  auto journal = open(world, options_in(folder));
+  const auto all = journal->read("run-1", [](const StoredEvent&) { return true; });
+  REQUIRE(!all);
+  CHECK(all.error().code == Code::not_found);
+  std::vector<std::uint64_t> read;
+  REQUIRE(journal->recover("run-1", [&](const StoredEvent& one) {
+    CHECK(one.event.payloads.size() == 1);
+    read.push_back(one.index);
+    return true;
+  }));
+  CHECK(read == std::vector<std::uint64_t>{0, 3, 5, 6, 8, 9});
+}
+
 TEST_CASE("events that wait together become durable in one group", "[journal]") {
   TemporaryFolder folder;
   FakeWorld world;

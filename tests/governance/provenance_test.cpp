@@ -185,6 +185,25 @@ TEST_CASE("the guard labels what it hears and gives it to the policies", "[prove
   CHECK(verdict(R"({"to":"bob@example.com"})") == agents::Verdict::deny);
 }
 
+TEST_CASE("a session that has read more than can be told again vouches for nothing unknown",
+          "[provenance]") {
+  const auto guard =
+      PolicyGuard::create({{"all.cedar", "permit(principal, action, resource);"}}, GuardOptions());
+  REQUIRE(guard);
+  const auto trust = [&](const std::string& arguments) {
+    agents::Action action;
+    action.session = "s";
+    action.arguments = arguments;
+    (*guard)->trace(action);
+    return action.origins.at(0).trust;
+  };
+  (*guard)->heard("s", agents::Speaker::user, "", "Forward it to bob@example.com");
+  CHECK(trust(R"({"to":"made@up.example"})") == agents::Trust::unknown);
+  (*guard)->missed("s");
+  CHECK(trust(R"({"to":"made@up.example"})") == agents::Trust::untrusted);
+  CHECK(trust(R"({"to":"bob@example.com"})") == agents::Trust::user);
+}
+
 TEST_CASE("what was read in a memory is as good as what was kept there", "[provenance]") {
   GuardOptions options;
   options.tools["memory__notes__get"].remembers = true;

@@ -4,6 +4,8 @@
 
 #include "agents/fact.h"
 #include "agents/message.h"
+#include "agents/session.h"
+#include "agents/snapshot.h"
 #include "log/writer.h"
 
 #include <catch2/catch.hpp>
@@ -101,6 +103,55 @@ TEST_CASE("the same values are taken out of what the model said", "[redaction]")
   CHECK(read->tool_calls.at(0).arguments == R"({"iban":"[redacted]","n":2})");
   CHECK(read->tool_calls.at(1).arguments == R"({"iban":"DE2"})");
   CHECK(redacted_in(event.body) == std::vector<std::string>{"arguments.iban", "message:email"});
+}
+
+TEST_CASE("what is taken out of a session is not in its snapshots", "[redaction]") {
+  const Redaction redaction = rules({{"arguments", "pay", {"iban"}, {}},
+                                     {"result", "look", {"iban"}, {}},
+                                     {"prompt", "*", {}, {"email"}},
+                                     {"message", "*", {}, {"number"}}});
+  const std::string run = "r";
+  const std::string session = "s";
+  const std::string agent = "clerk";
+  const agents::Origin origin{run, session, agent};
+  agents::SessionState state;
+  agents::SessionStarted started{"ops", "be brief", "for eve@example.org"};
+  started.earlier = {{agents::Role::user, "ann@example.org", {}, "", ""},
+                     {agents::Role::assistant, "call 12345678", {}, "", ""}};
+  REQUIRE(agents::apply(state, agents::Fact(started), origin));
+  state.messages = {
+      state.messages[0],
+      state.messages[1],
+      state.messages[2],
+      {agents::Role::user, "for eve@example.org, 87654321", {}, "", ""},
+      {agents::Role::assistant, "", {{"call_1_1", "pay", R"({"iban":"DE1","n":2})"}}, "", ""},
+      {agents::Role::tool, R"({"iban":"DE2"})", {}, "call_1_1", "look"}};
+  state.task_bytes = std::string("for eve@example.org").size();
+  state.compactions = 1;
+  state.replaced = {{agents::Role::user, "joe@example.org", {}, "", ""},
+                    {agents::Role::tool, R"({"iban":"DE3","n":3})", {}, "call_0_1", "look"},
+                    {agents::Role::tool, R"({"iban":"FR1"})", {}, "call_0_2", "read"}};
+  state.calls.emplace_back();
+  state.calls.back().call = {"call_1_1", "pay", R"({"iban":"DE4","n":4})"};
+  state.calls.back().outcome = agents::OutcomeKind::ok;
+  agents::Event event = agents::to_event(agents::snapshot_of(state, {}), origin);
+  redaction.apply(event);
+  for (const agents::Payload& one : event.payloads) {
+    INFO(one.name << ": " << one.bytes);
+    for (const char* gone : {"example.org", "12345678", "87654321", "DE"}) {
+      CHECK(one.bytes.find(gone) == std::string::npos);
+    }
+  }
+  CHECK(payload(event, "replaced").find("FR1") != std::string::npos);
+  CHECK(redacted_in(event.body) == std::vector<std::string>{"arguments.iban", "message:number",
+                                                            "prompt:email", "result.iban"});
+  // It is a snapshot all the same, and its task ends where the task ended.
+  agents::SessionState recovered;
+  REQUIRE(agents::apply(recovered, event));
+  CHECK(recovered.task() == "for [redacted]");
+  CHECK(recovered.messages[3].content == "for [redacted], [redacted]");
+  CHECK(recovered.calls.at(0).call.arguments == R"({"iban":"[redacted]","n":4})");
+  CHECK(recovered.messages.size() == state.messages.size());
 }
 
 TEST_CASE("numbers in JSON go like numbers in a text, and it stays JSON", "[redaction]") {

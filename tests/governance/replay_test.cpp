@@ -129,6 +129,34 @@ TEST_CASE("a run with summaries replays identically, and another summary is name
   CHECK_THAT(altered.differences[0].what, Catch::Contains("the model said something else"));
 }
 
+TEST_CASE("a run with snapshots replays identically", "[replay]") {
+  FakePoller poller;
+  Loop loop{poller};
+  const Fleet fleet = compacting_fleet();
+  SummingModel model(20);
+  TableGuard guard;
+  MemoryJournal journal;
+  CountingTools tools{{tool("look", true)}};
+  Ports ports{guard, journal, any_arguments};
+  ports.snapshots = {1000, 500, 2};
+  FleetRun run(fleet, {"run-1", "ann", 7, 1}, {{"m", &model}}, {&tools}, ports);
+  REQUIRE(run_task(loop, run.run({{"a", "one", ""}})));
+  const auto snapshots =
+      std::count_if(journal.events.begin(), journal.events.end(),
+                    [](const agents::Event& event) { return event.type == agents::snapshot_type; });
+  REQUIRE(snapshots >= 3);
+  const auto specs =
+      std::make_shared<const std::vector<ToolSpec>>(std::vector<ToolSpec>{tool("look", true)});
+  replay::Replay replay({fleet, {{"m", &model}}, guard, {{"clerk", specs}}}, {});
+  const auto report = run_task(loop, replay.run(journal, "run-1"));
+  REQUIRE(report);
+  for (const auto& each : report->differences) UNSCOPED_INFO(each.what);
+  CHECK(report->differences.empty());
+  const SessionState& state = run.sessions().at(0)->state;
+  CHECK(report->turns == static_cast<std::uint64_t>(state.turns));
+  CHECK(report->decisions == static_cast<std::uint64_t>(state.turns + state.call_count()));
+}
+
 namespace {
 
 // Calls a tool, and then says what the tool gave: another result is another answer.

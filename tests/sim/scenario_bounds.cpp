@@ -125,13 +125,16 @@ struct Simulation {
         tools(journal, random.fork(),
               {tool("read", true), tool("write", false), tool("send", false)}),
         people(random.fork()),
-        seed(random.next() >> 1U) {}
+        seed(random.next() >> 1U) {
+    if (random.chance(0.5)) snapshots = low_limits(random);
+  }
 
   // A run and what it needs, made anew after each crash.
   struct Life {
     explicit Life(Simulation& of) : ports{of.guard, of.journal, check_arguments} {
       ports.approvals = &of.people;
       ports.roster = &roster;
+      ports.snapshots = of.snapshots;
       const std::map<std::string, agents::Model*> models = {{"m", &of.model}};
       sub_agents = std::make_unique<agents::SubAgents>(of.fleet, models, ports,
                                                        std::vector<agents::Toolbox*>{&of.tools});
@@ -153,13 +156,14 @@ struct Simulation {
   SimToolbox tools;
   SimPeople people;
   std::uint64_t seed;
+  agents::SnapshotLimits snapshots;
 };
 
 Error wrong(const std::string& what) {
   return Error{Code::internal, what};
 }
 
-Result<void> check(const Simulation& simulation, const FleetRun& run) {
+Result<void> check(Simulation& simulation, const FleetRun& run) {
   std::map<std::string, SessionState> folded;
   for (const agents::StoredEvent& stored : simulation.journal.events()) {
     if (stored.event.session.empty()) continue;
@@ -181,7 +185,7 @@ Result<void> check(const Simulation& simulation, const FleetRun& run) {
   for (const auto& flow : run.flows()) {
     if (!flow->ended) return Err(wrong(flow->id + ": the flow has not ended"));
   }
-  return {};
+  return check_recovery(simulation.journal, "run-1", folded);
 }
 
 Task<void> run_to_end(FleetRun& run, std::unique_ptr<Result<void>>& outcome) {

@@ -70,6 +70,7 @@ struct Simulation {
     options.principal = "ops@example.com";
     options.seed = random.next() >> 1U;
     options.repeat = static_cast<int>(random.between(1, 3));
+    if (random.chance(0.5)) ports.snapshots = low_limits(random);
     const auto count = random.between(1, 6);
     for (std::int64_t n = 0; n < count; ++n) {
       inputs.push_back(
@@ -114,7 +115,7 @@ Result<void> check_session(const Simulation& simulation, const SessionState& sta
 }
 
 // The fold of the journal must be the live state; and one end a session, nothing after it.
-Result<void> check_journal(const Simulation& simulation, const FleetRun& run) {
+Result<void> check_journal(Simulation& simulation, const FleetRun& run) {
   std::map<std::string, SessionState> folded;
   for (const agents::StoredEvent& stored : simulation.journal.events()) {
     if (stored.event.type.starts_with("run.")) continue;
@@ -127,10 +128,10 @@ Result<void> check_journal(const Simulation& simulation, const FleetRun& run) {
       return Err(wrong(session->id + ": the journal tells another story than the live run"));
     }
   }
-  return {};
+  return check_recovery(simulation.journal, simulation.options.run, folded);
 }
 
-Result<void> check_run(const Simulation& simulation, const FleetRun& run) {
+Result<void> check_run(Simulation& simulation, const FleetRun& run) {
   const auto expected =
       simulation.inputs.size() * static_cast<std::size_t>(simulation.options.repeat);
   if (run.sessions().size() != expected) return Err(wrong("a session is missing"));

@@ -97,6 +97,33 @@ Result<void> SimJournal::read(const std::string& run,
   return {};
 }
 
+agents::SnapshotLimits low_limits(Random& random) {
+  agents::SnapshotLimits limits;
+  limits.bytes_min = static_cast<std::size_t>(random.between(1, 4096));
+  limits.heard_bytes_max = static_cast<std::size_t>(random.between(1, 4096));
+  limits.calls_max = static_cast<std::size_t>(random.between(1, 4));
+  return limits;
+}
+
+Result<void> check_recovery(SimJournal& journal, const std::string& run,
+                            const std::map<std::string, agents::SessionState>& folded) {
+  std::map<std::string, agents::SessionState> recovered;
+  Result<void> applied;
+  TRY(journal.recover(run, [&](const agents::StoredEvent& stored) {
+    const std::string& session = stored.event.session;
+    if (!session.empty()) applied = agents::apply(recovered[session], stored.event);
+    return applied.has_value();
+  }));
+  TRY(applied);
+  for (const auto& [id, state] : recovered) {
+    const auto whole = folded.find(id);
+    if (whole == folded.end() || whole->second != state) {
+      return Err(Code::internal, id + ": from its snapshot it is another session");
+    }
+  }
+  return {};
+}
+
 // ---- SimModel
 // -------------------------------------------------------------------------------------
 

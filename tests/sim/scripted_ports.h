@@ -6,6 +6,8 @@
 // reported as a violation.
 
 #include "agents/ports.h"
+#include "agents/session.h"
+#include "agents/snapshot.h"
 #include "sim_world.h"
 
 #include <cstdint>
@@ -67,6 +69,12 @@ class SimJournal final : public agents::Journal {
   std::map<std::string, std::string> calls_;  // by action
   std::set<std::pair<std::string, std::string>> done_;
 };
+
+// So low that sessions of a simulation have snapshots, and lose what snapshots leave out.
+agents::SnapshotLimits low_limits(Random& random);
+// What a restart would go on with must be what was folded from the first event on.
+Result<void> check_recovery(SimJournal& journal, const std::string& run,
+                            const std::map<std::string, agents::SessionState>& folded);
 
 // Says the same to the same conversation. Honest about tokens: one a byte of what is new.
 class SimModel final : public agents::Model {

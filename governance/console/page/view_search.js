@@ -14,6 +14,7 @@ function titleOf(row) {
     'turn.completed': 'The model answered',
     'turn.failed': 'The model could not answer',
     'session.started': 'Session began',
+    'session.snapshot': 'Its state was put on record',
     'session.ended': `Session ended: ${row.state || ''}`,
     'run.started': 'Run began',
     'run.ended': 'Run ended',
