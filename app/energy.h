@@ -70,7 +70,9 @@ class MeteredModel final : public agents::Model {
     inner_.observe(session, event);
   }
   [[nodiscard]] bool foresees() const override { return inner_.foresees(); }
-  void foresee(agents::TurnRequest request) override { inner_.foresee(std::move(request)); }
+  void foresee(agents::TurnRequest request, std::string result) override {
+    inner_.foresee(std::move(request), std::move(result));
+  }
   [[nodiscard]] std::string identity() const override { return inner_.identity(); }
 
  private:

@@ -205,7 +205,18 @@ void Decoder::observe(const std::string& session, agents::SessionEvent event) {
   }
 }
 
-Result<std::vector<TokenId>> Decoder::certain_tokens(const agents::TurnRequest& request) const {
+void Decoder::Stretch::add(std::size_t from, std::size_t to) {
+  if (from >= to) return;
+  if (end == 0) begin = from;
+  end = std::max(end, to);
+}
+
+std::size_t Decoder::Stretch::within(std::size_t count) const {
+  return count > begin ? std::min(count, end) - begin : 0;
+}
+
+Result<std::vector<TokenId>> Decoder::certain_tokens(const agents::TurnRequest& request,
+                                                     std::string result) const {
   std::vector<agents::Message> messages = request.messages;
   const auto asked = std::find_if(messages.rbegin(), messages.rend(), [](const auto& message) {
     return message.role == agents::Role::assistant;
@@ -213,27 +224,30 @@ Result<std::vector<TokenId>> Decoder::certain_tokens(const agents::TurnRequest& 
   const auto answered = static_cast<std::size_t>(asked - messages.rbegin());
   if (asked == messages.rend() || answered >= asked->tool_calls.size())
     return std::vector<TokenId>();
-  // Two results that have nothing in common: what is the same in both texts stands before them.
+  // White space may turn out to be its end, which templates trim.
+  result.resize(result.find_last_not_of(" \t\n\r\f\v") + 1);
+  // Two results that go on differently: what is the same in both texts stands before that.
   const agents::ToolCall call = asked->tool_calls[answered];
-  messages.push_back({agents::Role::tool, "0", {}, call.id, call.name});
+  messages.push_back({agents::Role::tool, result + "0", {}, call.id, call.name});
   const std::string one = TRY(file_->chat().render(messages, request.tools.get()));
-  messages.back().content = "x";
+  messages.back().content = result + "x";
   std::string other = TRY(file_->chat().render(messages, request.tools.get()));
   const auto differ = std::mismatch(one.begin(), one.end(), other.begin(), other.end());
   other.resize(static_cast<std::size_t>(differ.second - other.begin()));
-  std::vector<TokenId> tokens = file_->tokenizer().encode_whole(other);
-  // The last token may go on into the result.
-  if (!tokens.empty()) tokens.pop_back();
-  return tokens;
+  other.resize(file_->tokenizer().certain_length(other));
+  return file_->tokenizer().encode_whole(other);
 }
 
-void Decoder::foresee(const agents::TurnRequest& request) {
+void Decoder::foresee(agents::TurnRequest request, std::string result) {
   constexpr std::size_t sessions_max = 1U << 16U;
-  if (request.session.empty() || ahead_.size() >= sessions_max) return;
-  auto tokens = certain_tokens(request);
+  if (request.session.empty()) return;
+  if (const auto known = ahead_.find(request.session); known != ahead_.end() && known->second.id) {
+    known->second.next.emplace(std::move(request), std::move(result));
+    return;
+  }
+  if (ahead_.size() >= sessions_max) return;
+  auto tokens = certain_tokens(request, std::move(result));
   if (!tokens || tokens->empty()) return;
-  Ahead& ahead = ahead_[request.session];
-  stop_ahead(ahead);
   Generation generation;
   generation.session = request.session;
   generation.prompt = std::move(*tokens);
@@ -242,14 +256,27 @@ void Decoder::foresee(const agents::TurnRequest& request) {
   Open open;
   open.session = request.session;
   open.is_ahead = true;
-  if (const auto id = submit(std::move(generation), std::move(open))) ahead.id = *id;
+  if (const auto id = submit(std::move(generation), std::move(open)))
+    ahead_[request.session].id = *id;
 }
 
 void Decoder::stop_ahead(Ahead& ahead) {
+  ahead.next.reset();
   if (!ahead.id) return;
-  ahead.computed += scheduler_.cancel(*ahead.id);
+  const auto computed = scheduler_.cancel(*ahead.id);
+  ahead.computed.add(computed.first, computed.second);
   open_.erase(*ahead.id);
   ahead.id.reset();
+}
+
+void Decoder::end_ahead(const std::string& session, const Generated& generated) {
+  Ahead& ahead = ahead_[session];
+  ahead.id.reset();
+  auto next = std::exchange(ahead.next, std::nullopt);
+  if (generated.error) return;
+  ahead.computed.add(static_cast<std::size_t>(generated.usage.cached_tokens),
+                     static_cast<std::size_t>(generated.usage.input_tokens));
+  if (next) foresee(std::move(next->first), std::move(next->second));
 }
 
 void Decoder::tell_of_disk() {
@@ -276,11 +303,7 @@ void Decoder::step(Progress& progress) {
     const auto node = open_.extract(generated.id);
     const Open& open = node.mapped();
     if (open.is_ahead) {
-      Ahead& ahead = ahead_[open.session];
-      ahead.id.reset();
-      if (!generated.error)
-        ahead.computed +=
-            static_cast<std::size_t>(generated.usage.input_tokens - generated.usage.cached_tokens);
+      end_ahead(open.session, generated);
       continue;
     }
     if (open.is_embedding && generated.error) {
@@ -306,8 +329,8 @@ void Decoder::step(Progress& progress) {
 agents::Turn Decoder::read(const Open& open, const Generated& generated) const {
   agents::Turn turn;
   turn.usage = generated.usage;
-  turn.usage.cached_tokens -=
-      std::min(turn.usage.cached_tokens, static_cast<std::int64_t>(open.computed_ahead));
+  turn.usage.cached_tokens -= static_cast<std::int64_t>(
+      open.computed_ahead.within(static_cast<std::size_t>(turn.usage.cached_tokens)));
   turn.message.role = agents::Role::assistant;
   turn.finish = generated.ended ? agents::FinishReason::stop : agents::FinishReason::length;
   Detokenizer detokenizer(file_->tokenizer());

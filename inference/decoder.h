@@ -81,9 +81,10 @@ class Decoder {
   Result<std::uint64_t> submit(const agents::EmbeddingRequest& request);
   void cancel(std::uint64_t id);
   void observe(const std::string& session, agents::SessionEvent event);
-  // Computes what is certain of the next prompt of a session whose call runs. What that cost is
-  // counted to the turn that needs it, as if it had been computed then.
-  void foresee(const agents::TurnRequest& request);
+  // Computes what is certain of the next prompt of a session whose call runs and whose result
+  // begins like this; while it does so already, afterwards, and then the latest alone. What that
+  // cost is counted to the turn that needs it, as if it had been computed then.
+  void foresee(agents::TurnRequest request, std::string result = "");
   [[nodiscard]] bool idle() const { return scheduler_.idle(); }
   void step(Progress& progress);
   // Submits one turn and steps until it has ended; other requests go on beside it.
@@ -92,6 +93,14 @@ class Decoder {
   [[nodiscard]] Scheduler& scheduler() { return scheduler_; }
 
  private:
+  // Tokens of a prompt: the first, and the one after the last.
+  struct Stretch {
+    std::size_t begin = 0;
+    std::size_t end = 0;
+    void add(std::size_t from, std::size_t to);
+    // How many of the first `count` tokens it has.
+    [[nodiscard]] std::size_t within(std::size_t count) const;
+  };
   struct Open {
     std::string session;
     std::size_t calls_before = 0;  // tool calls that the conversation holds: ids go on from there
@@ -99,7 +108,7 @@ class Decoder {
     std::vector<std::string> stop;
     bool is_embedding = false;
     bool is_ahead = false;                   // nobody waits for it
-    std::size_t computed_ahead = 0;          // of its prompt
+    Stretch computed_ahead;                  // of its prompt
     std::optional<Detokenizer> detokenizer;  // of a request that is streamed
     std::string text;
     std::size_t told = 0;  // bytes of it
@@ -107,16 +116,20 @@ class Decoder {
   // What was computed for a session while its calls ran.
   struct Ahead {
     std::optional<std::uint64_t> id;  // while it goes on
-    std::size_t computed = 0;         // tokens
+    Stretch computed;
+    // What has become certain since it began: the conversation, and how its next result begins.
+    std::optional<std::pair<agents::TurnRequest, std::string>> next{};
   };
   Decoder(std::shared_ptr<const ModelFile> file, EngineOptions options, MadeBackend made,
           std::size_t pages, std::unique_ptr<PageFile> disk);
   Result<ExpressionId> language(const agents::TurnRequest& request);
   Result<std::uint64_t> submit(Generation generation, Open open);
   void hear(std::uint64_t id, TokenId token);
-  // The beginning of the next prompt, whatever the result of the call will be.
-  Result<std::vector<TokenId>> certain_tokens(const agents::TurnRequest& request) const;
+  // The beginning of the next prompt, however the result of the call goes on.
+  Result<std::vector<TokenId>> certain_tokens(const agents::TurnRequest& request,
+                                              std::string result) const;
   void stop_ahead(Ahead& ahead);
+  void end_ahead(const std::string& session, const Generated& generated);
   void tell_of_disk();
   agents::Turn read(const Open& open, const Generated& generated) const;
 

@@ -49,6 +49,7 @@ struct Engine::Shared {
   };
   struct Foresee {
     agents::TurnRequest request;
+    std::string result;
   };
   using Letter = std::variant<Submit, Embed, Cancel, Observe, Foresee>;
 
@@ -144,7 +145,9 @@ class Worker {
     tickets_.erase(id.mapped());
   }
   void handle(typename Shared::Observe& letter) { decoder_->observe(letter.session, letter.event); }
-  void handle(typename Shared::Foresee& letter) { decoder_->foresee(letter.request); }
+  void handle(typename Shared::Foresee& letter) {
+    decoder_->foresee(std::move(letter.request), std::move(letter.result));
+  }
 
   template <class Answer>
   void reply(std::uint64_t ticket, Result<Answer> answer) {
@@ -244,8 +247,8 @@ void Engine::observe(const std::string& session, agents::SessionEvent event) {
   shared_->send(Shared::Observe{session, event});
 }
 
-void Engine::foresee(agents::TurnRequest request) {
-  shared_->send(Shared::Foresee{std::move(request)});
+void Engine::foresee(agents::TurnRequest request, std::string result) {
+  shared_->send(Shared::Foresee{std::move(request), std::move(result)});
 }
 
 std::string Engine::identity() const {

@@ -29,7 +29,7 @@ class Engine final : public agents::Model {
   Task<Result<agents::Embedding>> embed(agents::EmbeddingRequest request) override;
   void observe(const std::string& session, agents::SessionEvent event) override;
   [[nodiscard]] bool foresees() const override { return true; }
-  void foresee(agents::TurnRequest request) override;
+  void foresee(agents::TurnRequest request, std::string result) override;
   [[nodiscard]] std::string identity() const override;
   // As of the last step.
   [[nodiscard]] EngineStats stats() const;

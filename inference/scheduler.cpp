@@ -43,20 +43,20 @@ Result<std::uint64_t> Scheduler::submit(Generation request) {
   return id;
 }
 
-std::size_t Scheduler::cancel(std::uint64_t id) {
+std::pair<std::size_t, std::size_t> Scheduler::cancel(std::uint64_t id) {
   if (const auto at = waiting_order_.find(id); at != waiting_order_.end()) {
     waiting_.erase(at->second);
     waiting_order_.erase(at);
-    return 0;
+    return {};
   }
   for (auto running = active_.begin(); running != active_.end(); ++running) {
     if (running->id != id) continue;
-    const std::size_t computed = running->kv.length - running->kv.cached;
+    const std::pair computed(running->kv.cached, running->kv.length);
     cache_.close(std::move(running->kv), running->tokens, running->request.session);
     active_.erase(running);
     return computed;
   }
-  return 0;
+  return {};
 }
 
 void Scheduler::admit() {

@@ -23,6 +23,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace ambit::inference {
@@ -88,8 +89,8 @@ class Scheduler {
 
   // exhausted: it can never fit, or too many wait.
   Result<std::uint64_t> submit(Generation request);
-  // Gives how many tokens were computed for it.
-  std::size_t cancel(std::uint64_t id);
+  // Gives which of its tokens were computed for it: the first, and the one after the last.
+  std::pair<std::size_t, std::size_t> cancel(std::uint64_t id);
   [[nodiscard]] bool idle() const { return active_.empty() && waiting_.empty(); }
   // One forward pass; appends what has ended.
   void step(std::vector<Generated>& ended);

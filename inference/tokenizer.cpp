@@ -10,8 +10,6 @@ namespace ambit::inference {
 
 namespace {
 
-// Stands inside guarded text; a noncharacter, so that no text means anything by it.
-constexpr std::string_view guard_mark = "\xEF\xB7\x90";
 constexpr std::string_view space_mark = "\xE2\x96\x81";  // U+2581, SentencePiece's space
 
 // GPT-2 writes each byte of a token as one printable character. This is the way back.
@@ -212,11 +210,15 @@ Result<void> Tokenizer::load_vocabulary(const Gguf& file) {
   for (const std::string& text : decoded) append(text, bytes_);
   bytes_.push_back(text_.size());
 
+  if (sentence_piece_) neighbours_.resize(std::size_t{1} << 16U);
   for (std::size_t i = 0; i < size(); ++i) {
     const auto token = static_cast<TokenId>(i);
     by_name_.emplace(name(token), token);
     if (kinds_[i] != TokenKind::normal || bytes(token).empty()) continue;
     ids_.emplace(bytes(token), token);
+    const std::string_view text = bytes(token);
+    for (std::size_t at = 1; sentence_piece_ && at < text.size(); ++at)
+      neighbours_[pair_of(text[at - 1], text[at])] = true;
     if (!sentence_piece_ && bytes(token).size() == 1) {
       TokenId& slot = byte_tokens_[static_cast<unsigned char>(bytes(token)[0])];
       if (slot < 0) slot = token;
@@ -280,6 +282,7 @@ Result<void> Tokenizer::load_roles(const Gguf& file) {
     const std::string_view text = kinds_[i] == TokenKind::user_defined ? bytes(token) : name(token);
     if (text.empty() || (kinds_[i] != TokenKind::control && kinds_[i] != TokenKind::user_defined))
       continue;
+    special_bytes_max_ = std::max(special_bytes_max_, text.size());
     const bool tag = text.size() > 2 && text[0] == '<' && text.back() == '>';
     specials_[static_cast<unsigned char>(text[0])].push_back(
         {text, token, tag, kinds_[i] == TokenKind::control});

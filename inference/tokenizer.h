@@ -52,6 +52,9 @@ class Tokenizer {
   // The same, with the begin token first where the vocabulary wants one.
   [[nodiscard]] std::vector<TokenId> encode_whole(std::string_view text,
                                                   bool specials = true) const;
+  // Of how many of the first bytes of `text` the tokens are certain, whatever may follow it: they
+  // are the first tokens of every text that begins with it.
+  [[nodiscard]] std::size_t certain_length(std::string_view text) const;
   [[nodiscard]] std::string decode(const std::vector<TokenId>& tokens) const;
 
   // The text with a mark inside whatever would read as a control token (`tags`: also inside
@@ -70,11 +73,23 @@ class Tokenizer {
     bool control;
   };
 
+  // Stands inside guarded text; a noncharacter, so that no text means anything by it.
+  static constexpr std::string_view guard_mark = "\xEF\xB7\x90";
+  static std::size_t pair_of(char left, char right) {
+    return (std::size_t{static_cast<unsigned char>(left)} << 8U) |
+           static_cast<unsigned char>(right);
+  }
+
   Tokenizer() = default;
   Result<void> load_vocabulary(const Gguf& file);
   Result<void> load_merges(const Gguf& file);
   Result<void> load_roles(const Gguf& file);
   [[nodiscard]] const Special* special_at(std::string_view text, std::size_t at) const;
+  // Whether a special, written out whole or begun at the end of the text, goes on beyond `at`.
+  [[nodiscard]] bool special_spans(std::string_view text, std::size_t at) const;
+  // Whether no token of text without specials goes on beyond `at`, and what follows has no say in
+  // the tokens before.
+  [[nodiscard]] bool is_apart(std::string_view text, std::size_t at) const;
   void encode_plain(std::string_view text, bool at_start, std::vector<TokenId>& out) const;
   void encode_word(std::string_view word, std::vector<TokenId>& out) const;
   void encode_pieces(std::string_view text, std::vector<TokenId>& out) const;
@@ -94,6 +109,8 @@ class Tokenizer {
   std::unordered_map<std::uint64_t, Merge> merges_;  // left << 32 | right
   std::array<TokenId, 256> byte_tokens_{};           // -1: none
   std::array<std::vector<Special>, 256> specials_;   // by first byte, longest first
+  std::size_t special_bytes_max_ = 0;
+  std::vector<bool> neighbours_;  // SentencePiece: pairs of bytes that stand together in a token
   std::optional<TokenId> begin_, end_, unknown_;
   std::vector<TokenId> turn_ends_;
 };

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <optional>
+#include <string_view>
 #include <unistd.h>
 #include <utility>
 
@@ -36,7 +37,8 @@ struct Said {
   Waiters changed;
 };
 
-Task<void> collect(io::Stream& from, std::string& into, Said& said) {
+// `tell`: may be empty.
+Task<void> collect(io::Stream& from, std::string& into, Said& said, const agents::OnOutput& tell) {
   while (!said.cut) {
     Result<std::string> part = co_await from.read(read_bytes);
     if (!part || part->empty()) break;
@@ -44,6 +46,7 @@ Task<void> collect(io::Stream& from, std::string& into, Said& said) {
     into.append(*part, 0, kept);
     said.left -= kept;
     said.cut = said.cut || kept < part->size();
+    if (tell && kept > 0) tell(std::string_view(*part).substr(0, kept));
   }
   --said.open;
   said.changed.wake_all();
@@ -219,9 +222,10 @@ Task<JailOutcome> ZygoteRunner::run_in_turn(JailCall& call) {
   Said said;
   said.left = static_cast<std::size_t>(call.profile.output_bytes);
   Circumstances known;
+  const agents::OnOutput nobody;
   Scope scope;
-  scope.spawn(collect(*pipes.output, said.output, said));
-  scope.spawn(collect(*pipes.errors, said.errors, said));
+  scope.spawn(collect(*pipes.output, said.output, said, call.on_output));
+  scope.spawn(collect(*pipes.errors, said.errors, said, nobody));
   if (pipes.input) scope.spawn(feed(*pipes.input, call.input));
   co_await see_to_the_end(running, said, call.profile.wall_ms, known);
   // The helper can no longer be trusted to end its jails.

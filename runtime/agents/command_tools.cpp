@@ -1,8 +1,13 @@
 #include "agents/command_tools.h"
 
+#include "agents/json_writer.h"
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <optional>
+#include <string_view>
+#include <utility>
 
 namespace ambit::agents {
 namespace {
@@ -12,6 +17,33 @@ using Json = nlohmann::ordered_json;
 std::string as_text(const Json& value) {
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
+
+// Tells what a command writes as to_outcome() will have it: without the newlines at its end, which
+// may be here.
+class Teller {
+ public:
+  explicit Teller(OnOutput tell) : tell_(std::move(tell)) {}
+
+  void hear(std::string_view bytes) {
+    std::string text = begun_;
+    text += bytes;
+    begun_ = text.substr(whole_characters(text));
+    text.resize(text.size() - begun_.size());
+    const std::size_t end = text.find_last_not_of('\n') + 1;
+    const std::size_t newlines = text.size() - end;
+    text.resize(end);
+    if (text.empty()) {
+      newlines_ += newlines;
+      return;
+    }
+    tell_(std::string(std::exchange(newlines_, newlines), '\n') + text);
+  }
+
+ private:
+  OnOutput tell_;
+  std::string begun_;  // the beginning of a character
+  std::size_t newlines_ = 0;
+};
 
 // What the model reads of a call that ended.
 Outcome to_outcome(JailOutcome ended) {
@@ -85,6 +117,11 @@ Result<JailCall> jail_call(const Fleet& fleet, const CommandToolSpec& tool,
 }
 
 Task<Outcome> CommandTools::call(std::string session, ToolCall call) {
+  return call_aloud(std::move(session), std::move(call), nullptr);
+}
+
+Task<Outcome> CommandTools::call_aloud(std::string session, ToolCall call, OnOutput on_output) {
+  const bool is_heard = on_output != nullptr;
   Outcome outcome;
   const auto at =
       std::find_if(fleet_.tools.begin(), fleet_.tools.end(),
@@ -107,6 +144,8 @@ Task<Outcome> CommandTools::call(std::string session, ToolCall call) {
   // Without a name for its agent, a session shares no jail with another.
   jailed->agent = agent_of_ ? agent_of_(session) : session;
   jailed->session = session;
+  Teller teller(std::move(on_output));
+  if (is_heard) jailed->on_output = [&teller](std::string_view bytes) { teller.hear(bytes); };
   JailOutcome ended = co_await runner_.run(std::move(*jailed));
   co_return to_outcome(std::move(ended));
 }

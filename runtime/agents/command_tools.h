@@ -27,6 +27,7 @@ class CommandTools final : public Toolbox {
 
   Task<Result<std::vector<ToolSpec>>> list() override;
   Task<Outcome> call(std::string session, ToolCall call) override;
+  Task<Outcome> call_aloud(std::string session, ToolCall call, OnOutput on_output) override;
 
  private:
   const Fleet& fleet_;

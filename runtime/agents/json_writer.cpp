@@ -122,6 +122,16 @@ std::string mended_utf8(std::string text) {
   }
 }
 
+std::size_t whole_characters(std::string_view text) {
+  for (std::size_t back = 1; back <= 3 && back <= text.size(); ++back) {
+    const auto byte = static_cast<unsigned char>(text[text.size() - back]);
+    if ((byte & 0xC0U) == 0x80U) continue;
+    const std::size_t length = byte >= 0xF0U ? 4 : byte >= 0xE0U ? 3 : byte >= 0xC0U ? 2 : 1;
+    return length > back ? text.size() - back : text.size();
+  }
+  return text.size();
+}
+
 // Where `bytes` more can be written, after a comma where one is due.
 char* JsonWriter::room(std::size_t bytes) {
   if (used_ + bytes + 1 > out_.size()) {

@@ -5,6 +5,7 @@
 // caller's. Text that is no UTF-8 is mended. The string holds the value once it is whole; before,
 // it may end in bytes that mean nothing.
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -14,6 +15,9 @@ namespace ambit::agents {
 [[nodiscard]] bool is_utf8(std::string_view text);
 // `text` with U+FFFD in the place of every byte that belongs to no well-formed UTF-8 sequence.
 std::string mended_utf8(std::string text);
+// How many bytes of a text stand for themselves whatever follows: all but a character that is begun
+// at its end.
+[[nodiscard]] std::size_t whole_characters(std::string_view text);
 
 class JsonWriter {
  public:

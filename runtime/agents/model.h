@@ -175,9 +175,10 @@ class Model {
   virtual void observe(const std::string& /*session*/, SessionEvent /*event*/) {}
   // Whether foresee() is of any use.
   [[nodiscard]] virtual bool foresees() const { return false; }
-  // While a call runs: its session's conversation so far, of which only the result is missing. A
-  // model in this process computes ahead what is certain of the next turn; the answer is the same.
-  virtual void foresee(TurnRequest /*request*/) {}
+  // While a call runs: its session's conversation so far, of which only the result is missing, and
+  // how that begins as far as the call has told it. A model in this process computes ahead what is
+  // certain of the next turn; the answer is the same, also to a result that begins otherwise.
+  virtual void foresee(TurnRequest /*request*/, std::string /*result*/) {}
   // "name@sha256:..." and what decodes it: goes into the record.
   [[nodiscard]] virtual std::string identity() const = 0;
 };

@@ -26,7 +26,9 @@ class ThrottledModel final : public Model {
     inner_.observe(session, event);
   }
   [[nodiscard]] bool foresees() const override { return inner_.foresees(); }
-  void foresee(TurnRequest request) override { inner_.foresee(std::move(request)); }
+  void foresee(TurnRequest request, std::string result) override {
+    inner_.foresee(std::move(request), std::move(result));
+  }
   [[nodiscard]] std::string identity() const override { return inner_.identity(); }
 
  private:

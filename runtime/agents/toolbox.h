@@ -8,6 +8,7 @@
 #include "async/task.h"
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -54,6 +55,10 @@ struct Outcome {
   }
 };
 
+// Hears what a call writes while it runs, piece by piece, on the loop's thread: never after the
+// call has ended or was cancelled. It returns at once and does not end the call.
+using OnOutput = std::function<void(std::string_view piece)>;
+
 // A source of tools: the command tools of the fleet file, one MCP server, sub-agents.
 class Toolbox {
  public:
@@ -62,6 +67,12 @@ class Toolbox {
   virtual Task<Result<std::vector<ToolSpec>>> list() = 0;
   // Never fails as a task: everything that can go wrong is an Outcome. `session` names the caller.
   virtual Task<Outcome> call(std::string session, ToolCall call) = 0;
+  // The same call, which tells its result as it comes: all pieces together are how the outcome's
+  // content begins unless the call fails, and none ends within a character. Whose result comes at
+  // once, or is made at its end, tells nothing.
+  virtual Task<Outcome> call_aloud(std::string session, ToolCall call, OnOutput /*on_output*/) {
+    return this->call(std::move(session), std::move(call));
+  }
 };
 
 // One origin that a jail of level "net" may reach, through the runtime's proxy alone.
@@ -112,6 +123,9 @@ struct JailCall {
   // agents, and what a call asks for at run time is decided and recorded under these names.
   std::string agent{};
   std::string session{};
+  // Told stdout as it comes, bytes as they are, as much as the outcome will have of it. Answers of
+  // built-in tools come at once: nothing is told of them. May be empty.
+  OnOutput on_output{};
 };
 
 struct JailOutcome {

@@ -2,17 +2,21 @@
 
 #include "agents/artifacts.h"
 #include "agents/json_writer.h"
+#include "agents/overheard.h"
 #include "agents/session_recorder.h"
 #include "async/interrupt.h"
 #include "async/loop.h"
 #include "async/race.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace ambit::agents {
 namespace {
 
 constexpr std::size_t result_bytes_max = 32 << 10;
+// Of a longer result the conversation has at least so much of the beginning.
+constexpr std::size_t heard_bytes_max = result_bytes_max - (1 << 10);
 constexpr std::string_view doubtful =
     "in doubt: the run was cut off while this call was under way; doing it again may do it twice";
 constexpr std::string_view unrecorded = "nothing is done that cannot be recorded";
@@ -332,7 +336,9 @@ Task<Result<void>> TurnLoop::tool_call(SessionState& state) {
     passage.hold.cancel();
     outcome = std::move(*bad);
   } else {
-    outcome = co_await perform(state, tool, call);
+    // An obligation could mean the result: then nobody hears it before it is whole.
+    const bool is_heard = decision.obligations.empty();
+    outcome = co_await perform(state, tool, call, is_heard);
     passage.hold.settle(cost, outcome.is_error());
   }
   co_await ok(gate_.conclude(*passage.action, decision, outcome));
@@ -380,12 +386,26 @@ Task<Result<void>> TurnLoop::approved_call(SessionState& state, Action action, A
   co_return finish_call(state, std::move(clearance.action.id), std::move(call), std::move(outcome));
 }
 
-Task<Outcome> TurnLoop::perform(SessionState& state, std::size_t tool, ToolCall call) {
+// `is_heard`: its result comes to the model as the tool says it, so what there is of it may be
+// computed ahead.
+Task<Outcome> TurnLoop::perform(SessionState& state, std::size_t tool, ToolCall call,
+                                bool is_heard) {
   model_.observe(state.id, agents::SessionEvent::call_begins);
   const bool goes_on = !catalogue_.specs->at(tool).ends_session;
-  if (goes_on && model_.foresees()) model_.foresee(request_of(state, model_spec_));
+  std::optional<Overheard> heard;  // outlives the call
+  OnOutput on_output;
+  if (goes_on && model_.foresees()) {
+    TurnRequest request = request_of(state, model_spec_);
+    model_.foresee(request, "");
+    if (is_heard) {
+      heard.emplace(model_, std::move(request), heard_bytes_max);
+      on_output = [&overheard = *heard](std::string_view piece) { overheard.hear(piece); };
+    }
+  }
   const Instant start = Loop::current().now();
-  Task<Outcome> called = catalogue_.boxes[tool]->call(state.id, std::move(call));
+  Toolbox& box = *catalogue_.boxes[tool];
+  Task<Outcome> called = on_output ? box.call_aloud(state.id, std::move(call), std::move(on_output))
+                                   : box.call(state.id, std::move(call));
   auto result = co_await in_wall_time(as_result(std::move(called)));
   model_.observe(state.id, agents::SessionEvent::call_ends_soon);  // all but the record of it
   Outcome outcome;

@@ -123,7 +123,8 @@ class TurnLoop {
   std::string action_id(const SessionState& state) const;
   [[nodiscard]] static TurnCompleted completed(const SessionState& state, ModelRoute by,
                                                const Action& action, Turn turn);
-  Task<Outcome> perform(SessionState& state, std::size_t tool, ToolCall call);
+  Task<Outcome> perform(SessionState& state, std::size_t tool, ToolCall call,
+                        bool is_heard = false);
   [[nodiscard]] bool asks_in_doubt(std::size_t tool) const;
   Task<Outcome> perform_in_doubt(SessionState& state, std::size_t tool, ToolCall call);
   Result<void> finish_call(SessionState& state, std::string action, ToolCall call, Outcome outcome);

@@ -130,10 +130,131 @@ TEST_CASE("nothing is computed ahead for a session that is gone, or for no call"
   decoder->foresee(answered);
   CHECK(decoder->idle());
   decoder->foresee(calling(1));
-  decoder->foresee(calling(2));  // takes the place of the one before
+  decoder->foresee(calling(2));  // goes on from the one before
   Decoder::Progress progress;
   while (!decoder->idle()) decoder->step(progress);
   CHECK(progress.ended.empty());
+}
+
+namespace {
+
+std::string long_result() {
+  std::string text;
+  for (int i = 0; i < 40; ++i)
+    text += "line " + std::to_string(i * 7919) + " of the log, the sea is calm\n";
+  return text + "done";
+}
+
+// The turn after a call whose result was told in parts before it was `result`.
+AheadRun told_turn(const std::shared_ptr<const ModelFile>& file,
+                   const std::vector<std::string>& parts, std::size_t steps,
+                   const std::string& result) {
+  EngineOptions options;
+  options.step_tokens_max = 32;
+  options.batch_max = 4;
+  const auto decoder = decoder_for(file, options);
+  agents::TurnRequest request = calling(1);
+  Decoder::Progress progress;
+  for (const std::string& part : parts) {
+    decoder->foresee(request, part);
+    for (std::size_t i = 0; i < steps && !decoder->idle(); ++i) decoder->step(progress);
+  }
+  REQUIRE(progress.ended.empty());
+  request.messages.push_back(result_of(request, 0));
+  std::vector<agents::Message> messages = request.messages;
+  messages.back().content = result;
+  request.messages = std::move(messages);
+  const std::uint64_t before = decoder->stats().scheduler.prompt_tokens;
+  AheadRun run;
+  decoder->scheduler().set_observer(
+      [&](std::uint64_t, std::size_t position, std::span<const float> logits) {
+        run.logits[position].assign(logits.begin(), logits.end());
+      });
+  const auto turn = decoder->complete(request);
+  REQUIRE(turn);
+  run.message = turn->message;
+  run.usage = turn->usage;
+  run.computed = decoder->stats().scheduler.prompt_tokens - before;
+  CHECK(decoder->idle());
+  return run;
+}
+
+}  // namespace
+
+TEST_CASE("what is told of a result is computed before it is whole, to the same bits", "[ahead]") {
+  const auto file = synthetic({});
+  const std::string result = long_result();
+  const std::vector<std::string> parts = {"", result.substr(0, 500), result.substr(0, 1017),
+                                          result.substr(0, result.size() - 40)};
+  const AheadRun plain = told_turn(file, {}, 0, result);
+  CHECK(plain.computed > 600);
+  for (const std::size_t steps : {0U, 1U, 2U, 7U, 1000U}) {
+    INFO(steps << " steps");
+    const AheadRun told = told_turn(file, parts, steps, result);
+    CHECK(told.message == plain.message);
+    CHECK(told.logits == plain.logits);
+    CHECK(told.usage.input_tokens == plain.usage.input_tokens);
+    CHECK(told.usage.cached_tokens == plain.usage.cached_tokens);
+    CHECK(told.computed <= plain.computed);
+    // The last 40 bytes, a word before them, and what the template writes after it.
+    if (steps == 1000) CHECK(told.computed < 100);
+  }
+}
+
+TEST_CASE("a result that is another one than was told costs and says the same", "[ahead]") {
+  const auto file = synthetic({});
+  const std::string told = long_result();
+  const std::string failed = "error: line 7 is no number";
+  const AheadRun plain = told_turn(file, {}, 0, failed);
+  const AheadRun without = told_turn(file, {""}, 1000, failed);
+  for (const std::size_t steps : {1U, 5U, 1000U}) {
+    const AheadRun other =
+        told_turn(file, {"", told.substr(0, 600), told.substr(0, 1200)}, steps, failed);
+    CHECK(other.message == plain.message);
+    CHECK(other.logits == plain.logits);
+    CHECK(other.usage.cached_tokens == plain.usage.cached_tokens);
+  }
+  CHECK(told_turn(file, {"", told}, 1000, failed).computed <= without.computed);
+}
+
+TEST_CASE("only tokens are computed that the rest of a result cannot change", "[ahead]") {
+  const auto file = synthetic({});
+  // The last word of each part, and white space at its end, are not certain.
+  for (const std::string part :
+       {"the water is cal", "the water is calm \n \n", "the water <|im_en"}) {
+    const auto decoder = decoder_for(file);
+    decoder->foresee(calling(1), part);
+    Decoder::Progress progress;
+    while (!decoder->idle()) decoder->step(progress);
+    const auto more = told_turn(file, {part}, 1000, part + "ly and more");
+    INFO(part);
+    // All that was computed ahead is found.
+    const std::uint64_t ahead = decoder->stats().scheduler.prompt_tokens;
+    CHECK(more.computed + ahead <= static_cast<std::uint64_t>(more.usage.input_tokens) + 1);
+  }
+}
+
+TEST_CASE("while a beginning is computed, the latest of what is told waits alone", "[ahead]") {
+  const auto file = synthetic({});
+  EngineOptions options;
+  options.step_tokens_max = 16;
+  options.batch_max = 4;
+  const auto decoder = decoder_for(file, options);
+  const std::string result = long_result();
+  decoder->foresee(calling(1));
+  Decoder::Progress progress;
+  decoder->step(progress);
+  for (std::size_t bytes = 512; bytes < result.size(); bytes += 64) {
+    decoder->foresee(calling(1), result.substr(0, bytes));
+    CHECK(decoder->stats().scheduler.active + decoder->stats().scheduler.waiting == 1);
+  }
+  while (!decoder->idle()) decoder->step(progress);
+  CHECK(progress.ended.empty());
+  CHECK(decoder->stats().scheduler.prompt_tokens > 600);
+  decoder->foresee(calling(1), result);
+  decoder->foresee(calling(1), result + " and more");
+  decoder->observe("s", agents::SessionEvent::gone);
+  CHECK(decoder->idle());
 }
 
 TEST_CASE("what is computed ahead gives way to what somebody waits for", "[ahead]") {

@@ -5,6 +5,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <sstream>
 
 namespace ambit::inference {
@@ -103,6 +104,79 @@ TEST_CASE("control tokens are read, and guarded text can never spell one", "[tok
   for (const TokenId token : guarded) CHECK(small().kind(token) == TokenKind::normal);
   CHECK(small().ends_turn(*control));
   CHECK(small().bytes(*control).empty());
+}
+
+namespace {
+
+// At every place where a text may be cut, what is certain of the first part stands in the whole.
+void check_certain(const Tokenizer& tokenizer, const std::string& text) {
+  const std::vector<TokenId> whole = tokenizer.encode_whole(text);
+  std::size_t wrong = 0;
+  for (std::size_t cut = 0; cut <= text.size(); ++cut) {
+    const std::string_view part = std::string_view(text).substr(0, cut);
+    const std::size_t certain = tokenizer.certain_length(part);
+    const auto tokens = tokenizer.encode_whole(part.substr(0, certain));
+    if (certain == 0) continue;
+    const bool stands =
+        tokens.size() <= whole.size() && std::equal(tokens.begin(), tokens.end(), whole.begin());
+    if (stands) continue;
+    if (wrong++ == 0) CHECK(std::string(part) + " | " + text == "certain");
+  }
+  CHECK(wrong == 0);
+}
+
+const char* const certain_texts[] = {
+    "I've 12345 cats,  don't they'll we'LL x'\n  \n  z\n\n\tb\r\n\r\nc  \n",
+    "<|im_start|>user\n<tool_response>\n2026-01-02 03:04:05 INFO done\n1,2\n3,4\n\n5\n",
+    "a<|im_end|>\n<|im_start|>tool\nb<|im_e <|im_en x<|im_end|>",
+    "caf\xC3\xA9\xC3\xA9 \xE4\xB8\xAD\xE6\x96\x87\xE3\x80\x80x\n\xE4\xB8\xAD\xC2\xA0y "
+    "\xF0\x9F\xA6\x99!",
+    "{\"a\":\"b\",\"c\":[1,22,333,4444]}  \t\t   if (x) {\n        return 1;\n}\n",
+    "```````======= ======= ''ll 'L 'v've\n!!!\n\n!!! \n! a!b !c d! \xE2\x96\x81 \xE2\x96\x81x",
+};
+
+}  // namespace
+
+TEST_CASE("what is certain of a text stands whatever follows", "[tokenizer]") {
+  for (const char* text : certain_texts) {
+    check_certain(small(), text);
+    check_certain(small(), "<|im_start|>tool\n" + small().guard(text, true) + "<|im_end|>\n");
+  }
+  // Guarding may mark what was not whole before.
+  const std::string said = "see <|im_end|> and <|im_start|> there ";
+  const auto whole = small().encode(small().guard(said, true));
+  for (std::size_t cut = 0; cut <= said.size(); ++cut) {
+    std::string part = small().guard(said.substr(0, cut), true);
+    part.resize(small().certain_length(part));
+    const auto tokens = small().encode(part);
+    INFO(part);
+    REQUIRE(tokens.size() <= whole.size());
+    CHECK(std::equal(tokens.begin(), tokens.end(), whole.begin()));
+  }
+  // And it is not much less than the text.
+  const std::string prose = "The quick brown fox, as they say, jumps over the lazy dog";
+  CHECK(small().certain_length(prose) == prose.size() - 4);
+  CHECK(small().certain_length("one line\ntwo") == 9);
+  CHECK(small().certain_length("x<|im_end|>") == 11);
+  CHECK(small().certain_length("abc") == 0);
+  CHECK(small().certain_length("") == 0);
+}
+
+TEST_CASE("what is certain stands in the public vocabularies", "[tokenizer]") {
+  const std::string name = GENERATE("gpt-2", "llama-bpe", "llama-spm", "qwen2");
+  const std::string path = shared_data("tokenizer/ggml-vocab-" + name + ".gguf");
+  const auto file = Gguf::open(path);
+  if (!file) {
+    WARN("skipped: " + path + " is not there");
+    return;
+  }
+  const auto tokenizer = Tokenizer::load(*file);
+  REQUIRE(tokenizer);
+  for (const char* text : certain_texts) check_certain(*tokenizer, text);
+  for (const std::string& text : split(*read_text(path + ".inp"), "\n__ggml_vocab_test__\n"))
+    check_certain(*tokenizer, text);
+  const std::string prose = "The quick brown fox, as they say, jumps over the lazy dog";
+  CHECK(tokenizer->certain_length(prose) >= prose.size() - 4);
 }
 
 TEST_CASE("streamed text never holds half a character", "[tokenizer]") {

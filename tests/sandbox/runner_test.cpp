@@ -253,6 +253,62 @@ TEST_CASE("cut output keeps what fits", "[sandbox]") {
   CHECK(outcome.output.size() == 1000);
 }
 
+TEST_CASE("output is told while the command writes it", "[sandbox]") {
+  const WorkFolder work;
+  Jails jails;
+  // It goes on once the first part was told, and not before.
+  JailCall call = shell("echo one; while [ ! -e go ]; do sleep 0.01; done; echo oops >&2; echo two",
+                        "fs-write");
+  call.profile.write_paths = {work.path()};
+  call.directory = work.path();
+  std::vector<std::string> pieces;
+  call.on_output = [&](std::string_view piece) {
+    pieces.emplace_back(piece);
+    work.write("go", "");
+  };
+  const JailOutcome outcome = jails.run(std::move(call));
+  INFO(told(outcome));
+  CHECK(outcome.output == "one\ntwo\n");
+  CHECK(pieces == std::vector<std::string>{"one\n", "two\n"});
+}
+
+TEST_CASE("no more output is told than there will be", "[sandbox]") {
+  Jails jails;
+  JailCall call = shell("yes");
+  call.profile.output_bytes = 1000;
+  std::string all;
+  call.on_output = [&](std::string_view piece) { all += piece; };
+  const JailOutcome outcome = jails.run(std::move(call));
+  CHECK(outcome.kind == OutcomeKind::output_limit);
+  CHECK(all.size() == 1000);
+  CHECK(all == outcome.output);
+}
+
+TEST_CASE("nothing is told of a call that was cancelled", "[sandbox]") {
+  Jails jails;
+  JailCall call = shell("while :; do echo on; done");
+  call.profile.output_bytes = 1 << 30;
+  std::size_t pieces = 0;
+  call.on_output = [&](std::string_view) {
+    if (pieces++ == 0) jails.world.loop().post_from_thread([] {});
+  };
+  {
+    Scope scope;
+    const auto run = [](Jails& in, JailCall what) -> Task<void> {
+      co_await in.runner->run(std::move(what));
+    };
+    scope.spawn(run(jails, std::move(call)));
+    jails.world.loop().run_until([&] { return pieces > 0; });
+  }
+  const std::size_t before = pieces;
+  const auto pause = []() -> Task<int> {
+    co_await delay(std::chrono::milliseconds(100));
+    co_return 0;
+  };
+  jails.wait(pause());
+  CHECK(pieces == before);
+}
+
 TEST_CASE("what cannot be made is refused with the reason", "[sandbox]") {
   Jails jails;
   JailCall missing_command;

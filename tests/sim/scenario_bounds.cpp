@@ -213,6 +213,7 @@ Task<Result<void>> bounds_scenario(SimWorld& world) {
       co_await scope.join();
     }
     if (!simulation.tools.violation().empty()) co_return Err(wrong(simulation.tools.violation()));
+    if (!simulation.model.violation().empty()) co_return Err(wrong(simulation.model.violation()));
     if (outcome) {
       co_await ok(std::move(*outcome));
       co_return check(simulation, *life->run);

@@ -181,6 +181,7 @@ Task<Result<void>> fleet_scenario(SimWorld& world) {
       co_await scope.join();
     }
     if (!simulation.tools.violation().empty()) co_return Err(wrong(simulation.tools.violation()));
+    if (!simulation.model.violation().empty()) co_return Err(wrong(simulation.model.violation()));
     if (!outcome) {
       --crashes;
       scope.cancel();

@@ -128,6 +128,7 @@ Result<void> check_recovery(SimJournal& journal, const std::string& run,
 // -------------------------------------------------------------------------------------
 
 Task<Result<agents::Turn>> SimModel::generate(agents::TurnRequest request) {
+  compare(request);
   co_await delay(std::chrono::microseconds(random_.between(0, 300'000)));
   if (random_.chance(failure_)) co_return Err(Code::unavailable, "the engine is busy");
   agents::Turn turn;
@@ -144,6 +145,34 @@ Task<Result<agents::Turn>> SimModel::generate(agents::TurnRequest request) {
   }
   turn.usage.output_tokens = random_.between(1, request.tokens_max);
   co_return turn;
+}
+
+void SimModel::foresee(agents::TurnRequest request, std::string result) {
+  auto asked = request.messages.rbegin();
+  while (asked->role != Role::assistant) ++asked;
+  const auto answered = static_cast<std::size_t>(asked - request.messages.rbegin());
+  const std::string call = asked->tool_calls.at(answered).id;
+  auto& [known_call, known] = foreseen_[request.session];
+  if (!result.empty() && (known_call != call || !result.starts_with(known))) {
+    violation_ = request.session + "/" + call + ": a result was told with a gap";
+  }
+  known_call = call;
+  known = std::move(result);
+}
+
+// What was told of a result is how it begins, unless something else took its place.
+void SimModel::compare(const agents::TurnRequest& request) {
+  const auto foreseen = foreseen_.extract(request.session);
+  if (foreseen.empty()) return;
+  const auto& [call, told] = foreseen.mapped();
+  for (const agents::Message& message : request.messages) {
+    if (message.role != Role::tool || message.tool_call_id != call) continue;
+    const std::string& content = message.content;
+    if (content.starts_with("error: ") || content.starts_with("done already, ")) continue;
+    if (!content.starts_with(told)) {
+      violation_ = request.session + "/" + call + ": another result was told than there is";
+    }
+  }
 }
 
 agents::Message SimModel::say(const agents::TurnRequest& request) const {
@@ -208,7 +237,24 @@ void SimToolbox::watch(const std::string& session, const agents::ToolCall& call)
   }
 }
 
-Task<agents::Outcome> SimToolbox::call(std::string session, agents::ToolCall call) {
+agents::Outcome SimToolbox::make_outcome() {
+  agents::Outcome outcome;
+  const OutcomeKind kinds[] = {OutcomeKind::ok,      OutcomeKind::ok,
+                               OutcomeKind::ok,      OutcomeKind::timeout,
+                               OutcomeKind::crashed, OutcomeKind::tool_error,
+                               OutcomeKind::refused, OutcomeKind::protocol_error};
+  outcome.kind = kinds[random_.below(std::size(kinds))];
+  const auto bytes = random_.below(random_.chance(0.02)  ? 100'000
+                                   : random_.chance(0.1) ? 4000
+                                                         : 200);
+  for (std::uint64_t i = 0; i < bytes; ++i) {
+    outcome.content += static_cast<char>('a' + (i * i + bytes) % 23);
+  }
+  return outcome;
+}
+
+Task<agents::Outcome> SimToolbox::call_aloud(std::string session, agents::ToolCall call,
+                                             agents::OnOutput on_output) {
   struct Running {
     explicit Running(int& count) : running(count) { ++running; }
     ~Running() { --running; }
@@ -219,14 +265,19 @@ Task<agents::Outcome> SimToolbox::call(std::string session, agents::ToolCall cal
   const Running here(running_);
   watch(session, call);
   const bool slow = random_.chance(0.05);
-  co_await delay(std::chrono::microseconds(random_.between(0, slow ? 600'000'000 : 50'000)));
-  agents::Outcome outcome;
-  const OutcomeKind kinds[] = {OutcomeKind::ok,      OutcomeKind::ok,
-                               OutcomeKind::ok,      OutcomeKind::timeout,
-                               OutcomeKind::crashed, OutcomeKind::tool_error,
-                               OutcomeKind::refused, OutcomeKind::protocol_error};
-  outcome.kind = kinds[random_.below(std::size(kinds))];
-  outcome.content.assign(random_.below(random_.chance(0.02) ? 100'000 : 200), 'r');
+  const auto takes_us = random_.between(0, slow ? 600'000'000 : 50'000);
+  agents::Outcome outcome = make_outcome();
+  Random random = random_.fork();
+  const auto pieces = on_output ? random.between(0, 8) : 0;
+  std::size_t told = 0;
+  for (std::int64_t n = 0; n < pieces; ++n) {
+    co_await delay(std::chrono::microseconds(takes_us / (pieces + 1)));
+    const std::string_view rest = std::string_view(outcome.content).substr(told);
+    const std::string_view piece = rest.substr(0, random.below(rest.size() + 1));
+    told += piece.size();
+    on_output(piece);
+  }
+  co_await delay(std::chrono::microseconds(takes_us / (pieces + 1)));
   co_return outcome;
 }
 

@@ -82,14 +82,23 @@ class SimModel final : public agents::Model {
   SimModel(Random random, std::vector<std::string> tools, double failure)
       : random_(random), tools_(std::move(tools)), failure_(failure) {}
   Task<Result<agents::Turn>> generate(agents::TurnRequest request) override;
+  [[nodiscard]] bool foresees() const override { return true; }
+  void foresee(agents::TurnRequest request, std::string result) override;
   [[nodiscard]] std::string identity() const override { return "sim@seed"; }
+
+  // What must never happen and did; empty: nothing.
+  [[nodiscard]] const std::string& violation() const { return violation_; }
 
  private:
   agents::Message say(const agents::TurnRequest& request) const;
+  void compare(const agents::TurnRequest& request);
 
   Random random_;
   std::vector<std::string> tools_;
   double failure_;
+  // By session: the call whose result it was told, and how that begins.
+  std::map<std::string, std::pair<std::string, std::string>> foreseen_;
+  std::string violation_;
 };
 
 class SimGuard final : public agents::Guard {
@@ -106,7 +115,11 @@ class SimToolbox final : public agents::Toolbox {
   SimToolbox(const SimJournal& journal, Random random, std::vector<agents::ToolSpec> specs)
       : journal_(journal), random_(random), specs_(std::move(specs)) {}
   Task<Result<std::vector<agents::ToolSpec>>> list() override;
-  Task<agents::Outcome> call(std::string session, agents::ToolCall call) override;
+  Task<agents::Outcome> call(std::string session, agents::ToolCall call) override {
+    return call_aloud(std::move(session), std::move(call), nullptr);
+  }
+  Task<agents::Outcome> call_aloud(std::string session, agents::ToolCall call,
+                                   agents::OnOutput on_output) override;
 
   // What must never happen and did; empty: nothing.
   [[nodiscard]] const std::string& violation() const { return violation_; }
@@ -116,6 +129,7 @@ class SimToolbox final : public agents::Toolbox {
 
  private:
   void watch(const std::string& session, const agents::ToolCall& call);
+  agents::Outcome make_outcome();
 
   const SimJournal& journal_;
   Random random_;

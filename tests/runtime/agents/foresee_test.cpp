@@ -22,14 +22,16 @@ class ListeningModel final : public Model {
     heard.emplace_back(names[static_cast<int>(event)]);
   }
   bool foresees() const override { return is_near; }
-  void foresee(TurnRequest request) override {
+  void foresee(TurnRequest request, std::string result) override {
     heard.push_back("foresee " + std::to_string(request.messages.size()));
     foreseen.push_back(std::move(request));
+    results.push_back(std::move(result));
   }
   std::string identity() const override { return "listening"; }
 
   std::vector<std::string> heard;
   std::vector<TurnRequest> foreseen;
+  std::vector<std::string> results;  // as far as they were told, one a time that it foresaw
   bool asked_like_foreseen = false;
   bool is_near = true;
 
@@ -45,12 +47,52 @@ class ListeningModel final : public Model {
   ScriptedModel model_;
 };
 
-std::vector<std::string> told(ListeningModel& model, TableGuard& guard, FakeApprovals* approvals) {
+// Says its result piece by piece.
+class TellingTools final : public Toolbox {
+ public:
+  explicit TellingTools(std::vector<std::string> pieces) : pieces_(std::move(pieces)) {}
+  Task<Result<std::vector<ToolSpec>>> list() override {
+    co_return std::vector<ToolSpec>{tool("look", true)};
+  }
+  Task<Outcome> call(std::string session, ToolCall call) override {
+    return call_aloud(std::move(session), std::move(call), nullptr);
+  }
+  Task<Outcome> call_aloud(std::string, ToolCall, OnOutput on_output) override {
+    is_heard = on_output != nullptr;
+    Outcome outcome;
+    for (const std::string& piece : pieces_) {
+      co_await delay(std::chrono::milliseconds(1));
+      outcome.content += piece;
+      if (on_output) on_output(piece);
+    }
+    co_await delay(takes);
+    ended = true;
+    co_return outcome;
+  }
+  bool is_heard = false;
+  bool ended = false;
+  Duration takes = std::chrono::milliseconds(1);
+
+ private:
+  std::vector<std::string> pieces_;
+};
+
+class ObligingGuard final : public Guard {
+ public:
+  Decision decide(const Action& action) override {
+    Decision decision;
+    decision.verdict = Verdict::allow;
+    decision.policies = {"obliging"};
+    if (action.kind == ActionKind::tool_call) decision.obligations = {{"redact", "result.name"}};
+    return decision;
+  }
+};
+
+void run_one(ListeningModel& model, Guard& guard, Toolbox& tools, FakeApprovals* approvals,
+             Fleet fleet = small_fleet()) {
   FakePoller poller;
   Loop loop{poller};
-  Fleet fleet = small_fleet();
   MemoryJournal journal;
-  CountingTools tools{{tool("look", true), tool("pay", false)}};
   Ports ports{guard, journal, any_arguments};
   ports.approvals = approvals;
   FleetRun run(fleet, RunOptions{"r", "ops@example.com", 1, 1},
@@ -62,6 +104,11 @@ std::vector<std::string> told(ListeningModel& model, TableGuard& guard, FakeAppr
   }(run, read_inputs(fleet.workflow, "{\"id\":\"a\"}\n"), result));
   loop.run_until([&] { return scope.size() == 0; });
   REQUIRE(result);
+}
+
+std::vector<std::string> told(ListeningModel& model, TableGuard& guard, FakeApprovals* approvals) {
+  CountingTools tools{{tool("look", true), tool("pay", false)}};
+  run_one(model, guard, tools, approvals);
   return model.heard;
 }
 
@@ -85,6 +132,92 @@ TEST_CASE("a model that computes nothing ahead is given nothing", "[agents]") {
   TableGuard guard;
   CHECK(told(model, guard, nullptr) ==
         std::vector<std::string>{"asked", "call begins", "call ends soon", "asked", "gone"});
+}
+
+TEST_CASE("what a call tells of its result is foreseen, not more often than it pays", "[agents]") {
+  ListeningModel model({calls("look", "{}"), says("found it")});
+  TableGuard guard;
+  TellingTools tools({std::string(500, 'a'), std::string(11, 'b'), "c", std::string(100, 'd'),
+                      std::string(2000, 'e'), std::string(511, 'f')});
+  run_one(model, guard, tools, nullptr);
+  REQUIRE(model.results.size() == 3);
+  CHECK(model.results[0].empty());
+  CHECK(model.results[1] == std::string(500, 'a') + std::string(11, 'b') + "c");
+  CHECK(model.results[2] == model.results[1] + std::string(100, 'd') + std::string(2000, 'e'));
+  CHECK(model.foreseen[2].messages == model.foreseen[0].messages);
+  CHECK(model.heard.back() == "gone");
+}
+
+TEST_CASE("of a long result no more is foreseen than its conversation will hold", "[agents]") {
+  ListeningModel model({calls("look", "{}"), says("found it")});
+  TableGuard guard;
+  std::vector<std::string> pieces(400, "\xE2\x82\xAC" + std::string(300, 'x'));
+  TellingTools tools(pieces);
+  run_one(model, guard, tools, nullptr);
+  REQUIRE(model.results.size() > 10);
+  CHECK(model.results.size() < 64);
+  const std::string& last = model.results.back();
+  CHECK(last.size() > 30'000);
+  CHECK(last.size() <= 31 << 10);
+  std::string whole;
+  for (const std::string& piece : pieces) whole += piece;
+  CHECK(whole.starts_with(last));
+}
+
+TEST_CASE("a bound on what is foreseen cuts no character", "[agents]") {
+  ListeningModel model({calls("look", "{}"), says("found it")});
+  TableGuard guard;
+  std::string euros = "xx";
+  while (euros.size() < 40'000) euros += "\xE2\x82\xAC";
+  TellingTools tools({euros, "more"});
+  run_one(model, guard, tools, nullptr);
+  REQUIRE(model.results.size() == 2);
+  CHECK(model.results[1].size() % 3 == 2);
+  CHECK(euros.starts_with(model.results[1]));
+}
+
+TEST_CASE("nothing is told of a result that an obligation may change", "[agents]") {
+  ListeningModel model({calls("look", "{}"), says("found it")});
+  ObligingGuard guard;
+  TellingTools tools({std::string(5000, 'a')});
+  run_one(model, guard, tools, nullptr);
+  CHECK(model.results == std::vector<std::string>{""});
+  CHECK_FALSE(tools.is_heard);
+}
+
+TEST_CASE("nothing is told of a call that people answer for", "[agents]") {
+  ListeningModel model({calls("look", "{}"), says("found it")});
+  TableGuard guard;
+  guard.verdicts["look"] = Verdict::escalate;
+  FakeApprovals approvals;
+  TellingTools tools({std::string(5000, 'a')});
+  run_one(model, guard, tools, &approvals);
+  CHECK(tools.ended);
+  CHECK(model.results == std::vector<std::string>{""});
+}
+
+TEST_CASE("a model that computes nothing ahead hears no result", "[agents]") {
+  ListeningModel model({calls("look", "{}"), says("found it")});
+  model.is_near = false;
+  TableGuard guard;
+  TellingTools tools({std::string(5000, 'a')});
+  run_one(model, guard, tools, nullptr);
+  CHECK_FALSE(tools.is_heard);
+  CHECK(model.results.empty());
+}
+
+TEST_CASE("a call that runs out of time was heard until then", "[agents]") {
+  ListeningModel model({calls("look", "{}"), says("found it")});
+  TableGuard guard;
+  TellingTools tools({std::string(600, 'a'), std::string(600, 'b')});
+  tools.takes = std::chrono::hours(1);
+  Fleet fleet = small_fleet();
+  fleet.agents[0].limits.wall_ms = 10'000;
+  run_one(model, guard, tools, nullptr, std::move(fleet));
+  CHECK_FALSE(tools.ended);
+  REQUIRE(model.results.size() == 3);
+  CHECK(model.results[2] == std::string(600, 'a') + std::string(600, 'b'));
+  CHECK(model.heard.back() == "gone");
 }
 
 TEST_CASE("a call that was refused is no time to compute ahead", "[agents]") {
