@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::size_t result_bytes_max = 32 << 10;
 // Of a longer result the conversation has at least so much of the beginning.
-constexpr std::size_t heard_bytes_max = result_bytes_max - (1 << 10);
+constexpr std::size_t overheard_bytes_max = result_bytes_max - (1 << 10);
 constexpr std::string_view doubtful =
     "in doubt: the run was cut off while this call was under way; doing it again may do it twice";
 constexpr std::string_view unrecorded = "nothing is done that cannot be recorded";
@@ -398,7 +398,7 @@ Task<Outcome> TurnLoop::perform(SessionState& state, std::size_t tool, ToolCall 
     TurnRequest request = request_of(state, model_spec_);
     model_.foresee(request, "");
     if (is_heard) {
-      heard.emplace(model_, std::move(request), heard_bytes_max);
+      heard.emplace(model_, std::move(request), overheard_bytes_max);
       on_output = [&overheard = *heard](std::string_view piece) { overheard.hear(piece); };
     }
   }
