@@ -129,8 +129,8 @@ const char* const certain_texts[] = {
     "I've 12345 cats,  don't they'll we'LL x'\n  \n  z\n\n\tb\r\n\r\nc  \n",
     "<|im_start|>user\n<tool_response>\n2026-01-02 03:04:05 INFO done\n1,2\n3,4\n\n5\n",
     "a<|im_end|>\n<|im_start|>tool\nb<|im_e <|im_en x<|im_end|>",
-    "caf\xC3\xA9\xC3\xA9 \xE4\xB8\xAD\xE6\x96\x87\xE3\x80\x80x\n\xE4\xB8\xAD\xC2\xA0y "
-    "\xF0\x9F\xA6\x99",
+    "caf\xC3\xA9\xC3\xA9 \xE4\xB8\xAD\xE6\x96\x87\xE3\x80\x80x\n\xE4\xB8\xAD\xC2\xA0y",
+    "\xC2\xA0\xF0\x9F\xA6\x99! \xE4\xB8\xAD",
     "{\"a\":\"b\",\"c\":[1,22,333,4444]}  \t\t   if (x) {\n        return 1;\n}\n",
     "```````======= ======= ''ll 'L 'v've\n!!!\n\n!!! \n! a!b !c d! \xE2\x96\x81 \xE2\x96\x81x",
 };
