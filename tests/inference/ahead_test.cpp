@@ -38,6 +38,23 @@ agents::Message result_of(const agents::TurnRequest& request, std::size_t call) 
   return {agents::Role::tool, "the water is calm\n", {}, made.id, made.name};
 }
 
+// The turn, with what was left of it to compute.
+AheadRun completed(Decoder& decoder, const agents::TurnRequest& request) {
+  const std::uint64_t before = decoder.stats().scheduler.prompt_tokens;
+  AheadRun run;
+  decoder.scheduler().set_observer(
+      [&](std::uint64_t, std::size_t position, std::span<const float> logits) {
+        run.logits[position].assign(logits.begin(), logits.end());
+      });
+  const auto turn = decoder.complete(request);
+  REQUIRE(turn);
+  run.message = turn->message;
+  run.usage = turn->usage;
+  run.computed = decoder.stats().scheduler.prompt_tokens - before;
+  CHECK(decoder.idle());
+  return run;
+}
+
 // The turn after the calls. `steps`: how many are made in the shadow of each call; none: nothing is
 // computed ahead.
 AheadRun second_turn(const std::shared_ptr<const ModelFile>& file, std::size_t calls,
@@ -54,19 +71,7 @@ AheadRun second_turn(const std::shared_ptr<const ModelFile>& file, std::size_t c
     request.messages.push_back(result_of(request, call));
   }
   REQUIRE(progress.ended.empty());
-  const std::uint64_t before = decoder->stats().scheduler.prompt_tokens;
-  AheadRun run;
-  decoder->scheduler().set_observer(
-      [&](std::uint64_t, std::size_t position, std::span<const float> logits) {
-        run.logits[position].assign(logits.begin(), logits.end());
-      });
-  const auto turn = decoder->complete(request);
-  REQUIRE(turn);
-  run.message = turn->message;
-  run.usage = turn->usage;
-  run.computed = decoder->stats().scheduler.prompt_tokens - before;
-  CHECK(decoder->idle());
-  return run;
+  return completed(*decoder, request);
 }
 
 }  // namespace
@@ -164,19 +169,7 @@ AheadRun told_turn(const std::shared_ptr<const ModelFile>& file,
   std::vector<agents::Message> messages = request.messages;
   messages.back().content = result;
   request.messages = std::move(messages);
-  const std::uint64_t before = decoder->stats().scheduler.prompt_tokens;
-  AheadRun run;
-  decoder->scheduler().set_observer(
-      [&](std::uint64_t, std::size_t position, std::span<const float> logits) {
-        run.logits[position].assign(logits.begin(), logits.end());
-      });
-  const auto turn = decoder->complete(request);
-  REQUIRE(turn);
-  run.message = turn->message;
-  run.usage = turn->usage;
-  run.computed = decoder->stats().scheduler.prompt_tokens - before;
-  CHECK(decoder->idle());
-  return run;
+  return completed(*decoder, request);
 }
 
 }  // namespace
