@@ -83,7 +83,7 @@ std::optional<KvCache::Sequence> KvCache::open(std::span<const TokenId> tokens,
   const bool one_more =
       newly_pinned + sequence.reserved + pinned_ + owned_ + reserved_ < pages_max_;
   Match match = best_child(parent, tokens.subspan(sequence.length, limit - sequence.length));
-  if (match.common > 0 && nodes_[match.node].page == nullptr && !one_more) match = {};
+  if (!one_more && !takes_over(match) && nodes_[match.node].pins == 0) match = {};
   std::vector<std::uint32_t> path = sequence.nodes;
   if (match.common > 0) path.push_back(match.node);
   want(path);
@@ -93,12 +93,9 @@ std::optional<KvCache::Sequence> KvCache::open(std::span<const TokenId> tokens,
     pin(id);
     sequence.pages.push_back(nodes_[id].page);
   }
-  // The beginning of another page: taken over when nobody else needs it, else copied.
+  // The beginning of another page: taken over or copied.
   if (match.common > 0) {
-    const Node& node = nodes_[match.node];
-    const bool takes_over = node.tokens.size() == match.common && match.common < page_tokens &&
-                            node.pins == 0 && node.holders <= 1;
-    if (takes_over) {
+    if (takes_over(match)) {
       sequence.pages.push_back(remove(match.node));
       --sequence.reserved;
       --reserved_;
@@ -114,6 +111,13 @@ std::optional<KvCache::Sequence> KvCache::open(std::span<const TokenId> tokens,
   }
   sequence.cached = sequence.length;
   return sequence;
+}
+
+// Nobody else needs this unfinished page: the sequence goes on in it.
+bool KvCache::takes_over(const Match& match) const {
+  const Node& node = nodes_[match.node];
+  return match.common > 0 && match.common < page_tokens && node.tokens.size() == match.common &&
+         node.pins == 0 && node.holders <= 1;
 }
 
 void KvCache::adopt(Sequence& sequence, std::span<const TokenId> tokens) {
@@ -209,7 +213,7 @@ void KvCache::forget(const std::string& session) {
 void KvCache::release(const std::vector<Held>& path) {
   for (auto held = path.rbegin(); held != path.rend(); ++held) {
     Node& node = nodes_[held->node];
-    if (!node.alive || node.serial != held->serial) continue;
+    if (!is_current(*held)) continue;
     --node.holders;
     if (node.holders == 0 && !node.shared && node.pins == 0 && node.children.empty())
       drop(held->node);
@@ -231,7 +235,7 @@ std::byte* KvCache::free_page() {
     free_.push_back(made);
     ++made_;
   }
-  if (free_.empty()) free_.push_back(evict());
+  if (free_.empty()) make_room();
   std::byte* page = free_.back();
   free_.pop_back();
   peak_ = std::max(peak_, made_ - free_.size());

@@ -137,14 +137,15 @@ class KvCache {
   [[nodiscard]] Match best_child(std::uint32_t parent, std::span<const TokenId> tokens) const;
   [[nodiscard]] std::optional<std::uint32_t> full_child(std::uint32_t parent,
                                                         std::span<const TokenId> tokens) const;
+  [[nodiscard]] bool takes_over(const Match& match) const;
   std::byte* take_page(Sequence& sequence);
   std::uint32_t insert(std::uint32_t parent, std::span<const TokenId> tokens, std::byte* page);
   // Takes a node out of the tree and gives its page back to the caller; null: it had none.
   std::byte* remove(std::uint32_t id);
   // The same with what hangs below it on disk; its page is free.
   void drop(std::uint32_t id);
-  // A page out of the tree: one that is on disk too, else one that can go there, else the oldest.
-  std::byte* evict();
+  // Frees a page of the tree: one that is on disk too, else one that can go there, else the oldest.
+  void make_room();
   std::byte* free_page();
   void pin(std::uint32_t id);
   void unpin(std::uint32_t id);
@@ -154,6 +155,10 @@ class KvCache {
   // A session holds this path no longer: what nobody else ever used is free at once.
   void release(const std::vector<Held>& path);
 
+  // The node is still the one that was meant.
+  [[nodiscard]] bool is_current(const Held& held) const {
+    return nodes_[held.node].alive && nodes_[held.node].serial == held.serial;
+  }
   // The nodes that a sequence waits for keep their places until something else is opened.
   void want(const std::vector<std::uint32_t>& path);
   void want_nothing();

@@ -25,10 +25,9 @@ void KvCache::want(const std::vector<std::uint32_t>& path) {
 void KvCache::want_nothing() {
   awaits_disk_ = false;
   for (const Held& held : std::exchange(wanted_, {})) {
-    Node& node = nodes_[held.node];
-    if (!node.alive || node.serial != held.serial) continue;
-    node.wanted = false;
-    relist(held.node, node.used);
+    if (!is_current(held)) continue;
+    nodes_[held.node].wanted = false;
+    relist(held.node, nodes_[held.node].used);
   }
 }
 
@@ -56,9 +55,8 @@ void KvCache::expect(const std::string& session) {
   const auto at = sessions_.find(session);
   if (disk_ == nullptr || at == sessions_.end()) return;
   for (const Held& held : at->second) {
-    const Node& node = nodes_[held.node];
-    if (!node.alive || node.serial != held.serial) return;
-    if (node.page == nullptr) fetch(held.node);
+    if (!is_current(held)) return;
+    if (nodes_[held.node].page == nullptr) fetch(held.node);
   }
 }
 
@@ -69,7 +67,7 @@ void KvCache::park(const std::string& session, bool if_short) {
   if (if_short && !is_short()) return;
   for (const Held& held : at->second) {
     const Node& node = nodes_[held.node];
-    if (!node.alive || node.serial != held.serial) return;
+    if (!is_current(held)) return;
     if (node.page != nullptr && !node.slot && !node.moves && !write_one(held.node)) return;
   }
 }
@@ -81,31 +79,30 @@ void KvCache::tend() {
     if (!write_out(uncopied_.begin()->second)) return;
 }
 
-std::byte* KvCache::evict() {
+void KvCache::make_room() {
   settle(false);
-  for (;;) {
+  while (free_.empty()) {  // what settles may free some, too
     if (!copied_.empty()) {
       const std::uint32_t id = copied_.begin()->second;
       Node& node = nodes_[id];
-      std::byte* page = std::exchange(node.page, nullptr);
+      free_.push_back(std::exchange(node.page, nullptr));
       relist(id, node.used);
       Node& parent = nodes_[node.parent];
       --parent.resident;
       relist(node.parent, parent.used);
-      return page;
+      return;
     }
     // Waiting for the disk is cheaper than computing again: else there would be none.
     const bool begun = disk_ != nullptr && !uncopied_.empty() && disk_->has_room() &&
                        write_out(uncopied_.begin()->second);
-    if (!begun && (disk_ == nullptr || disk_->under_way() == 0)) break;
-    settle(true);
+    if (begun || (disk_ != nullptr && disk_->under_way() > 0)) {
+      settle(true);
+      continue;
+    }
+    INVARIANT(!uncopied_.empty());  // the reservation promised it
+    drop(uncopied_.begin()->second);
+    ++evicted_;
   }
-  INVARIANT(!uncopied_.empty());  // the reservation promised it
-  drop(uncopied_.begin()->second);
-  ++evicted_;
-  std::byte* page = free_.back();
-  free_.pop_back();
-  return page;
 }
 
 bool KvCache::has_slot_for(std::uint64_t used) {
@@ -156,16 +153,22 @@ void KvCache::fetch(std::uint32_t id) {
 
 void KvCache::settle(bool waits) {
   if (disk_ == nullptr) return;
-  for (const PageFile::Done& done : disk_->take_done(waits)) {
+  // All of them before the first page that is read is given room: making room settles, too, and
+  // must not meet a node that has come to rest and still seems to move.
+  std::vector<std::pair<Held, PageFile::Done>> read;
+  for (PageFile::Done& done : disk_->take_done(waits)) {
     const Held held = moving_.extract(done.ticket).mapped();
-    Node& node = nodes_[held.node];
-    const bool is_there = node.alive && node.serial == held.serial;
-    if (is_there) node.moves = false;
-    if (!done.is_read)
+    const bool is_there = is_current(held);
+    if (is_there) nodes_[held.node].moves = false;
+    if (!done.is_read) {
       settle_write(held.node, is_there, done);
-    else if (is_there)
-      settle_read(held.node, done);
+    } else if (is_there) {
+      relist(held.node, nodes_[held.node].used);
+      read.emplace_back(held, std::move(done));
+    }
   }
+  for (const auto& [held, done] : read)
+    if (is_current(held) && nodes_[held.node].slot == done.slot) settle_read(held.node, done);
 }
 
 void KvCache::settle_write(std::uint32_t id, bool is_there, const PageFile::Done& done) {
@@ -187,9 +190,9 @@ void KvCache::settle_read(std::uint32_t id, const PageFile::Done& done) {
     if (nodes_[id].page == nullptr) return drop(id);
     disk_->give_back(*nodes_[id].slot);
     nodes_[id].slot.reset();
+    return relist(id, nodes_[id].used);
   }
-  relist(id, nodes_[id].used);
-  if (!done.ok || nodes_[id].page != nullptr) return;
+  if (nodes_[id].page != nullptr) return;
   // All are promised to others?
   const std::size_t promised = pinned_ + owned_ + reserved_;
   if (promised + (nodes_[id].wanted ? 0 : wanted_.size()) >= pages_max_) return;

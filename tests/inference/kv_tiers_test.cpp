@@ -61,12 +61,17 @@ std::optional<KvCache::Sequence> open_now(KvCache& cache, const Tokens& tokens,
 }
 
 // As a forward pass would: each page says which tokens it was made for.
-void fill(KvCache& cache, KvCache::Sequence& sequence, const Tokens& tokens) {
-  cache.extend(sequence, tokens.size() - sequence.length);
-  for (std::size_t i = sequence.length; i < tokens.size(); ++i)
+void fill_to(KvCache& cache, KvCache::Sequence& sequence, const Tokens& tokens,
+             std::size_t length) {
+  cache.extend(sequence, length - sequence.length);
+  for (std::size_t i = sequence.length; i < length; ++i)
     std::memcpy(sequence.pages[i / page_tokens] + i % page_tokens * sizeof(TokenId), &tokens[i],
                 sizeof(TokenId));
-  cache.commit(sequence, tokens, tokens.size());
+  cache.commit(sequence, tokens, length);
+}
+
+void fill(KvCache& cache, KvCache::Sequence& sequence, const Tokens& tokens) {
+  fill_to(cache, sequence, tokens, tokens.size());
 }
 
 bool holds(const KvCache::Sequence& sequence, const Tokens& tokens) {
@@ -88,6 +93,18 @@ std::optional<std::size_t> take_turn(KvCache& cache, const Tokens& tokens,
   cache.tend();
   return cached;
 }
+
+class Dice {
+ public:
+  explicit Dice(std::uint64_t seed) : state_(seed) {}
+  std::size_t operator()(std::size_t below) {
+    state_ = state_ * 6364136223846793005U + 1442695040888963407U;
+    return static_cast<std::size_t>(state_ >> 33U) % below;
+  }
+
+ private:
+  std::uint64_t state_;
+};
 
 std::string session_name(std::size_t who) {
   return "s" + std::to_string(who);
@@ -244,11 +261,7 @@ TEST_CASE("random sessions never lose or mix up a page on their way to disk and 
   const std::size_t disk_pages = GENERATE(std::size_t{20}, std::size_t{2000});
   KvCache cache(bytes_of_page, 40, nullptr, page_file(disk_pages));
   std::vector<Tokens> talks(24);
-  std::uint64_t state = 11;
-  const auto random = [&state](std::size_t below) {
-    state = state * 6364136223846793005U + 1442695040888963407U;
-    return static_cast<std::size_t>(state >> 33U) % below;
-  };
+  Dice random(11);
   for (int round = 0; round < 3000; ++round) {
     const std::size_t who = random(talks.size());
     const std::string name = session_name(who);
@@ -276,6 +289,98 @@ TEST_CASE("random sessions never lose or mix up a page on their way to disk and 
   CHECK(cache.stats().disk_read > 100);
   CHECK(cache.stats().disk_damaged == 0);
   if (disk_pages == 2000) CHECK(cache.stats().evicted == 0);
+}
+
+namespace {
+
+// Sessions that run at once, a few tokens a step each, as the scheduler has them.
+class Crowd {
+ public:
+  Crowd(std::uint64_t seed, std::size_t pages, std::size_t disk_pages)
+      : random_(seed), cache_(bytes_of_page, pages, nullptr, page_file(disk_pages)), talks_(24) {}
+
+  // False: a page was not what it should be.
+  bool step() {
+    if (running_.size() < 6 && !open_one()) return false;
+    for (std::size_t at = 0; at < running_.size();)
+      if (!grow(running_[at]))
+        return false;
+      else if (running_[at].sequence.length < running_[at].tokens.size())
+        ++at;
+      else
+        end(at);
+    if (random_(4) == 0) cache_.park(session_name(random_(talks_.size())), random_(2) == 0);
+    if (random_(3) == 0) cache_.expect(session_name(random_(talks_.size())));
+    if (random_(2) == 0) cache_.tend();
+    if (running_.empty() && cache_.awaits_disk()) cache_.wait_for_disk();
+    return true;
+  }
+  void end_all() {
+    while (!running_.empty()) end(0);
+  }
+  [[nodiscard]] KvCache::Stats stats() const { return cache_.stats(); }
+
+ private:
+  struct Running {
+    std::size_t who;
+    Tokens tokens;
+    KvCache::Sequence sequence;
+  };
+
+  bool open_one() {
+    const std::size_t who = random_(talks_.size());
+    Tokens tokens = talks_[who];
+    if (tokens.size() > 250) {
+      cache_.forget(session_name(who));
+      tokens.clear();
+    }
+    if (tokens.empty()) tokens = Tokens(random_(90) + 1, static_cast<TokenId>(random_(3)));
+    for (std::size_t i = random_(60); i > 0; --i)
+      tokens.push_back(static_cast<TokenId>(random_(2)));
+    auto sequence = cache_.open(tokens, tokens.size() + random_(80));
+    if (!sequence) return true;
+    const bool is_right = holds(*sequence, tokens);
+    running_.push_back({who, std::move(tokens), std::move(*sequence)});
+    return is_right;
+  }
+  bool grow(Running& each) {
+    if (each.sequence.length % page_tokens == 0 &&
+        each.sequence.pages.size() == each.sequence.nodes.size())
+      cache_.adopt(each.sequence, each.tokens);
+    const std::size_t left = each.tokens.size() - each.sequence.length;
+    fill_to(cache_, each.sequence, each.tokens,
+            each.sequence.length + std::min(left, random_(40) + 1));
+    return holds(each.sequence, each.tokens);
+  }
+  void end(std::size_t at) {
+    Running ended = std::move(running_[at]);
+    running_.erase(running_.begin() + static_cast<std::ptrdiff_t>(at));
+    cache_.close(std::move(ended.sequence), ended.tokens, session_name(ended.who));
+    talks_[ended.who] = std::move(ended.tokens);
+  }
+
+  Dice random_;
+  KvCache cache_;
+  std::vector<Tokens> talks_;
+  std::vector<Running> running_;
+};
+
+}  // namespace
+
+TEST_CASE("sequences that run at once are given every page that they were promised", "[kv][disk]") {
+  const std::size_t pages = GENERATE(std::size_t{13}, std::size_t{24});
+  const std::size_t disk_pages = GENERATE(std::size_t{0}, std::size_t{20}, std::size_t{2000});
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    Crowd crowd(seed, pages, disk_pages);
+    for (int step = 0; step < 150; ++step) {
+      REQUIRE(crowd.step());
+      REQUIRE(crowd.stats().pages_used <= pages);
+      REQUIRE(crowd.stats().pages_pinned <= pages);
+    }
+    crowd.end_all();
+    REQUIRE(crowd.stats().pages_pinned == 0);
+    REQUIRE(crowd.stats().disk_damaged == 0);
+  }
 }
 
 namespace {
