@@ -13,7 +13,7 @@ struct Examiners::Tools {
   std::string opened;
   std::string hex;
   std::uint64_t subject = 0;
-  std::optional<SubjectKey> key;
+  std::optional<Subject> owner;
 };
 
 Examiners::Examiners(unsigned threads, const Subjects& subjects)
@@ -95,14 +95,14 @@ void Examiners::examine(Block& block, const Subjects& subjects, Tools& tools) {
     if (tools.view.index != row.index || row.place >= tools.view.payloads.size()) return {};
     const LeafView::Payload& wanted = tools.view.payloads[row.place];
     const std::uint64_t subject = TRY(PayloadCipher::subject_of(row.value));
-    if (!tools.key || subject != tools.subject) tools.key = TRY(subjects.key_of(subject));
+    if (!tools.owner || subject != tools.subject) tools.owner = TRY(subjects.get(subject));
     tools.subject = subject;
-    if (!tools.key) {
+    if (!tools.owner) {
       block.erased.emplace_back(place, subject);
       return {};
     }
     const auto opened =
-        tools.cipher.open(row.value, *tools.key, row.index, row.place, tools.opened);
+        tools.cipher.open(row.value, tools.owner->key, row.index, row.place, tools.opened);
     if (!opened) {
       return Err(Code::invalid,
                  "its payload \"" + std::string(wanted.name) + "\" is not what was stored");

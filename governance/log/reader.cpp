@@ -61,6 +61,7 @@ struct Contents {
   std::vector<std::string> salts;
   std::vector<std::string> erased;   // names of those whose key was destroyed
   std::vector<std::string> expired;  // and of those that were kept long enough
+  std::string subject;               // whose they are; empty: the run's
 };
 
 Result<Contents> payloads_of(const Snapshot& snapshot, SharedSubjects& subjects, const Leaf& leaf) {
@@ -74,14 +75,14 @@ Result<Contents> payloads_of(const Snapshot& snapshot, SharedSubjects& subjects,
       continue;
     }
     const std::string_view stored = TRY(found);
-    const std::uint64_t subject = TRY(PayloadCipher::subject_of(stored));
-    const std::optional<SubjectKey> key = TRY(subjects.key_of(subject));
-    if (!key) {
+    const std::uint64_t number = TRY(PayloadCipher::subject_of(stored));
+    std::optional<Subject> owner = TRY(subjects.get(number));
+    if (!owner) {
       contents.erased.push_back(leaf.payloads[i].name);
       continue;
     }
     std::string opened;
-    const auto good = cipher.open(stored, *key, leaf.index, i, opened);
+    const auto good = cipher.open(stored, owner->key, leaf.index, i, opened);
     if (!good || sha256(opened) != leaf.payloads[i].hash) {
       return Err(Code::invalid, "record " + std::to_string(leaf.index) + ": its payload \"" +
                                     leaf.payloads[i].name +
@@ -89,6 +90,7 @@ Result<Contents> payloads_of(const Snapshot& snapshot, SharedSubjects& subjects,
     }
     contents.payloads.push_back({leaf.payloads[i].name, opened.substr(salt_bytes)});
     contents.salts.push_back(opened.substr(0, salt_bytes));
+    if (owner->name != subject_of_run(leaf.run)) contents.subject = std::move(owner->name);
   }
   return contents;
 }
@@ -302,9 +304,10 @@ Result<void> LogReader::read_run(
       problem = Err(contents.error());
       return false;
     }
-    const agents::StoredEvent event{index, leaf->unix_ns,
-                                    agents::Event{leaf->type, leaf->run, leaf->session, leaf->agent,
-                                                  leaf->body, std::move(contents->payloads)}};
+    const agents::StoredEvent event{
+        index, leaf->unix_ns,
+        agents::Event{leaf->type, leaf->run, leaf->session, leaf->agent, leaf->body,
+                      std::move(contents->payloads), std::move(contents->subject)}};
     return visit(event);
   }));
   return problem;

@@ -284,14 +284,14 @@ const Subjects::Place* Subjects::place_of(std::uint64_t number) const {
   return at == places_.end() || at->number != number ? nullptr : &*at;
 }
 
-Result<std::optional<SubjectKey>> Subjects::key_of(std::uint64_t number) const {
+Result<std::optional<Subject>> Subjects::get(std::uint64_t number) const {
   const Place* const place = place_of(number);
-  if (place == nullptr) return std::optional<SubjectKey>();
-  const Entry entry = TRY(entry_at(place->offset));
+  if (place == nullptr) return std::optional<Subject>();
+  Entry entry = TRY(entry_at(place->offset));
   if (entry.number != number) {
     return Err(Code::invalid, path_ + ": it is damaged at byte " + std::to_string(place->offset));
   }
-  return std::optional(entry.key);
+  return std::optional(Subject{std::move(entry.name), entry.key});
 }
 
 std::vector<std::uint64_t> Subjects::numbers() const {
@@ -429,14 +429,14 @@ Result<void> SharedSubjects::refresh() {
   return done;
 }
 
-Result<std::optional<SubjectKey>> SharedSubjects::key_of(std::uint64_t number) {
+Result<std::optional<Subject>> SharedSubjects::get(std::uint64_t number) {
   const std::lock_guard lock(mutex_);
   if (subjects_ == nullptr) subjects_ = TRY(Subjects::load(folder_));
-  auto key = subjects_->key_of(number);
-  if (key) return key;
+  auto found = subjects_->get(number);
+  if (found) return found;
   // Erased in this moment, and its place overwritten.
   subjects_ = TRY(Subjects::load(folder_));
-  return subjects_->key_of(number);
+  return subjects_->get(number);
 }
 
 }  // namespace ambit::log

@@ -24,6 +24,17 @@ namespace ambit::log {
 
 using SubjectKey = std::array<std::uint8_t, 32>;
 
+struct Subject {
+  std::string name;
+  SubjectKey key{};
+  friend bool operator==(const Subject&, const Subject&) = default;
+};
+
+// Whose the payloads of a run are where nobody is named.
+inline std::string subject_of_run(const std::string& run) {
+  return "run/" + run;
+}
+
 inline constexpr std::size_t subjects_bytes_max = std::size_t{1} << 30;  // of the file
 
 // Used by one thread at a time; what is const, by several.
@@ -45,7 +56,7 @@ class Subjects {
 
   // Errors: invalid, where the file has changed under it (see refresh) or is damaged.
   [[nodiscard]] Result<std::optional<std::uint64_t>> find(std::string_view subject) const;
-  [[nodiscard]] Result<std::optional<SubjectKey>> key_of(std::uint64_t number) const;
+  [[nodiscard]] Result<std::optional<Subject>> get(std::uint64_t number) const;
   // Destroys the keys and the names: on return they are gone from the disk's file. Error:
   // not_found.
   Result<void> erase(std::vector<std::uint64_t> numbers);
@@ -101,7 +112,7 @@ class SharedSubjects {
   explicit SharedSubjects(std::string folder) : folder_(std::move(folder)) {}
   // As the file is now: to be called before what is read may need them.
   Result<void> refresh();
-  [[nodiscard]] Result<std::optional<SubjectKey>> key_of(std::uint64_t number);
+  [[nodiscard]] Result<std::optional<Subject>> get(std::uint64_t number);
 
  private:
   std::string folder_;

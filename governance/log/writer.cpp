@@ -152,13 +152,13 @@ Result<std::unique_ptr<LogWriter>> LogWriter::open(const WriterOptions& options,
 Result<void> LogWriter::store_payloads(const Prepared& prepared, Leaf& leaf, StoredRecord& record) {
   const agents::Event& event = prepared.event;
   if (event.payloads.empty()) return {};
-  const std::string subject = event.subject.empty() ? "run/" + event.run : event.subject;
+  const std::string subject = event.subject.empty() ? subject_of_run(event.run) : event.subject;
   if (payloads_number_ == 0 || subject != payloads_of_) {
     payloads_number_ = 0;
     const std::uint64_t number = TRY(subjects_->number_of(subject, random_));
-    const auto key = TRY(subjects_->key_of(number));
-    INVARIANT(key.has_value());
-    payloads_key_ = *key;
+    const auto found = TRY(subjects_->get(number));
+    INVARIANT(found.has_value());
+    payloads_key_ = found->key;
     payloads_of_ = subject;
     payloads_number_ = number;
   }

@@ -77,6 +77,30 @@ TEST_CASE("events come back in order with their payloads", "[journal]") {
   CHECK(events[2].unix_ns == world.now_ns);
 }
 
+TEST_CASE("events come back with the person whose data they hold", "[journal]") {
+  TemporaryFolder folder;
+  FakeWorld world;
+  {
+    auto journal = open(world, options_in(folder));
+    Event of_a_person = event("a");
+    of_a_person.subject = "ada@example.org";
+    append_all(world, *journal, {of_a_person, event("b")});
+  }
+  auto journal = open(world, options_in(folder));
+  std::vector<Event> events;
+  const auto keep = [&](const StoredEvent& one) {
+    events.push_back(one.event);
+    return true;
+  };
+  REQUIRE(journal->recover("run-1", keep));
+  REQUIRE(journal->read("run-1", keep));
+  REQUIRE(events.size() == 4);
+  for (const std::size_t i : {std::size_t{0}, std::size_t{2}}) {
+    CHECK(events[i].subject == "ada@example.org");
+    CHECK(events[i + 1].subject.empty());
+  }
+}
+
 TEST_CASE("reading a run stops when the visitor has seen enough", "[journal]") {
   TemporaryFolder folder;
   FakeWorld world;

@@ -147,7 +147,7 @@ TEST_CASE("the list of subjects survives a crash at any byte of what was written
     const auto again = Subjects::load(folder.path());
     REQUIRE(again);
     CHECK((*again)->size() == found + 1);
-    CHECK((*again)->key_of(**(*again)->find("new")) == (*subjects)->key_of(found + 1));
+    CHECK((*again)->get(**(*again)->find("new")) == (*subjects)->get(found + 1));
   };
   for (std::size_t length = 0; length < bytes.size(); ++length) {
     for (const std::size_t zeros : std::vector<std::size_t>{0, 1, 7, 40, 64, 200})
@@ -185,12 +185,12 @@ TEST_CASE("memory holds little of a subject, and many become durable at once", "
   constexpr std::uint64_t count = 100'000;
   auto subjects = Subjects::load(folder.path());
   REQUIRE(subjects);
-  std::optional<SubjectKey> key;
+  std::optional<Subject> kept;
   for (std::uint64_t i = 1; i <= count; ++i) {
     const auto number = (*subjects)->number_of("run/" + std::to_string(i), counter(i));
     if (number != ambit::Result<std::uint64_t>(i)) FAIL("subject " << i);
     if ((*subjects)->index_bytes() > (i + 128) * 40) FAIL("memory at subject " << i);
-    if (i == 777) key = **(*subjects)->key_of(i);
+    if (i == 777) kept = **(*subjects)->get(i);
   }
   CHECK((*subjects)->index_bytes() <= count * 40);
   REQUIRE((*subjects)->sync());
@@ -205,7 +205,7 @@ TEST_CASE("memory holds little of a subject, and many become durable at once", "
     CHECK((*again)->find("run/" + std::to_string(i)) ==
           ambit::Result<std::optional<std::uint64_t>>(i));
   }
-  CHECK((*again)->key_of(777) == ambit::Result<std::optional<SubjectKey>>(key));
+  CHECK((*again)->get(777) == ambit::Result<std::optional<Subject>>(kept));
   CHECK((*again)->find("run/0") == ambit::Result<std::optional<std::uint64_t>>(std::nullopt));
 }
 
@@ -229,11 +229,11 @@ TEST_CASE("a list of subjects stays within its size, and says so", "[subjects]")
 TEST_CASE("several subjects are erased in one rewrite, and leave no byte of a key", "[subjects]") {
   TemporaryFolder folder;
   const std::string path = folder.path() + "/subjects";
-  std::vector<SubjectKey> keys;
+  std::vector<Subject> all;
   auto subjects = Subjects::load(folder.path());
   for (std::uint64_t i = 0; i < 20; ++i) {
     const auto number = (*subjects)->number_of("person " + std::to_string(i), counter(i));
-    keys.push_back(**(*subjects)->key_of(*number));
+    all.push_back(**(*subjects)->get(*number));
   }
   REQUIRE((*subjects)->sync());
   // What a crash in the middle of an earlier attempt has left.
@@ -250,10 +250,10 @@ TEST_CASE("several subjects are erased in one rewrite, and leave no byte of a ke
   const auto again = Subjects::load(folder.path());
   for (std::uint64_t number = 1; number <= 20; ++number) {
     const bool is_erased = number == 3 || number == 7 || number == 20;
-    const ambit::Result<std::optional<SubjectKey>> wanted =
-        is_erased ? std::nullopt : std::optional(keys[number - 1]);
-    CHECK((*subjects)->key_of(number) == wanted);
-    CHECK((*again)->key_of(number) == wanted);
+    const ambit::Result<std::optional<Subject>> wanted =
+        is_erased ? std::nullopt : std::optional(all[number - 1]);
+    CHECK((*subjects)->get(number) == wanted);
+    CHECK((*again)->get(number) == wanted);
   }
   // Numbers are not given again, not even the last one.
   CHECK((*again)->number_of("person 19", counter()) == ambit::Result<std::uint64_t>(21));
@@ -272,21 +272,21 @@ TEST_CASE("a reader follows the list of subjects that another writes", "[subject
   REQUIRE((*writer)->number_of("a", counter()));
   REQUIRE((*writer)->sync());
   REQUIRE((*reader)->refresh());
-  CHECK((*reader)->key_of(1) == (*writer)->key_of(1));
+  CHECK((*reader)->get(1) == (*writer)->get(1));
   REQUIRE((*writer)->number_of("b", counter(2)));
   // What is not durable yet is nobody else's.
   REQUIRE((*reader)->refresh());
   CHECK((*reader)->size() == 1);
   REQUIRE((*writer)->sync());
   REQUIRE((*reader)->refresh());
-  CHECK((*reader)->key_of(2) == (*writer)->key_of(2));
-  const auto key = (*writer)->key_of(2);
+  CHECK((*reader)->get(2) == (*writer)->get(2));
+  const auto second = (*writer)->get(2);
   REQUIRE((*writer)->erase({1}));
   // Where the erased keys stood are zeros, so that nothing of them can be served any more.
-  CHECK_FALSE((*reader)->key_of(1));
+  CHECK_FALSE((*reader)->get(1));
   REQUIRE((*reader)->refresh());
-  CHECK((*reader)->key_of(1) == ambit::Result<std::optional<SubjectKey>>(std::nullopt));
-  CHECK((*reader)->key_of(2) == key);
+  CHECK((*reader)->get(1) == ambit::Result<std::optional<Subject>>(std::nullopt));
+  CHECK((*reader)->get(2) == second);
 }
 
 TEST_CASE("a reader that was open before does not show what was erased since", "[subjects]") {
