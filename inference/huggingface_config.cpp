@@ -311,8 +311,12 @@ class ConfigReader {
 
   // Which layers have a window, and which do not turn: as the engine has it, or not at all.
   Result<void> patterns() {
-    if (const auto window = TRY(integer(config_, "sliding_window")))
-      set("attention.sliding_window", *window);
+    const Json* uses = member(config_, "use_sliding_window");
+    const bool has_window = uses == nullptr || *uses != false;
+    const auto window = has_window ? TRY(integer(config_, "sliding_window")) : std::nullopt;
+    if (window && shape_.family.starts_with("qwen") && uses != nullptr)
+      return Err(config_error(Code::unsupported, "use_sliding_window is not supported"));
+    if (window) set("attention.sliding_window", *window);
     const std::size_t period = is("gemma2") ? 2 : is("gemma3") ? 6 : 0;
     if (period > 0 &&
         TRY(integer(config_, "sliding_window_pattern"))

@@ -246,6 +246,18 @@ Result<RopeScaling> read_scaling(const Gguf& file, const std::string& prefix, st
   return scaling;
 }
 
+// Positions that a windowed layer sees, as the file says, and which layers those are.
+Result<void> apply_window(const Gguf& file, const std::string& prefix, Config& config) {
+  const std::string& family = config.architecture;
+  const bool in_turn = family == "gemma2" || family == "gemma3";
+  if (!in_turn && family != "llama" && family != "phi3") return {};
+  const std::int64_t window = file.integer(prefix + "attention.sliding_window").value_or(0);
+  if (window < 0) return Err(Code::invalid, prefix + "attention.sliding_window is negative");
+  config.window = static_cast<std::size_t>(window);
+  if (in_turn) config.window_period = family == "gemma2" ? 2 : 6;
+  return {};
+}
+
 // What sets one family apart from Llama.
 Result<void> apply_family(const Gguf& file, const std::string& prefix, Config& config) {
   constexpr std::int64_t last_pooling = 3;
@@ -254,6 +266,7 @@ Result<void> apply_family(const Gguf& file, const std::string& prefix, Config& c
   config.rope_interleaved = family == "llama" || family == "smollm3";
   config.attention_scale = 1.0F / std::sqrt(static_cast<float>(config.head_width));
   if (family == "smollm3") config.unturned_period = 4;
+  TRY(apply_window(file, prefix, config));
   if (!family.starts_with("gemma")) return {};
   config.gelu = true;
   config.embedding_scale = std::sqrt(static_cast<float>(config.width));
@@ -269,11 +282,6 @@ Result<void> apply_family(const Gguf& file, const std::string& prefix, Config& c
   if (config.layers == (family == "gemma2" ? 46U : 62U) && family != "gemma")
     config.attention_scale =
         1.0F / std::sqrt(static_cast<float>(config.width) / static_cast<float>(config.heads));
-  if (family == "gemma") return {};
-  const std::int64_t window = file.integer(prefix + "attention.sliding_window").value_or(0);
-  if (window < 0) return Err(Code::invalid, prefix + "attention.sliding_window is negative");
-  config.window = static_cast<std::size_t>(window);
-  config.window_period = family == "gemma2" ? 2 : 6;
   if (family == "gemma3") {
     config.window_rope_base = file.number(prefix + "rope.freq_base_swa").value_or(10000.0);
     if (!(config.window_rope_base > 0) || !std::isfinite(config.window_rope_base))

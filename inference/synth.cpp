@@ -149,7 +149,8 @@ class Synthesis {
     set("vocab_size", shape_.vocabulary);
     writer_.set(prefix_ + "rope.freq_base", 10000.0);
     writer_.set(prefix_ + "attention.layer_norm_rms_epsilon", 1e-5);
-    if (shape_.window > 0) set("attention.sliding_window", shape_.window);
+    // Of Phi-3 files it is always said.
+    if (shape_.window > 0 || is("phi3")) set("attention.sliding_window", shape_.window);
     if (shape_.experts > 0) {
       set("expert_count", shape_.experts);
       set("expert_used_count", 2);
@@ -288,6 +289,7 @@ std::optional<SynthShape> named_shape(std::string_view name) {
     shape.context = known.context;
     shape.tied = known.tied;
     shape.rope_factors = name.starts_with("llama-3");
+    if (shape.architecture == "phi3") shape.window = 2047;
     if (shape.architecture == "gemma2") shape.window = 4096;
     if (shape.architecture == "gemma3") shape.window = 512;
     return shape;

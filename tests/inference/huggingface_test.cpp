@@ -81,7 +81,7 @@ TEST_CASE("a folder gives the bits of the same model in GGUF, family by family",
   shape.architecture =
       GENERATE("llama", "qwen2", "qwen3", "smollm3", "phi3", "gemma", "gemma2", "gemma3");
   shape.tied = shape.architecture != "qwen2" && shape.architecture != "phi3";
-  shape.window = shape.architecture == "gemma2" || shape.architecture == "gemma3" ? 5 : 0;
+  shape.window = shape.architecture.starts_with("qwen") ? 0 : 5;
   INFO(shape.architecture);
   check_same_model(BothForms(shape));
 }
@@ -314,6 +314,13 @@ TEST_CASE("a folder that the engine cannot follow exactly is refused in one line
   CHECK_THAT(config("rope_scaling", {{"rope_type", "dynamic"}}), Contains("\"dynamic\""));
   CHECK_THAT(config("rope_scaling", {{"rope_type", "llama3"}}), Contains("incomplete"));
   CHECK_THAT(config("rope_scaling", 4), Contains("rope_scaling is not an object"));
+  CHECK_THAT(refused("config.json",
+                     [](Json& object) {
+                       object["architectures"] = {"Qwen2ForCausalLM"};
+                       object["use_sliding_window"] = true;
+                       object["sliding_window"] = 4096;
+                     }),
+             Contains("use_sliding_window is not supported"));
 
   const auto tokens = [&](const std::function<void(Json&)>& change) {
     return refused("tokenizer.json", change);

@@ -44,10 +44,11 @@ struct Naive {
   double number(const std::string& key, double fallback) const {
     return file.number(prefix + key).value_or(fallback);
   }
-  // Gemma 2 and 3: whether this layer sees only its window.
+  // Whether this layer sees only its window.
   bool is_windowed(std::size_t layer) const {
     if (is("gemma2")) return layer % 2 == 0;
-    return is("gemma3") && layer % 6 != 5;
+    if (is("gemma3")) return layer % 6 != 5;
+    return (is("phi3") || is("llama")) && number("attention.sliding_window", 0) > 0;
   }
   // The angle of a pair at a position, by the scaling that the file names.
   double angle(std::size_t pair, std::size_t width, std::size_t position, std::size_t layer) const {

@@ -209,7 +209,8 @@ SynthShape shape_of(const std::string& name, const Kind& kind) {
   SynthShape shape;
   shape.architecture = name.substr(0, name.find('-'));
   shape.type = kind.type;
-  shape.layers = shape.architecture == "gemma3" ? 6 : 3;
+  // The peer scales Gemma 2's attention by how many layers there are.
+  shape.layers = shape.architecture == "gemma2" ? 26 : shape.architecture == "gemma3" ? 6 : 3;
   shape.width = 256;
   shape.hidden = 512;
   shape.heads = 4;
@@ -218,6 +219,7 @@ SynthShape shape_of(const std::string& name, const Kind& kind) {
   shape.tied = shape.architecture != "qwen2";
   shape.rope_factors = name == "llama-factors";
   shape.window = shape.architecture == "gemma2" || shape.architecture == "gemma3" ? 16 : 0;
+  if (name == "phi3-window") shape.window = 16;
   if (name == "phi3-longrope") shape.rope_scaling = "longrope";
   if (name == "qwen2-yarn") shape.rope_scaling = "yarn";
   if (name == "llama-linear") shape.rope_scaling = "linear";
@@ -234,7 +236,7 @@ bool compare_logits(const Peer& peer) {
     Distance all_theirs;
     for (const char* name :
          {"llama", "llama-factors", "llama-linear", "qwen2", "qwen2-yarn", "qwen3", "smollm3",
-          "phi3", "phi3-longrope", "gemma", "gemma2", "gemma3"}) {
+          "phi3", "phi3-window", "phi3-longrope", "gemma", "gemma2", "gemma3"}) {
       const std::string path = peer.folder + "/" + name + "-" + kind.name + ".gguf";
       if (!synthesize(shape_of(name, kind)).write(path)) {
         suite.count(false, std::string(name) + ": cannot be written");
