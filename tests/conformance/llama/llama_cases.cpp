@@ -216,7 +216,7 @@ SynthShape shape_of(const std::string& name, const Kind& kind) {
   shape.heads = 4;
   shape.kv_heads = 2;
   shape.head_width = 64;
-  shape.tied = shape.architecture != "qwen2";
+  shape.tied = shape.architecture != "qwen2" && shape.architecture != "phi3";
   shape.rope_factors = name == "llama-factors";
   shape.window = shape.architecture == "gemma2" || shape.architecture == "gemma3" ? 16 : 0;
   if (name == "phi3-window") shape.window = 16;
