@@ -236,7 +236,8 @@ Task<void> OpenaiDoor::chat(http::Exchange& exchange, std::string caller, bool i
     co_await say(exchange, to_api_error(begun.error()));
     co_return;
   }
-  request->turn.session = answer.id;
+  // No session of the engine's: the client comes back with the same conversation and a word more,
+  // and what was computed of it waits for that as long as there is room.
   request->turn.may_retry = [&session](const agents::Usage& usage) {
     return session.may_retry(usage);
   };
@@ -245,7 +246,6 @@ Task<void> OpenaiDoor::chat(http::Exchange& exchange, std::string caller, bool i
   } else {
     co_await answer_whole(exchange, session, std::move(*request), answer);
   }
-  model->observe(answer.id, agents::SessionEvent::gone);
 }
 
 Task<void> OpenaiDoor::answer_whole(http::Exchange& exchange, Session& session, ChatRequest request,

@@ -58,6 +58,14 @@ const weather = {
     assert(['stop', 'length'].includes(first.choices[0].finish_reason), first.choices[0].finish_reason);
     assert(first.usage.total_tokens === first.usage.prompt_tokens + first.usage.completion_tokens, 'usage');
   });
+  await test('a conversation that comes back is not computed again', async () => {
+    const begun = [{ role: 'user', content: 'Count the lamps in hall ' + '7 and 12 '.repeat(20) }];
+    const one = await client.chat.completions.create({ model, messages: begun, temperature: 0, max_tokens: 8 });
+    const messages = [...begun, one.choices[0].message, { role: 'user', content: 'And the doors?' }];
+    const two = await client.chat.completions.create({ model, messages, temperature: 0, max_tokens: 8 });
+    const cached = two.usage.prompt_tokens_details.cached_tokens;
+    assert(cached >= one.usage.prompt_tokens - 1, `${cached} of the first ${one.usage.prompt_tokens} tokens were kept`);
+  });
   await test('chat with a seed is the same twice', async () => {
     const say = () => client.chat.completions.create({ model, messages: ask, temperature: 1, seed: 7, max_tokens: 30 });
     const [a, b] = await Promise.all([say(), say()]);
