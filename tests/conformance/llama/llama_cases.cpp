@@ -2,7 +2,8 @@
 // (models with random weights, judged by the definition in double precision), the tokens of public
 // vocabularies, the perplexity of the project's own model. Prints a line of JSON a suite.
 //
-// llama_cases LLAMA_CPP FOLDER OWN_MODEL TEXT [VOCABULARIES]
+// llama_cases PEER BINARIES FOLDER [OWN_MODEL TEXT [VOCABULARIES]]
+// PEER: llama.cpp or ik_llama.cpp. Without a model of our own only the probabilities are compared.
 
 #include "engine_logits.h"
 #include "inference/model_file.h"
@@ -30,6 +31,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Peer {
+  std::string name;
   std::string binaries;
   std::string folder;
 };
@@ -176,7 +178,9 @@ std::optional<Saved> ask_peer(const Peer& peer, const std::string& model, const 
   run("'" + peer.binaries + "/llama-perplexity' -m '" + model + "' -f '" + text +
       "' --kl-divergence-base '" + saved + "' -c " + std::to_string(tokens) + " -b " +
       std::to_string(tokens) + " --chunks " + std::to_string(stretches) + " -t 2 -ctk " + cache +
-      (cache == "f32" ? " -ctv f32" : "") + " >'" + model + ".log' 2>&1");
+      (cache == "f32" ? " -ctv f32" : "") +
+      // Its fused attention has no 32-bit keys and values.
+      (peer.name == "ik_llama.cpp" ? " -no-fa" : "") + " >'" + model + ".log' 2>&1");
   return read_saved(saved);
 }
 
@@ -231,7 +235,7 @@ bool compare_logits(const Peer& peer) {
   write_whole(text, some_words());
   bool good = true;
   for (const Kind& kind : kinds) {
-    Suite suite("logits " + std::string(kind.name));
+    Suite suite("logits " + std::string(kind.name) + " beside " + peer.name);
     Distance all_ours;
     Distance all_theirs;
     for (const char* name :
@@ -247,8 +251,8 @@ bool compare_logits(const Peer& peer) {
       if (!file) {
         suite.count(false, std::string(name) + ": " + file.error().message);
       } else if (!saved) {
-        std::fprintf(stderr, "skipped: %s %s: llama.cpp does not compute it (%s.log)\n", name,
-                     kind.name, path.c_str());
+        std::fprintf(stderr, "skipped: %s %s: %s does not compute it (%s.log)\n", name, kind.name,
+                     peer.name.c_str(), path.c_str());
         ++suite.skipped;
       } else {
         const auto ours = ours_of((*file)->model(), *saved);
@@ -266,7 +270,8 @@ bool compare_logits(const Peer& peer) {
         all_ours.add(our_error);
         all_theirs.add(their_error);
         std::ostringstream said;
-        said << name << ": ours " << our_error.value() << ", llama.cpp " << their_error.value();
+        said << name << ": ours " << our_error.value() << ", " << peer.name << " "
+             << their_error.value();
         std::fprintf(stderr, "%s %s\n", kind.name, said.str().c_str());
         suite.count(our_error.value() <= std::max(tolerance, than_peer * their_error.value()),
                     said.str());
@@ -274,7 +279,7 @@ bool compare_logits(const Peer& peer) {
       std::filesystem::remove(path);
     }
     suite.more = {{"distance from the definition, ours", all_ours.value()},
-                  {"llama.cpp's", all_theirs.value()}};
+                  {"the peer's", all_theirs.value()}};
     if (suite.passed == 0) suite.count(false, "nothing was compared");
     good = suite.print() && good;
   }
@@ -417,14 +422,15 @@ bool compare_perplexity(const Peer& peer, const std::string& own, const std::str
 
 int main(int count, char** words) {
   using namespace ambit::inference;
-  if (count < 5 || count > 6) {
-    std::fprintf(stderr, "usage: %s LLAMA_CPP FOLDER OWN_MODEL TEXT [VOCABULARIES]\n", words[0]);
+  if (count < 4 || count == 5 || count > 7) {
+    std::fprintf(stderr, "usage: %s PEER BINARIES FOLDER [OWN_MODEL TEXT [VOCABULARIES]]\n",
+                 words[0]);
     return 2;
   }
-  const Peer peer{words[1], words[2]};
+  const Peer peer{words[1], words[2], words[3]};
   std::filesystem::create_directories(peer.folder);
   bool good = compare_logits(peer);
-  if (count == 6) good = compare_tokens(peer, words[5]) && good;
-  good = compare_perplexity(peer, words[3], words[4]) && good;
+  if (count == 7) good = compare_tokens(peer, words[6]) && good;
+  if (count > 5) good = compare_perplexity(peer, words[4], words[5]) && good;
   return good ? 0 : 1;
 }
