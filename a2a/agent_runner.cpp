@@ -246,6 +246,7 @@ Task<Result<void>> AgentRunner::work(Run run, std::string prompt, SessionState& 
   loop.route_by(agents::routes_of(fleet_, agent_, options_.models));
   loop.park_with(&words);
   loop.tell(&words);
+  loop.has_sequel();
   const bool names_person = delegation && !delegation->person.empty();
   loop.ask_for(names_person ? delegation->person : run.caller,
                delegation ? through_of(*delegation) : std::vector<std::string>());

@@ -199,9 +199,10 @@ void Decoder::observe(const std::string& session, agents::SessionEvent event) {
       return cache_.park(session, false);
     case agents::SessionEvent::call_ends_soon:
       return cache_.expect(session);
+    case agents::SessionEvent::ended:
     case agents::SessionEvent::gone:
       if (auto ahead = ahead_.extract(session); !ahead.empty()) stop_ahead(ahead.mapped());
-      return cache_.forget(session);
+      return event == agents::SessionEvent::gone ? cache_.forget(session) : cache_.leave(session);
   }
 }
 

@@ -203,6 +203,14 @@ void KvCache::close(Sequence sequence, std::span<const TokenId> tokens,
   for (const std::uint32_t id : sequence.nodes) unpin(id);
 }
 
+void KvCache::leave(const std::string& session) {
+  const auto at = sessions_.find(session);
+  if (at == sessions_.end()) return;
+  for (const Held& held : at->second)
+    if (is_current(held)) --nodes_[held.node].holders;
+  sessions_.erase(at);
+}
+
 void KvCache::forget(const std::string& session) {
   const auto at = sessions_.find(session);
   if (at == sessions_.end()) return;

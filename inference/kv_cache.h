@@ -73,6 +73,8 @@ class KvCache {
   void commit(Sequence& sequence, std::span<const TokenId> tokens, std::size_t length);
   // Ends a sequence; what it knew stays findable and is held for `session` (empty: for nobody).
   void close(Sequence sequence, std::span<const TokenId> tokens, const std::string& session);
+  // Nobody holds what this session used any more: it stays findable until memory is short.
+  void leave(const std::string& session);
   // Frees at once what only this session used.
   void forget(const std::string& session);
   [[nodiscard]] Stats stats() const;

@@ -161,8 +161,9 @@ struct Embedding {
   std::int64_t tokens = 0;    // of the text
 };
 
-// What the orchestrator knows and an engine behind HTTP has to guess.
-enum class SessionEvent { call_begins, call_ends_soon, parked, gone };
+// What the orchestrator knows and an engine behind HTTP has to guess. Ended: another session may go
+// on with what was said in it; gone: none will.
+enum class SessionEvent { call_begins, call_ends_soon, parked, ended, gone };
 
 class Model {
  public:

@@ -130,10 +130,9 @@ RouteChoice TurnLoop::choose(const SessionState& state) const {
   return choose_route(routes_.role, offers, ports_.health, Loop::current().now());
 }
 
-// No model keeps anything of the session.
-void TurnLoop::gone(const SessionState& state) {
-  if (routes_.all.empty()) model_.observe(state.id, agents::SessionEvent::gone);
-  for (const ModelRoute& by : routes_.all) by.model->observe(state.id, SessionEvent::gone);
+void TurnLoop::tell_models_of_end(const SessionState& state) {
+  if (routes_.all.empty()) model_.observe(state.id, end_event_);
+  for (const ModelRoute& by : routes_.all) by.model->observe(state.id, end_event_);
 }
 
 // The most that a turn can cost. A token has at least one byte.

@@ -76,7 +76,7 @@ Task<Result<void>> TurnLoop::run(SessionState& state) {
       co_await ok(end(state, SessionEnd::stopped, "", entry.why));
     }
   }
-  gone(state);
+  tell_models_of_end(state);
   if (ports_.identities != nullptr) ports_.identities->end(run_, state.id);
   if (ports_.quotas != nullptr) ports_.quotas->session_gone(state.id);
   ports_.guard.forget(state.id);

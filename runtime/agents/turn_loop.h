@@ -80,6 +80,8 @@ class TurnLoop {
     person_ = std::move(person);
     through_ = std::move(through);
   }
+  // Another session may go on with what is said in this one.
+  void has_sequel() { end_event_ = SessionEvent::ended; }
   // Absent: all turns are the model's that it was made with.
   void route_by(Routes routes) { routes_ = std::move(routes); }
 
@@ -105,7 +107,7 @@ class TurnLoop {
   Task<Result<bool>> model_turn_by(SessionState& state, ModelRoute by, bool has_other,
                                    std::string why);
   [[nodiscard]] RouteChoice choose(const SessionState& state) const;
-  void gone(const SessionState& state);
+  void tell_models_of_end(const SessionState& state);
   [[nodiscard]] std::size_t compaction_cut(const SessionState& state) const;
   Task<Result<void>> compaction_turn(SessionState& state, std::size_t cut);
   Task<Result<void>> tool_call(SessionState& state);
@@ -151,6 +153,7 @@ class TurnLoop {
   std::uint64_t seed_;
   std::size_t uncompacted_ = 0;  // with so many messages there was no summary to be had
   std::string subject_;
+  SessionEvent end_event_ = SessionEvent::gone;
   std::string instance_;  // its key, by its thumbprint
   Routes routes_;
   Parking* parking_ = nullptr;

@@ -46,10 +46,12 @@ class HeardModel final : public agents::Model {
   }
   void observe(const std::string& session, agents::SessionEvent event) override {
     if (event == agents::SessionEvent::gone) gone.push_back(session);
+    if (event == agents::SessionEvent::ended) ended.push_back(session);
   }
   std::string identity() const override { return script_.identity(); }
   std::vector<std::vector<agents::Message>> heard;
   std::vector<std::string> gone;
+  std::vector<std::string> ended;
   bool streams = false;
   Duration pause = std::chrono::milliseconds(1);
 
@@ -222,6 +224,8 @@ TEST_CASE("a conversation goes on by its context, with its taint, for its caller
   REQUIRE(heard.size() == 3);
   CHECK(heard[0].content == "what is it?");
   CHECK(heard[1].content == "the answer is 7");
+  CHECK(desk.model.ended.size() == 2);  // what was said may be gone on with
+  CHECK(desk.model.gone.empty());
   CHECK(heard[2].content == "and now?");
   const auto started = std::find_if(
       desk.journal.events.begin(), desk.journal.events.end(), [&](const agents::Event& event) {

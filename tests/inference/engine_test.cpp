@@ -345,6 +345,21 @@ TEST_CASE("a session's pages are found again, and are free when it is gone", "[e
   CHECK(decoder->stats().kv.pages_used == 0);
 }
 
+TEST_CASE("another session goes on with the pages of one that has ended", "[engine]") {
+  const auto decoder = decoder_for(synthetic({}));
+  agents::TurnRequest request = ask(std::string(300, 'x') + " and then some", 8, "s1");
+  const auto first = decoder->complete(request);
+  REQUIRE(first);
+  decoder->observe("s1", agents::SessionEvent::ended);
+  CHECK(decoder->stats().kv.sessions == 0);
+  request.session = "s2";
+  request.messages.push_back(first->message);
+  request.messages.push_back({agents::Role::user, "more", {}, "", ""});
+  const auto second = decoder->complete(request);
+  REQUIRE(second);
+  CHECK(second->usage.cached_tokens >= first->usage.input_tokens - 1);
+}
+
 TEST_CASE("stopping the engine answers who still waits", "[engine]") {
   House house;
   std::vector<Result<agents::Turn>> turns;

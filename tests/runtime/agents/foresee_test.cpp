@@ -18,7 +18,7 @@ class ListeningModel final : public Model {
     co_return turn;
   }
   void observe(const std::string& /*session*/, SessionEvent event) override {
-    const char* const names[] = {"call begins", "call ends soon", "parked", "gone"};
+    const char* const names[] = {"call begins", "call ends soon", "parked", "ended", "gone"};
     heard.emplace_back(names[static_cast<int>(event)]);
   }
   bool foresees() const override { return is_near; }
