@@ -213,7 +213,7 @@ SynthShape shape_of(const std::string& name, const Kind& kind) {
   shape.architecture = name.substr(0, name.find('-'));
   shape.type = kind.type;
   // The peer scales Gemma 2's attention by how many layers there are.
-  shape.layers = shape.architecture == "gemma2" ? 26 : shape.architecture == "gemma3" ? 6 : 3;
+  shape.layers = shape.architecture == "gemma2" ? 26 : shape.architecture == "gemma3" ? 6 : 4;
   shape.width = 256;
   shape.hidden = 512;
   shape.heads = 4;
