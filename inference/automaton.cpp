@@ -7,6 +7,16 @@
 
 namespace ambit::inference {
 
+namespace {
+
+std::size_t first_of(const ByteSet& set) {
+  std::size_t byte = 0;
+  while (!set[byte]) ++byte;
+  return byte;
+}
+
+}  // namespace
+
 std::size_t Automaton::Hash::operator()(const Node& node) const {
   std::uint64_t hash = static_cast<std::uint64_t>(node.kind) + (node.nullable ? 97U : 0U);
   const auto add = [&hash](std::uint64_t value) {
@@ -26,21 +36,61 @@ Automaton::Automaton() {
   empty.kind = Kind::nothing;
   empty.nullable = true;
   nodes_.push_back(empty);
+  classes_.push_back(ByteSet().set());
+  firsts_.set(0);
+  rows_.push_back(std::make_unique<Row>());  // whatever follows `never` or `nothing`: never
+  rows_.push_back(std::make_unique<Row>());
+}
+
+void Automaton::tell_apart(const ByteSet& set) {
+  for (std::size_t at = 0, count = classes_.size(); at < count; ++at) {
+    const ByteSet in = classes_[at] & set;
+    if (in.none() || in == classes_[at]) continue;
+    const auto made = static_cast<std::uint8_t>(classes_.size());
+    classes_.push_back(classes_[at] & ~set);
+    classes_[at] = in;
+    for (const std::size_t each : {at, classes_.size() - 1}) firsts_.set(first_of(classes_[each]));
+    for (std::size_t byte = 0; byte < class_of_.size(); ++byte)
+      if (classes_[made][byte]) class_of_[byte] = made;
+  }
 }
 
 ExpressionId Automaton::intern(Node node) {
   const auto found = ids_.find(node);
   if (found != ids_.end()) return found->second;
   const auto id = static_cast<ExpressionId>(nodes_.size());
+  node.is_plain = plain(node);
   ids_.emplace(node, id);
   nodes_.push_back(std::move(node));
   return id;
 }
 
+bool Automaton::plain(const Node& node) const {
+  switch (node.kind) {
+    case Kind::both:
+    case Kind::except:
+    case Kind::rule:
+      return false;
+    case Kind::sequence:
+      return nodes_[node.a].is_plain && nodes_[node.b].is_plain;
+    case Kind::repeat:
+    case Kind::until:
+      return nodes_[node.a].is_plain;
+    case Kind::either:
+      return std::all_of(node.choices.begin(), node.choices.end(),
+                         [this](ExpressionId choice) { return nodes_[choice].is_plain; });
+    default:
+      return true;
+  }
+}
+
 ExpressionId Automaton::bytes(const ByteSet& set) {
   if (set.none()) return never;
   const auto [at, is_new] = set_ids_.emplace(set, static_cast<std::uint32_t>(sets_.size()));
-  if (is_new) sets_.push_back(set);
+  if (is_new) {
+    sets_.push_back(set);
+    tell_apart(set);
+  }
   Node node;
   node.kind = Kind::bytes;
   node.a = at->second;
@@ -87,6 +137,7 @@ ExpressionId Automaton::sequence(std::initializer_list<ExpressionId> parts) {
 }
 
 ExpressionId Automaton::either(const std::vector<ExpressionId>& choices) {
+  if (choices.size() == 1) return choices[0];
   std::vector<ExpressionId> flat;
   for (const ExpressionId choice : choices) {
     const Node& node = nodes_[choice];
@@ -130,7 +181,10 @@ ExpressionId Automaton::until(std::string_view tag, ExpressionId body, bool may_
   }
   std::size_t index = 0;
   while (index < tags_.size() && tags_[index].text != tag) ++index;
-  if (index == tags_.size()) tags_.push_back(std::move(made));
+  if (index == tags_.size()) {
+    tags_.push_back(std::move(made));
+    for (const char c : tag) tell_apart(ByteSet().set(static_cast<unsigned char>(c)));
+  }
   Node node;
   node.kind = Kind::until;
   node.nullable = may_end;
@@ -161,28 +215,38 @@ ExpressionId Automaton::paired(Kind kind, ExpressionId a, ExpressionId b) {
   return !searching_ && is_dead(made) ? never : made;
 }
 
-// Looks for a text from here, the nearest states first. Without an answer in time it is alive.
+// Looks for a text from here, the nearest states first. Without an answer in time it is alive. What
+// is found on the way is kept: all that leads to a text is alive.
 bool Automaton::is_dead(ExpressionId state) {
   if (nodes_[state].nullable) return false;
   if (const auto known = dead_.find(state); known != dead_.end()) return known->second;
   searching_ = true;
-  std::vector<ExpressionId> reached = {state};
+  struct Reached {
+    ExpressionId state;
+    std::size_t from;
+  };
+  std::vector<Reached> reached = {{state, 0}};
   std::unordered_set<ExpressionId> seen = {state};
   bool dead = true;
-  for (std::size_t next = 0; dead && next < reached.size(); ++next) {
+  for (std::size_t at = 0; dead && at < reached.size(); ++at) {
     for (unsigned byte = 0; dead && byte < 256; ++byte) {
-      const ExpressionId after = derive(reached[next], static_cast<unsigned char>(byte));
+      if (!firsts_[byte]) continue;
+      const ExpressionId after = derive(reached[at].state, static_cast<unsigned char>(byte));
       if (after == never) continue;
       const auto known = dead_.find(after);
       if (known != dead_.end() && known->second) continue;
       const bool alive = nodes_[after].nullable || known != dead_.end();
+      if (alive) {
+        for (std::size_t back = at; back > 0; back = reached[back].from)
+          dead_[reached[back].state] = false;
+      }
       if (alive || reached.size() > search_max) dead = false;
-      if (seen.insert(after).second) reached.push_back(after);
+      if (seen.insert(after).second) reached.push_back({after, at});
     }
   }
   searching_ = false;
   if (dead)
-    for (const ExpressionId each : reached) dead_[each] = true;
+    for (const Reached& each : reached) dead_[each.state] = true;
   else
     dead_[state] = false;
   return dead;
@@ -224,59 +288,94 @@ bool Automaton::has_text(ExpressionId language) const {
   return has[language];
 }
 
-ExpressionId Automaton::step(ExpressionId state, unsigned char byte) {
-  if (state <= nothing) return never;
-  if (searching_) return derive(state, byte);  // what is found there is not to be kept
-  auto& row = steps_[state];
-  if (row == nullptr) {
-    row = std::make_unique<std::array<ExpressionId, 256>>();
-    row->fill(unknown);
+ExpressionId Automaton::find_step(ExpressionId state, unsigned char byte) {
+  // What is found while a search is on is not to be kept where the search is about it.
+  if (searching_ && !nodes_[state].is_plain) return derive(state, byte);
+  if (rows_.size() <= state) rows_.resize(nodes_.size());
+  if (rows_[state] == nullptr) {
+    rows_[state] = std::make_unique<Row>();
+    rows_[state]->next.fill(unknown);
   }
-  ExpressionId& next = (*row)[byte];
-  if (next == unknown) next = derive(state, byte);
-  return next;
+  if (rows_[state]->next[byte] == unknown) {
+    const ExpressionId next = derive(state, byte);
+    const ByteSet& alike = classes_[class_of_[byte]];
+    for (std::size_t other = 0; other < alike.size(); ++other)
+      if (alike[other]) rows_[state]->next[other] = next;
+  }
+  return rows_[state]->next[byte];
+}
+
+const Automaton::Lane& Automaton::lane(ExpressionId state) {
+  if (state < rows_.size() && rows_[state] != nullptr && rows_[state]->lane)
+    return *rows_[state]->lane;
+  std::vector<Lane> lanes;
+  for (std::size_t byte = 0; byte < firsts_.size(); ++byte) {
+    if (!firsts_[byte]) continue;
+    const ExpressionId next = step(state, static_cast<unsigned char>(byte));
+    if (next == never) continue;
+    const auto same = [next](const Lane& lane) { return lane.next == next; };
+    auto at = std::find_if(lanes.begin(), lanes.end(), same);
+    if (at == lanes.end()) at = lanes.insert(at, Lane{next, {}});
+    at->bytes |= classes_[class_of_[byte]];
+  }
+  const auto wider = [](const Lane& a, const Lane& b) { return a.bytes.count() < b.bytes.count(); };
+  const auto widest = std::max_element(lanes.begin(), lanes.end(), wider);
+  return rows_[state]->lane.emplace(widest == lanes.end() ? Lane() : *widest);
 }
 
 ExpressionId Automaton::derive(ExpressionId state, unsigned char byte) {
-  const Node node = nodes_[state];  // a copy: building moves the nodes
-  switch (node.kind) {
+  // Copies: building moves the nodes.
+  const Kind kind = nodes_[state].kind;
+  const bool nullable = nodes_[state].nullable;
+  const std::uint32_t a = nodes_[state].a;
+  const std::uint32_t b = nodes_[state].b;
+  const std::uint32_t c = nodes_[state].c;
+  switch (kind) {
     case Kind::never:
     case Kind::nothing:
       return never;
     case Kind::bytes:
-      return sets_[node.a][byte] ? nothing : never;
+      return sets_[a][byte] ? nothing : never;
     case Kind::sequence: {
-      const ExpressionId first = sequence(derive(node.a, byte), node.b);
-      if (!nodes_[node.a].nullable) return first;
-      return either({first, derive(node.b, byte)});
+      const bool may_skip = nodes_[a].nullable;
+      const ExpressionId first = sequence(derive(a, byte), b);
+      if (!may_skip) return first;
+      const ExpressionId second = derive(b, byte);
+      return first == never ? second : either({first, second});
     }
     case Kind::either: {
       std::vector<ExpressionId> next;
-      for (const ExpressionId choice : node.choices) next.push_back(derive(choice, byte));
-      return either(std::move(next));
+      for (std::size_t i = 0; i < nodes_[state].choices.size(); ++i) {
+        const ExpressionId after = derive(nodes_[state].choices[i], byte);
+        if (after != never) next.push_back(after);
+      }
+      return either(next);
     }
     case Kind::repeat: {
-      const ExpressionId after = derive(node.a, byte);
+      const ExpressionId after = step(a, byte);  // one body serves many counts
       if (after == never) return never;
-      const std::uint32_t most = node.c == unbounded ? unbounded : node.c - 1;
-      return sequence(after, repeat(node.a, node.b > 0 ? node.b - 1 : 0, most));
+      return sequence(after, repeat(a, b > 0 ? b - 1 : 0, c == unbounded ? unbounded : c - 1));
     }
     case Kind::both:
     case Kind::except: {
-      const ExpressionId a = derive(node.a, byte);
-      const ExpressionId b = a == never ? never : derive(node.b, byte);
-      return node.kind == Kind::both ? both(a, b) : except(a, b);
+      const ExpressionId first = derive(a, byte);
+      const ExpressionId second = first == never ? never : derive(b, byte);
+      return kind == Kind::both ? both(first, second) : except(first, second);
     }
     case Kind::rule:
-      return step(rules_[node.a], byte);
+      return find_step(rules_[a], byte);
     case Kind::until: {
-      const Tag& tag = tags_[node.b];
-      std::uint32_t seen = node.c;
+      const Tag& tag = tags_[b];
+      std::uint32_t seen = c;
       while (seen > 0 && static_cast<unsigned char>(tag.text[seen]) != byte)
         seen = tag.fallback[seen - 1];
       if (static_cast<unsigned char>(tag.text[seen]) == byte) ++seen;
-      if (seen == tag.text.size()) return node.a;
-      Node next = node;
+      if (seen == tag.text.size()) return a;
+      Node next;
+      next.kind = kind;
+      next.nullable = nullable;
+      next.a = a;
+      next.b = b;
       next.c = seen;
       return intern(std::move(next));
     }

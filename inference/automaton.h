@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -54,7 +55,19 @@ class Automaton {
 
   // ---- running
   // What may follow after this byte; `never`: the byte is not allowed here.
-  ExpressionId step(ExpressionId state, unsigned char byte);
+  ExpressionId step(ExpressionId state, unsigned char byte) {
+    if (state < rows_.size() && rows_[state] != nullptr) {
+      const ExpressionId next = rows_[state]->next[byte];
+      if (next != unknown) return next;
+    }
+    return find_step(state, byte);
+  }
+  // The state to which most bytes lead, and which these are.
+  struct Lane {
+    ExpressionId next = never;
+    ByteSet bytes;
+  };
+  const Lane& lane(ExpressionId state);
   // Whether the text may end here.
   [[nodiscard]] bool may_end(ExpressionId state) const { return nodes_[state].nullable; }
   [[nodiscard]] std::size_t size() const { return nodes_.size(); }
@@ -78,6 +91,8 @@ class Automaton {
   struct Node {
     Kind kind = Kind::never;
     bool nullable = false;
+    // Its steps are the same whatever is being searched for: no both, except or rule is in it.
+    bool is_plain = true;
     // bytes: index of the set; sequence, both, except: first; repeat, until: body; rule: which
     std::uint32_t a = 0;
     std::uint32_t b = 0;  // sequence, both, except: second; repeat: least; until: index of the tag
@@ -95,21 +110,35 @@ class Automaton {
     std::string text;
     std::vector<std::uint32_t> fallback;  // of each prefix: its longest proper border
   };
+  // What is known of a state's steps.
+  struct Row {
+    std::array<ExpressionId, 256> next{};
+    std::optional<Lane> lane;
+  };
   ExpressionId intern(Node node);
+  // From now on expressions tell the bytes of this set from all others.
+  void tell_apart(const ByteSet& set);
+  ExpressionId find_step(ExpressionId state, unsigned char byte);
   ExpressionId derive(ExpressionId state, unsigned char byte);
   ExpressionId paired(Kind kind, ExpressionId a, ExpressionId b);
   [[nodiscard]] bool is_dead(ExpressionId state);
+  [[nodiscard]] bool plain(const Node& node) const;
 
   std::vector<Node> nodes_;
   std::unordered_map<Node, ExpressionId, Hash> ids_;
   std::vector<ByteSet> sets_;
   std::unordered_map<ByteSet, std::uint32_t> set_ids_;
+  // Bytes that no set and no tag tells apart lead to the same state everywhere, and are derived
+  // once. `firsts_`: the least byte of each class.
+  std::vector<ByteSet> classes_;
+  std::array<std::uint8_t, 256> class_of_{};
+  ByteSet firsts_;
   std::vector<Tag> tags_;
   std::vector<ExpressionId> rules_;              // bodies
   std::unordered_map<ExpressionId, bool> dead_;  // of both and except, where it is known
   bool searching_ = false;                       // is_dead() is at work
   static constexpr ExpressionId unknown = ~ExpressionId{0};
-  std::unordered_map<ExpressionId, std::unique_ptr<std::array<ExpressionId, 256>>> steps_;
+  std::vector<std::unique_ptr<Row>> rows_;  // by state; null: it was not stepped from
 };
 
 }  // namespace ambit::inference

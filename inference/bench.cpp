@@ -43,6 +43,7 @@ class Bench {
       figure.of_bandwidth = figure.gigabytes_per_s / report.read_gigabytes_per_s;
       report.figures.push_back(std::move(figure));
     };
+    if (options_.warms_up && options_.prompt_tokens > 0) prefill();
     if (options_.prompt_tokens > 0) add(prefill());
     if (options_.decode_tokens > 0)
       for (const std::size_t batch : options_.batches) add(decode(batch));

@@ -21,6 +21,7 @@ struct BenchOptions {
   std::size_t decode_tokens = 128;  // of each sequence; 0: no decoding
   std::vector<std::size_t> batches = {1};
   std::size_t repeats = 3;  // the median counts
+  bool warms_up = false;    // a prompt goes through before anything counts
   KvType kv_type = KvType::f16;
   std::string instruction_set;  // empty: the best
   bool pin_threads = true;

@@ -27,9 +27,8 @@ std::size_t sure_length(std::string_view text, const std::vector<std::string>& s
   return sure;
 }
 
-// Whether a page comes from disk sooner than it is computed, as far as sizes tell: a slow disk
-// against a core at its best.
-bool reading_pays(const Model& model, std::size_t page_bytes, std::size_t threads) {
+// As far as sizes tell: a slow disk against a core at its best.
+DiskChoice disk_prior(const Model& model, std::size_t page_bytes, std::size_t threads) {
   constexpr double disk_bytes_per_s = 5e8;
   constexpr double operations_per_s = 2.5e11;  // of one core
   double weights = 0;
@@ -38,9 +37,9 @@ bool reading_pays(const Model& model, std::size_t page_bytes, std::size_t thread
   const Config& config = model.config;
   if (config.experts > 0)
     weights *= static_cast<double>(config.experts_used) / static_cast<double>(config.experts);
-  const double computing_s = 2 * weights * static_cast<double>(page_tokens) /
-                             (operations_per_s * static_cast<double>(threads));
-  return static_cast<double>(page_bytes) / disk_bytes_per_s < computing_s;
+  const double compute_s = 2 * weights * static_cast<double>(page_tokens) /
+                           (operations_per_s * static_cast<double>(threads));
+  return {static_cast<double>(page_bytes) / disk_bytes_per_s, compute_s};
 }
 
 }  // namespace
@@ -72,9 +71,9 @@ Result<std::unique_ptr<Decoder>> Decoder::make(std::shared_ptr<const ModelFile> 
   std::unique_ptr<PageFile> disk;
   if (options.kv_disk_bytes > 0 && made.pool == nullptr)
     return Err(Code::unsupported, "pages of a GPU do not go to disk");
-  if (options.kv_disk_bytes > 0 &&
-      options.kv_disk_pays.value_or(reading_pays(file->model(), page, options.threads)))
-    disk = TRY(PageFile::open(options.kv_disk_folder, page, options.kv_disk_bytes));
+  if (options.kv_disk_bytes > 0 && options.kv_disk_pays.value_or(true))
+    disk =
+        TRY(PageFile::open(options.kv_disk_folder, page, options.kv_disk_bytes, options.clock_us));
   return std::unique_ptr<Decoder>(
       new Decoder(std::move(file), std::move(options), std::move(made), pages, std::move(disk)));
 }
@@ -89,7 +88,10 @@ Decoder::Decoder(std::shared_ptr<const ModelFile> file, EngineOptions options, M
       scheduler_(file_->tokenizer(), file_->model().config, forward_, cache_,
                  {options_.batch_max, options_.step_tokens_max, options_.context_max, 1U << 20U,
                   options_.clock_us, options_.draft_max}),
-      grammar_(std::make_shared<Grammar>(file_->tokenizer())) {}
+      grammar_(std::make_shared<Grammar>(file_->tokenizer())),
+      disk_choice_(disk_prior(file_->model(), forward_.page_bytes(), options_.threads)) {
+  choose_disk();
+}
 
 // One language for all turns that offer the same; asking again costs a look-up.
 Result<ExpressionId> Decoder::language(const agents::TurnRequest& request) {
@@ -294,11 +296,27 @@ void Decoder::tell_of_disk() {
   failure_told_ = stats.disk_failed;
 }
 
+void Decoder::choose_disk() {
+  if (options_.kv_disk_bytes == 0 || options_.kv_disk_pays) return;
+  const Scheduler::Stats ran = scheduler_.stats();
+  const KvCache::Stats kv = cache_.stats();
+  constexpr double us = 1e-6;
+  disk_choice_.add_computed(
+      static_cast<double>(ran.prompt_tokens - ran_before_.prompt_tokens) / page_tokens,
+      static_cast<double>(ran.prompt_us - ran_before_.prompt_us) * us);
+  disk_choice_.add_read(static_cast<double>(kv.disk_timed - kv_before_.disk_timed),
+                        static_cast<double>(kv.disk_read_us - kv_before_.disk_read_us) * us);
+  ran_before_ = ran;
+  kv_before_ = kv;
+  cache_.use_disk(disk_choice_.pays());
+}
+
 void Decoder::step(Progress& progress) {
   generated_.clear();
   said_.clear();
   scheduler_.step(generated_);
   tell_of_disk();
+  choose_disk();
   std::move(said_.begin(), said_.end(), std::back_inserter(progress.said));
   for (Generated& generated : generated_) {
     const auto node = open_.extract(generated.id);

@@ -6,6 +6,7 @@
 
 #include "agents/ports.h"
 #include "async/result.h"
+#include "inference/disk_choice.h"
 #include "inference/forward.h"
 #include "inference/kv_cache.h"
 #include "inference/make_backend.h"
@@ -30,7 +31,7 @@ struct EngineOptions {
   std::size_t step_tokens_max = 256;  // tokens in one forward pass
   std::size_t kv_bytes = std::size_t{1} << 30U;
   // Keys and values that memory cannot hold go to a file in this folder, of at most so many bytes
-  // (0: nowhere); nothing: if that pays, which the model's size says.
+  // (0: nowhere); nothing: while that pays (disk_choice.h).
   std::string kv_disk_folder;
   std::size_t kv_disk_bytes = 0;
   std::optional<bool> kv_disk_pays;
@@ -43,7 +44,7 @@ struct EngineOptions {
   std::string instruction_set;             // a name of usable_kernels(); empty: the best
   std::string device = "cpu";              // or "cuda", "cuda:1", "auto" (make_backend.h)
   bool fp8_weights = false;                // of a GPU: weights that are floats become 8-bit floats
-  std::function<std::int64_t()> clock_us;  // monotonic, any thread; for usage times only
+  std::function<std::int64_t()> clock_us;  // monotonic, any thread; for usage and disk times only
   // Told what whoever runs this should know of, in one line, on the decoder's thread; may be empty.
   std::function<void(const std::string&)> warn;
 };
@@ -131,6 +132,7 @@ class Decoder {
   void stop_ahead(Ahead& ahead);
   void end_ahead(const std::string& session, const Generated& generated);
   void tell_of_disk();
+  void choose_disk();
   agents::Turn read(const Open& open, const Generated& generated) const;
 
   std::shared_ptr<const ModelFile> file_;
@@ -145,6 +147,9 @@ class Decoder {
   std::unordered_map<std::string, Ahead> ahead_;  // by session
   std::vector<Generated> generated_;
   std::vector<Said> said_;  // in this step
+  DiskChoice disk_choice_;
+  Scheduler::Stats ran_before_;
+  KvCache::Stats kv_before_;
   std::size_t damaged_told_ = 0;
   bool failure_told_ = false;
 };

@@ -1,26 +1,20 @@
 #include "inference/grammar.h"
 
-#include <algorithm>
+#include <span>
 
 namespace ambit::inference {
 
+namespace {
+
+constexpr std::size_t lanes_max = 32;  // states that one glance looks ahead
+
+}  // namespace
+
 Grammar::Grammar(const Tokenizer& tokenizer, std::size_t mask_bytes_max)
-    : tokenizer_(tokenizer), mask_bytes_max_(mask_bytes_max) {
-  for (std::size_t i = 0; i < tokenizer.size(); ++i) {
-    const auto token = static_cast<TokenId>(i);
-    if (!tokenizer.bytes(token).empty() && !tokenizer.ends_turn(token))
-      entries_.push_back({tokenizer.bytes(token), token, 0});
-  }
-  std::sort(entries_.begin(), entries_.end(),
-            [](const Entry& a, const Entry& b) { return a.bytes < b.bytes; });
-  for (std::size_t i = 1; i < entries_.size(); ++i) {
-    const std::string_view a = entries_[i - 1].bytes;
-    const std::string_view b = entries_[i].bytes;
-    while (entries_[i].common < std::min(a.size(), b.size()) &&
-           a[entries_[i].common] == b[entries_[i].common])
-      ++entries_[i].common;
-  }
-}
+    : tokenizer_(tokenizer),
+      mask_bytes_max_(mask_bytes_max),
+      trie_(tokenizer),
+      path_(trie_.height() + 1) {}
 
 const TokenMask& Grammar::mask(ExpressionId state) {
   const auto known = masks_.find(state);
@@ -42,20 +36,36 @@ TokenMask Grammar::make_mask(ExpressionId state) {
   TokenMask mask(tokenizer_.size());
   if (automaton_.may_end(state))
     for (const TokenId end : tokenizer_.turn_ends()) mask.allow(end);
-  std::vector<ExpressionId> path = {state};  // path[n]: after n bytes of the entry at hand
-  for (const Entry& entry : entries_) {
-    // A beginning that failed fails for all entries that share it.
-    if (entry.common + 1 < path.size()) path.resize(entry.common + 1);
-    if (path.back() == Automaton::never) {
-      if (entry.common + 1 >= path.size()) continue;
-      path.pop_back();
+  const auto allow = [&](std::size_t begin, std::size_t end) {
+    for (const TokenId token : trie_.tokens(begin, end)) mask.allow(token);
+  };
+  const std::span<const TokenTrie::Node> nodes = trie_.nodes();
+  path_[0] = state;
+  for (std::size_t at = 1; at < nodes[0].end;) {
+    const TokenTrie::Node& node = nodes[at];
+    const ExpressionId next = automaton_.step(path_[node.depth - 1U], node.byte);
+    if (next == Automaton::never) {
+      at = node.end;
+    } else if (node.summary > 0 && passes(next, trie_.summary(node))) {
+      allow(at, node.end);
+      at = node.end;
+    } else {
+      path_[node.depth] = next;
+      allow(at, at + 1);
+      ++at;
     }
-    while (path.size() <= entry.bytes.size() && path.back() != Automaton::never)
-      path.push_back(
-          automaton_.step(path.back(), static_cast<unsigned char>(entry.bytes[path.size() - 1])));
-    if (path.back() != Automaton::never) mask.allow(entry.token);
   }
   return mask;
+}
+
+bool Grammar::passes(ExpressionId state, const TokenTrie::Summary& below) {
+  for (std::size_t bytes = 0; bytes < below.height; ++bytes) {
+    const Automaton::Lane& lane = automaton_.lane(state);
+    if (bytes == lanes_max || (below.bytes & ~lane.bytes).any()) return false;
+    if (lane.next == state) return true;
+    state = lane.next;
+  }
+  return true;
 }
 
 ExpressionId Grammar::advance(ExpressionId state, TokenId token) {

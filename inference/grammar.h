@@ -6,11 +6,10 @@
 
 #include "inference/automaton.h"
 #include "inference/sampler.h"
+#include "inference/token_trie.h"
 #include "inference/tokenizer.h"
 
 #include <cstddef>
-#include <string>
-#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -34,17 +33,15 @@ class Grammar {
   [[nodiscard]] Stats stats() const { return {made_, found_, automaton_.size()}; }
 
  private:
-  struct Entry {
-    std::string_view bytes;
-    TokenId token;
-    std::size_t common;  // bytes shared with the entry before
-  };
   TokenMask make_mask(ExpressionId state);
+  // Whether all tokens of a subtree go on from here, as far as that can be told at a glance.
+  bool passes(ExpressionId state, const TokenTrie::Summary& below);
 
   const Tokenizer& tokenizer_;
   std::size_t mask_bytes_max_;
   Automaton automaton_;
-  std::vector<Entry> entries_;  // sorted by bytes: the trie, walked from left to right
+  TokenTrie trie_;
+  std::vector<ExpressionId> path_;  // of a walk: the state after so many bytes
   std::unordered_map<ExpressionId, TokenMask> masks_;
   std::size_t mask_bytes_ = 0;
   std::size_t made_ = 0;

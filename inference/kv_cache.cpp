@@ -71,7 +71,7 @@ std::optional<KvCache::Sequence> KvCache::open(std::span<const TokenId> tokens,
   want_nothing();
   while (sequence.length + page_tokens <= limit) {
     const auto child = full_child(parent, tokens.subspan(sequence.length));
-    if (!child) break;
+    if (!child || !is_usable(*child)) break;
     if (nodes_[*child].pins == 0) ++newly_pinned;
     sequence.nodes.push_back(*child);
     sequence.length += page_tokens;
@@ -83,6 +83,7 @@ std::optional<KvCache::Sequence> KvCache::open(std::span<const TokenId> tokens,
   const bool one_more =
       newly_pinned + sequence.reserved + pinned_ + owned_ + reserved_ < pages_max_;
   Match match = best_child(parent, tokens.subspan(sequence.length, limit - sequence.length));
+  if (!is_usable(match.node)) match = {};
   if (!one_more && !takes_over(match) && nodes_[match.node].pins == 0) match = {};
   std::vector<std::uint32_t> path = sequence.nodes;
   if (match.common > 0) path.push_back(match.node);
@@ -344,6 +345,8 @@ KvCache::Stats KvCache::stats() const {
   stats.disk_read = read_;
   stats.disk_damaged = damaged_;
   stats.disk_failed = disk_failed_;
+  stats.disk_timed = timed_;
+  stats.disk_read_us = read_us_;
   return stats;
 }
 

@@ -51,6 +51,8 @@ class KvCache {
     std::size_t disk_read = 0;
     std::size_t disk_damaged = 0;  // came back as something else, and were not used
     bool disk_failed = false;      // it took a page no longer, and is asked no more
+    std::size_t disk_timed = 0;    // pages whose reading was timed
+    std::int64_t disk_read_us = 0;
   };
 
   // Pages are made in `memory`, which outlives this; by default on the heap.
@@ -81,6 +83,9 @@ class KvCache {
 
   // ---- the disk; without one these do nothing
 
+  // Whether it is worth its time, from now on. If not, nothing goes there, and what is there alone
+  // counts as lost until it is again.
+  void use_disk(bool uses) { uses_disk_ = uses; }
   // A session that begins with `tokens` is about to be opened: what is on disk begins to come back.
   void expect(std::span<const TokenId> tokens);
   void expect(const std::string& session);
@@ -168,6 +173,10 @@ class KvCache {
   // Begins to copy a node, and what is above it, to disk. False: not now, or not at all.
   bool write_out(std::uint32_t id);
   bool write_one(std::uint32_t id);
+  // Its page is in memory, or worth being read.
+  [[nodiscard]] bool is_usable(std::uint32_t id) const {
+    return nodes_[id].page != nullptr || uses_disk_;
+  }
   // Begins to read a node that is on disk alone.
   void fetch(std::uint32_t id);
   // Makes room for a page on disk that was used at `used`: an older one loses its place.
@@ -203,7 +212,10 @@ class KvCache {
   std::size_t written_ = 0;
   std::size_t read_ = 0;
   std::size_t damaged_ = 0;
+  std::size_t timed_ = 0;
+  std::int64_t read_us_ = 0;
   bool disk_failed_ = false;
+  bool uses_disk_ = true;
   bool awaits_disk_ = false;
   std::vector<Held> wanted_;
 };

@@ -37,7 +37,7 @@ bool KvCache::is_short() const {
 }
 
 void KvCache::expect(std::span<const TokenId> tokens) {
-  if (disk_ == nullptr || tokens.empty()) return;
+  if (disk_ == nullptr || !uses_disk_ || tokens.empty()) return;
   const std::size_t limit = tokens.size() - 1;
   std::uint32_t parent = 0;
   std::size_t length = 0;
@@ -53,7 +53,7 @@ void KvCache::expect(std::span<const TokenId> tokens) {
 
 void KvCache::expect(const std::string& session) {
   const auto at = sessions_.find(session);
-  if (disk_ == nullptr || at == sessions_.end()) return;
+  if (disk_ == nullptr || !uses_disk_ || at == sessions_.end()) return;
   for (const Held& held : at->second) {
     if (!is_current(held)) return;
     if (nodes_[held.node].page == nullptr) fetch(held.node);
@@ -132,7 +132,7 @@ bool KvCache::write_out(std::uint32_t id) {
 
 bool KvCache::write_one(std::uint32_t id) {
   Node& node = nodes_[id];
-  if (disk_failed_ || !disk_->has_room() || !has_slot_for(node.used)) return false;
+  if (disk_failed_ || !uses_disk_ || !disk_->has_room() || !has_slot_for(node.used)) return false;
   node.moves = true;
   relist(id, node.used);
   const std::uint64_t ticket = ++last_ticket_;
@@ -160,6 +160,10 @@ void KvCache::settle(bool waits) {
     const Held held = moving_.extract(done.ticket).mapped();
     const bool is_there = is_current(held);
     if (is_there) nodes_[held.node].moves = false;
+    if (done.is_read && done.ok && done.took_us > 0) {
+      ++timed_;
+      read_us_ += done.took_us;
+    }
     if (!done.is_read) {
       settle_write(held.node, is_there, done);
     } else if (is_there) {

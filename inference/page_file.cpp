@@ -127,7 +127,8 @@ class PageFile::Seal {
 
 // What both threads know is under the mutex; the file, the key and the proofs belong to its own.
 struct PageFile::Thread {
-  Thread(int opened, std::size_t bytes) : file(opened), page_bytes(bytes) {
+  Thread(int opened, std::size_t bytes, std::function<std::int64_t()> clock)
+      : file(opened), page_bytes(bytes), clock_us(std::move(clock)) {
     worker = std::thread([this] { run(); });
   }
   Thread(const Thread&) = delete;
@@ -152,10 +153,12 @@ struct PageFile::Thread {
         job = std::move(jobs.front());
         jobs.pop_front();
       }
+      const std::int64_t begun_us = clock_us ? clock_us() : 0;
       if (job.is_read)
         read(job);
       else
         write(job);
+      job.took_us = clock_us ? clock_us() - begun_us : 0;
       {
         const std::lock_guard lock(mutex);
         done.push_back(std::move(job));
@@ -181,6 +184,7 @@ struct PageFile::Thread {
 
   int file;
   std::size_t page_bytes;
+  std::function<std::int64_t()> clock_us;
   Seal seal;
   std::vector<Seal::Proof> proofs;  // by slot
 
@@ -194,7 +198,8 @@ struct PageFile::Thread {
 };
 
 Result<std::unique_ptr<PageFile>> PageFile::open(const std::string& folder, std::size_t page_bytes,
-                                                 std::size_t bytes_max) {
+                                                 std::size_t bytes_max,
+                                                 std::function<std::int64_t()> clock_us) {
   const std::size_t slots = std::min<std::size_t>(bytes_max / page_bytes, 1U << 30U);
   if (slots == 0 || page_bytes > static_cast<std::size_t>(std::numeric_limits<int>::max()))
     return Err(Code::invalid, "the disk tier of " + std::to_string(bytes_max) +
@@ -203,8 +208,8 @@ Result<std::unique_ptr<PageFile>> PageFile::open(const std::string& folder, std:
   if (file < 0)
     return Err(errno == EACCES || errno == EPERM ? Code::denied : Code::unavailable,
                "cannot make a file for the disk tier in " + folder + ": " + std::strerror(errno));
-  return std::unique_ptr<PageFile>(
-      new PageFile(std::make_unique<Thread>(file, page_bytes), page_bytes, slots));
+  return std::unique_ptr<PageFile>(new PageFile(
+      std::make_unique<Thread>(file, page_bytes, std::move(clock_us)), page_bytes, slots));
 }
 
 PageFile::PageFile(std::unique_ptr<Thread> thread, std::size_t page_bytes, std::size_t slots_max)
@@ -225,7 +230,7 @@ PageFile::Slot PageFile::take_slot() {
 
 void PageFile::write(Slot slot, const std::byte* page, std::uint64_t ticket) {
   INVARIANT(has_room());
-  Done job{ticket, slot, false, false, std::vector<std::byte>(page, page + page_bytes_)};
+  Done job{ticket, slot, false, false, std::vector<std::byte>(page, page + page_bytes_), 0};
   ++under_way_;
   {
     const std::lock_guard lock(thread_->mutex);
@@ -239,7 +244,7 @@ void PageFile::read(Slot slot, std::uint64_t ticket) {
   ++under_way_;
   {
     const std::lock_guard lock(thread_->mutex);
-    thread_->jobs.push_back({ticket, slot, true, false, {}});
+    thread_->jobs.push_back({ticket, slot, true, false, {}, 0});
   }
   thread_->asked.notify_one();
 }

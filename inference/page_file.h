@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,12 +27,14 @@ class PageFile {
     bool is_read = false;
     bool ok = false;  // false: the disk failed, or what came back is not what went there
     std::vector<std::byte> bytes;  // of a read
+    std::int64_t took_us = 0;      // on the disk and to open it; 0: there is no clock
   };
 
   // A file in `folder` of at most `bytes_max`. invalid: it would hold no page. denied, unavailable:
-  // it cannot be made there.
+  // it cannot be made there. `clock_us`: monotonic, called on the file's thread; may be empty.
   static Result<std::unique_ptr<PageFile>> open(const std::string& folder, std::size_t page_bytes,
-                                                std::size_t bytes_max);
+                                                std::size_t bytes_max,
+                                                std::function<std::int64_t()> clock_us = {});
   PageFile(const PageFile&) = delete;
   PageFile& operator=(const PageFile&) = delete;
   // Waits for what the thread is at; the rest is dropped with the file.

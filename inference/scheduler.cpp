@@ -241,11 +241,14 @@ void Scheduler::step(std::vector<Generated>& ended) {
   admit();
   if (active_.empty()) return;
   plan();
+  const std::int64_t begun_us = now();
   forward_.run(rows_);
+  const std::int64_t took_us = now() - begun_us;
   if (const std::string failure = forward_.backend().failure(); !failure.empty())
     return fail_all(failure, ended);
   ++stats_.steps;
   stats_.rows += rows_.size();
+  const std::uint64_t prompt_before = stats_.prompt_tokens;
   for (auto running = active_.begin(); running != active_.end();) {
     const auto current = running++;
     if (current->rows == 0) continue;
@@ -260,6 +263,8 @@ void Scheduler::step(std::vector<Generated>& ended) {
     finish(*current, ended);
     active_.erase(current);
   }
+  stats_.prompt_us += took_us * static_cast<std::int64_t>(stats_.prompt_tokens - prompt_before) /
+                      static_cast<std::int64_t>(rows_.size());
 }
 
 void Scheduler::pool(Running& running) const {

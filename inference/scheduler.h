@@ -61,7 +61,7 @@ struct SchedulerOptions {
   std::size_t step_tokens_max = 256;  // rows of one forward pass
   std::size_t context_max = 0;        // tokens of one sequence; 0: what the model was made for
   std::size_t waiting_max = 1U << 20U;
-  std::function<std::int64_t()> clock_us;  // for usage alone; none: times are 0
+  std::function<std::int64_t()> clock_us;  // for usage and stats alone; none: times are 0
   std::size_t draft_max = 6;               // tokens that one sequence may draft in a step; 0: none
   std::size_t draft_rows_max = 16;  // no drafts beyond so many rows: they would cost time then
 };
@@ -77,6 +77,7 @@ class Scheduler {
     std::uint64_t drafted_tokens = 0;   // run along
     std::uint64_t accepted_tokens = 0;  // of these, kept
     std::uint64_t rows = 0;             // rows / steps: how full the steps were
+    std::int64_t prompt_us = 0;         // of the steps' time what the prompts' rows took
     std::size_t active = 0;
     std::size_t waiting = 0;
   };

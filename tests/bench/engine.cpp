@@ -4,8 +4,9 @@
 // IK_LLAMA_CPP name the folders of their binaries (llama-bench, llama-batched-bench), built by
 // whoever runs this; without them the figures stand alone, and the bench says so.
 // AMBIT_BENCH_SHAPES, AMBIT_BENCH_TYPES and AMBIT_BENCH_BATCHES choose others (comma lists);
-// prefill and decoding of one sequence are medians of AMBIT_BENCH_REPEATS (5) runs, the rest is one
-// run each; after AMBIT_BENCH_MINUTES (no bound) no other file is begun.
+// prefill and decoding of one sequence are medians of AMBIT_BENCH_REPEATS (5) runs in which all
+// take turns, so that what else the machine does meets all alike; the rest is one run each. After
+// AMBIT_BENCH_MINUTES (no bound) no other file is begun.
 
 #include "bench/figure.h"
 #include "bench/models.h"
@@ -13,9 +14,11 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdlib>
+#include <iterator>
 #include <map>
 #include <sstream>
 #include <thread>
@@ -104,22 +107,28 @@ void read_batched(const std::string& text, const std::string& what,
 
 const char* const after_shared = "decode after 512 shared tokens ";
 
-// What a peer says of the same file: tokens/s by "prefill", "decode N" and after_shared + "N".
-std::map<std::string, double> peer_figures(const Peer& peer, const std::string& file,
-                                           std::size_t threads,
-                                           const std::vector<std::size_t>& batches) {
-  std::map<std::string, double> found;
-  const std::string common = " -m '" + file + "' -t " + std::to_string(threads);
-  const auto simple = nlohmann::json::parse(
-      output_of("'" + peer.folder + "/llama-bench'" + common + peer.flags + " -p " +
-                std::to_string(prompt) + " -n " + std::to_string(decode) + " -r " +
-                std::to_string(repeats()) + " -o json"),
+std::string command_of(const Peer& peer, const char* program, const std::string& file,
+                       std::size_t threads) {
+  return "'" + peer.folder + "/" + program + "' -m '" + file + "' -t " + std::to_string(threads);
+}
+
+// One run of a peer's prefill and decoding of one sequence: tokens/s by "prefill" and "decode 1".
+void run_one(const Peer& peer, const std::string& file, std::size_t threads,
+             std::map<std::string, std::vector<double>>& samples) {
+  const auto runs = nlohmann::json::parse(
+      output_of(command_of(peer, "llama-bench", file, threads) + peer.flags + " -p " +
+                std::to_string(prompt) + " -n " + std::to_string(decode) + " -r 1 -o json"),
       nullptr, false);
-  if (simple.is_array())
-    for (const auto& each : simple)
-      if (const auto samples = each.find("samples_ts"); samples != each.end())
-        found[each.value("n_gen", 0) == 0 ? "prefill" : "decode 1"] =
-            bench::quantile(samples->get<std::vector<double>>(), 0.5);
+  if (!runs.is_array()) return;
+  for (const auto& each : runs)
+    if (const auto found = each.find("samples_ts"); found != each.end())
+      for (const double sample : found->get<std::vector<double>>())
+        samples[each.value("n_gen", 0) == 0 ? "prefill" : "decode 1"].push_back(sample);
+}
+
+// Of more sequences: tokens/s by "decode N" and after_shared + "N".
+void run_batches(const Peer& peer, const std::string& file, std::size_t threads,
+                 const std::vector<std::size_t>& batches, std::map<std::string, double>& found) {
   for (const bool of_many : {false, true}) {
     std::string wanted;
     for (const std::size_t batch : batches)
@@ -127,14 +136,13 @@ std::map<std::string, double> peer_figures(const Peer& peer, const std::string& 
         wanted += (wanted.empty() ? "" : ",") + std::to_string(batch);
     if (wanted.empty()) continue;
     const std::string batched =
-        "'" + peer.folder + "/llama-batched-bench'" + common + peer.batched_flags +
+        command_of(peer, "llama-batched-bench", file, threads) + peer.batched_flags +
         " -c 16384 -ntg " + std::to_string(of_many ? decode_of_many : decode) + " -npl " + wanted;
     // One peer prints its table to the standard output, the other to the standard error.
     read_batched(output_of(batched + " -npp 1", true), "decode ", found);
     read_batched(output_of(batched + " -pps -npp " + std::to_string(shared), true), after_shared,
                  found);
   }
-  return found;
 }
 
 // One figure beside each peer that has it.
@@ -169,7 +177,7 @@ std::size_t threads() {
   return std::max(1U, std::thread::hardware_concurrency());
 }
 
-// What is measured of ours: prefill and one sequence, few, many; and after a shared prompt.
+// What is measured of ours: prefill and one sequence, once; few, many; and after a shared prompt.
 std::vector<BenchOptions> parts_of(const std::vector<std::size_t>& batches) {
   std::vector<BenchOptions> parts;
   const auto add = [&](std::size_t prompt_tokens, std::size_t shared_tokens, std::size_t from,
@@ -179,7 +187,8 @@ std::vector<BenchOptions> parts_of(const std::vector<std::size_t>& batches) {
     part.prompt_tokens = prompt_tokens;
     part.shared_tokens = shared_tokens;
     part.decode_tokens = from >= many ? decode_of_many : decode;
-    part.repeats = from == 1 ? repeats() : 1;
+    part.repeats = 1;
+    part.warms_up = true;  // as the peers do
     part.batches.clear();
     for (const std::size_t batch : batches)
       if (batch >= from && batch < to) part.batches.push_back(batch);
@@ -193,6 +202,53 @@ std::vector<BenchOptions> parts_of(const std::vector<std::size_t>& batches) {
   return parts;
 }
 
+struct Measured {
+  std::vector<BenchFigure> ours;
+  std::vector<std::pair<std::string, std::map<std::string, double>>> theirs;  // by peer
+};
+
+// The run in the middle of all of the same thing, by their tokens/s.
+void keep_medians(std::vector<BenchFigure> runs, std::vector<BenchFigure>& medians) {
+  for (const char* what : {"prefill", "decode"}) {
+    std::vector<BenchFigure> same;
+    std::copy_if(runs.begin(), runs.end(), std::back_inserter(same),
+                 [&](const BenchFigure& run) { return run.what == what; });
+    std::sort(same.begin(), same.end(), [](const BenchFigure& a, const BenchFigure& b) {
+      return a.tokens_per_s < b.tokens_per_s;
+    });
+    if (!same.empty()) medians.push_back(same[same.size() / 2]);
+  }
+}
+
+Result<void> measure(const ModelFile& file, const std::string& path,
+                     const std::vector<Peer>& peers_beside, const std::vector<std::size_t>& batches,
+                     Measured& all) {
+  const std::vector<BenchOptions> parts = parts_of(batches);
+  std::vector<BenchFigure> runs;
+  std::vector<std::map<std::string, std::vector<double>>> samples(peers_beside.size());
+  for (std::size_t repeat = 0; repeat < repeats(); ++repeat) {
+    const BenchReport report = TRY(inference::bench(file, parts[0]));
+    runs.insert(runs.end(), report.figures.begin(), report.figures.end());
+    for (std::size_t i = 0; i < peers_beside.size(); ++i)
+      run_one(peers_beside[i], path, threads(), samples[i]);
+  }
+  keep_medians(std::move(runs), all.ours);
+  for (std::size_t part = 1; part < parts.size(); ++part) {
+    BenchReport report = TRY(inference::bench(file, parts[part]));
+    for (BenchFigure& figure : report.figures) {
+      if (parts[part].shared_tokens > 0) figure.what = after_shared;
+      all.ours.push_back(std::move(figure));
+    }
+  }
+  for (std::size_t i = 0; i < peers_beside.size(); ++i) {
+    std::map<std::string, double> found;
+    for (const auto& [what, values] : samples[i]) found[what] = bench::quantile(values, 0.5);
+    run_batches(peers_beside[i], path, threads(), batches, found);
+    all.theirs.emplace_back(peers_beside[i].name, std::move(found));
+  }
+  return {};
+}
+
 }  // namespace
 
 int main() {
@@ -200,7 +256,6 @@ int main() {
   std::vector<std::size_t> batches;
   for (const std::string& batch : list("AMBIT_BENCH_BATCHES", "1,2,4,8,16,32,64"))
     batches.push_back(std::strtoull(batch.c_str(), nullptr, 10));
-  const std::vector<BenchOptions> parts = parts_of(batches);
   const std::size_t minutes = number("AMBIT_BENCH_MINUTES", "0");
   const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(minutes);
   for (const std::string& shape :
@@ -217,28 +272,19 @@ int main() {
                      path.empty() ? "cannot be made" : file.error().message.c_str());
         continue;
       }
-      std::vector<BenchFigure> ours;
-      for (const BenchOptions& part : parts) {
-        auto report = inference::bench(**file, part);
-        if (!report) {
-          std::fprintf(stderr, "%s\n", report.error().message.c_str());
-          return 1;
-        }
-        for (BenchFigure& figure : report->figures) {
-          if (part.shared_tokens > 0) figure.what = after_shared;
-          ours.push_back(std::move(figure));
-        }
+      Measured all;
+      const auto measured = measure(**file, path, beside, batches, all);
+      if (!measured) {
+        std::fprintf(stderr, "%s\n", measured.error().message.c_str());
+        return 1;
       }
-      std::vector<std::pair<std::string, std::map<std::string, double>>> theirs;
-      for (const Peer& peer : beside)
-        theirs.emplace_back(peer.name, peer_figures(peer, path, threads(), batches));
       const std::string of = shape + " " + type;
-      for (const BenchFigure& figure : ours) {
+      for (const BenchFigure& figure : all.ours) {
         const std::string what = figure.what == "prefill" ? figure.what
                                  : figure.what == "decode"
                                      ? "decode " + std::to_string(figure.batch)
                                      : figure.what + std::to_string(figure.batch);
-        print(of, what, figure.tokens_per_s, goal_of(type, figure.what, figure.batch), theirs);
+        print(of, what, figure.tokens_per_s, goal_of(type, figure.what, figure.batch), all.theirs);
         if (what != "decode 1") continue;
         bench::print({"engine", of + " decode 1, part of the read bandwidth", "part", Better::more,
                       figure.of_bandwidth, "", 0, Goal::ours, 0.9});

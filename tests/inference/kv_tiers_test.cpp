@@ -195,6 +195,31 @@ TEST_CASE("what memory cannot hold lies on disk, and nothing is computed twice",
   CHECK(cache.stats().pages_used == 0);
 }
 
+TEST_CASE("a disk that is not worth its time is neither written nor read until it is",
+          "[kv][disk]") {
+  KvCache cache(bytes_of_page, 40, nullptr, page_file(400));
+  REQUIRE(take_turn(cache, talk_of(0, 150), "s0") == std::size_t{0});
+  cache.park("s0", false);
+  for (std::size_t who = 1; who < 20; ++who)  // takes its memory
+    REQUIRE(take_turn(cache, talk_of(who, 150), session_name(who)) == std::size_t{0});
+  for (int i = 0; i < 300; ++i) cache.wait_for_disk();  // what was begun
+  cache.use_disk(false);
+  const KvCache::Stats before = cache.stats();
+  Tokens longer = talk_of(0, 150);
+  longer.push_back(-1);
+  cache.expect("s0");
+  CHECK(take_turn(cache, longer, "s0") == std::size_t{0});
+  CHECK(take_turn(cache, longer, "s0") >= std::size_t{128});  // from memory
+  cache.park("s0", false);
+  CHECK(cache.stats().disk_read == before.disk_read);
+  CHECK(cache.stats().disk_written == before.disk_written);
+  for (std::size_t who = 1; who < 20; ++who)
+    REQUIRE(take_turn(cache, talk_of(100 + who, 150), "") == std::size_t{0});
+  cache.use_disk(true);
+  CHECK(take_turn(cache, longer, "s0") > std::size_t{0});  // what lay there is good again
+  CHECK(cache.stats().disk_read > before.disk_read);
+}
+
 TEST_CASE("memory that becomes short is copied to disk without being told", "[kv][disk]") {
   KvCache cache(bytes_of_page, 24, nullptr, page_file(400));
   for (std::size_t who = 0; who < 40; ++who)
@@ -459,22 +484,6 @@ TEST_CASE("a disk that fails is said once, and turns go on", "[engine][disk]") {
     CHECK(decoder->complete(ask("turn " + std::to_string(i * 7919), 2, session_name(i))));
   REQUIRE(said.size() == 1);
   CHECK_THAT(said[0], Catch::Contains("stay in memory from now on"));
-}
-
-TEST_CASE("pages go to disk only where that is sooner than computing them", "[engine][disk]") {
-  SynthShape shape;
-  const auto file = synthetic(shape);
-  EngineOptions options;
-  options.kv_disk_folder = "/nowhere/at/all";
-  options.kv_disk_bytes = 1U << 20U;
-  options.kv_disk_pays = false;
-  CHECK(decoder_for(file, options) != nullptr);
-  options.kv_disk_pays.reset();
-  const auto made = Decoder::make(file, options);
-  REQUIRE_FALSE(made);
-  CHECK_THAT(made.error().message, Catch::Contains("/nowhere/at/all"));
-  options.threads = 8;  // so many compute a page of this small model sooner
-  CHECK(decoder_for(file, options) != nullptr);
 }
 
 }  // namespace ambit::inference
