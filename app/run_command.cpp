@@ -320,6 +320,13 @@ Task<Result<std::function<void()>>> adopt_in_run(Assembly& assembly, agents::Fle
 }
 
 Result<int> run_fleet(Session session, agents::Fleet fleet) {
+  if (fleet.workflow.agent.empty()) {
+    return Err(Code::invalid, session.fleet_file +
+                                  ": there is no workflow to run; say who begins with what "
+                                  "(\"workflow\": {\"agent\": NAME, \"prompt\": TEXT}), or offer "
+                                  "what is there to others with: ambit serve " +
+                                  session.fleet_file);
+  }
   std::vector<agents::Input> inputs = TRY(inputs_of(fleet));
   if (inputs.empty()) return Err(Code::invalid, fleet.workflow.inputs + " holds no record");
   io::UvWorld world;

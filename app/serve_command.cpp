@@ -2,10 +2,10 @@
 
 #include "app/callers.h"
 #include "app/command.h"
+#include "app/exposed.h"
 #include "app/load_fleet.h"
 #include "app/serving.h"
 
-#include <algorithm>
 #include <sstream>
 
 namespace ambit::app {
@@ -54,10 +54,11 @@ int serve_file(const Options& options, const Context& context) {
   auto file = load_fleet(context, path);
   if (!file) return fail(file.error());
   if (!file->problems.empty()) return fail(problem_line(path, file->problems.front()));
-  const auto& all = file->fleet.agents;
-  if (std::none_of(all.begin(), all.end(),
-                   [](const auto& agent) { return agent.a2a.has_value(); })) {
-    return fail(path + ": no agent is exposed; add \"a2a\": {} to those that others may call");
+  const bool wants_agents = !serve.grpc.empty();
+  if (!exposes_any(file->fleet) && (wants_agents || file->fleet.models.empty())) {
+    return fail(path + ": no agent is exposed" + (wants_agents ? "" : ", and there is no model") +
+                "; add \"a2a\": {} to those that others may call" +
+                (wants_agents ? ", or leave out --grpc" : ""));
   }
   serve.fleet_file = path;
   serve.read_fleet = [&context, &path] { return load_fleet(context, path); };
@@ -86,7 +87,7 @@ Command serve_command() {
   specs.insert(specs.end(), callers.begin(), callers.end());
   return {"serve",
           "FLEET",
-          "offer a fleet's exposed agents over A2A and MCP, and its models as OpenAI's API",
+          "offer a fleet's models as OpenAI's API, and its exposed agents over A2A and MCP",
           std::move(specs),
           1,
           1,

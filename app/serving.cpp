@@ -2,7 +2,6 @@
 
 #include "a2a/agent_runner.h"
 #include "a2a/door.h"
-#include "a2a/journal_store.h"
 #include "a2a/push.h"
 #include "app/assembly.h"
 #include "app/callers.h"
@@ -10,12 +9,12 @@
 #include "app/console_people.h"
 #include "app/control.h"
 #include "app/current_runner.h"
+#include "app/exposed.h"
 #include "app/fleet_reload.h"
 #include "app/kept_tasks.h"
 #include "app/mcp_door.h"
 #include "app/openai_door.h"
 #include "app/serve_metrics.h"
-#include "app/version.h"
 #include "async/check.h"
 #include "async/race.h"
 #include "console/door.h"
@@ -49,19 +48,6 @@ http::CurlOptions public_alone() {
   options.connects_to_public_alone = true;
   return options;
 }
-
-// One exposed agent: what runs its tasks, what knows them, and its door.
-struct Exposed {
-  std::string name;
-  std::string base;  // "/agents/clerk"
-  std::unique_ptr<CurrentRunner> runner;
-  std::unique_ptr<a2a::JournalTaskStore> store;
-  std::unique_ptr<a2a::Service> service;
-  std::unique_ptr<a2a::Door> door;
-  // Its tools, for MCP clients at BASE/mcp.
-  std::unique_ptr<McpDoor> mcp;
-  std::unique_ptr<mcp::HttpEndpoint> mcp_endpoint;
-};
 
 class Serving {
  public:
@@ -120,7 +106,7 @@ class Serving {
                                       {"tasks", static_cast<std::int64_t>(resumed)}});
     }
     if (!options_.console.empty()) co_await ok(open_console());
-    root_mcp_ = exposed_[root_]->mcp->endpoint("/mcp");
+    exposed_.open_root();
     co_return Result<void>();
   }
 
@@ -142,7 +128,17 @@ class Serving {
 
   [[nodiscard]] const std::string& url() const { return url_; }
   ControlDesk& control() { return control_; }
-  [[nodiscard]] const std::vector<std::unique_ptr<Exposed>>& exposed() const { return exposed_; }
+  // Which doors are open, a line each.
+  [[nodiscard]] std::string doors() const {
+    std::string text;
+    for (const auto& agent : exposed_) {
+      text += "ambit: agent " + agent->name + " at " + url_ + agent->base + "\n";
+    }
+    const std::string models = std::to_string(assembly_.fleet().models.size());
+    text += "ambit: " + models + (models == "1" ? " model" : " models") + " at " + url_ + "/v1\n";
+    if (exposed_.empty()) text += "ambit: " + std::string(ExposedAgents::none) + "\n";
+    return text;
+  }
 
  private:
   Task<Result<void>> open_console() {
@@ -209,6 +205,7 @@ class Serving {
     auto made = std::make_unique<Exposed>();
     made->name = agent.name;
     made->base = "/agents/" + agent.name;
+    made->description = agent.description;
     auto first = co_await ok(edition_of(assembly_.fleet(), agent, assembly_.toolboxes()));
     made->runner = std::make_unique<CurrentRunner>(std::move(first));
     made->store = co_await ok(restored_tasks(assembly_.journal(), agent.name, log_));
@@ -248,8 +245,7 @@ class Serving {
     co_await ok(made->mcp->open(log_));
     made->mcp_endpoint = made->mcp->endpoint(made->base + "/mcp");
     // The workflow's agent, or else the first, is also the one at the root.
-    if (exposed_.empty() || agent.name == assembly_.fleet().workflow.agent) root_ = exposed_.size();
-    exposed_.push_back(std::move(made));
+    exposed_.add(std::move(made), agent.name == assembly_.fleet().workflow.agent);
     co_return Result<void>();
   }
 
@@ -260,24 +256,13 @@ class Serving {
     grpc.address = options_.grpc;
     grpc.speaks_0_3 = options_.speaks_0_3;
     grpc_ = TRY(a2a::GrpcDoor::listen(
-        world_.world(), std::move(grpc), [this](std::string& tenant) { return service_of(tenant); },
-        authenticate_, log_));
+        world_.world(), std::move(grpc),
+        [this](std::string& tenant) { return exposed_.service_of(tenant); }, authenticate_, log_));
     return {};
 #else
     if (options_.grpc.empty()) return {};
     return Err(Code::unsupported, "this ambit was built without gRPC");
 #endif
-  }
-
-  // "clerk" or "clerk/tenant": the agent by name, or the one at the root.
-  a2a::Service* service_of(std::string& tenant) const {
-    const std::size_t slash = std::min(tenant.find('/'), tenant.size());
-    for (const auto& agent : exposed_) {
-      if (tenant.compare(0, slash, agent->name) != 0) continue;
-      tenant.erase(0, std::min(slash + 1, tenant.size()));
-      return agent->service.get();
-    }
-    return exposed_.empty() ? nullptr : exposed_[root_]->service.get();
   }
 
   Task<void> handle(http::Exchange& exchange) {
@@ -296,16 +281,23 @@ class Serving {
       co_await control(exchange);
       co_return;
     }
+    if (!exposes_any(assembly_.fleet()) && ExposedAgents::is_place(path)) {
+      const Headers headers({{"Content-Type", "application/json"}});
+      co_await exchange.respond(404, headers,
+                                "{\"error\":" + json_text(ExposedAgents::none) + "}\n");
+      co_return;
+    }
     if (path == mcp::ai_catalog_path) {
-      co_await found(exchange, mcp::server_card_headers(true), mcp::ai_catalog_text(mcp_cards()));
+      co_await found(exchange, mcp::server_card_headers(true),
+                     mcp::ai_catalog_text(exposed_.mcp_cards(url_)));
       co_return;
     }
-    if (const Exposed* agent = mcp_card_at(path); agent != nullptr) {
+    if (const Exposed* agent = exposed_.mcp_card_at(path); agent != nullptr) {
       co_await found(exchange, mcp::server_card_headers(false),
-                     mcp::server_card_text(mcp_card_of(*agent)));
+                     mcp::server_card_text(ExposedAgents::mcp_card_of(*agent, url_)));
       co_return;
     }
-    if (mcp::HttpEndpoint* endpoint = mcp_at(path); endpoint != nullptr) {
+    if (mcp::HttpEndpoint* endpoint = exposed_.mcp_at(path); endpoint != nullptr) {
       co_await endpoint->handle(exchange);
       co_return;
     }
@@ -313,7 +305,9 @@ class Serving {
       co_await plain(exchange, "ok\n");
     } else if (path == "/metrics" || path == "/agents") {
       const bool is_known = authenticate_(exchange.request()).has_value();
-      const std::string text = !is_known ? "" : path == "/agents" ? catalogue() : metrics();
+      const std::string text = !is_known           ? ""
+                               : path == "/agents" ? exposed_.catalogue(url_)
+                                                   : metrics();
       if (is_known) {
         co_await plain(exchange, text);
       } else {
@@ -322,7 +316,7 @@ class Serving {
       }
     } else if (console_ && (path == "/console" || path.starts_with("/console/"))) {
       co_await console_->handle(exchange);
-    } else if (Exposed* agent = agent_at(path); agent != nullptr) {
+    } else if (Exposed* agent = exposed_.agent_at(path); agent != nullptr) {
       co_await agent->door->handle(exchange);
     } else {
       co_await exchange.respond(404, Headers(), "");
@@ -363,54 +357,6 @@ class Serving {
     co_await exchange.respond(status, headers, answer + "\n");
   }
 
-  mcp::HttpEndpoint* mcp_at(const std::string& path) const {
-    if (path == "/mcp") return root_mcp_.get();
-    for (const auto& agent : exposed_) {
-      if (path == agent->base + "/mcp") return agent->mcp_endpoint.get();
-    }
-    return nullptr;
-  }
-
-  // For who knows nothing but this host yet: nothing in them is secret.
-  mcp::ServerCard mcp_card_of(const Exposed& agent) const {
-    const agents::AgentSpec* spec = assembly_.fleet().agent(agent.name);
-    return {agent.name, std::string(version), spec->description, url_ + agent.base + "/mcp"};
-  }
-  std::vector<mcp::ServerCard> mcp_cards() const {
-    std::vector<mcp::ServerCard> cards;
-    for (const auto& agent : exposed_) cards.push_back(mcp_card_of(*agent));
-    return cards;
-  }
-  const Exposed* mcp_card_at(const std::string& path) const {
-    if (!path.ends_with(mcp::server_card_path)) return nullptr;
-    const std::string place =
-        path.substr(0, path.size() - std::string_view(mcp::server_card_path).size());
-    if (place == "/mcp" && !exposed_.empty()) return exposed_[root_].get();
-    for (const auto& agent : exposed_) {
-      if (place == agent->base + "/mcp") return agent.get();
-    }
-    return nullptr;
-  }
-
-  Exposed* agent_at(const std::string& path) const {
-    for (const auto& agent : exposed_) {
-      if (path == agent->base || path.starts_with(agent->base + "/")) return agent.get();
-    }
-    // The well-known place of the whole server leads to one agent's card.
-    if (path == "/.well-known/agent-card.json" && !exposed_.empty()) return exposed_[root_].get();
-    return nullptr;
-  }
-
-  std::string catalogue() const {
-    std::string text;
-    for (const auto& agent : exposed_) {
-      text += (text.empty() ? "{\"agents\":[" : ",") + std::string("{\"name\":") +
-              json_text(agent->name) + ",\"url\":" + json_text(url_ + agent->base) +
-              ",\"card\":" + json_text(url_ + agent->base + "/.well-known/agent-card.json") + "}";
-    }
-    return text + "]}\n";
-  }
-
   [[nodiscard]] std::string metrics() {
     std::vector<TaskCount> tasks;
     for (const auto& agent : exposed_) {
@@ -433,10 +379,8 @@ class Serving {
   std::vector<jose::Key> keys_;
   std::unique_ptr<a2a::PushSender> push_;
   std::uint64_t requests_ = 0;
-  std::size_t root_ = 0;
-  std::vector<std::unique_ptr<Exposed>> exposed_;
+  ExposedAgents exposed_;
   std::unique_ptr<console::Door> console_;
-  std::unique_ptr<mcp::HttpEndpoint> root_mcp_;  // of the agent at the root, at /mcp
   std::unique_ptr<http::Server> server_;
 #ifdef AMBIT_GRPC
   std::unique_ptr<a2a::GrpcDoor> grpc_;
@@ -467,11 +411,7 @@ Task<void> serve_until_signal(Serving& serving, log::LogJournal& journal, io::Si
   if (!result) co_return;
   Scope beside;
   beside.spawn(keep_record_bounded(journal));
-  for (const auto& agent : serving.exposed()) {
-    std::fprintf(stderr, "ambit: agent %s at %s%s\n", agent->name.c_str(), serving.url().c_str(),
-                 agent->base.c_str());
-  }
-  std::fprintf(stderr, "ambit: serving; stop with Ctrl-C\n");
+  std::fprintf(stderr, "%sambit: serving; stop with Ctrl-C\n", serving.doors().c_str());
   while (true) {
     const int signal = co_await signals.next();
     if (signal == SIGINT || signal == SIGTERM) break;

@@ -127,6 +127,7 @@ Result<std::uint64_t> Decoder::submit(const agents::TurnRequest& request, bool s
   generation.sampling = request.sampling;
   generation.tokens_max = static_cast<std::size_t>(request.tokens_max);
   generation.priority = request.priority;
+  generation.due_s = request.due_s;
   if (request.logprobs > logprobs_max)
     return Err(Code::invalid, "at most " + std::to_string(logprobs_max) +
                                   " likeliest tokens can be told beside each");
@@ -157,6 +158,7 @@ Result<std::uint64_t> Decoder::submit(const agents::EmbeddingRequest& request) {
   Generation generation;
   generation.prompt = file_->tokenizer().encode_whole(request.text, false);
   generation.priority = request.priority;
+  generation.due_s = request.due_s;
   generation.pooling = file_->model().config.pools_last ? Pooling::last : Pooling::mean;
   Open open;
   open.is_embedding = true;

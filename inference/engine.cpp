@@ -1,6 +1,7 @@
 #include "inference/engine.h"
 
 #include "async/pending.h"
+#include "async/waiters.h"
 
 #include <condition_variable>
 #include <mutex>
@@ -227,6 +228,8 @@ Task<Result<agents::Turn>> Engine::generate(agents::TurnRequest request) {
   auto on_text = std::exchange(request.on_text, nullptr);
   const bool streams = on_text != nullptr;
   shared_->waiters.emplace(number, Waiter{std::move(made.second), {}, std::move(on_text)});
+  // As for a place anywhere else: nobody is overtaken for ever.
+  request.due_s = Waiters::second_of(request.due_s);
   const Ticket ticket(shared_, number);
   shared_->send(Shared::Submit{number, std::move(request), streams});
   Result<agents::Turn> turn = co_await std::move(made.first);
@@ -237,6 +240,7 @@ Task<Result<agents::Embedding>> Engine::embed(agents::EmbeddingRequest request) 
   auto made = make_pending<Result<agents::Embedding>>();
   const std::uint64_t number = ++shared_->last_ticket;
   shared_->waiters.emplace(number, Waiter{{}, std::move(made.second), {}});
+  request.due_s = Waiters::second_of(request.due_s);
   const Ticket ticket(shared_, number);
   shared_->send(Shared::Embed{number, std::move(request)});
   Result<agents::Embedding> embedding = co_await std::move(made.first);

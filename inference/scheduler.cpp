@@ -36,7 +36,7 @@ Result<std::uint64_t> Scheduler::submit(Generation request) {
   if (waiting_.size() >= options_.waiting_max)
     return Err(Code::exhausted, "too many requests wait");
   const std::uint64_t id = ++last_id_;
-  const Order order = {-request.priority, id};
+  const Order order = {-request.priority, request.due_s, id};
   if (request.pooling != Pooling::mean) cache_.expect(request.prompt);
   waiting_.emplace(order, Waiting{id, std::move(request), now()});
   waiting_order_.emplace(id, order);
@@ -75,6 +75,7 @@ void Scheduler::admit() {
     if (!kv) return;
     Running running;
     running.id = head->second.id;
+    running.order = head->first;
     running.kv = std::move(*kv);
     running.tokens = std::move(request.prompt);
     running.tokens.reserve(tokens_max);
@@ -91,8 +92,8 @@ void Scheduler::admit() {
   }
 }
 
-// Rows of this step: every decoding sequence and its draft, then prompts in the order of admission,
-// at last what is computed ahead.
+// Rows of this step: every decoding sequence and its draft, then prompts, at last what is computed
+// ahead.
 void Scheduler::plan() {
   rows_.clear();
   begun_.clear();
@@ -121,11 +122,22 @@ void Scheduler::plan() {
   plan_prompts(true, left);
 }
 
+// The most urgent first, and now and then the one that was admitted first, so that none stands
+// still.
 void Scheduler::plan_prompts(bool prefills, std::size_t& left) {
+  constexpr std::uint64_t steps_between = 32;
+  prompts_.clear();
   for (Running& running : active_) {
+    const bool is_prefill = running.request.pooling == Pooling::prefill;
+    if (running.rows == 0 && is_prefill == prefills) prompts_.push_back(&running);
+  }
+  if (stats_.steps % steps_between != steps_between - 1) {
+    std::sort(prompts_.begin(), prompts_.end(),
+              [](const Running* one, const Running* other) { return one->order < other->order; });
+  }
+  for (Running* running : prompts_) {
     if (left == 0) return;
-    if ((running.request.pooling == Pooling::prefill) != prefills) continue;
-    if (running.rows == 0) plan_prompt(running, left);
+    plan_prompt(*running, left);
   }
 }
 

@@ -1,8 +1,9 @@
 #pragma once
 
 // Continuous batching: each step runs one token of every decoding sequence and as much of the
-// waiting prompts as fits, in one forward pass. Admission is by priority, then by arrival; a
-// request waits until all pages that it may need can be promised, and waiting costs a step nothing.
+// waiting prompts as fits, in one forward pass. Admission is by priority, then by deadline, then by
+// arrival, and so are the prompts of one step; a request waits until all pages that it may need can
+// be promised, and waiting costs a step nothing.
 // Which requests share a step changes nothing in their tokens. While few rows decode, each sequence
 // may draft: what followed the last time its latest tokens were said is run along and kept as far
 // as it is what would have been chosen anyway, so drafts change no token either. Synchronous, for
@@ -22,6 +23,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -38,6 +40,9 @@ struct Generation {
   agents::Sampling sampling;
   std::size_t tokens_max = 512;
   int priority = 0;
+  // Of one priority the earliest goes first. Whoever submits keeps it within a bound (Waiters), so
+  // that a later one, or none, is not overtaken for ever.
+  std::int32_t due_s = Urgency::never_s;
   std::shared_ptr<Grammar> grammar;  // null: anything may be said
   ExpressionId start = Automaton::nothing;
   std::vector<std::string> stop;  // texts that end it; the tokens that spell one are in the result
@@ -99,8 +104,10 @@ class Scheduler {
   void set_observer(Observer observer) { observer_ = std::move(observer); }
 
  private:
+  using Order = std::tuple<int, std::int32_t, std::uint64_t>;  // -priority, due_s, id
   struct Running {
     std::uint64_t id = 0;
+    Order order;
     Generation request;
     KvCache::Sequence kv;
     std::vector<TokenId> tokens;  // prompt and output
@@ -123,7 +130,6 @@ class Scheduler {
     Generation request;
     std::int64_t arrived_us;
   };
-  using Order = std::pair<int, std::uint64_t>;  // -priority, id
 
   void admit();
   void plan();
@@ -158,6 +164,7 @@ class Scheduler {
   std::map<Order, Waiting> waiting_;
   std::unordered_map<std::uint64_t, Order> waiting_order_;
   std::list<Running> active_;  // in the order of admission
+  std::vector<Running*> prompts_;
   std::vector<StepRow> rows_;
   std::vector<KvCache::NextPage> begun_;  // pages that this step computes
   std::size_t logits_wanted_ = 0;

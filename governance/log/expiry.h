@@ -6,47 +6,18 @@
 // held, so that verification tells what has expired from what somebody has taken out. What is held
 // stays, and what a restart may have to go on with.
 
+#include "log/expiry_state.h"
 #include "log/retention.h"
-#include "log/sha256.h"
 #include "log/store.h"
 
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace ambit::log {
 
 inline constexpr std::string_view expired_type = "payloads.expired";
-
-// Which runs a restart may have to go on with, and when that was so: from run.started or
-// run.resumed to run.ended, and while a task is in a state that is not its last. Other runs never
-// are.
-class RunsInFlight {
- public:
-  // All leaves, in order.
-  void follow(const LeafView& leaf);
-  // When the log had `size` records.
-  [[nodiscard]] bool contains(std::string_view run, std::uint64_t size) const;
-
- private:
-  struct Flight {
-    bool is_running = false;
-    bool has_task = false;
-    std::vector<std::uint64_t> changes;  // indexes: in flight from the first to the second, ...
-  };
-  std::unordered_map<std::string, Flight> runs_;
-};
-
-// Over the payloads that holds on subjects have kept: who takes one of them out changes it.
-struct HeldPayloads {
-  std::uint64_t count = 0;
-  Hash hash{};
-  void add(std::uint64_t index, unsigned place);
-  friend bool operator==(const HeldPayloads&, const HeldPayloads&) = default;
-};
 
 // What may go when a log has `size` records.
 struct ExpiryRule {
@@ -63,32 +34,20 @@ struct ExpiryRule {
 
 struct ExpiryPlan {
   ExpiryRule rule;
-  RunsInFlight runs;
-  HeldPayloads held_subjects;
+  ExpiryState state;
   std::uint64_t before = 0;    // what goes is of records before this one; 0: nothing does
   std::uint64_t payloads = 0;  // that go, and their bytes as stored
   std::uint64_t bytes = 0;
   std::uint64_t held = 0;  // old enough, and they stay
   std::uint64_t in_flight = 0;
 };
-// Errors: invalid (nothing was said about how long payloads are kept).
+// `state`: of the last expiry, or none. Errors: invalid (nothing was said about how long payloads
+// are kept).
 Result<ExpiryPlan> plan_expiry(const Snapshot& snapshot, const Retention& retention,
-                               std::int64_t unix_ns);
+                               std::int64_t unix_ns, ExpiryState state = {});
 // Takes note of the records that came since: what is said of a plan is said of a moment.
 Result<void> go_on(ExpiryPlan& plan, const Snapshot& snapshot);
 agents::Event expired_event(const ExpiryPlan& plan, const std::string& by);
-
-// The payloads that are there, of records from `begin` on, until `visit` returns false.
-struct PayloadRow {
-  std::uint64_t index = 0;
-  unsigned place = 0;
-  std::uint64_t subject = 0;
-  std::string_view run;
-  std::int64_t unix_ns = 0;
-  std::uint64_t bytes = 0;
-};
-Result<void> for_each_payload(const Snapshot& snapshot, std::uint64_t begin,
-                              const std::function<bool(const PayloadRow&)>& visit);
 
 // Payloads of records from there on have not expired: what readers go by; whether each that is
 // missing may be is for verification to say.

@@ -31,7 +31,6 @@ struct WriterOptions {
 };
 
 struct ExpiryPlan;
-struct ExpiryRule;
 
 struct Expired {
   std::optional<std::uint64_t> index;  // of the record that says so; none: no payload was removed
@@ -41,6 +40,7 @@ struct Expired {
   std::uint64_t held = 0;       // that were old enough
   std::uint64_t in_flight = 0;  // the same
   std::uint64_t subjects = 0;   // whose keys were destroyed
+  std::uint64_t rows = 0;       // of the log that were read for it
 };
 
 // An event that was checked, with all that does not depend on its place in the log.
@@ -98,8 +98,8 @@ class LogWriter {
  private:
   LogWriter(std::string folder, std::unique_ptr<FolderLock> lock, std::shared_ptr<Store> store,
             SignerKey signer, Tree tree, std::unique_ptr<Subjects> subjects, FillRandom random);
-  Result<void> remove_expired(const ExpiryPlan& plan);
-  Result<std::uint64_t> forget_subjects(const ExpiryRule& rule);
+  Result<void> remove_expired(ExpiryPlan& plan);
+  Result<std::uint64_t> forget_subjects(ExpiryPlan& plan);
   Result<void> store_payloads(const Prepared& prepared, Leaf& leaf, StoredRecord& record);
   Result<std::vector<Result<std::uint64_t>>> append_locked(const std::vector<Prepared>& group);
 

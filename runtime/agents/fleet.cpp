@@ -44,9 +44,8 @@ FleetFile FleetParser::parse() {
     workflow(reader);
   }
   check_residency();
+  // A fleet of models alone has no agents, one that only serves no workflow.
   top.require("models");
-  top.require("agents");
-  top.require("workflow");
   top.require("policies");
   top.done();
   std::sort(file_.problems.begin(), file_.problems.end(), [](const Problem& a, const Problem& b) {

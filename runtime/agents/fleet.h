@@ -187,7 +187,7 @@ struct RemoteAgentSpec {
 
 // What is done with every record of a JSON Lines file.
 struct Workflow {
-  std::string agent;  // the first one; of the pattern "single" the only one
+  std::string agent;  // the first one; of "single" the only one; empty: there is no workflow
   std::string
       inputs;  // absolute path of the JSON Lines file; empty: one run with `prompt` as it is
   std::string id = "id";  // the field that names a record

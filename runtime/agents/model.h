@@ -4,6 +4,7 @@
 // messages, tools, turns.
 
 #include "agents/shared.h"
+#include "async/event.h"
 #include "async/result.h"
 #include "async/task.h"
 
@@ -104,7 +105,8 @@ struct TurnRequest {
   ToolChoice tool_choice = ToolChoice::automatic;
   std::string output_schema;  // constrains a text answer to JSON of this schema; empty: free text
   int priority = 0;           // higher goes first
-  std::vector<std::string> stop{};  // the text ends before the first of these
+  std::int32_t due_s = Urgency::never_s;  // of one priority the earliest; as in Urgency
+  std::vector<std::string> stop{};        // the text ends before the first of these
   int logprobs = -1;  // of each token and of so many likeliest beside it; -1: none are wanted
   // Other bounds of a text answer, at most one of the three: a regular expression that the whole
   // answer matches, a grammar in GBNF.
@@ -155,6 +157,7 @@ struct Turn {
 struct EmbeddingRequest {
   std::string text;
   int priority = 0;
+  std::int32_t due_s = Urgency::never_s;
 };
 struct Embedding {
   std::vector<float> values;  // of length 1

@@ -56,6 +56,7 @@ TurnRequest TurnLoop::request_of(const SessionState& state, const ModelSpec& spe
   request.sampling.seed = seed_;
   request.tokens_max = spec.tokens_max;
   request.priority = agent_.priority + priority_of(Loop::current().latency());
+  request.due_s = Loop::current().urgency().due_s;
   request.output_schema = agent_.output_schema;
   if (catalogue_.specs->empty()) request.tool_choice = ToolChoice::none;
   return request;

@@ -21,7 +21,7 @@ namespace ambit {
 
 class Waiters {
   // Class and second.
-  using Key = std::pair<LatencyClass, std::int64_t>;
+  using Key = std::pair<LatencyClass, std::int32_t>;
 
  public:
   static constexpr std::chrono::seconds patience{30};
@@ -76,17 +76,19 @@ class Waiters {
     }
   }
   [[nodiscard]] bool empty() const { return queue_.empty(); }
+  // As what second a deadline counts in a queue that is joined now.
+  static std::int32_t second_of(std::int32_t due_s) {
+    const auto now = std::chrono::floor<std::chrono::seconds>(Loop::current().now());
+    return static_cast<std::int32_t>(
+        std::clamp<std::int64_t>(due_s, now.count(), (now + patience).count()));
+  }
 
  private:
-  static Key key_of(const Urgency& urgency) {
-    const auto now = std::chrono::floor<std::chrono::seconds>(Loop::current().now());
-    const std::int64_t latest = (now + patience).count();
-    return {urgency.latency, std::clamp<std::int64_t>(urgency.due_s, now.count(), latest)};
-  }
+  static Key key_of(const Urgency& urgency) { return {urgency.latency, second_of(urgency.due_s)}; }
   // Of a class; the end: nobody of it waits.
   std::multimap<Key, Wait*>::iterator first_of(std::size_t latency) {
     const auto wanted = static_cast<LatencyClass>(latency);
-    const auto at = queue_.lower_bound({wanted, INT64_MIN});
+    const auto at = queue_.lower_bound({wanted, INT32_MIN});
     return at != queue_.end() && at->first.first == wanted ? at : queue_.end();
   }
 

@@ -15,6 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     INVARIANT(!problem.message.empty());
     INVARIANT(problem.line >= 0 && problem.column >= 0);
   }
-  if (file.problems.empty()) INVARIANT(file.fleet.agent(file.fleet.workflow.agent) != nullptr);
+  const std::string& first = file.fleet.workflow.agent;
+  if (file.problems.empty()) INVARIANT(first.empty() || file.fleet.agent(first) != nullptr);
   return 0;
 }

@@ -2,6 +2,7 @@
 
 #include "async/race.h"
 #include "async/scope.h"
+#include "async/waiters.h"
 #include "support.h"
 
 #include <catch2/catch.hpp>
@@ -227,6 +228,33 @@ TEST_CASE("an embedding comes back through the engine, and an empty text is refu
   const bool first_failed = !made[0];
   CHECK(made[first_failed ? 1 : 0].value().values.size() == 64);
   CHECK(made[first_failed ? 0 : 1].error().code == Code::invalid);
+}
+
+TEST_CASE("a turn without a deadline is not overtaken by every later one that has one",
+          "[engine]") {
+  EngineOptions options;
+  options.batch_max = 1;
+  House house(options);
+  std::vector<std::string> ended;
+  const auto told = [&](std::string name, agents::TurnRequest request) -> Task<void> {
+    const auto turn = co_await house.engine->generate(std::move(request));
+    if (turn) ended.push_back(std::move(name));
+  };
+  const auto due = [](std::int32_t due_s) {
+    agents::TurnRequest request = ask("due", 2);
+    request.due_s = due_s;
+    return request;
+  };
+  constexpr std::int32_t patience = std::chrono::seconds(Waiters::patience).count();
+  Scope scope;
+  agents::TurnRequest first = ask("long", 1200);
+  first.priority = 1;  // all others wait for it
+  scope.spawn(told("long", std::move(first)));
+  scope.spawn(told("never", ask("never", 2)));
+  scope.spawn(told("late", due(1000 * patience)));
+  scope.spawn(told("soon", due(patience - 1)));
+  REQUIRE(house.loop.run_until([&] { return ended.size() == 4; }));
+  CHECK(ended == std::vector<std::string>{"long", "soon", "never", "late"});
 }
 
 TEST_CASE("cancelling the task frees what its request used", "[engine]") {

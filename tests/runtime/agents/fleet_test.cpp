@@ -163,6 +163,31 @@ TEST_CASE("a fleet may be written in several files, each mistake with its own", 
   CHECK_THAT(problem_of(includes_x).message, Catch::StartsWith("/fleet/x.json: line 1"));
 }
 
+TEST_CASE("a fleet of models and policies alone is sound, and has no workflow", "[agents]") {
+  const std::string models =
+      R"({"models":{"m":{"provider":"embedded","model":"m.gguf"}},"policies":["p.cedar"])";
+  const FleetFile alone = parse_fleet(models + "}", {});
+  REQUIRE(alone.problems.empty());
+  CHECK(alone.fleet.agents.empty());
+  CHECK(alone.fleet.workflow.agent.empty());
+  const std::string agents = R"(,"agents":{"a":{"model":"m","owner":"o"}})";
+  const FleetFile idle = parse_fleet(models + agents + "}", {});
+  CHECK(idle.problems.empty());
+  CHECK(idle.fleet.workflow.agent.empty());
+  // Whoever is to run something must be there, and so must models and policies.
+  const auto problem_of = [](const std::string& text) {
+    const FleetFile file = parse_fleet(text, {});
+    REQUIRE(file.problems.size() == 1);
+    return file.problems[0].path + ": " + file.problems[0].message;
+  };
+  CHECK(problem_of(models + R"(,"workflow":{"agent":"a","prompt":"go"}})") ==
+        "workflow.agent: there is no agent \"a\"; none is defined");
+  CHECK(problem_of(models + R"(,"workflow":{"prompt":"go"}})") ==
+        "workflow: the key \"agent\" is missing");
+  CHECK(problem_of(R"({"policies":["p.cedar"]})") == "(top): the key \"models\" is missing");
+  CHECK(problem_of(R"({"models":{}})") == "(top): the key \"policies\" is missing");
+}
+
 TEST_CASE("the command of a tool takes values from the environment, which hold no placeholders",
           "[agents]") {
   std::string text = slurp(TEST_DATA "/agents/sound.json");

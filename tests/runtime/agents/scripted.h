@@ -28,6 +28,7 @@ class ScriptedModel final : public Model {
   Task<Result<Turn>> generate(TurnRequest request) override {
     co_await delay(thinks);
     ++turns;
+    due_s = request.due_s;
     std::size_t said = 0;
     for (const Message& message : request.messages) said += message.role == Role::assistant ? 1 : 0;
     Turn turn;
@@ -39,6 +40,7 @@ class ScriptedModel final : public Model {
   }
   std::string identity() const override { return "scripted"; }
   int turns = 0;
+  std::int32_t due_s = 0;  // of the latest
   Duration thinks = std::chrono::milliseconds(1);
 
  private:

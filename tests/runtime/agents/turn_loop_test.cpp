@@ -119,6 +119,23 @@ TEST_CASE("a model or a tool that never answers is cut off when the wall time en
   CHECK(slow_tool.poller.now() < std::chrono::seconds(6));
 }
 
+TEST_CASE("a model is told by when its turn is due", "[agents]") {
+  Desk unbounded({says("done")});
+  unbounded.fleet.limits.wall_ms = -1;
+  unbounded.fleet.agents[0].limits.wall_ms = -1;
+  unbounded.run(1);
+  CHECK(unbounded.model.due_s == Urgency::never_s);
+  Desk bounded({calls("look", "{}"), says("done")});
+  bounded.fleet.agents[0].limits.wall_ms = 90'000;
+  bounded.tools.takes = std::chrono::seconds(20);
+  const std::int64_t begun = std::chrono::floor<std::chrono::seconds>(bounded.loop.now()).count();
+  bounded.run(1);
+  CHECK(bounded.model.turns == 2);
+  // The end of the session, whatever has passed of it.
+  CHECK(bounded.model.due_s >= begun + 90);
+  CHECK(bounded.model.due_s <= begun + 91);
+}
+
 TEST_CASE("a journal that fails stops everything before its effect", "[agents]") {
   for (std::int64_t good = 0; good < 9; ++good) {
     Desk desk({calls("pay", "{}"), says("paid")});
