@@ -127,8 +127,9 @@ Delegation delegation_of(const agents::Roster::Entry& session, const std::string
     delegation.actors.push_back(fleet + "/" + by->agent.name);
     first = by;
   }
-  delegation.actors.insert(delegation.actors.end(), first->through.rbegin(), first->through.rend());
-  delegation.person = first->person.empty() ? first->agent.owner : first->person;
+  const agents::Outside& asked = *first->outside;
+  delegation.actors.insert(delegation.actors.end(), asked.through.rbegin(), asked.through.rend());
+  delegation.person = asked.person.empty() ? first->agent.owner : asked.person;
   return delegation;
 }
 

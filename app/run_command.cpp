@@ -185,9 +185,9 @@ void print_json(const agents::FleetRun& run, const Session& session, Assembly& a
   for (const auto& flow : run.flows()) {
     if (flow->only != nullptr) break;
     flows += (flows.empty() ? "],\"flows\":[\n{\"id\":" : ",\n{\"id\":") + json_text(flow->id) +
-             ",\"state\":" + json_text(flow->ended ? to_string(flow->answer.end) : "running") +
-             ",\"answer\":" + json_text(flow->answer.answer) +
-             ",\"error\":" + json_text(flow->answer.error) + "}";
+             ",\"state\":" + json_text(flow->ended ? to_string(flow->answer->end) : "running") +
+             ",\"answer\":" + json_text(flow->answer->answer) +
+             ",\"error\":" + json_text(flow->answer->error) + "}";
   }
   print(flows);
   std::string ends;
@@ -245,7 +245,7 @@ void print_tables(const agents::FleetRun& run) {
     if (flow->only != nullptr) break;
     if (flow == run.flows().front())
       print("\n" + padded("INPUT", 14) + padded("STATE", 11) + "ANSWER\n");
-    const agents::FlowAnswer& answer = flow->answer;
+    const agents::FlowAnswer& answer = *flow->answer;
     print(padded(flow->id, 14) +
           padded(std::string(flow->ended ? to_string(answer.end) : "running"), 11) +
           cut(answer.answer.empty() ? answer.error : answer.answer, 100) + "\n");
@@ -397,7 +397,8 @@ Result<int> run_fleet(Session session, agents::Fleet fleet) {
   // A session that failed on the way is no failure of an input that came to its answer.
   const auto& flows = run.flows();
   const bool failed = std::any_of(flows.begin(), flows.end(), [](const auto& flow) {
-    return (flow->only != nullptr ? flow->only->state.end : flow->answer.end) == SessionEnd::failed;
+    return (flow->only != nullptr ? flow->only->state.end : flow->answer->end) ==
+           SessionEnd::failed;
   });
   return failed ? 1 : 0;
 }

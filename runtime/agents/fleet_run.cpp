@@ -8,94 +8,13 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <set>
 
 namespace ambit::agents {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::size_t line_bytes_max = 1 << 20;
-constexpr std::size_t inputs_max = 10'000'000;
-
-bool is_id(std::string_view id) {
-  return !id.empty() && id.size() <= 128 && std::all_of(id.begin(), id.end(), [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-' || c == '.';
-  });
-}
-
-// A field of a record as text; nullopt: it has none.
-std::optional<std::string> field_of(const Json& record, std::string_view name) {
-  const auto at = record.find(std::string(name));
-  if (at == record.end()) return std::nullopt;
-  return at->is_string() ? at->get<std::string>() : at->dump();
-}
-
-Input read_input(const Workflow& workflow, std::string_view line, std::size_t number) {
-  Input input;
-  input.id = "line-" + std::to_string(number);
-  if (line.size() > line_bytes_max) {
-    input.error = "line " + std::to_string(number) + " is longer than 1 MiB";
-    return input;
-  }
-  const Json record = Json::parse(line, nullptr, false);
-  if (!record.is_object()) {
-    input.error = "line " + std::to_string(number) + " is not a JSON object";
-    return input;
-  }
-  if (record.contains(workflow.id)) {
-    const Json& id = record[workflow.id];
-    const std::string text = id.is_string() ? id.get<std::string>() : id.dump();
-    if (!is_id(text)) {
-      input.error = "line " + std::to_string(number) + ": the id " + json_quoted(text) +
-                    " must be 1 to 128 of the letters a-z, A-Z, 0-9, '_', '-', '.'";
-      return input;
-    }
-    input.id = text;
-  }
-  input.record = line;
-  const auto field = [&](std::string_view name) { return field_of(record, name); };
-  auto subject = expand(workflow.subject, field);
-  if (!subject) {
-    input.error = "line " + std::to_string(number) + ": the subject: " + subject.error().message;
-    return input;
-  }
-  input.subject = std::move(*subject);
-  auto prompt = expand(workflow.prompt, field);
-  if (prompt) {
-    input.prompt = std::move(*prompt);
-  } else {
-    input.error =
-        "line " + std::to_string(number) + ": the prompt needs a field: " + prompt.error().message;
-  }
-  return input;
-}
-
 }  // namespace
-
-std::vector<Input> read_inputs(const Workflow& workflow, std::string_view json_lines) {
-  std::vector<Input> inputs;
-  std::set<std::string> ids;
-  std::size_t number = 0;
-  while (!json_lines.empty() && inputs.size() < inputs_max) {
-    const std::size_t end = std::min(json_lines.find('\n'), json_lines.size());
-    std::string_view line = json_lines.substr(0, end);
-    json_lines.remove_prefix(std::min(end + 1, json_lines.size()));
-    ++number;
-    while (!line.empty() && (line.back() == '\r' || line.back() == ' ' || line.back() == '\t'))
-      line.remove_suffix(1);
-    if (line.empty()) continue;
-    Input input = read_input(workflow, line, number);
-    if (!ids.insert(input.id).second) {
-      input.error = "line " + std::to_string(number) + ": the id " + json_quoted(input.id) +
-                    " is there already";
-      input.id = "line-" + std::to_string(number);
-      ids.insert(input.id);
-    }
-    inputs.push_back(std::move(input));
-  }
-  return inputs;
-}
 
 // What one flow needs of the run: sessions, and its place among those that live.
 class FleetRun::Errand final : public FlowSessions, public Parking {
@@ -109,7 +28,7 @@ class FleetRun::Errand final : public FlowSessions, public Parking {
   Task<Result<FlowAnswer>> run(FlowOrder order) override {
     FleetSession& session =
         flow_.only != nullptr ? *flow_.only : run_.add_session(order.id, flow_.input);
-    return run_.run_session(session, std::move(order), *this);
+    return run_.run_session(session, std::make_unique<FlowOrder>(std::move(order)), *this);
   }
   void abandon(const std::string& session, const std::string& why) override {
     abandoned_.emplace_back(session, why);
@@ -138,7 +57,10 @@ class FleetRun::Errand final : public FlowSessions, public Parking {
   Task<void> come_back() override {
     --run_.parked_;
     // One session queues for the place of all: a second one would wait for what the flow holds.
-    while (!place_ && queues_) co_await queued_.wait();
+    while (!place_ && queues_) {
+      if (!queued_) queued_ = std::make_unique<Waiters>();
+      co_await queued_->wait();
+    }
     if (place_) co_return;
     const Queueing queueing(*this);
     auto place = co_await run_.places_->acquire();
@@ -154,7 +76,7 @@ class FleetRun::Errand final : public FlowSessions, public Parking {
     Queueing& operator=(const Queueing&) = delete;
     ~Queueing() {
       errand_.queues_ = false;
-      errand_.queued_.wake_all();
+      if (errand_.queued_) errand_.queued_->wake_all();
     }
 
    private:
@@ -168,8 +90,8 @@ class FleetRun::Errand final : public FlowSessions, public Parking {
   FleetRun& run_;
   FleetFlow& flow_;
   std::optional<Semaphore::Permit> place_;
-  bool queues_ = false;  // one of its sessions, for the place
-  Waiters queued_;
+  bool queues_ = false;              // one of its sessions, for the place
+  std::unique_ptr<Waiters> queued_;  // the others; most flows have none
   std::vector<std::pair<std::string, std::string>> abandoned_;
 };
 
@@ -314,11 +236,16 @@ Task<void> FleetRun::admitted(FleetFlow& flow) {
   co_await errand.take_place();
   if (!failure_) co_return;
   ++live_;
-  auto result = co_await run_flow(flow, errand);
+  Task<Result<FlowAnswer>> answer = run_flow(flow, errand);
+  co_await answer;
   --live_;
   flow.ended = true;
+  keep_answer(flow, answer.take());
+}
+
+void FleetRun::keep_answer(FleetFlow& flow, Result<FlowAnswer> result) {
   if (result) {
-    flow.answer = std::move(*result);
+    flow.answer = Shared(std::move(*result));
   } else if (failure_) {
     failure_ = Err(std::move(result).error());
   }
@@ -326,21 +253,21 @@ Task<void> FleetRun::admitted(FleetFlow& flow) {
 
 Task<Result<FlowAnswer>> FleetRun::run_flow(FleetFlow& flow, Errand& errand) {
   // A flow of one session needs nobody to say what comes next.
-  if (flow.only != nullptr) {
-    FlowOrder order;
-    order.id = flow.id;
-    order.agent = fleet_.workflow.agent;
-    order.prompt = flow.input->prompt;
-    co_return co_await run_session(*flow.only, std::move(order), errand);
-  }
+  if (flow.only == nullptr) return run_graph(flow, errand);
+  FlowOrder order;
+  order.id = flow.id;
+  order.agent = fleet_.workflow.agent;
+  order.prompt = flow.input->prompt;
+  return run_session(*flow.only, std::make_unique<FlowOrder>(std::move(order)), errand);
+}
+
+Task<Result<FlowAnswer>> FleetRun::run_graph(FleetFlow& flow, Errand& errand) {
   if (!flow.input->error.empty()) {
     FlowAnswer unusable;
     unusable.error = flow.input->error;
     co_return unusable;
   }
-  const Json record = Json::parse(flow.input->record, nullptr, false);
-  FlowInput input{flow.id, flow.input->prompt,
-                  [&record](std::string_view name) { return field_of(record, name); }};
+  FlowInput input{flow.id, flow.input->prompt, fields_of(flow.input->record)};
   Flow steps(fleet_.workflow.graph, errand, std::move(input));
   co_return co_await steps.run();
 }
@@ -368,72 +295,108 @@ Task<Result<std::string>> FleetRun::may_spawn(const std::string& session, const 
   co_return refused;
 }
 
-Task<Result<FlowAnswer>> FleetRun::run_session(FleetSession& session, FlowOrder order,
-                                               Parking& parking) {
-  FlowAnswer answer;
-  SessionState& state = session.state;
-  std::string refused = ports_.roster->refuses(options_.run, order.agent, session.id);
-  if (refused.empty()) refused = static_cast<const Errand&>(parking).refuses(session.id);
-  if (state.end == SessionEnd::running && state.id.empty() && !refused.empty()) {
-    answer.end = SessionEnd::stopped;
-    answer.error = std::move(refused);
-    co_return answer;
-  }
-  if (state.id.empty() && !order.by.empty()) {
-    answer.error = co_await ok(may_spawn(session.id, order));
-    answer.end = SessionEnd::denied;
-    if (!answer.error.empty()) co_return answer;
-  }
-  if (state.end == SessionEnd::running) {
-    const std::shared_ptr<const Cast> cast = cast_;  // to the end of this session
-    const Fleet& fleet = *cast->fleet;
-    AgentSpec held;  // the agent, where this order holds its answer to another form
-    const AgentSpec* agent = fleet.agent(order.agent);
-    if (agent == nullptr || !cast->catalogues.contains(order.agent)) {
-      answer.end = SessionEnd::denied;
-      answer.error = "the fleet has no agent " + order.agent + " any more";
-      co_return answer;
-    }
-    if (!order.output_schema.empty()) {
-      held = *agent;
-      held.output_schema = order.output_schema;
-      agent = &held;
-    }
-    Ledger ledger("session " + session.id, agent->limits, Loop::current().now(), ledger_.get());
-    ledger.restore(spent_in(ports_.roster->restored, state));
-    const ModelSpec& model = *fleet.model(agent->model);
-    TurnLoop loop(options_.run, *agent, model, *models_.at(agent->model),
-                  cast->catalogues.at(agent->name), ports_, ledger,
-                  session_seed(options_.seed, session.id));
-    loop.route_by(routes_of(fleet, *agent, models_));
+// What a session needs while it lives, beside its state.
+struct FleetRun::Seat {
+  Seat(FleetRun& run, const FleetSession& session, std::shared_ptr<const Cast> of,
+       const AgentSpec& plays, const std::string& output_schema)
+      : cast(std::move(of)),
+        held(output_schema.empty() ? nullptr : std::make_unique<AgentSpec>(plays)),
+        agent(held ? *held : plays),
+        ledger("session " + session.id, agent.limits, Loop::current().now(), run.ledger_.get()),
+        loop(run.options_.run, agent, *cast->fleet->model(agent.model),
+             *run.models_.at(agent.model), cast->catalogues.at(agent.name), run.ports_, ledger,
+             session_seed(run.options_.seed, session.id)) {
+    if (held) held->output_schema = output_schema;
+    ledger.restore(spent_in(run.ports_.roster->restored, session.state));
+    loop.route_by(routes_of(*cast->fleet, agent, run.models_));
     loop.work_on(session.input->subject);
-    loop.park_with(&parking);
-    if (state.id.empty()) {
-      SessionStarted started{options_.principal, agent->instructions, std::move(order.prompt)};
-      started.earlier = std::move(order.earlier);
-      started.tainted = order.tainted;
-      started.output_schema = order.output_schema;
-      co_await ok(loop.start(state, session.id, std::move(started)));
-    }
-    const std::string& error = session.input->error;
-    // All that work on one input hear of each other.
-    const AgentSpec* first = fleet.agent(fleet.workflow.agent);
-    std::string refusal = first != nullptr ? residency_refusal(*first, *agent) : "";
-    if (!refusal.empty()) {
-      co_await ok(loop.end(state, SessionEnd::denied, "", std::move(refusal)));
-    } else if (error.empty()) {
-      co_await ok(loop.run(state));
-    } else {
-      co_await ok(loop.end(state, SessionEnd::failed, "", error));
-    }
   }
+
+  std::shared_ptr<const Cast> cast;  // to the end of this session
+  std::unique_ptr<AgentSpec> held;   // the agent, where its order holds its answer to another form
+  const AgentSpec& agent;
+  Ledger ledger;
+  TurnLoop loop;
+};
+
+// One of the two; neither: it has ended before.
+struct FleetRun::Begun {
+  std::unique_ptr<Seat> seat;
+  std::unique_ptr<FlowAnswer> refused;
+
+  static Begun refusal(SessionEnd end, std::string why) {
+    Begun begun;
+    begun.refused = std::make_unique<FlowAnswer>();
+    begun.refused->end = end;
+    begun.refused->error = std::move(why);
+    return begun;
+  }
+};
+
+Task<Result<FlowAnswer>> FleetRun::run_session(FleetSession& session,
+                                               std::unique_ptr<FlowOrder> order, Errand& errand) {
+  const Begun begun = co_await ok(begin_session(session, std::move(order), errand));
+  if (begun.refused) co_return std::move(*begun.refused);
+  if (!begun.seat) co_return answer_of(session.state);
+  Task<Result<void>> going = go_on(session, *begun.seat);
+  co_await going;
+  Result<void> done = going.take();
+  if (!done) co_return Err(std::move(done).error());
+  co_return answer_of(session.state);
+}
+
+Task<Result<FleetRun::Begun>> FleetRun::begin_session(FleetSession& session,
+                                                      std::unique_ptr<FlowOrder> order,
+                                                      Errand& errand) {
+  SessionState& state = session.state;
+  std::string refused = ports_.roster->refuses(options_.run, order->agent, session.id);
+  if (refused.empty()) refused = errand.refuses(session.id);
+  if (state.end == SessionEnd::running && state.id.empty() && !refused.empty()) {
+    co_return Begun::refusal(SessionEnd::stopped, std::move(refused));
+  }
+  if (state.id.empty() && !order->by.empty()) {
+    refused = co_await ok(may_spawn(session.id, *order));
+    if (!refused.empty()) co_return Begun::refusal(SessionEnd::denied, std::move(refused));
+  }
+  Begun begun;
+  if (state.end != SessionEnd::running) co_return begun;
+  const AgentSpec* agent = cast_->fleet->agent(order->agent);
+  if (agent == nullptr || !cast_->catalogues.contains(order->agent)) {
+    co_return Begun::refusal(SessionEnd::denied,
+                             "the fleet has no agent " + order->agent + " any more");
+  }
+  begun.seat = std::make_unique<Seat>(*this, session, cast_, *agent, order->output_schema);
+  begun.seat->loop.park_with(&errand);
+  if (!state.id.empty()) co_return begun;
+  SessionStarted started{options_.principal, agent->instructions, std::move(order->prompt)};
+  started.earlier = std::move(order->earlier);
+  started.tainted = order->tainted;
+  started.output_schema = std::move(order->output_schema);
+  co_await ok(begun.seat->loop.start(state, session.id, std::move(started)));
+  co_return begun;
+}
+
+Task<Result<void>> FleetRun::go_on(FleetSession& session, Seat& seat) {
+  // All that work on one input hear of each other.
+  const AgentSpec* first = seat.cast->fleet->agent(fleet_.workflow.agent);
+  std::string refusal = first != nullptr ? residency_refusal(*first, seat.agent) : "";
+  if (!refusal.empty()) {
+    return seat.loop.end(session.state, SessionEnd::denied, "", std::move(refusal));
+  }
+  const std::string& error = session.input->error;
+  if (!error.empty()) return seat.loop.end(session.state, SessionEnd::failed, "", error);
+  return seat.loop.run(session.state);
+}
+
+FlowAnswer FleetRun::answer_of(const SessionState& state) {
+  FlowAnswer answer;
   answer.end = state.end;
   answer.answer = state.answer;
   answer.error = state.error;
   answer.handoff = handed_over_to(state);
   if (!answer.handoff.empty() && answer.answer.empty()) answer.answer = handoff_message(state);
   answer.tainted = state.tainted;
-  co_return answer;
+  return answer;
 }
 
 bool FleetRun::only_waits() const {

@@ -7,6 +7,7 @@
 
 #include "agents/budget.h"
 #include "agents/fleet.h"
+#include "agents/fleet_inputs.h"
 #include "agents/flow.h"
 #include "agents/ports.h"
 #include "agents/session.h"
@@ -22,18 +23,6 @@
 #include <vector>
 
 namespace ambit::agents {
-
-struct Input {
-  std::string id;
-  std::string prompt;
-  std::string error;      // not empty: this record cannot be used, for this reason
-  std::string record{};   // the JSON object that it came from
-  std::string subject{};  // whose data it is
-};
-
-// One Input per line of a JSON Lines text; a line that is no JSON object, lacks a field that the
-// prompt needs, or repeats an id, gives an Input with an error. Blank lines are left out.
-std::vector<Input> read_inputs(const Workflow& workflow, std::string_view json_lines);
 
 struct RunOptions {
   std::string run;  // id
@@ -70,7 +59,7 @@ struct FleetFlow {
   const Input* input = nullptr;
   FleetSession* only = nullptr;  // of a workflow of one session
   bool ended = false;
-  FlowAnswer answer;
+  Shared<FlowAnswer> answer;
 };
 
 // The agents that new sessions begin with, and their tools; a session that lives keeps its own.
@@ -108,12 +97,21 @@ class FleetRun {
 
  private:
   class Errand;
+  struct Seat;
+  struct Begun;
   Task<Result<void>> list_all();
   Event started_event() const;
   void add_flows();
   Task<void> admitted(FleetFlow& flow);
   Task<Result<FlowAnswer>> run_flow(FleetFlow& flow, Errand& errand);
-  Task<Result<FlowAnswer>> run_session(FleetSession& session, FlowOrder order, Parking& parking);
+  Task<Result<FlowAnswer>> run_graph(FleetFlow& flow, Errand& errand);
+  void keep_answer(FleetFlow& flow, Result<FlowAnswer> result);
+  Task<Result<FlowAnswer>> run_session(FleetSession& session, std::unique_ptr<FlowOrder> order,
+                                       Errand& errand);
+  Task<Result<Begun>> begin_session(FleetSession& session, std::unique_ptr<FlowOrder> order,
+                                    Errand& errand);
+  Task<Result<void>> go_on(FleetSession& session, Seat& seat);
+  static FlowAnswer answer_of(const SessionState& state);
   Task<Result<std::string>> may_spawn(const std::string& session, const FlowOrder& order);
   FleetSession& add_session(const std::string& id, const Input* input);
   Task<Result<void>> record_end();

@@ -5,6 +5,7 @@
 #include "agents/session_recorder.h"
 #include "agents/turn_loop.h"
 #include "async/loop.h"
+#include "async/race.h"
 
 #include <algorithm>
 
@@ -68,48 +69,84 @@ void TurnLoop::tell_to_listener(TurnRequest& request) const {
   request.on_text = [listener = listener_](const std::string& piece) { listener->hears(piece); };
 }
 
-// What attempts have cost that came to nothing, held beside what the next one may cost.
-struct TurnLoop::Waste {
-  explicit Waste(const Price& of) : price(of) {}
+// What is kept of a turn while its model is at it, which is most of a session's time: little.
+struct TurnLoop::Attempt {
+  explicit Attempt(RouteChoice choice)
+      : order(std::move(choice.order)), why(std::move(choice.reason)) {}
 
-  [[nodiscard]] Cost cost() const {
+  [[nodiscard]] const ModelRoute& by() const { return order[at]; }
+  [[nodiscard]] bool has_other() const { return at + 1 < order.size(); }
+  [[nodiscard]] bool is_over() const { return at >= order.size(); }
+  void end() { at = order.size(); }
+  // This model could not answer.
+  void go_on() {
+    why += (why.empty() ? "" : "; ") + by().spec->name + " could not answer";
+    ++at;
+  }
+
+  // What tries of this model have cost that came to nothing.
+  [[nodiscard]] Cost wasted() const {
+    const Usage usage = tried ? tried->usage : Usage();
     Cost spent{0, 0, usage.input_tokens - usage.cached_tokens + usage.output_tokens};
-    spent.money_micros = price.micros_of(usage);
+    spent.money_micros = by().spec->price.micros_of(usage);
     return spent;
   }
-  // False: what is left does not pay for it and for another attempt.
-  bool hold(Ledger& ledger, const Usage& sum) {
-    const Cost before = cost();
-    usage = sum;
-    Cost more = cost();
+  // Another one beside it: false, what is left does not pay for both.
+  bool hold_more(Ledger& ledger, const Usage& sum) {
+    const Cost before = wasted();
+    if (!tried) tried = std::make_unique<Tried>();
+    tried->usage = sum;
+    Cost more = wasted();
     more.tokens -= before.tokens;
     more.money_micros -= before.money_micros;
     if (!ledger.reserve(more, Loop::current().now())) return false;
-    holds.emplace_back(ledger, more);
+    tried->holds.emplace_back(ledger, more);
     return true;
   }
-  void give_back() {
-    for (Hold& one : holds) one.cancel();
-  }
 
-  const Price& price;
-  Usage usage{};
-  std::vector<Hold> holds{};
+  struct Tried {
+    Usage usage;
+    std::vector<Hold> holds;
+  };
+
+  std::vector<ModelRoute> order;  // whom to ask
+  std::string why;                // what the record says of the choice
+  std::size_t at = 0;
+  Hold hold;
+  std::string model;  // identity
+  Instant asked{};
+  std::unique_ptr<Tried> tried;
+  Task<Result<Turn>> answer;  // of who is asked; dies before what its model refers to
 };
 
-Task<Result<Turn>> TurnLoop::ask(TurnRequest request, Model& model, Waste& waste) {
-  request.may_retry = [this, &waste](const Usage& usage) { return waste.hold(ledger_, usage); };
-  return in_wall_time(model.generate(std::move(request)));
+// Asks the model that is its turn's. The task begins with the wait for it.
+void TurnLoop::ask(TurnRequest request, Attempt& turn) {
+  request.may_retry = [this, &turn](const Usage& usage) { return turn.hold_more(ledger_, usage); };
+  turn.asked = Loop::current().now();
+  turn.answer = turn.by().model->generate(std::move(request));
+}
+
+// What became of it, after the wait.
+Result<Turn> TurnLoop::answer_of(Attempt& turn) const {
+  Result<Turn> answer = Err(Code::timeout, "no answer within its wall time");
+  if (turn.answer.valid()) answer = turn.answer.take();
+  turn.answer.reset();
+  if (turn.tried) {
+    for (Hold& one : turn.tried->holds) one.cancel();
+  }
+  if (!answer) answer = Err(time_is_up(std::move(answer).error()));
+  return answer;
 }
 
 // The model could not answer: what its attempts have cost is spent and recorded.
-Result<void> TurnLoop::fail_turn(SessionState& state, Gate::Passage& passage, const Waste& waste,
-                                 const Error& error) {
-  Cost spent = waste.cost();
+Result<void> TurnLoop::fail_turn(SessionState& state, Attempt& turn, const Error& error) {
+  Cost spent = turn.wasted();
   spent.turns = 1;
-  passage.hold.settle(spent, true);
-  Fact failed = TurnFailed{passage.action->id, passage.action->tool, waste.usage,
-                           spent.money_micros, error.message};
+  turn.hold.settle(spent, true);
+  Fact failed =
+      TurnFailed{action_id(state, state.actions), turn.model,
+                 turn.tried ? turn.tried->usage : Usage(), spent.money_micros, error.message};
+  turn.tried.reset();
   return note(state, failed);
 }
 
@@ -150,71 +187,90 @@ Cost TurnLoop::cost_of_turn(const SessionState& state, const ModelSpec& spec) {
 
 // The first of its models, then those that stand in for it: each is an action of its own.
 Task<Result<void>> TurnLoop::model_turn(SessionState& state) {
-  const RouteChoice choice = choose(state);
-  std::string why = choice.reason;
-  for (std::size_t i = 0; i < choice.order.size(); ++i) {
-    const bool has_other = i + 1 < choice.order.size();
-    const ModelRoute by = choice.order[i];
-    const bool again = co_await ok(model_turn_by(state, by, has_other, why));
-    if (!again) break;
-    why += (why.empty() ? "" : "; ") + by.spec->name + " could not answer";
+  Attempt turn(choose(state));
+  Result<void> done;
+  Task<Result<void>> part;
+  while (done && !turn.is_over()) {
+    part = propose_turn(state, turn);
+    co_await part;
+    done = part.take();
+    part.reset();
+    if (!done || !turn.answer.valid()) continue;
+    co_await within(wall_left(), turn.answer);
+    part = finish_turn(state, turn);
+    co_await part;
+    done = part.take();
   }
-  co_return Result<void>();
+  co_return done;
 }
 
-TurnCompleted TurnLoop::completed(const SessionState& state, ModelRoute by, const Action& action,
-                                  Turn turn) {
+TurnCompleted TurnLoop::completed(const SessionState& state, const Attempt& of, Turn turn) const {
   // Call ids are ours: unique in the session, the same in every replay.
   for (std::size_t i = 0; i < turn.message.tool_calls.size(); ++i) {
     turn.message.tool_calls[i].id =
         "call_" + std::to_string(state.turns + 1) + "_" + std::to_string(i + 1);
   }
-  return {action.id, action.tool, std::move(turn), by.spec->price.micros_of(turn.usage)};
+  const std::int64_t cost = of.by().spec->price.micros_of(turn.usage);
+  return {action_id(state, state.actions), of.model, std::move(turn), cost};
 }
 
-// True: this model cannot answer now, and another may. `why`: what the record says of the choice.
-Task<Result<bool>> TurnLoop::model_turn_by(SessionState& state, ModelRoute by, bool has_other,
-                                           std::string why) {
-  Action action = propose(state, ActionKind::model_call, by.model->identity());
+// Through the gate, and the model is asked; or the next one is to be, or the session ends.
+Task<Result<void>> TurnLoop::propose_turn(SessionState& state, Attempt& turn) {
+  const ModelSpec& spec = *turn.by().spec;
+  turn.model = turn.by().model->identity();
+  Shared<Action> action = propose(state, ActionKind::model_call, turn.model);
   SessionRecorder recorder(*this, state);
-  const Cost cost = cost_of_turn(state, *by.spec);
-  std::string refused = residency_refusal(agent_, *by.spec);
+  const Cost cost = cost_of_turn(state, spec);
+  std::string refused = residency_refusal(agent_, spec);
   Gate::Passage passage =
       co_await ok(gate_.pass(recorder, std::move(action), cost, "", std::move(refused)));
-  if (passage.decision->verdict != Verdict::allow) {
-    if (passage.may_try_another && has_other) co_return true;
-    const SessionEnd why_ends = passage.in_budget ? SessionEnd::denied : SessionEnd::limit;
-    co_await ok(end(state, why_ends, "", passage.decision->reason));
-    co_return false;
+  if (passage.decision->verdict == Verdict::allow) {
+    turn.hold = std::move(passage.hold);
+    TurnRequest request = request_of(state, spec);
+    tell_to_listener(request);
+    ask(std::move(request), turn);
+    co_return Result<void>();
   }
-  Waste waste(by.spec->price);
-  const Instant asked = Loop::current().now();
-  TurnRequest request = request_of(state, *by.spec);
-  tell_to_listener(request);
-  auto turn = co_await ask(std::move(request), *by.model, waste);
-  waste.give_back();
-  if (!turn) {
-    co_await ok(fail_turn(state, passage, waste, turn.error()));
-    const Code code = turn.error().code;
-    const bool is_passing = code == Code::unavailable || code == Code::timeout;
-    if (is_passing && ports_.health != nullptr) {
-      ports_.health->failed(by.spec->name, Loop::current().now());
-    }
-    if (has_other && is_passing) co_return true;
-    const SessionEnd why_ends = code == Code::exhausted ? SessionEnd::limit : SessionEnd::failed;
-    std::string said = "model " + by.spec->name + ": " + turn.error().message;
-    co_await ok(end(state, why_ends, "", std::move(said)));
-    co_return false;
+  if (passage.may_try_another && turn.has_other()) {
+    turn.go_on();
+    co_return Result<void>();
   }
+  turn.end();
+  const SessionEnd why_ends = passage.in_budget ? SessionEnd::denied : SessionEnd::limit;
+  co_return co_await end(state, why_ends, "", passage.decision->reason);
+}
+
+// Notes what it said. Where it could not answer, the next one is to be asked, or the session ends.
+Task<Result<void>> TurnLoop::finish_turn(SessionState& state, Attempt& turn) {
+  Result<Turn> answer = answer_of(turn);
+  if (answer) co_return keep_turn(state, turn, std::move(*answer));
+  co_await ok(fail_turn(state, turn, answer.error()));
+  const std::string& name = turn.by().spec->name;
+  const Code code = answer.error().code;
+  const bool is_passing = code == Code::unavailable || code == Code::timeout;
+  if (is_passing && ports_.health != nullptr) {
+    ports_.health->failed(name, Loop::current().now());
+  }
+  if (turn.has_other() && is_passing) {
+    turn.go_on();
+    co_return Result<void>();
+  }
+  turn.end();
+  const SessionEnd why_ends = code == Code::exhausted ? SessionEnd::limit : SessionEnd::failed;
+  std::string said = "model " + name + ": " + answer.error().message;
+  co_return co_await end(state, why_ends, "", std::move(said));
+}
+
+Result<void> TurnLoop::keep_turn(SessionState& state, Attempt& turn, Turn answer) {
   if (ports_.health != nullptr) {
-    ports_.health->answered(by.spec->name, Loop::current().now() - asked);
+    ports_.health->answered(turn.by().spec->name, Loop::current().now() - turn.asked);
   }
-  TurnCompleted done = completed(state, by, *passage.action, std::move(*turn));
-  done.route = std::move(why);
+  TurnCompleted done = completed(state, turn, std::move(answer));
+  done.route = std::move(turn.why);
+  turn.hold.settle(cost_of(done), false);
+  turn.end();
   Fact fact = std::move(done);
-  passage.hold.settle(cost_of(std::get<TurnCompleted>(fact)), false);
-  co_await ok(note(state, fact));
-  co_return false;
+  return note(state, fact);
 }
 
 std::size_t TurnLoop::compaction_cut(const SessionState& state) const {
@@ -226,12 +282,13 @@ std::size_t TurnLoop::compaction_cut(const SessionState& state) const {
 // The model sums up what it has said and read. Where it cannot, the conversation goes on as it is.
 Task<Result<void>> TurnLoop::compaction_turn(SessionState& state, std::size_t cut) {
   const CompactionSpec& spec = *agent_.compaction;
-  const ModelRoute by{&model_spec_, &model_};
+  Attempt summary({{ModelRoute{&model_spec_, &model_}}, ""});
   ModelSpec summing = model_spec_;
   summing.tokens_max = spec.tokens_max;
   Cost cost = cost_of_turn(state, summing);
   cost.tokens += static_cast<std::int64_t>(spec.instructions.size());
-  Action action = propose(state, ActionKind::model_call, model_.identity());
+  summary.model = model_.identity();
+  Shared<Action> action = propose(state, ActionKind::model_call, summary.model);
   SessionRecorder recorder(*this, state);
   std::string refused = residency_refusal(agent_, model_spec_);
   Gate::Passage passage =
@@ -241,20 +298,25 @@ Task<Result<void>> TurnLoop::compaction_turn(SessionState& state, std::size_t cu
     if (passage.in_budget) co_return Result<void>();
     co_return co_await end(state, SessionEnd::limit, "", passage.decision->reason);
   }
+  summary.hold = std::move(passage.hold);
   TurnRequest request = request_of(state, model_spec_);
   ask_for_summary(request, state, spec, cut);
-  Waste waste(model_spec_.price);
-  auto turn = co_await ask(std::move(request), model_, waste);
-  waste.give_back();
-  if (!turn) co_return fail_turn(state, passage, waste, turn.error());
-  turn->message.tool_calls.clear();
-  TurnCompleted summary = completed(state, by, *passage.action, std::move(*turn));
-  summary.compacts = cut;
-  passage.hold.settle(cost_of(summary), false);
-  Fact fact = std::move(summary);
-  co_await ok(note(state, fact));
+  ask(std::move(request), summary);
+  co_await within(wall_left(), summary.answer);
+  co_return keep_summary(state, summary, cut);
+}
+
+Result<void> TurnLoop::keep_summary(SessionState& state, Attempt& summary, std::size_t cut) {
+  Result<Turn> answer = answer_of(summary);
+  if (!answer) return fail_turn(state, summary, answer.error());
+  answer->message.tool_calls.clear();
+  TurnCompleted done = completed(state, summary, std::move(*answer));
+  done.compacts = cut;
+  summary.hold.settle(cost_of(done), false);
+  Fact fact = std::move(done);
+  TRY(note(state, fact));
   uncompacted_ = 0;
-  co_return Result<void>();
+  return {};
 }
 
 }  // namespace ambit::agents

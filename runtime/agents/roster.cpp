@@ -14,10 +14,11 @@ bool covers(const std::string& wanted, const std::string& value) {
 
 }  // namespace
 
-Roster::Listing::Listing(Roster& roster, Entry& entry) : roster_(roster), entry_(entry) {
-  roster_.entries_.emplace(entry.state.id, &entry);
+Roster::Listing::Listing(Roster* roster, Entry& entry) : roster_(roster), entry_(entry) {
+  if (roster_ == nullptr) return;
+  roster_->entries_.emplace(entry.state.id, &entry);
   if (entry.parent != nullptr) ++entry.parent->children;
-  for (const Order& order : roster_.orders_) {
+  for (const Order& order : roster_->orders_) {
     if (!means(order.which, entry)) continue;
     if (order.why.empty()) {
       entry.paused = true;
@@ -28,10 +29,11 @@ Roster::Listing::Listing(Roster& roster, Entry& entry) : roster_(roster), entry_
 }
 
 Roster::Listing::~Listing() {
+  if (roster_ == nullptr) return;
   if (entry_.parent != nullptr) --entry_.parent->children;
-  const auto [first, last] = roster_.entries_.equal_range(entry_.state.id);
+  const auto [first, last] = roster_->entries_.equal_range(entry_.state.id);
   const auto at = std::find_if(first, last, [&](const auto& one) { return one.second == &entry_; });
-  if (at != last) roster_.entries_.erase(at);
+  if (at != last) roster_->entries_.erase(at);
 }
 
 // A session is meant with those that it delegated to.
@@ -50,7 +52,7 @@ void Roster::stop(Entry& entry, const std::string& why) {
   if (entry.stopping) return;
   entry.stopping = true;
   entry.why = why;
-  entry.resumed.wake_all();
+  if (entry.resumed) entry.resumed->wake_all();
   if (entry.children == 0) entry.interrupt.fire();
 }
 
@@ -94,7 +96,7 @@ std::size_t Roster::resume(const Selector& which) {
     });
     if (entry->paused) continue;
     ++meant;
-    entry->resumed.wake_all();
+    if (entry->resumed) entry->resumed->wake_all();
   }
   return meant;
 }

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -26,6 +27,12 @@ struct Selector {
   friend bool operator==(const Selector&, const Selector&) = default;
 };
 
+// Who asked for a session from outside of this fleet.
+struct Outside {
+  std::string person;                // for whom; empty: its agent's owner
+  std::vector<std::string> through;  // the agents, the first one first
+};
+
 class Roster {
  public:
   struct Entry {
@@ -37,25 +44,24 @@ class Roster {
     Instant since{};
     Entry* parent = nullptr;  // the session that delegated to this one
     int depth = 0;            // with the agents elsewhere that asked
-    std::string person{};     // for whom it was asked from outside; empty: its agent's owner
-    std::vector<std::string> through{};  // and through which agents, the first one first
-    int children = 0;                    // that live
-    bool paused = false;                 // goes on no further than its next step
+    Shared<Outside> outside{};
+    int children = 0;     // that live
+    bool paused = false;  // goes on no further than its next step
     bool stopping = false;
     std::string why{};  // it is stopped
     Interrupt interrupt{};
-    Waiters resumed{};
+    std::unique_ptr<Waiters> resumed{};  // of a session that waits because it is paused
   };
-  // Lists the entry for as long as it lives.
+  // Lists the entry for as long as it lives; without a roster nowhere.
   class Listing {
    public:
-    Listing(Roster& roster, Entry& entry);
+    Listing(Roster* roster, Entry& entry);
     ~Listing();
     Listing(const Listing&) = delete;
     Listing& operator=(const Listing&) = delete;
 
    private:
-    Roster& roster_;
+    Roster* roster_;
     Entry& entry_;
   };
 

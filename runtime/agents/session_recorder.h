@@ -11,7 +11,7 @@ class TurnLoop::SessionRecorder final : public Recorder {
  public:
   SessionRecorder(TurnLoop& loop, SessionState& state) : loop_(loop), state_(state) {}
   Task<Result<void>> record(Fact& fact) override { return loop_.record(state_, state_.id, fact); }
-  std::string next_action() override { return loop_.action_id(state_); }
+  std::string next_action() override { return loop_.action_id(state_, state_.actions + 1); }
   void parked() override {
     loop_.model_.observe(state_.id, SessionEvent::parked);
     if (loop_.parking_ != nullptr) loop_.parking_->leave();

@@ -15,10 +15,13 @@
 #include "agents/session.h"
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace ambit::agents {
+
+class Overheard;
 
 // The tools that one agent is offered, and where each is to be had. Toolboxes outlive it.
 struct Catalogue {
@@ -77,8 +80,7 @@ class TurnLoop {
   void tell(Listener* listener) { listener_ = listener; }
   // Somebody outside of this fleet asked: for `person`, through these agents, the first one first.
   void ask_for(std::string person, std::vector<std::string> through) {
-    person_ = std::move(person);
-    through_ = std::move(through);
+    outside_ = Outside{std::move(person), std::move(through)};
   }
   // Another session may go on with what is said in this one.
   void has_sequel() { end_event_ = SessionEvent::ended; }
@@ -95,38 +97,47 @@ class TurnLoop {
 
  private:
   class SessionRecorder;
+  struct Attempt;
   Task<Result<void>> record(SessionState& state, const std::string& session, Fact& fact);
   Result<void> note(SessionState& state, Fact& fact);
   Result<void> keep_snapshot(SessionState& state);
   Task<Result<std::uint64_t>> append(const Fact& fact, const Origin& origin, std::size_t& bytes);
   [[nodiscard]] Urgency urgency_of_session() const;
-  Task<Result<void>> identify(const SessionState& state);
+  Result<void> begin(const SessionState& state);
+  Result<void> identify(const SessionState& state);
+  void introduce(Roster::Entry& entry) const;
+  void leave(const SessionState& state);
   Task<Result<void>> steps(SessionState& state);
+  Task<void> pause();
   Task<Result<void>> step(SessionState& state);
   Task<Result<void>> model_turn(SessionState& state);
-  Task<Result<bool>> model_turn_by(SessionState& state, ModelRoute by, bool has_other,
-                                   std::string why);
+  Task<Result<void>> propose_turn(SessionState& state, Attempt& turn);
+  Task<Result<void>> finish_turn(SessionState& state, Attempt& turn);
+  Result<void> keep_turn(SessionState& state, Attempt& turn, Turn answer);
+  Result<void> keep_summary(SessionState& state, Attempt& summary, std::size_t cut);
   [[nodiscard]] RouteChoice choose(const SessionState& state) const;
   void tell_models_of_end(const SessionState& state);
   [[nodiscard]] std::size_t compaction_cut(const SessionState& state) const;
   Task<Result<void>> compaction_turn(SessionState& state, std::size_t cut);
   Task<Result<void>> tool_call(SessionState& state);
+  Task<Result<void>> propose_tool(SessionState& state, std::size_t tool, Gate::Passage& passage);
+  Task<Result<void>> held_up(SessionState& state, const Gate::Passage& passage);
   Task<Result<void>> approved_call(SessionState& state, Action action, Asked asked,
                                    Decision decision, ToolCall call, Cost cost, bool resumed);
   Task<Result<void>> resolve_doubt(SessionState& state);
-  template <class T>
-  Task<Result<T>> in_wall_time(Task<Result<T>> task);
-  template <class T>
-  Task<Result<T>> ended_by(std::int64_t wall_ms, Task<Result<T>> task);
-  struct Waste;
-  Task<Result<Turn>> ask(TurnRequest request, Model& model, Waste& waste);
-  Result<void> fail_turn(SessionState& state, Gate::Passage& passage, const Waste& waste,
-                         const Error& error);
-  std::string action_id(const SessionState& state) const;
-  [[nodiscard]] static TurnCompleted completed(const SessionState& state, ModelRoute by,
-                                               const Action& action, Turn turn);
-  Task<Outcome> perform(SessionState& state, std::size_t tool, ToolCall call,
+  [[nodiscard]] std::optional<Duration> wall_left() const;
+  [[nodiscard]] Error time_is_up(Error error) const;
+  void ask(TurnRequest request, Attempt& turn);
+  Result<Turn> answer_of(Attempt& turn) const;
+  Result<void> fail_turn(SessionState& state, Attempt& turn, const Error& error);
+  std::string action_id(const SessionState& state, std::int64_t step) const;
+  [[nodiscard]] TurnCompleted completed(const SessionState& state, const Attempt& of,
+                                        Turn turn) const;
+  Task<Outcome> perform(SessionState& state, std::size_t tool, const ToolCall& call,
                         bool is_heard = false);
+  Task<Outcome> begin_call(const SessionState& state, std::size_t tool, ToolCall call,
+                           bool is_heard, std::unique_ptr<Overheard>& heard);
+  Outcome outcome_of(const SessionState& state, Task<Outcome>& called, Instant start) const;
   [[nodiscard]] bool asks_in_doubt(std::size_t tool) const;
   Task<Outcome> perform_in_doubt(SessionState& state, std::size_t tool, ToolCall call);
   Result<void> finish_call(SessionState& state, std::string action, ToolCall call, Outcome outcome);
@@ -158,8 +169,7 @@ class TurnLoop {
   Routes routes_;
   Parking* parking_ = nullptr;
   Listener* listener_ = nullptr;
-  std::string person_;
-  std::vector<std::string> through_;
+  Shared<Outside> outside_;
   Roster::Entry* parent_ = nullptr;
   Roster::Entry* entry_ = nullptr;  // while it runs
 };

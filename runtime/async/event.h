@@ -61,10 +61,13 @@ class Event {
   // a while such a step goes to the end all the same, so that nobody starves.
   void arm_next();
   [[nodiscard]] bool armed() const { return loop_ != nullptr; }
-  [[nodiscard]] LatencyClass latency() const { return urgency_.latency; }
-  [[nodiscard]] const Urgency& urgency() const { return urgency_; }
+  [[nodiscard]] LatencyClass latency() const { return latency_; }
+  [[nodiscard]] Urgency urgency() const { return {latency_, due_s_}; }
   // Not while it is armed.
-  void set_urgency(const Urgency& urgency) { urgency_ = urgency; }
+  void set_urgency(const Urgency& urgency) {
+    due_s_ = urgency.due_s;
+    latency_ = urgency.latency;
+  }
 
  protected:
   void disarm();
@@ -76,7 +79,9 @@ class Event {
   Loop* loop_ = nullptr;
   Event* previous_ = nullptr;
   Event* next_ = nullptr;
-  Urgency urgency_;
+  // An Urgency, in such an order that what is derived from this has room for its flags behind it.
+  std::int32_t due_s_ = Urgency::never_s;
+  LatencyClass latency_ = LatencyClass::normal;
 };
 
 }  // namespace ambit

@@ -17,7 +17,7 @@
 namespace ambit::detail {
 namespace {
 
-constexpr std::size_t step_bytes = 64;
+constexpr std::size_t step_bytes = 32;
 constexpr std::size_t frame_bytes_max = 2048;  // a greater frame is the heap's
 constexpr std::size_t kept_bytes_max = 4U << 20;
 

@@ -1,14 +1,14 @@
 #pragma once
 
 // Interrupt: ends a task from outside of it, once, from anywhere on the loop. `co_await
-// interruptible(task, interrupt)` gives the task's value, or nothing when the interrupt came first;
-// the task is destroyed then, with everything that it had under way.
+// interruptible(task, interrupt)`, of a task that its caller keeps, is true when it has come to its
+// end, with its value in it; false when the interrupt came first: the task is destroyed then, with
+// everything that it had under way.
 
 #include "async/event.h"
 #include "async/task.h"
 
-#include <optional>
-#include <utility>
+#include <coroutine>
 
 namespace ambit {
 
@@ -34,8 +34,7 @@ class Interrupt {
 template <class T>
 class [[nodiscard]] Interruptible final : public Event {
  public:
-  Interruptible(Task<T> task, Interrupt& interrupt)
-      : task_(std::move(task)), interrupt_(interrupt) {}
+  Interruptible(Task<T>& task, Interrupt& interrupt) : task_(task), interrupt_(interrupt) {}
   ~Interruptible() override {
     if (interrupt_.waiter_ == this) interrupt_.waiter_ = nullptr;
   }
@@ -46,10 +45,9 @@ class [[nodiscard]] Interruptible final : public Event {
     interrupt_.waiter_ = this;
     task_.call(this);
   }
-  std::optional<T> await_resume() {
-    if (task_.finished()) return task_.take();
-    task_.reset();
-    return std::nullopt;
+  bool await_resume() {
+    if (!task_.finished()) task_.reset();
+    return task_.valid();
   }
 
  private:
@@ -58,15 +56,15 @@ class [[nodiscard]] Interruptible final : public Event {
     parent_->arm_next();
   }
 
-  Task<T> task_;
+  Task<T>& task_;
   Interrupt& interrupt_;
   Event* parent_ = nullptr;
 };
 
 // The interrupt outlives the wait, and has one waiter at a time.
 template <class T>
-Interruptible<T> interruptible(Task<T> task, Interrupt& interrupt) {
-  return Interruptible<T>(std::move(task), interrupt);
+Interruptible<T> interruptible(Task<T>& task, Interrupt& interrupt) {
+  return Interruptible<T>(task, interrupt);
 }
 
 }  // namespace ambit

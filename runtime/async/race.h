@@ -2,10 +2,12 @@
 
 // race(a, b): runs two tasks side by side; the first to finish wins, the other is cancelled.
 // with_timeout(d, task): the task's result, or Code::timeout once `d` has passed.
+// within(d, task): the same for a task that its caller keeps; true: it has finished.
 // join(tasks): runs all at once, gives the results in the order of the tasks.
 
 #include "async/task.h"
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -62,36 +64,6 @@ class Race final : public Event {
   int first_ = 0;
 };
 
-// The value of a task that ends in time; the event fires for the first of end and timer.
-template <class T>
-class Timed final : public Event {
- public:
-  Timed(Task<T> task, Duration limit) : task_(std::move(task)), limit_(limit) {}
-  [[nodiscard]] bool await_ready() const { return false; }
-  template <class P>
-  void await_suspend(std::coroutine_handle<P> parent) {
-    parent_ = &parent.promise();
-    timer_.emplace(*this, limit_);
-    task_.call(this);
-  }
-  std::optional<T> await_resume() {
-    if (!task_.valid()) return std::nullopt;
-    return task_.take();
-  }
-
- private:
-  void fire() override {
-    timer_.reset();
-    if (!task_.finished()) task_.reset();
-    parent_->arm_next();
-  }
-
-  Task<T> task_;
-  Duration limit_;
-  std::optional<Timer> timer_;
-  Event* parent_ = nullptr;
-};
-
 template <class T>
 class Join final {
  public:
@@ -146,10 +118,44 @@ inline Task<void> delay_task(Duration duration) {
   co_await delay(duration);
 }
 
+// Runs `task` for no longer than `limit` (absent: to its end). True: it has finished, and its value
+// is in it. False: it is cancelled.
+template <class T>
+class [[nodiscard]] Within final : public Event {
+ public:
+  Within(Task<T>& task, std::optional<Duration> limit) : task_(task) {
+    if (limit) timer_.emplace(*this, *limit);
+  }
+  [[nodiscard]] bool await_ready() const { return false; }
+  template <class P>
+  void await_suspend(std::coroutine_handle<P> parent) {
+    parent_ = &parent.promise();
+    task_.call(this);
+  }
+  bool await_resume() const { return task_.valid(); }
+
+ private:
+  // For the first of end and timer.
+  void fire() override {
+    timer_.reset();
+    if (!task_.finished()) task_.reset();
+    parent_->arm_next();
+  }
+
+  Task<T>& task_;
+  std::optional<Timer> timer_;
+  Event* parent_ = nullptr;
+};
+
+template <class T>
+Within<T> within(std::optional<Duration> limit, Task<T>& task) {
+  return Within<T>(task, limit);
+}
+
 template <class T>
 Task<Result<T>> with_timeout(Duration limit, Task<Result<T>> task) {
-  auto done = co_await detail::Timed<Result<T>>(std::move(task), limit);
-  if (done) co_return std::move(*done);
+  const bool in_time = co_await within(limit, task);
+  if (in_time) co_return task.take();
   const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(limit).count();
   co_return Err(Code::timeout, "no answer within " + std::to_string(ms) + " ms");
 }

@@ -28,6 +28,15 @@ class Task;
 
 namespace detail {
 
+struct Finish {
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+  template <class P>
+  void await_suspend(std::coroutine_handle<P> self) const noexcept {
+    self.promise().finish();
+  }
+  void await_resume() const noexcept {}
+};
+
 // The part of a promise that does not depend on the value: running, finishing, who waits.
 class PromiseBase : public Event {
  public:
@@ -36,15 +45,7 @@ class PromiseBase : public Event {
     FramePool::give(frame, bytes);
   }
   std::suspend_always initial_suspend() noexcept { return {}; }
-  auto final_suspend() noexcept {
-    struct Finish {
-      PromiseBase& promise;
-      [[nodiscard]] bool await_ready() const noexcept { return false; }
-      void await_suspend(std::coroutine_handle<> /*self*/) const noexcept { promise.finish(); }
-      void await_resume() const noexcept {}
-    };
-    return Finish{*this};
-  }
+  Finish final_suspend() noexcept { return {}; }
   void unhandled_exception() { exception_ = std::current_exception(); }
 
   // Ends the coroutine where it stands (an error that returns from `co_await ok(...)`): the result
@@ -73,16 +74,16 @@ class PromiseBase : public Event {
   [[nodiscard]] std::exception_ptr exception() const { return exception_; }
 
  protected:
-  explicit PromiseBase(std::coroutine_handle<> self) : self_(self) {}
+  PromiseBase() = default;
   ~PromiseBase() override = default;
 
- private:
-  void fire() final {
+  void resume(std::coroutine_handle<> self) {
     running_ = true;
-    self_.resume();
+    self.resume();
     running_ = false;
   }
 
+ private:
   // Both are as urgent as what runs now.
   void continue_with(Event* continuation) {
     set_urgency(Loop::current().urgency());
@@ -90,17 +91,15 @@ class PromiseBase : public Event {
     continuation_ = continuation;
   }
 
-  std::coroutine_handle<> self_;
-  Event* continuation_ = nullptr;
-  std::exception_ptr exception_;
   bool finished_ = false;
   bool running_ = false;
+  Event* continuation_ = nullptr;
+  std::exception_ptr exception_;
 };
 
 template <class T>
 class Promise final : public PromiseBase {
  public:
-  Promise() : PromiseBase(std::coroutine_handle<Promise>::from_promise(*this)) {}
   Task<T> get_return_object();
   template <class U>
   void return_value(U&& value) {
@@ -114,18 +113,22 @@ class Promise final : public PromiseBase {
   [[nodiscard]] const std::optional<T>& peek() const { return value_; }
 
  private:
+  void fire() override { resume(std::coroutine_handle<Promise>::from_promise(*this)); }
+
   std::optional<T> value_;
 };
 
 template <>
 class Promise<void> final : public PromiseBase {
  public:
-  Promise() : PromiseBase(std::coroutine_handle<Promise>::from_promise(*this)) {}
   Task<void> get_return_object();
   void return_void() {}
   void take() const {
     if (exception()) std::rethrow_exception(exception());
   }
+
+ private:
+  void fire() override { resume(std::coroutine_handle<Promise>::from_promise(*this)); }
 };
 
 }  // namespace detail
@@ -164,6 +167,9 @@ class [[nodiscard]] Task {
   promise_type& promise() { return handle_.promise(); }
 
   auto operator co_await() &&;
+  // Waits for a task that its caller keeps; the value stays in it, for take(). The caller's frame
+  // has no second room for it then.
+  auto operator co_await() &;
 
  private:
   friend promise_type;
@@ -195,6 +201,21 @@ class TaskAwaiter {
 
  private:
   Task<T> task_;
+};
+
+template <class T>
+class KeptAwaiter {
+ public:
+  explicit KeptAwaiter(Task<T>& task) : task_(task) {}
+  [[nodiscard]] bool await_ready() const { return false; }
+  template <class P>
+  void await_suspend(std::coroutine_handle<P> parent) {
+    task_.call(&parent.promise());
+  }
+  void await_resume() const {}
+
+ private:
+  Task<T>& task_;
 };
 
 template <class T>
@@ -255,6 +276,10 @@ class OkTask final : public Event {
 template <class T>
 auto Task<T>::operator co_await() && {
   return detail::TaskAwaiter<T>(std::move(*this));
+}
+template <class T>
+auto Task<T>::operator co_await() & {
+  return detail::KeptAwaiter<T>(*this);
 }
 
 // `auto value = co_await ok(f());`: the value, or the error returns from this coroutine (whose own

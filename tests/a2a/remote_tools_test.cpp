@@ -195,8 +195,8 @@ TEST_CASE("a delegation is one of its session's descendants, names its run, and 
     limits.descendants = 2;
     agents::Ledger ledger("session INC-7", limits, Loop::current().now(), nullptr);
     agents::Roster::Entry entry{of, agent, session, ledger};
-    entry.through = {"other/boss"};
-    const agents::Roster::Listing listing(list, entry);
+    entry.outside.edit().through = {"other/boss"};
+    const agents::Roster::Listing listing(&list, entry);
     agents::ToolCall call;
     call.name = "agent__far";
     call.arguments = R"({"task":"hi"})";
@@ -225,14 +225,13 @@ TEST_CASE("a session's delegation names its agents, then those outside, then who
   const std::string run = "r";
   agents::Ledger ledger("x", {}, Instant{}, nullptr);
   agents::Roster::Entry root{run, boss, state, ledger};
-  root.through = {"x/first", "y/second"};
-  root.person = "alice";
+  root.outside = agents::Outside{"alice", {"x/first", "y/second"}};
   agents::Roster::Entry child{run, clerk, state, ledger};
   child.parent = &root;
   const Delegation named = delegation_of(child, "desk");
   CHECK(named.person == "alice");
   CHECK(named.actors == std::vector<std::string>{"desk/clerk", "desk/boss", "y/second", "x/first"});
-  root.person.clear();
+  root.outside.edit().person.clear();
   CHECK(delegation_of(root, "desk").person == "ops@example.com");
 }
 

@@ -39,11 +39,22 @@ class FastModel final : public agents::Model {
       : thinks_(thinks), calls_(calls) {}
   Task<Result<agents::Turn>> generate(agents::TurnRequest request) override {
     ++asked;
-    if (thinks_ > Duration::zero()) co_await delay(thinks_);
     int results = 0;
     for (const agents::Message& message : request.messages) {
       results += message.role == agents::Role::tool ? 1 : 0;
     }
+    return think(results);
+  }
+  std::string identity() const override { return "instant"; }
+  int asked = 0;
+
+ private:
+  // What is measured is the runtime: while the model thinks, it takes no more than it must.
+  Task<Result<agents::Turn>> think(int results) {
+    if (thinks_ > Duration::zero()) co_await delay(thinks_);
+    co_return answer(results);
+  }
+  [[nodiscard]] agents::Turn answer(int results) const {
     agents::Turn turn;
     turn.message.role = agents::Role::assistant;
     turn.usage.input_tokens = 10;
@@ -55,12 +66,9 @@ class FastModel final : public agents::Model {
     } else {
       turn.message.content = "done";
     }
-    co_return turn;
+    return turn;
   }
-  std::string identity() const override { return "instant"; }
-  int asked = 0;
 
- private:
   Duration thinks_;
   int calls_;
 };
@@ -408,8 +416,12 @@ void report_waiting() {
          p99_delay_ms(10'000, LatencyClass::interactive), 5);
 }
 
-// One case alone, for a profiler: "bench_fleet 1000 durable 20"; bare, durable or cost.
+// One case alone, for a profiler: "bench_fleet 1000 durable 20"; bare, durable, cost or idle.
 int run_case(int count, std::string_view name, int runs) {
+  if (name == "idle") {
+    std::printf("%d agents, idle: %.2f KiB/agent\n", count, kib_per_idle_agent(count));
+    return 0;
+  }
   if (name == "cost") {
     std::printf("%d agents, a model of 200 ms: the record costs %.4f\n", count,
                 cost_of_record(count, runs));

@@ -103,9 +103,9 @@ TEST_CASE("a session of an agent that the fleet has no more does not begin", "[a
     return scope.size() == 0;
   });
   REQUIRE(result);
-  CHECK(run.flows().at(0)->answer.end == SessionEnd::completed);
-  CHECK(run.flows().at(1)->answer.end == SessionEnd::denied);
-  CHECK(run.flows().at(1)->answer.error == "the fleet has no agent clerk any more");
+  CHECK(run.flows().at(0)->answer->end == SessionEnd::completed);
+  CHECK(run.flows().at(1)->answer->end == SessionEnd::denied);
+  CHECK(run.flows().at(1)->answer->error == "the fleet has no agent clerk any more");
 }
 
 }  // namespace ambit::agents

@@ -55,7 +55,7 @@ struct House {
     REQUIRE(result);
     return *fleet_run;
   }
-  const FlowAnswer& answer() { return fleet_run->flows().at(0)->answer; }
+  const FlowAnswer& answer() { return *fleet_run->flows().at(0)->answer; }
   std::vector<std::string> sessions() const {
     std::vector<std::string> names;
     for (const auto& session : fleet_run->sessions()) names.push_back(session->id);

@@ -1,5 +1,6 @@
 #include "async/task.h"
 
+#include "async/interrupt.h"
 #include "async/pending.h"
 #include "async/race.h"
 #include "async/scope.h"
@@ -9,6 +10,7 @@
 #include <catch2/catch.hpp>
 
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -71,6 +73,27 @@ Task<int> throws() {
   co_await delay(milliseconds(1));
   throw std::runtime_error("out of luck");
 }
+Task<int> keeps(Trace& trace) {
+  Task<int> task = twice();
+  co_await task;
+  trace.lines.push_back(task.finished() ? "finished" : "lost");
+  co_return task.take();
+}
+Task<Result<int>> keeps_one_that_throws() {
+  Task<int> task = throws();
+  co_await task;
+  co_return task.take();
+}
+Task<std::string> asks_within(std::optional<Duration> limit, Task<Result<int>> task) {
+  const bool in_time = co_await within(limit, task);
+  if (!in_time) co_return task.valid() ? "kept" : "cancelled";
+  co_return std::to_string(task.take().value());
+}
+Task<std::string> asks_until(Interrupt& interrupt, Task<Result<int>> task) {
+  const bool came_to_its_end = co_await interruptible(task, interrupt);
+  if (!came_to_its_end) co_return task.valid() ? "kept" : "cancelled";
+  co_return std::to_string(task.take().value());
+}
 Task<Result<int>> passes_exception_on() {
   const int n = co_await throws();
   co_return n;
@@ -106,6 +129,45 @@ TEST_CASE("a timeout cancels the task it wraps, innermost frame first", "[async]
   CHECK(result.error() == Error{Code::timeout, "no answer within 50 ms"});
   CHECK(trace.lines == std::vector<std::string>{"leave inner", "leave outer"});
   CHECK(loop.now() == milliseconds(50));
+}
+
+TEST_CASE("a task that its caller keeps holds its value, or what escaped it", "[async]") {
+  FakePoller poller;
+  Loop loop(poller);
+  Trace trace;
+  CHECK(run(loop, keeps(trace)) == 84);
+  CHECK(trace.lines == std::vector<std::string>{"finished"});
+  CHECK_THROWS_WITH(run(loop, keeps_one_that_throws()), "out of luck");
+}
+
+TEST_CASE("within leaves a task its value, and cancels it when its time is up", "[async]") {
+  FakePoller poller;
+  Loop loop(poller);
+  Trace trace;
+  CHECK(run(loop, asks_within(milliseconds(50), half(8))) == "4");
+  CHECK(run(loop, asks_within(std::nullopt, half(8))) == "4");
+  CHECK(loop.now() == milliseconds(2));
+  CHECK(run(loop, asks_within(milliseconds(50), outer(trace))) == "cancelled");
+  CHECK(trace.lines == std::vector<std::string>{"leave inner", "leave outer"});
+  CHECK(loop.now() == milliseconds(52));
+}
+
+TEST_CASE("an interrupt cancels the task that waits under it, at once", "[async]") {
+  FakePoller poller;
+  Loop loop(poller);
+  Trace trace;
+  Interrupt interrupt;
+  CHECK(run(loop, asks_until(interrupt, half(8))) == "4");
+  Scope scope;
+  auto fires = [](Interrupt& late) -> Task<void> {
+    co_await delay(milliseconds(10));
+    late.fire();
+  };
+  scope.spawn(fires(interrupt));
+  CHECK(run(loop, asks_until(interrupt, outer(trace))) == "cancelled");
+  CHECK(trace.lines == std::vector<std::string>{"leave inner", "leave outer"});
+  CHECK(loop.now() == milliseconds(11));
+  CHECK(run(loop, asks_until(interrupt, outer(trace))) == "cancelled");
 }
 
 TEST_CASE("a task that is never awaited never runs", "[async]") {
