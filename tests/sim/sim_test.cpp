@@ -52,13 +52,13 @@ TEST_CASE("the same seed leaves the same trace, another seed another", "[sim]") 
   for (const Scenario& scenario : scenarios()) {
     INFO(scenario.name);
     std::set<std::uint64_t> digests;
-    for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    for (std::uint64_t seed = 1; seed <= 2; ++seed) {
       const RunReport first = run_scenario(scenario, seed);
       CHECK(first.failure.empty());
       CHECK(run_scenario(scenario, seed).digest == first.digest);
       digests.insert(first.digest);
     }
-    CHECK(digests.size() == 5);
+    CHECK(digests.size() == 2);
   }
 }
 
