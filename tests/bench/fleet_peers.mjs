@@ -147,7 +147,7 @@ if (process.argv.length > 2) {
         }
         runs.push(line.split(' '));
       }
-      if (runs.length < 3) break;
+      if (runs.length === 0) break;
       console.log(runs.sort((a, b) => a[2] - b[2])[Math.floor(runs.length / 2)].join(' '));
     }
   }
