@@ -244,13 +244,13 @@ Result<std::vector<TokenId>> Decoder::certain_tokens(const agents::TurnRequest& 
 }
 
 void Decoder::foresee(agents::TurnRequest request, std::string result) {
-  constexpr std::size_t sessions_max = 1U << 16U;
+  constexpr std::size_t ahead_sessions_max = 1U << 16U;
   if (request.session.empty()) return;
   if (const auto known = ahead_.find(request.session); known != ahead_.end() && known->second.id) {
     known->second.next.emplace(std::move(request), std::move(result));
     return;
   }
-  if (ahead_.size() >= sessions_max) return;
+  if (ahead_.size() >= ahead_sessions_max) return;
   auto tokens = certain_tokens(request, std::move(result));
   if (!tokens || tokens->empty()) return;
   Generation generation;
