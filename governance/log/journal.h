@@ -26,8 +26,9 @@ namespace ambit::log {
 
 struct JournalOptions {
   WriterOptions writer;
-  std::size_t queue_max = 65'536;  // events that wait
-  std::size_t queue_bytes_max = std::size_t{256} << 20;
+  // Events that wait, a few of each session: room for what a few hundred thousand do at once.
+  std::size_t queue_max = std::size_t{1} << 20;
+  std::size_t queue_bytes_max = std::size_t{1} << 30;
   // Events of one transaction. With fewer than `group_min` it waits for what is ready on the loop
   // to have run. The most is half of a thousand writers: while one half becomes durable on a
   // worker, the other half is prepared on the loop.

@@ -169,6 +169,11 @@ struct Work {
   int calls = steps_of_an_agent;
 };
 
+[[noreturn]] void fail(const std::string& why) {
+  std::fprintf(stderr, "fleet: %s\n", why.c_str());
+  std::abort();
+}
+
 Measured run_once(const Work& work) {
   const int count = work.count;
   agents::Fleet fleet = one_agent(count);
@@ -211,10 +216,11 @@ Measured run_once(const Work& work) {
         agents::Ports{work.gate ? static_cast<agents::Guard&>(*guard) : open_guard,
                       work.record ? static_cast<agents::Journal&>(*journal) : no_journal,
                       [](const std::string&, const std::string&) { return Result<void>(); }});
-    if (!run_task(world.loop(), run.run(std::move(inputs)))) std::abort();
+    const auto ran = run_task(world.loop(), run.run(std::move(inputs)));
+    if (!ran) fail(ran.error().message);
     measured.kib_per_agent = (resident_kib() - before) / count;
     for (const auto& session : run.sessions()) {
-      if (session->state.end != agents::SessionEnd::completed) std::abort();
+      if (session->state.end != agents::SessionEnd::completed) fail(session->state.error);
     }
   }
   const double steps = static_cast<double>(tools.calls);
@@ -246,7 +252,7 @@ Measured median_of(int runs, const Work& work) {
 // "NAME COUNT STEPS_PER_CPU_S STEPS_PER_S KIB_PER_AGENT" a line.
 std::map<std::pair<std::string, int>, Measured> peers() {
   std::map<std::pair<std::string, int>, Measured> found;
-  std::FILE* peer = ::popen("node " PEER_SCRIPT " 2>&1", "r");
+  std::FILE* peer = ::popen("node " PEER_SCRIPT, "r");
   char line[512];
   while (peer != nullptr && std::fgets(line, sizeof line, peer) != nullptr) {
     char name[64];
@@ -256,7 +262,7 @@ std::map<std::pair<std::string, int>, Measured> peers() {
                     &one.steps_per_second, &one.kib_per_agent) == 5) {
       found[{name, count}] = one;
     } else {
-      std::fprintf(stderr, "skipped: %s", line);
+      std::fprintf(stderr, "%s", line);
     }
   }
   if (peer != nullptr) ::pclose(peer);
