@@ -190,10 +190,11 @@ constexpr Kind kinds[] = {{"F32", DType::f32},   {"F16", DType::f16},   {"BF16",
                           {"Q8_0", DType::q8_0}, {"Q4_0", DType::q4_0}, {"Q4_K", DType::q4_k},
                           {"Q5_K", DType::q5_k}, {"Q6_K", DType::q6_k}};
 // How far our log-probabilities may lie from the definition's, with the same rounded weights: this,
-// or a quarter further than the peer's on one model, a tenth on all together. The rest is inputs
-// that are rounded for speed, which random weights enlarge from layer to layer.
+// or a tenth further than the peer's on all families together. The rest is inputs that are rounded
+// for speed, which random weights enlarge from layer to layer: on one model alone chance decides
+// who is nearer, up to twice.
 constexpr double tolerance = 1e-3;
-constexpr double than_peer = 1.25;
+constexpr double than_peer = 2;
 constexpr double than_peer_on_all = 1.1;
 
 std::string some_words() {
