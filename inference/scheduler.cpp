@@ -276,7 +276,7 @@ void Scheduler::step(std::vector<Generated>& ended) {
     active_.erase(current);
   }
   stats_.prompt_us += took_us * static_cast<std::int64_t>(stats_.prompt_tokens - prompt_before) /
-                      static_cast<std::int64_t>(rows_.size());
+                      static_cast<std::int64_t>(std::max<std::size_t>(rows_.size(), 1));
 }
 
 void Scheduler::pool(Running& running) const {

@@ -1,7 +1,5 @@
 #include "inference/token_trie.h"
 
-#include "async/check.h"
-
 #include <algorithm>
 #include <limits>
 #include <string_view>
@@ -11,13 +9,16 @@ namespace ambit::inference {
 namespace {
 
 constexpr std::size_t summarized_min = 16;  // nodes of a subtree that is worth a summary
+constexpr std::size_t token_bytes_max = std::numeric_limits<std::uint16_t>::max() - 1;
 
 }  // namespace
 
 TokenTrie::TokenTrie(const Tokenizer& tokenizer) {
   for (std::size_t i = 0; i < tokenizer.size(); ++i) {
     const auto token = static_cast<TokenId>(i);
-    if (!tokenizer.bytes(token).empty() && !tokenizer.ends_turn(token)) tokens_.push_back(token);
+    const std::size_t size = tokenizer.bytes(token).size();
+    if (size == 0 || size > token_bytes_max || tokenizer.ends_turn(token)) continue;
+    tokens_.push_back(token);
   }
   std::sort(tokens_.begin(), tokens_.end(), [&](TokenId a, TokenId b) {
     return std::pair(tokenizer.bytes(a), a) < std::pair(tokenizer.bytes(b), b);
@@ -31,7 +32,6 @@ TokenTrie::TokenTrie(const Tokenizer& tokenizer) {
   std::string_view before;
   for (std::size_t i = 0; i < tokens_.size(); ++i) {
     const std::string_view bytes = tokenizer.bytes(tokens_[i]);
-    INVARIANT(bytes.size() < std::numeric_limits<std::uint16_t>::max());
     const auto common = static_cast<std::size_t>(
         std::mismatch(before.begin(), before.end(), bytes.begin(), bytes.end()).first -
         before.begin());
@@ -52,16 +52,18 @@ TokenTrie::TokenTrie(const Tokenizer& tokenizer) {
 
 void TokenTrie::summarize() {
   summaries_.emplace_back();
-  for (std::size_t at = 0; at + 1 < nodes_.size(); ++at) {
+  // From the last node to the root: what is below a node's children is known then.
+  std::vector<Summary> below(nodes_.size());
+  for (std::size_t at = nodes_.size() - 1; at-- > 0;) {
     Node& node = nodes_[at];
-    if (node.end - at < summarized_min) continue;
-    Summary summary;
-    for (std::size_t below = at + 1; below < node.end; ++below) {
-      summary.bytes.set(nodes_[below].byte);
-      summary.height = std::max<std::size_t>(summary.height, nodes_[below].depth - node.depth);
+    for (std::size_t child = at + 1; child < node.end; child = nodes_[child].end) {
+      below[at].bytes |= below[child].bytes;
+      below[at].bytes.set(nodes_[child].byte);
+      below[at].height = std::max(below[at].height, below[child].height + 1);
     }
+    if (node.end - at < summarized_min) continue;
     node.summary = static_cast<std::uint32_t>(summaries_.size());
-    summaries_.push_back(summary);
+    summaries_.push_back(below[at]);
   }
 }
 

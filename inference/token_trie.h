@@ -29,7 +29,8 @@ class TokenTrie {
     std::size_t height = 0;
   };
 
-  // Of all tokens that are text; those that end turns are not.
+  // Of all tokens that are text; those that end turns are not, nor what no text needs: more than
+  // 65,534 bytes in one token.
   explicit TokenTrie(const Tokenizer& tokenizer);
 
   // [0] is the root; the last is none, and stands after all others.
