@@ -224,7 +224,11 @@ Result<void> Assembly::open_engine(const agents::ModelSpec& spec) {
   options.batch_max = static_cast<std::size_t>(options_.batch_max);
   options.context_max = static_cast<std::size_t>(spec.context_max);
   options.grammar = options_.grammar;
-  options.kv_type = spec.kv_type == "q8" ? inference::KvType::q8 : inference::KvType::f16;
+  options.device = spec.device;
+  options.fp8_weights = spec.weights == "fp8";
+  options.kv_type = spec.kv_type == "q8"    ? inference::KvType::q8
+                    : spec.kv_type == "fp8" ? inference::KvType::fp8
+                                            : inference::KvType::f16;
   options.kv_bytes = static_cast<std::size_t>(spec.kv_memory);
   options.kv_disk_bytes = static_cast<std::size_t>(spec.kv_disk);
   options.kv_disk_folder = options_.state;

@@ -194,7 +194,8 @@ class Engine::Ticket {
 
 Result<std::unique_ptr<Engine>> Engine::open(const std::string& path, EngineOptions options,
                                              Loop& loop) {
-  return start(TRY(ModelFile::open(path)), std::move(options), loop);
+  auto file = TRY(ModelFile::open(path, options.context_max));
+  return start(std::move(file), std::move(options), loop);
 }
 
 Result<std::unique_ptr<Engine>> Engine::start(std::shared_ptr<const ModelFile> file,

@@ -158,15 +158,16 @@ double kept_by_yarn(const Config& config, std::size_t pair) {
 }
 
 // Divisors of the frequencies that come as tensors: Llama 3's, or the short or long ones of Phi-3.
-// Which of the latter is decided once, by the context that the file was made for, so that a
+// Which of the latter is decided once, by the longest context that sessions may have, so that a
 // position's angles never depend on how long a session became.
 Result<std::vector<float>> rope_divisors(const Gguf& file, const Config& config) {
   const std::size_t pairs = config.rope_width / 2;
   if (file.find("rope_freqs.weight") != nullptr) return vector_of(file, "rope_freqs.weight", pairs);
   if (config.rope_scaling.kind == RopeScaling::Kind::longrope) {
-    const bool is_long = config.context > config.rope_scaling.original_context;
-    return vector_of(file, is_long ? "rope_factors_long.weight" : "rope_factors_short.weight",
-                     pairs);
+    return vector_of(
+        file,
+        config.rope_scaling.is_short ? "rope_factors_short.weight" : "rope_factors_long.weight",
+        pairs);
   }
   return std::vector<float>(pairs, 1.0F);
 }
@@ -367,9 +368,14 @@ Result<Config> read_config(const Gguf& file) {
   return config;
 }
 
-Result<Model> load_model(std::shared_ptr<const Gguf> file) {
+Result<Model> load_model(std::shared_ptr<const Gguf> file, std::size_t context_max) {
   Model model;
   model.config = TRY(read_config(*file));
+  std::size_t& context = model.config.context;
+  if (context_max > 0) context = std::min(context, context_max);
+  RopeScaling& scaling = model.config.rope_scaling;
+  scaling.is_short =
+      scaling.kind == RopeScaling::Kind::longrope && context <= scaling.original_context;
   const Config& config = model.config;
   model.embedding = TRY(tensor(*file, "token_embd.weight", config.width, config.vocabulary));
   model.output_norm = TRY(vector_of(*file, "output_norm.weight", config.width));

@@ -9,6 +9,8 @@
 namespace ambit::inference {
 
 Result<Config> read_config(const Gguf& file);
-Result<Model> load_model(std::shared_ptr<const Gguf> file);
+// For sessions of at most `context_max` tokens (0: what it was made for), which decides whether the
+// long or the short factors of a long RoPE are taken.
+Result<Model> load_model(std::shared_ptr<const Gguf> file, std::size_t context_max = 0);
 
 }  // namespace ambit::inference

@@ -48,11 +48,12 @@ Result<Gguf> open_weights(const std::string& path) {
   return Gguf::open(path);
 }
 
-Result<std::shared_ptr<const ModelFile>> ModelFile::open(const std::string& path) {
+Result<std::shared_ptr<const ModelFile>> ModelFile::open(const std::string& path,
+                                                         std::size_t context_max) {
   auto made = std::shared_ptr<ModelFile>(new ModelFile());
   made->file_ = std::make_shared<const Gguf>(TRY(open_weights(path)));
   const auto load = [&]() -> Result<void> {
-    made->model_ = TRY(load_model(made->file_));
+    made->model_ = TRY(load_model(made->file_, context_max));
     made->tokenizer_ = std::make_unique<const Tokenizer>(TRY(Tokenizer::load(*made->file_)));
     if (made->tokenizer_->size() != made->model_.config.vocabulary)
       return Err(Code::invalid, "the vocabulary has " + std::to_string(made->tokenizer_->size()) +
@@ -63,6 +64,7 @@ Result<std::shared_ptr<const ModelFile>> ModelFile::open(const std::string& path
   };
   if (auto loaded = load(); !loaded) return Err(std::move(loaded).error().context(path));
   made->identity_ = base_name(path) + "@sha256:" + digest(*made->file_);
+  if (made->model_.config.rope_scaling.is_short) made->identity_ += "+short-rope";
   return std::shared_ptr<const ModelFile>(std::move(made));
 }
 

@@ -18,7 +18,9 @@ Result<Gguf> open_weights(const std::string& path);
 
 class ModelFile {
  public:
-  static Result<std::shared_ptr<const ModelFile>> open(const std::string& path);
+  // For sessions of at most `context_max` tokens; 0: what the model was made for.
+  static Result<std::shared_ptr<const ModelFile>> open(const std::string& path,
+                                                       std::size_t context_max = 0);
   ModelFile(const ModelFile&) = delete;
   ModelFile& operator=(const ModelFile&) = delete;
 
@@ -26,7 +28,8 @@ class ModelFile {
   [[nodiscard]] const Model& model() const { return model_; }
   [[nodiscard]] const Tokenizer& tokenizer() const { return *tokenizer_; }
   [[nodiscard]] const Chat& chat() const { return *chat_; }
-  // "name@sha256:<of the whole file, or of the list of a folder's files and their digests>"
+  // "name@sha256:<of the whole file, or of the list of a folder's files and their digests>", and
+  // "+short-rope" where a long RoPE's short factors are taken.
   [[nodiscard]] const std::string& identity() const { return identity_; }
 
  private:

@@ -59,9 +59,22 @@ std::pair<std::size_t, std::size_t> Scheduler::cancel(std::uint64_t id) {
   return {};
 }
 
+// The most urgent, and once in a while whoever has waited longest, so that nobody waits for ever
+// (what is only computed ahead may).
+Scheduler::Queue::iterator Scheduler::next_waiting() {
+  constexpr std::uint64_t admissions_between = 32;
+  if (admitted_ % admissions_between == admissions_between - 1) {
+    for (const auto& [id, order] : waiting_order_) {
+      const auto at = waiting_.find(order);
+      if (at->second.request.pooling != Pooling::prefill) return at;
+    }
+  }
+  return waiting_.begin();
+}
+
 void Scheduler::admit() {
   while (!waiting_.empty() && active_.size() < options_.batch_max) {
-    const auto head = waiting_.begin();
+    const auto head = next_waiting();
     Generation& request = head->second.request;
     const std::size_t prompt = request.prompt.size();
     const std::size_t tokens_max =
@@ -88,6 +101,7 @@ void Scheduler::admit() {
     running.admitted_us = now();
     waiting_order_.erase(running.id);
     waiting_.erase(head);
+    ++admitted_;
     active_.push_back(std::move(running));
   }
 }

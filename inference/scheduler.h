@@ -2,8 +2,9 @@
 
 // Continuous batching: each step runs one token of every decoding sequence and as much of the
 // waiting prompts as fits, in one forward pass. Admission is by priority, then by deadline, then by
-// arrival, and so are the prompts of one step; a request waits until all pages that it may need can
-// be promised, and waiting costs a step nothing.
+// arrival, and so are the prompts of one step; now and then whoever has waited longest goes first.
+// A request waits until all pages that it may need can be promised, and waiting costs a step
+// nothing.
 // Which requests share a step changes nothing in their tokens. While few rows decode, each sequence
 // may draft: what followed the last time its latest tokens were said is run along and kept as far
 // as it is what would have been chosen anyway, so drafts change no token either. Synchronous, for
@@ -24,7 +25,6 @@
 #include <optional>
 #include <string>
 #include <tuple>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -131,6 +131,8 @@ class Scheduler {
     std::int64_t arrived_us;
   };
 
+  using Queue = std::map<Order, Waiting>;
+  Queue::iterator next_waiting();
   void admit();
   void plan();
   void plan_prompts(bool prefills, std::size_t& left);
@@ -161,8 +163,9 @@ class Scheduler {
   SchedulerOptions options_;
   Sampler sampler_;
   Observer observer_;
-  std::map<Order, Waiting> waiting_;
-  std::unordered_map<std::uint64_t, Order> waiting_order_;
+  Queue waiting_;
+  std::map<std::uint64_t, Order> waiting_order_;  // the longest wait first
+  std::uint64_t admitted_ = 0;
   std::list<Running> active_;  // in the order of admission
   std::vector<Running*> prompts_;
   std::vector<StepRow> rows_;

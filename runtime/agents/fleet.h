@@ -66,8 +66,12 @@ struct ModelSpec {
   std::int64_t at_once_max = 0;         // requests under way; 0: any number
   std::string script{};                 // absolute; a model that says what this file tells it to
   bool is_local = true;                 // what it reads does not leave this machine
-  // Of an embedded one: what keys and values are kept as ("f16" or "q8"), their bytes in memory,
-  // and on disk of those that memory cannot hold; 0: none.
+  // Of an embedded one: what computes it ("cpu", "cuda", "cuda:1", "auto") and with which weights
+  // ("file": as they are there; "fp8": floats become 8-bit floats), what keys and values are kept
+  // as ("f16", "q8" or "fp8"), their bytes in memory, and on disk of those that memory cannot hold;
+  // 0: none.
+  std::string device = "cpu";
+  std::string weights = "file";
   std::string kv_type = "f16";
   std::int64_t kv_memory = std::int64_t{1} << 30U;
   std::int64_t kv_disk = 0;

@@ -9,6 +9,15 @@ namespace {
 
 constexpr std::string_view unix_scheme = "unix:";
 
+bool is_device(std::string_view name) {
+  if (name == "cpu" || name == "auto" || name == "cuda") return true;
+  constexpr std::string_view numbered = "cuda:";
+  if (!name.starts_with(numbered)) return false;
+  name.remove_prefix(numbered.size());
+  return !name.empty() && name.size() <= 3 &&
+         std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+
 }  // namespace
 
 void FleetParser::model(Reader& reader, const std::string& name) {
@@ -54,19 +63,40 @@ void FleetParser::model(Reader& reader, const std::string& name) {
     price.done();
   }
   spec.context_max = reader.integer("contextLength", spec.context_max, 16, 16'000'000);
+  computing(reader, spec, provider == "embedded");
+  reader.done();
+  file_.fleet.models.push_back(std::move(spec));
+}
+
+// What computes an embedded model, and where its sessions are kept.
+void FleetParser::computing(Reader& reader, ModelSpec& spec, bool is_embedded) {
+  for (const char* key : {"device", "weights"}) {
+    const Node* node = reader.get(key);
+    if (node != nullptr && !is_embedded)
+      reader.report(*node, reader.at(key), "only an embedded model is computed here");
+  }
+  spec.device = reader.text("device", spec.device);
+  if (!is_device(spec.device))
+    reader.report(*reader.get("device"), reader.at("device"),
+                  "there is no device \"" + spec.device +
+                      "\"; there are cpu, cuda (cuda:1 is the second) and auto");
+  spec.weights = reader.text("weights", spec.weights);
+  reader.known("weights", spec.weights, {"file", "fp8"}, "type of weights");
   if (const Node* node = reader.get("kvCache", Node::Kind::object)) {
     constexpr std::int64_t bytes_max = std::int64_t{1} << 46U;
     Reader cache(file_.problems, *node, reader.at("kvCache"));
     spec.kv_type = cache.text("type", spec.kv_type);
-    cache.known("type", spec.kv_type, {"f16", "q8"}, "type of keys and values");
+    cache.known("type", spec.kv_type, {"f16", "q8", "fp8"}, "type of keys and values");
     spec.kv_memory = cache.quantity("memory", spec.kv_memory, false, bytes_max);
     spec.kv_disk = cache.quantity("disk", spec.kv_disk, false, bytes_max);
     cache.done();
-    if (provider != "embedded")
+    if (!is_embedded)
       reader.report(*node, reader.at("kvCache"), "only an embedded model keeps keys and values");
   }
-  reader.done();
-  file_.fleet.models.push_back(std::move(spec));
+  if (spec.device == "cpu" && (spec.weights == "fp8" || spec.kv_type == "fp8"))
+    reader.report(*reader.get(spec.weights == "fp8" ? "weights" : "kvCache"),
+                  reader.at(spec.weights == "fp8" ? "weights" : "kvCache.type"),
+                  "8-bit floats are for GPUs: say \"device\": \"cuda\"");
 }
 
 // Models to go to, in order, when this one cannot answer.

@@ -59,6 +59,7 @@ class FleetParser {
   void egress(Reader& reader, Profile& made);
   void profile(Reader& reader, const std::string& name);
   void model(Reader& reader, const std::string& name);
+  void computing(Reader& reader, ModelSpec& spec, bool is_embedded);
   void fallbacks(Reader& reader, ModelSpec& spec);
   void string_map(Reader& reader, const std::string& key,
                   std::vector<std::pair<std::string, std::string>>& out);

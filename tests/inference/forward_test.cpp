@@ -124,6 +124,33 @@ TEST_CASE("positions are scaled as the file says", "[forward]") {
   for (std::size_t i = 0; i < tokens.size(); ++i) CHECK(relative_error(ours[i], theirs[i]) < 5e-5);
 }
 
+TEST_CASE("sessions that stay within the first training's context have its short factors",
+          "[forward]") {
+  SynthShape shape;
+  shape.vocabulary = 300;
+  shape.rope_scaling = "longrope";
+  shape.architecture = "phi3";
+  shape.context = 256;  // of 64 at first
+  const auto whole = synthetic(shape);
+  const auto beyond = synthetic(shape, 65);
+  const auto within = synthetic(shape, 64);
+  REQUIRE(whole != nullptr);
+  REQUIRE(beyond != nullptr);
+  REQUIRE(within != nullptr);
+  CHECK(within->model().config.context == 64);
+  const auto tokens = some_tokens(24, shape.vocabulary);
+  const auto logits = [&](const ModelFile& file) {
+    return engine_logits(file.model(), *usable_kernels()[0], KvType::f32, tokens, 24);
+  };
+  CHECK(logits(*beyond) == logits(*whole));
+  const auto ours = logits(*within);
+  const auto theirs = naive_logits(within->file(), tokens, true);
+  for (std::size_t i = 0; i < tokens.size(); ++i) CHECK(relative_error(ours[i], theirs[i]) < 5e-5);
+  // What computes other bits is another model to whoever replays.
+  CHECK(beyond->identity() == whole->identity());
+  CHECK(within->identity() == whole->identity() + "+short-rope");
+}
+
 TEST_CASE("rounded weights give logits close to those of the same weights in double precision",
           "[forward]") {
   SynthShape shape;

@@ -144,8 +144,8 @@ struct Naive {
 
 }  // namespace
 
-std::vector<std::vector<double>> naive_logits(const Gguf& file,
-                                              const std::vector<TokenId>& tokens) {
+std::vector<std::vector<double>> naive_logits(const Gguf& file, const std::vector<TokenId>& tokens,
+                                              bool is_short) {
   const Naive n{file};
   const std::size_t width = n.size("embedding_length");
   const std::size_t heads = n.size("attention.head_count");
@@ -157,7 +157,8 @@ std::vector<std::vector<double>> naive_logits(const Gguf& file,
                                : width / heads;
   const Row embedding = n.values("token_embd.weight");
   Row factors = n.values("rope_freqs.weight");
-  if (factors.empty()) factors = n.values("rope_factors_long.weight");
+  if (factors.empty())
+    factors = n.values(is_short ? "rope_factors_short.weight" : "rope_factors_long.weight");
   std::vector<Row> x;
   for (const TokenId token : tokens) {
     const auto start =

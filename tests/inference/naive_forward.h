@@ -10,7 +10,8 @@
 
 namespace ambit::inference {
 
-// Logits of every position.
-std::vector<std::vector<double>> naive_logits(const Gguf& file, const std::vector<TokenId>& tokens);
+// Logits of every position. Of the two sets of factors of a long RoPE the short one, if asked for.
+std::vector<std::vector<double>> naive_logits(const Gguf& file, const std::vector<TokenId>& tokens,
+                                              bool is_short = false);
 
 }  // namespace ambit::inference

@@ -4,6 +4,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <map>
 
 namespace ambit::inference {
@@ -100,6 +101,26 @@ TEST_CASE("a prompt is computed even if more urgent ones never end", "[scheduler
   }
   CHECK(is_there);
   CHECK(made > 10);
+}
+
+TEST_CASE("whoever waits is admitted at last, however many more urgent ones come", "[scheduler]") {
+  const auto file = synthetic({});
+  const auto decoder = decoder_for(file, few(1, 32));
+  const auto urgent = [&] { REQUIRE(decoder->submit(request_for({"urgent", 5}, "now", 1))); };
+  urgent();
+  const auto patient = decoder->submit(request_for({"patient", -5}, "later", 1));
+  REQUIRE(patient);
+  Decoder::Progress progress;
+  const auto is_done = [&] {
+    return std::any_of(progress.ended.begin(), progress.ended.end(),
+                       [&](const Decoder::Ended& one) { return one.first == *patient; });
+  };
+  while (!is_done() && progress.ended.size() < 100) {
+    urgent();
+    decoder->step(progress);
+  }
+  CHECK(is_done());
+  CHECK(progress.ended.size() >= 30);  // it did not go first, either
 }
 
 }  // namespace ambit::inference

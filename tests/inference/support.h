@@ -23,10 +23,11 @@ inline std::string temporary_path(const std::string& name) {
 }
 
 // The file is gone again when this returns; the model keeps its mapping.
-inline std::shared_ptr<const ModelFile> synthetic(const SynthShape& shape) {
+inline std::shared_ptr<const ModelFile> synthetic(const SynthShape& shape,
+                                                  std::size_t context_max = 0) {
   const std::string path = temporary_path("ambit_synthetic");
   const auto written = synthesize(shape).write(path);
-  auto file = ModelFile::open(path);
+  auto file = ModelFile::open(path, context_max);
   std::filesystem::remove(path);
   if (!written || !file) return nullptr;
   return *file;

@@ -274,4 +274,38 @@ TEST_CASE("a fleet file bounds what a model keeps in memory and on disk", "[flee
              Catch::Contains("only an embedded model"));
 }
 
+TEST_CASE("a fleet file says what computes a model", "[fleet]") {
+  const auto parsed = [](const std::string& model) {
+    FleetContext context;
+    context.directory = "/fleet";
+    return parse_fleet(R"({"models": {"m": )" + model +
+                           R"(}, "agents": {"clerk": {"model": "m"}}, "policies": ["open.cedar"],
+                           "workflow": {"prompt": "hi", "agent": "clerk"}})",
+                       context);
+  };
+  const FleetFile plain = parsed(R"({"model": "m.gguf"})");
+  REQUIRE(plain.problems.empty());
+  CHECK(plain.fleet.models[0].device == "cpu");
+  CHECK(plain.fleet.models[0].weights == "file");
+  const FleetFile fast = parsed(
+      R"({"model": "m.gguf", "device": "cuda:1", "weights": "fp8", "kvCache": {"type": "fp8"}})");
+  REQUIRE(fast.problems.empty());
+  CHECK(fast.fleet.models[0].device == "cuda:1");
+  CHECK(fast.fleet.models[0].weights == "fp8");
+  CHECK(fast.fleet.models[0].kv_type == "fp8");
+  const auto problem = [&](const std::string& model) {
+    const FleetFile file = parsed(model);
+    return file.problems.empty() ? "" : file.problems[0].path + ": " + file.problems[0].message;
+  };
+  for (const char* device : {"gpu", "cuda:", "cuda:x", "cuda:1234", ""})
+    CHECK_THAT(problem(R"({"model": "m.gguf", "device": ")" + std::string(device) + R"("})"),
+               Catch::Contains("models.m.device: there is no device"));
+  CHECK_THAT(problem(R"({"model": "m.gguf", "weights": "fp8"})"),
+             Catch::Contains("models.m.weights: 8-bit floats are for GPUs"));
+  CHECK_THAT(problem(R"({"model": "m.gguf", "kvCache": {"type": "fp8"}})"),
+             Catch::Contains("models.m.kvCache.type: 8-bit floats are for GPUs"));
+  CHECK_THAT(problem(R"({"provider": "scripted", "model": "s.json", "device": "cuda"})"),
+             Catch::Contains("models.m.device: only an embedded model"));
+}
+
 }  // namespace ambit::agents
