@@ -9,6 +9,8 @@ namespace ambit::inference {
 
 namespace {
 
+constexpr std::size_t depth_max = 2000;  // of derive() in itself
+
 std::size_t first_of(const ByteSet& set) {
   std::size_t byte = 0;
   while (!set[byte]) ++byte;
@@ -60,6 +62,10 @@ ExpressionId Automaton::intern(Node node) {
   if (found != ids_.end()) return found->second;
   const auto id = static_cast<ExpressionId>(nodes_.size());
   node.is_plain = plain(node);
+  constexpr std::int64_t work_of_node = 2;
+  constexpr std::size_t kept_beside = 64;  // by the table
+  work_ += work_of_node;
+  memory_bytes_ += 2 * (sizeof node + node.choices.size() * sizeof(ExpressionId)) + kept_beside;
   ids_.emplace(node, id);
   nodes_.push_back(std::move(node));
   return id;
@@ -240,14 +246,14 @@ bool Automaton::is_dead(ExpressionId state) {
         for (std::size_t back = at; back > 0; back = reached[back].from)
           dead_[reached[back].state] = false;
       }
-      if (alive || reached.size() > search_max) dead = false;
+      if (alive || reached.size() > search_max || is_overrun()) dead = false;
       if (seen.insert(after).second) reached.push_back({after, at});
     }
   }
   searching_ = false;
   if (dead)
     for (const Reached& each : reached) dead_[each.state] = true;
-  else
+  else if (!is_overrun())
     dead_[state] = false;
   return dead;
 }
@@ -266,26 +272,45 @@ void Automaton::define(ExpressionId rule, ExpressionId body) {
   rules_[nodes_[rule].a] = body;
 }
 
-// The least fixed point. The parts of an expression are older than itself, so one pass in the order
-// of their ages knows all but what comes by way of a rule that was not known to have a text yet.
+// The least fixed point over all parts of the language. The parts of an expression are older than
+// itself, so one pass in the order of their ages knows all but what comes by way of a rule that was
+// not known to have a text yet.
 bool Automaton::has_text(ExpressionId language) const {
-  std::vector<bool> has(nodes_.size());
+  std::vector<ExpressionId> parts = {language};
+  std::unordered_set<ExpressionId> seen = {language};
+  bool has_rules = false;
+  for (std::size_t at = 0; at < parts.size(); ++at) {
+    const Node& node = nodes_[parts[at]];
+    const auto reach = [&](ExpressionId part) {
+      if (seen.insert(part).second) parts.push_back(part);
+    };
+    if (node.kind == Kind::sequence || node.kind == Kind::repeat || node.kind == Kind::until)
+      reach(node.a);
+    if (node.kind == Kind::sequence) reach(node.b);
+    if (node.kind == Kind::rule) reach(rules_[node.a]);
+    has_rules = has_rules || node.kind == Kind::rule;
+    for (const ExpressionId choice : node.choices) reach(choice);
+  }
+  std::sort(parts.begin(), parts.end());
+  std::unordered_set<ExpressionId> has;
+  const auto has_one = [&has](ExpressionId part) { return has.contains(part); };
   for (bool grows = true; grows;) {
     grows = false;
-    for (std::size_t id = 0; id < nodes_.size(); ++id) {
-      if (has[id]) continue;
+    for (const ExpressionId id : parts) {
+      if (has_one(id)) continue;
       const Node& node = nodes_[id];
       bool found = node.nullable || node.kind == Kind::bytes || node.kind == Kind::both ||
                    node.kind == Kind::except;
-      if (node.kind == Kind::sequence) found = has[node.a] && has[node.b];
-      if (node.kind == Kind::repeat || node.kind == Kind::until) found = found || has[node.a];
-      if (node.kind == Kind::rule) found = found || has[rules_[node.a]];
-      for (const ExpressionId choice : node.choices) found = found || has[choice];
-      has[id] = found;
-      grows = grows || (found && !rules_.empty());
+      if (node.kind == Kind::sequence) found = has_one(node.a) && has_one(node.b);
+      if (node.kind == Kind::repeat || node.kind == Kind::until) found = found || has_one(node.a);
+      if (node.kind == Kind::rule) found = found || has_one(rules_[node.a]);
+      found = found || std::any_of(node.choices.begin(), node.choices.end(), has_one);
+      if (!found) continue;
+      has.insert(id);
+      grows = has_rules;
     }
   }
-  return has[language];
+  return has_one(language);
 }
 
 ExpressionId Automaton::find_step(ExpressionId state, unsigned char byte) {
@@ -293,11 +318,15 @@ ExpressionId Automaton::find_step(ExpressionId state, unsigned char byte) {
   if (searching_ && !nodes_[state].is_plain) return derive(state, byte);
   if (rows_.size() <= state) rows_.resize(nodes_.size());
   if (rows_[state] == nullptr) {
+    constexpr std::int64_t work_of_row = 8;
+    work_ += work_of_row;
+    memory_bytes_ += sizeof(Row);
     rows_[state] = std::make_unique<Row>();
     rows_[state]->next.fill(unknown);
   }
   if (rows_[state]->next[byte] == unknown) {
     const ExpressionId next = derive(state, byte);
+    if (is_broken_) return never;
     const ByteSet& alike = classes_[class_of_[byte]];
     for (std::size_t other = 0; other < alike.size(); ++other)
       if (alike[other]) rows_[state]->next[other] = next;
@@ -324,6 +353,16 @@ const Automaton::Lane& Automaton::lane(ExpressionId state) {
 }
 
 ExpressionId Automaton::derive(ExpressionId state, unsigned char byte) {
+  ++work_;
+  if (depth_ == depth_max) is_broken_ = true;
+  if (is_broken_) return never;
+  ++depth_;
+  const ExpressionId next = derive_part(state, byte);
+  --depth_;
+  return next;
+}
+
+ExpressionId Automaton::derive_part(ExpressionId state, unsigned char byte) {
   // Copies: building moves the nodes.
   const Kind kind = nodes_[state].kind;
   const bool nullable = nodes_[state].nullable;
@@ -337,11 +376,16 @@ ExpressionId Automaton::derive(ExpressionId state, unsigned char byte) {
     case Kind::bytes:
       return sets_[a][byte] ? nothing : never;
     case Kind::sequence: {
-      const bool may_skip = nodes_[a].nullable;
-      const ExpressionId first = sequence(derive(a, byte), b);
-      if (!may_skip) return first;
-      const ExpressionId second = derive(b, byte);
-      return first == never ? second : either({first, second});
+      std::vector<ExpressionId> next = {sequence(derive(a, byte), b)};
+      ExpressionId rest = nodes_[a].nullable ? b : nothing;
+      while (nodes_[rest].kind == Kind::sequence) {  // parts that may be left out, however many
+        const ExpressionId part = nodes_[rest].a;
+        const ExpressionId after = nodes_[rest].b;
+        next.push_back(sequence(derive(part, byte), after));
+        rest = nodes_[part].nullable ? after : nothing;
+      }
+      if (rest != nothing) next.push_back(derive(rest, byte));
+      return either(next);
     }
     case Kind::either: {
       std::vector<ExpressionId> next;

@@ -9,6 +9,7 @@
 #include <bitset>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -71,9 +72,21 @@ class Automaton {
   // Whether the text may end here.
   [[nodiscard]] bool may_end(ExpressionId state) const { return nodes_[state].nullable; }
   [[nodiscard]] std::size_t size() const { return nodes_.size(); }
-  // More expressions than this are a runaway grammar; the owner drops the automaton.
-  static constexpr std::size_t size_max = 2'000'000;
-  [[nodiscard]] bool is_full() const { return nodes_.size() > size_max; }
+
+  // ---- bounds: states of a hostile or unlucky grammar can multiply, and be slow to find
+  // So many steps of work may be done from now on (one takes some ten nanoseconds and at most some
+  // hundred bytes). After more, is_overrun(), searches give up and what step() says is not to be
+  // used; nothing wrong is kept.
+  void allow(std::int64_t work) {
+    work_begin_ = work_;
+    work_end_ = work_ + work;
+  }
+  [[nodiscard]] std::int64_t work_done() const { return work_ - work_begin_; }
+  [[nodiscard]] bool is_overrun() const { return is_broken_ || work_ > work_end_; }
+  // About how much memory it has taken. Full: the owner drops it.
+  [[nodiscard]] std::size_t memory_bytes() const { return memory_bytes_; }
+  static constexpr std::size_t memory_bytes_max = std::size_t{1} << 30U;
+  [[nodiscard]] bool is_full() const { return is_broken_ || memory_bytes_ > memory_bytes_max; }
 
  private:
   enum class Kind : std::uint8_t {
@@ -120,6 +133,7 @@ class Automaton {
   void tell_apart(const ByteSet& set);
   ExpressionId find_step(ExpressionId state, unsigned char byte);
   ExpressionId derive(ExpressionId state, unsigned char byte);
+  ExpressionId derive_part(ExpressionId state, unsigned char byte);
   ExpressionId paired(Kind kind, ExpressionId a, ExpressionId b);
   [[nodiscard]] bool is_dead(ExpressionId state);
   [[nodiscard]] bool plain(const Node& node) const;
@@ -139,6 +153,12 @@ class Automaton {
   bool searching_ = false;                       // is_dead() is at work
   static constexpr ExpressionId unknown = ~ExpressionId{0};
   std::vector<std::unique_ptr<Row>> rows_;  // by state; null: it was not stepped from
+  std::int64_t work_ = 0;
+  std::int64_t work_begin_ = 0;
+  std::int64_t work_end_ = std::numeric_limits<std::int64_t>::max();
+  std::size_t memory_bytes_ = 0;
+  std::size_t depth_ = 0;   // of derive()
+  bool is_broken_ = false;  // it went too deep: some step is not known
 };
 
 }  // namespace ambit::inference

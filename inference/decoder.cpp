@@ -103,12 +103,22 @@ Result<ExpressionId> Decoder::language(const agents::TurnRequest& request) {
       key.append(1, '\0').append(tool.name).append(1, '\0').append(tool.input_schema);
   const auto known = languages_.find(key);
   if (known != languages_.end()) return known->second;
-  if (grammar_->automaton().size() > Automaton::size_max / 2 || languages_.size() > 4096) {
+  constexpr std::size_t kept_bytes_max = Automaton::memory_bytes_max / 4;
+  if (grammar_->automaton().memory_bytes() > kept_bytes_max || grammar_->automaton().is_full() ||
+      languages_.size() > 4096) {
     grammar_ = std::make_shared<Grammar>(file_->tokenizer());  // running turns keep the old one
     languages_.clear();
   }
+  constexpr std::int64_t work_max =
+      1 << 23;  // some tenths of a second; public schemas take less than 2^15
+  Automaton& automaton = grammar_->automaton();
+  automaton.allow(work_max);
   const ExpressionId made =
-      TRY(turn_language(grammar_->automaton(), file_->chat().dialect(), shape_of(request)));
+      TRY(turn_language(automaton, file_->chat().dialect(), shape_of(request)));
+  if (automaton.is_overrun())
+    return Err(Code::exhausted,
+               "what the answer must be takes too much work to follow: make its schema, pattern or "
+               "grammar simpler");
   languages_.emplace(std::move(key), made);
   return made;
 }

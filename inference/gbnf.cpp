@@ -14,7 +14,9 @@ namespace ambit::inference {
 namespace {
 
 constexpr std::size_t parts_max = 50'000;
-constexpr std::size_t group_depth_max = 100;
+constexpr std::size_t rules_max = 2'000;
+constexpr std::size_t group_depth_max = 50;
+constexpr std::size_t rule_depth_max = 30;  // rules that begin with rules that begin with ...
 constexpr std::uint32_t repeats_max = 10'000;
 
 struct Part {
@@ -56,6 +58,9 @@ class Reader {
       if (!rule.body)
         return Err(Code::invalid, "line " + std::to_string(rule.line) + ": the rule " + rule.name +
                                       " is not defined");
+    if (rules_.size() > rules_max)
+      return Err(Code::exhausted,
+                 "the grammar has more than " + std::to_string(rules_max) + " rules");
     if (!numbers_.contains("root")) return Err(Code::invalid, "there is no rule named root");
     return std::move(rules_);
   }
@@ -299,10 +304,30 @@ class Rules {
         open.insert(open.end(), first[rule].begin(), first[rule].end());
       }
     }
-    return {};
+    return check_depth(first);
   }
 
  private:
+  // To step through a rule is to step through what it begins with.
+  [[nodiscard]] Result<void> check_depth(const std::vector<std::vector<std::size_t>>& first) const {
+    std::vector<std::size_t> depth(rules_.size(), 1);
+    for (bool grows = true; grows;) {
+      grows = false;
+      for (std::size_t i = 0; i < rules_.size(); ++i) {
+        for (const std::size_t rule : first[i]) {
+          if (depth[rule] < depth[i]) continue;
+          depth[i] = depth[rule] + 1;
+          grows = true;
+        }
+        if (depth[i] > rule_depth_max)
+          return Err(Code::exhausted, "line " + std::to_string(rules_[i].line) + ": the rule " +
+                                          rules_[i].name + " begins with rules that begin with " +
+                                          "rules, more than " + std::to_string(rule_depth_max) +
+                                          " deep");
+      }
+    }
+    return {};
+  }
   [[nodiscard]] bool may_be_empty(const Part& part) const {
     switch (part.kind) {
       case Part::Kind::set:

@@ -24,6 +24,7 @@ const TokenMask& Grammar::mask(ExpressionId state) {
   }
   ++made_;
   TokenMask made = make_mask(state);
+  if (automaton_.is_overrun()) return unfinished_ = std::move(made);
   if (mask_bytes_ + made.bytes() > mask_bytes_max_) {
     masks_.clear();
     mask_bytes_ = 0;
@@ -41,7 +42,7 @@ TokenMask Grammar::make_mask(ExpressionId state) {
   };
   const std::span<const TokenTrie::Node> nodes = trie_.nodes();
   path_[0] = state;
-  for (std::size_t at = 1; at < nodes[0].end;) {
+  for (std::size_t at = 1; at < nodes[0].end && !automaton_.is_overrun();) {
     const TokenTrie::Node& node = nodes[at];
     const ExpressionId next = automaton_.step(path_[node.depth - 1U], node.byte);
     if (next == Automaton::never) {

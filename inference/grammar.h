@@ -20,7 +20,8 @@ class Grammar {
   explicit Grammar(const Tokenizer& tokenizer, std::size_t mask_bytes_max = 64U << 20U);
 
   [[nodiscard]] Automaton& automaton() { return automaton_; }
-  // Valid until the next call. Ends of turns are allowed where the text may end.
+  // Valid until the next call. Ends of turns are allowed where the text may end. Without a meaning
+  // when the automaton has overrun its work.
   const TokenMask& mask(ExpressionId state);
   // The state after this token; `never` if it is not allowed. An end of a turn leads to `nothing`.
   ExpressionId advance(ExpressionId state, TokenId token);
@@ -43,6 +44,7 @@ class Grammar {
   TokenTrie trie_;
   std::vector<ExpressionId> path_;  // of a walk: the state after so many bytes
   std::unordered_map<ExpressionId, TokenMask> masks_;
+  TokenMask unfinished_;
   std::size_t mask_bytes_ = 0;
   std::size_t made_ = 0;
   std::size_t found_ = 0;

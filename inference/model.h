@@ -22,7 +22,7 @@ struct RopeScaling {
   Kind kind = Kind::none;
   double factor = 1.0;  // new context / original context
   std::size_t original_context = 0;
-  bool is_short = false;  // longrope: sessions stay within it, and have its factors
+  bool is_short = false;          // longrope: sessions stay within it, and have its factors
   double beta_fast = 32.0;        // yarn: turns beyond which a pair is left as it is
   double beta_slow = 1.0;         // yarn: turns below which a pair is scaled in full
   float attention_factor = 1.0F;  // of cosines and sines

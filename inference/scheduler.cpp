@@ -7,6 +7,36 @@
 
 namespace ambit::inference {
 
+namespace {
+
+// Steps of the automaton that one text may take, so that a grammar whose states multiply ends its
+// own text and holds up nobody else's: some at first, some more with each token. A mask that is new
+// takes some thousand, the costliest of public schemas 150,000; see Automaton::allow().
+constexpr std::int64_t grammar_work_first = 1 << 20;
+constexpr std::int64_t grammar_work_token = 1 << 15;
+
+// While it lives, a text's grammar works on the text's account.
+class GrammarAccount {
+ public:
+  GrammarAccount(Grammar* grammar, std::int64_t& left) : grammar_(grammar), left_(left) {
+    if (grammar_ != nullptr) grammar_->automaton().allow(left_);
+  }
+  GrammarAccount(const GrammarAccount&) = delete;
+  GrammarAccount& operator=(const GrammarAccount&) = delete;
+  ~GrammarAccount() {
+    if (grammar_ != nullptr) left_ -= grammar_->automaton().work_done();
+  }
+  [[nodiscard]] bool is_overdrawn() const {
+    return grammar_ != nullptr && (left_ < 0 || grammar_->automaton().is_overrun());
+  }
+
+ private:
+  Grammar* grammar_;
+  std::int64_t& left_;
+};
+
+}  // namespace
+
 Scheduler::Scheduler(const Tokenizer& tokenizer, const Config& config, Forward& forward,
                      KvCache& cache, SchedulerOptions options)
     : tokenizer_(tokenizer), forward_(forward), cache_(cache), options_(std::move(options)) {
@@ -95,6 +125,7 @@ void Scheduler::admit() {
     running.tokens_max = tokens_max;
     running.request = std::move(request);
     running.state = running.request.start;
+    running.grammar_work = grammar_work_first;
     running.result.id = running.id;
     running.result.usage.input_tokens = static_cast<std::int64_t>(prompt);
     running.arrived_us = head->second.arrived_us;
@@ -210,6 +241,7 @@ void Scheduler::prepare_choices(Running& running) {
   running.choices.clear();
   if (!is_chosen_there(running)) return;
   Grammar* grammar = running.request.grammar.get();
+  const GrammarAccount account(grammar, running.grammar_work);
   ExpressionId state = running.state;
   for (std::size_t i = 0; i <= running.draft.size(); ++i) {
     if (i > 0 && grammar != nullptr) {
@@ -364,7 +396,16 @@ bool Scheduler::choose(Running& running, std::size_t row) {
   if (observer_) observer_(running.id, running.tokens.size() - 1, forward_.logits(row));
   if (running.result.tokens.empty()) running.first_token_us = now();
   Grammar* grammar = running.request.grammar.get();
+  const GrammarAccount account(grammar, running.grammar_work);
+  const auto is_overdrawn = [&] {
+    if (account.is_overdrawn() || (grammar != nullptr && grammar->automaton().is_full()))
+      running.result.error = Error{Code::exhausted,
+                                   "what the answer must be has too many states: make its schema, "
+                                   "pattern or grammar simpler"};
+    return running.result.error.has_value();
+  };
   const TokenMask* mask = grammar == nullptr ? nullptr : &grammar->mask(running.state);
+  if (is_overdrawn()) return true;
   TokenId token = mask == nullptr ? -1 : mask->single();
   bool forced = token >= 0;
   if (!forced)
@@ -379,15 +420,13 @@ bool Scheduler::choose(Running& running, std::size_t row) {
     }
     if (append(running, token, forced, row)) return true;
     if (grammar == nullptr) return false;
-    if (grammar->automaton().is_full()) {
-      running.result.error =
-          Error{Code::exhausted, "the grammar of the offered tools has too many states"};
-      return true;
-    }
+    if (is_overdrawn()) return true;
     // Tokens that are the only possible ones need no logits: they go through with the next step.
     // Whoever wants to know how likely they were has to wait for them.
     if (running.request.logprobs >= 0) return false;
-    token = grammar->mask(running.state).single();
+    const TokenMask& next = grammar->mask(running.state);
+    if (is_overdrawn()) return true;
+    token = next.single();
     forced = true;
     if (token < 0) return false;
   }
@@ -410,6 +449,7 @@ bool Scheduler::append(Running& running, TokenId token, bool forced, std::size_t
     ++running.result.usage.forced_tokens;
   }
   if (Grammar* grammar = running.request.grammar.get()) {
+    running.grammar_work = std::min(running.grammar_work + grammar_work_token, grammar_work_first);
     running.state = grammar->advance(running.state, token);
     if (running.state == Automaton::nothing) {  // only the end of the turn could follow
       running.result.ended = true;

@@ -113,9 +113,10 @@ class Scheduler {
     std::vector<TokenId> tokens;  // prompt and output
     std::size_t tokens_max = 0;   // prompt and output
     ExpressionId state = Automaton::nothing;
-    std::size_t rows = 0;    // in this step, without the draft
-    std::size_t logits = 0;  // which of this step's logits are its first
-    std::size_t states = 0;  // which of this step's states are its first
+    std::int64_t grammar_work = 0;  // that it may still ask of the automaton
+    std::size_t rows = 0;           // in this step, without the draft
+    std::size_t logits = 0;         // which of this step's logits are its first
+    std::size_t states = 0;         // which of this step's states are its first
     std::vector<double> pooled;
     std::vector<TokenId> draft;
     std::vector<RowChoice> choices;         // of its rows with logits, where the back end chooses

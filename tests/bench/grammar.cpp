@@ -29,6 +29,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Json = nlohmann::ordered_json;
 
+constexpr std::int64_t work_max = std::int64_t{1} << 40U;  // none
+
 double microseconds_since(Clock::time_point begin) {
   return std::chrono::duration<double, std::micro>(Clock::now() - begin).count();
 }
@@ -42,6 +44,7 @@ TokenId allowed(const TokenMask& mask, std::size_t n, std::size_t vocabulary) {
 
 struct Masks {
   std::vector<double> us;
+  std::vector<double> work;  // of the automaton, whose bounds are in scheduler.cpp
   std::size_t forced = 0;
 };
 
@@ -50,9 +53,11 @@ void draw(Grammar& grammar, const Tokenizer& tokenizer, ExpressionId state, std:
           Masks& masks) {
   constexpr std::size_t tokens_max = 200;
   for (std::size_t at = 0; at < tokens_max; ++at) {
+    grammar.automaton().allow(work_max);
     const Clock::time_point begin = Clock::now();
     const TokenMask& mask = grammar.mask(state);
     masks.us.push_back(microseconds_since(begin));
+    masks.work.push_back(static_cast<double>(grammar.automaton().work_done()));
     const std::size_t count = mask.count();
     if (count == 0) return;
     if (count == 1) ++masks.forced;
@@ -114,13 +119,16 @@ int main() {
   const char* given = std::getenv("AMBIT_BENCH_ANSWERS");
   const std::size_t answers = given != nullptr ? std::strtoull(given, nullptr, 10) : 20;
   std::vector<double> compile_us;
+  std::vector<double> compile_work;
   Masks cold;
   Masks warm;
   std::size_t refused = 0;
   for (const Json& schema : *schemas) {
     Grammar grammar(*tokenizer);
     const Clock::time_point begin = Clock::now();
+    grammar.automaton().allow(work_max);
     const auto language = json_language(grammar.automaton(), schema);
+    compile_work.push_back(static_cast<double>(grammar.automaton().work_done()));
     if (!language) {
       ++refused;
       continue;
@@ -137,7 +145,10 @@ int main() {
   print("compile p50", "us", bench::quantile(compile_us, 0.5));
   print("compile p99", "us", bench::quantile(compile_us, 0.99));
   print("schemas refused", "schemas", static_cast<double>(refused));
+  print("compile work, most", "steps", bench::quantile(compile_work, 1));
   print("cold", cold);
+  print("cold mask work p99", "steps", bench::quantile(cold.work, 0.99));
+  print("cold mask work, most", "steps", bench::quantile(cold.work, 1));
   print("warm", warm);
   bench::print({"grammar", "forced tokens", "part", Better::more,
                 static_cast<double>(warm.forced) / static_cast<double>(warm.us.size())});

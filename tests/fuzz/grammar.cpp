@@ -28,7 +28,7 @@ namespace {
 
 constexpr std::size_t more_tokens_max = 64;
 constexpr std::size_t steps_max = 24;
-constexpr std::size_t expressions_max = 50'000;  // a walk through more is left
+constexpr std::int64_t work_max = 1 << 22;
 
 Tokenizer tokenizer_of(std::string_view texts) {
   std::set<std::string> known;
@@ -65,13 +65,16 @@ Result<ExpressionId> language_of(Automaton& automaton, char notation, std::strin
 void walk(const Tokenizer& tokenizer, Grammar& grammar, Grammar& naive, ExpressionId state,
           ExpressionId naive_state, std::uint32_t luck) {
   for (std::size_t step = 0; step < steps_max; ++step) {
-    if (grammar.automaton().size() > expressions_max) return;
+    grammar.automaton().allow(work_max);
+    naive.automaton().allow(work_max);
     const TokenMask mask = grammar.mask(state);
+    if (grammar.automaton().is_overrun()) return;
     std::vector<TokenId> open;
     bool is_stuck = true;
     for (std::size_t i = 0; i < tokenizer.size(); ++i) {
       const auto token = static_cast<TokenId>(i);
       const bool leads_on = naive.advance(naive_state, token) != Automaton::never;
+      if (naive.automaton().is_overrun()) return;
       if (leads_on != mask.allows(token)) std::abort();
       is_stuck = is_stuck && !leads_on;
       if (leads_on && !tokenizer.ends_turn(token)) open.push_back(token);
@@ -96,9 +99,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const Tokenizer tokenizer = tokenizer_of(all.substr(1, cut - 1));
   const std::string_view text = all.substr(cut + 1);
   Grammar grammar(tokenizer);
+  grammar.automaton().allow(work_max);
   const auto start = language_of(grammar.automaton(), all[0], text);
-  if (!start || *start == Automaton::never) return 0;
+  if (!start || *start == Automaton::never || grammar.automaton().is_overrun()) return 0;
   Grammar naive(tokenizer);
+  naive.automaton().allow(work_max);
   const auto naive_start = language_of(naive.automaton(), all[0], text);
   if (!naive_start) std::abort();
   for (std::uint32_t seed = 1; seed <= 2; ++seed)
