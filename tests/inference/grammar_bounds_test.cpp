@@ -113,24 +113,22 @@ TEST_CASE("an answer that takes too much work ends in an error, and others do no
   const auto decoder = decoder_for(file);
   const auto alone = decoder->complete(bound_by(R"({"enum":["yes","no"]})"));
   REQUIRE(alone);
-  for (const int patterns : {3, 12}) {
-    const auto hostile = decoder->submit(bound_by(hostile_schema(patterns)));
-    const auto harmless = decoder->submit(bound_by(R"({"enum":["yes","no"]})"));
-    REQUIRE(harmless);
-    Decoder::Progress progress;
-    while (!decoder->idle()) decoder->step(progress);
-    int failed = hostile ? 0 : 1;
-    for (const auto& [id, turn] : progress.ended) {
-      if (id == *harmless) {
-        REQUIRE(turn);
-        CHECK(turn->message.content == alone->message.content);
-      } else if (!turn) {
-        ++failed;
-        CHECK(turn.error().code == Code::exhausted);
-      }
+  const auto hostile = decoder->submit(bound_by(hostile_schema(3)));
+  const auto harmless = decoder->submit(bound_by(R"({"enum":["yes","no"]})"));
+  REQUIRE(harmless);
+  Decoder::Progress progress;
+  while (!decoder->idle()) decoder->step(progress);
+  int failed = hostile ? 0 : 1;
+  for (const auto& [id, turn] : progress.ended) {
+    if (id == *harmless) {
+      REQUIRE(turn);
+      CHECK(turn->message.content == alone->message.content);
+    } else if (!turn) {
+      ++failed;
+      CHECK(turn.error().code == Code::exhausted);
     }
-    CHECK(failed == 1);
   }
+  CHECK(failed == 1);
 }
 
 }  // namespace ambit::inference
