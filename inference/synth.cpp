@@ -162,12 +162,13 @@ class Synthesis {
     }
     if (shape_.rope_scaling.empty()) return;
     writer_.set(prefix_ + "rope.scaling.type", shape_.rope_scaling);
-    writer_.set(prefix_ + "rope.scaling.factor", 4.0);
     const std::size_t original = shape_.context / 4;
     set("rope.scaling.original_context_length", original);
-    if (shape_.rope_scaling == "longrope")
+    if (shape_.rope_scaling == "longrope")  // whose factors are tensors
       writer_.set(prefix_ + "rope.scaling.attn_factor",
                   std::sqrt(1 + std::log(4.0) / std::log(static_cast<double>(original))));
+    else
+      writer_.set(prefix_ + "rope.scaling.factor", 4.0);
   }
 
   void matrix(const std::string& name, std::size_t inputs, std::size_t outputs, double gain = 1.0) {
