@@ -33,6 +33,7 @@ struct StepRow {
   bool wants_logits = false;
   bool wants_state = false;  // the normed residual after the last layer; not together with logits
   const RowChoice* choice = nullptr;  // with wants_logits: chosen() is asked for, too
+  std::uint64_t sequence = 0;         // whose row it is: a number that no other sequence ever has
 };
 
 // Values of all rows, one stretch a row.
@@ -88,8 +89,9 @@ class Backend {
   // The step ends: logits, capped where the model caps them, and states can be read.
   virtual void finish() = 0;
 
-  // Until all that was asked for is done.
+  // Until all that was asked for is done; whether it is.
   virtual void wait() {}
+  virtual bool is_done() { return true; }
   // What its memory gives at best, in bytes a second; 0: it has to be measured.
   [[nodiscard]] virtual double read_bandwidth() const { return 0; }
   // Joules that the device has taken since some fixed time; 0: it does not say.

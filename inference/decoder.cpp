@@ -216,7 +216,8 @@ void Decoder::observe(const std::string& session, agents::SessionEvent event) {
     case agents::SessionEvent::ended:
     case agents::SessionEvent::gone:
       if (auto ahead = ahead_.extract(session); !ahead.empty()) stop_ahead(ahead.mapped());
-      return event == agents::SessionEvent::gone ? cache_.forget(session) : cache_.leave(session);
+      return event == agents::SessionEvent::gone ? scheduler_.forget(session)
+                                                 : cache_.leave(session);
   }
 }
 

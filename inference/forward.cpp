@@ -17,7 +17,7 @@ Forward::Forward(const Model& model, const Kernels& kernels, Pool& pool, KvType 
 Forward::Forward(const Model& model, std::unique_ptr<Backend> backend, std::size_t rows_max)
     : model_(model), backend_(std::move(backend)), rows_max_(rows_max) {}
 
-void Forward::run(std::span<const StepRow> rows) {
+void Forward::start(std::span<const StepRow> rows) {
   INVARIANT(rows.size() <= rows_max_);
   if (rows.empty()) return;
   Backend& on = *backend_;

@@ -38,19 +38,20 @@ class GrammarAccount {
 }  // namespace
 
 Scheduler::Scheduler(const Tokenizer& tokenizer, const Config& config, Forward& forward,
-                     KvCache& cache, SchedulerOptions options)
+                     KvCache& cache, SchedulerOptions options, Lane* prompts)
     : tokenizer_(tokenizer), forward_(forward), cache_(cache), options_(std::move(options)) {
   if (options_.context_max == 0 || options_.context_max > config.context)
     options_.context_max = config.context;
   options_.step_tokens_max = std::min(options_.step_tokens_max, forward.rows_max());
   options_.batch_max = std::clamp<std::size_t>(options_.batch_max, 1, options_.step_tokens_max);
-  rows_.reserve(options_.step_tokens_max);
+  decoding_.lane = &forward;
+  decoding_.rows.reserve(options_.step_tokens_max);
+  prefilling_.lane = prompts;
 }
 
 Result<std::uint64_t> Scheduler::submit(Generation request) {
   const std::size_t prompt = request.prompt.size();
-  if (const std::string failure = forward_.backend().failure(); !failure.empty())
-    return Err(Code::unavailable, failure);
+  if (const std::string broken = failure(); !broken.empty()) return Err(Code::unavailable, broken);
   if (prompt == 0) return Err(Code::invalid, "the prompt is empty");
   if (request.pooling != Pooling::none)
     request.tokens_max = 0;
@@ -81,6 +82,10 @@ std::pair<std::size_t, std::size_t> Scheduler::cancel(std::uint64_t id) {
   }
   for (auto running = active_.begin(); running != active_.end(); ++running) {
     if (running->id != id) continue;
+    if (running->on != nullptr) {  // its pages are written
+      running->is_cancelled = true;
+      return {running->kv.cached, running->kv.length + running->rows};
+    }
     const std::pair computed(running->kv.cached, running->kv.length);
     cache_.close(std::move(running->kv), running->tokens, running->request.session);
     active_.erase(running);
@@ -138,17 +143,16 @@ void Scheduler::admit() {
 }
 
 // Rows of this step: every decoding sequence and its draft, then prompts, at last what is computed
-// ahead.
+// ahead; where prompts have a lane of their own, only what may go along.
 void Scheduler::plan() {
-  rows_.clear();
-  begun_.clear();
-  logits_wanted_ = states_wanted_ = 0;
+  decoding_.clear();
   std::size_t left = options_.step_tokens_max;
   std::size_t decoding = 0;
   const auto decodes = [](const Running& running) {
-    return running.tokens.size() - running.kv.length == 1;
+    return running.on == nullptr && running.tokens.size() - running.kv.length == 1;
   };
   for (Running& running : active_) {
+    if (running.on != nullptr) continue;
     running.rows = 0;
     running.draft.clear();
     if (decodes(running)) ++decoding;
@@ -159,51 +163,15 @@ void Scheduler::plan() {
   for (Running& running : active_) {
     if (!decodes(running)) continue;
     draft(running, std::min(spare, options_.draft_max));
-    take(running, 1);  // may shorten the draft
+    take(decoding_, running, 1);  // may shorten the draft
     spare -= running.draft.size();
     left -= running.draft.size();
   }
-  plan_prompts(false, left);
-  plan_prompts(true, left);
-}
-
-// The most urgent first, and now and then the one that was admitted first, so that none stands
-// still.
-void Scheduler::plan_prompts(bool prefills, std::size_t& left) {
-  constexpr std::uint64_t steps_between = 32;
-  prompts_.clear();
-  for (Running& running : active_) {
-    const bool is_prefill = running.request.pooling == Pooling::prefill;
-    if (running.rows == 0 && is_prefill == prefills) prompts_.push_back(&running);
+  if (prefilling_.lane != nullptr) return plan_rides(left);
+  for (const bool prefills : {false, true}) {
+    line_up(prefills, stats_.steps);
+    plan_prompts(decoding_, left);
   }
-  if (stats_.steps % steps_between != steps_between - 1) {
-    std::sort(prompts_.begin(), prompts_.end(),
-              [](const Running* one, const Running* other) { return one->order < other->order; });
-  }
-  for (Running* running : prompts_) {
-    if (left == 0) return;
-    plan_prompt(*running, left);
-  }
-}
-
-void Scheduler::plan_prompt(Running& running, std::size_t& left) {
-  const bool at_border =
-      running.kv.length % page_tokens == 0 && running.kv.pages.size() == running.kv.nodes.size();
-  if (at_border && running.request.pooling != Pooling::mean) {
-    cache_.adopt(running.kv, running.tokens);
-    // Somebody in this very step computes the same page: wait for it.
-    if (running.tokens.size() - running.kv.length > page_tokens) {
-      const KvCache::NextPage page = KvCache::next_page(running.kv, running.tokens);
-      for (const KvCache::NextPage& other : begun_)
-        if (other.parent == page.parent &&
-            std::equal(other.tokens.begin(), other.tokens.end(), page.tokens.begin()))
-          return;
-      begun_.push_back(page);
-    }
-  }
-  const std::size_t count = std::min(running.tokens.size() - running.kv.length, left);
-  take(running, count);
-  left -= count;
 }
 
 // What followed when the last few tokens were said before, the latest such place first.
@@ -265,7 +233,7 @@ void Scheduler::prepare_choices(Running& running) {
   }
 }
 
-void Scheduler::take(Running& running, std::size_t count) {
+void Scheduler::take(Pass& pass, Running& running, std::size_t count) {
   const bool decodes = running.kv.length + count == running.tokens.size();
   running.choices.clear();
   if (decodes) prepare_choices(running);
@@ -273,6 +241,7 @@ void Scheduler::take(Running& running, std::size_t count) {
     return i < running.choices.size() ? &running.choices[i] : nullptr;
   };
   cache_.extend(running.kv, count + running.draft.size());
+  running.on = pass.lane;
   running.rows = count;
   for (std::size_t i = 0; i < count; ++i) {
     const std::size_t position = running.kv.length + i;
@@ -280,58 +249,77 @@ void Scheduler::take(Running& running, std::size_t count) {
     const Pooling pooling = running.request.pooling;
     const bool state = pooling == Pooling::mean || (pooling == Pooling::last && last);
     const bool logits = pooling == Pooling::none && last;
-    if (logits) running.logits = logits_wanted_++;
-    if (state && (i == 0 || pooling == Pooling::last)) running.states = states_wanted_;
-    if (state) ++states_wanted_;
-    rows_.push_back({running.tokens[position], position, running.kv.pages.data(), logits, state,
-                     logits ? choice(0) : nullptr});
+    if (logits) running.logits = pass.logits++;
+    if (state && (i == 0 || pooling == Pooling::last)) running.states = pass.states;
+    if (state) ++pass.states;
+    pass.rows.push_back({running.tokens[position], position, running.kv.pages.data(), logits, state,
+                         logits ? choice(0) : nullptr, running.id});
   }
   std::size_t position = running.kv.length + count;
   for (std::size_t i = 0; i < running.draft.size(); ++i) {
-    rows_.push_back(
-        {running.draft[i], position++, running.kv.pages.data(), true, false, choice(i + 1)});
-    ++logits_wanted_;
+    pass.rows.push_back({running.draft[i], position++, running.kv.pages.data(), true, false,
+                         choice(i + 1), running.id});
+    ++pass.logits;
   }
 }
 
 void Scheduler::step(std::vector<Generated>& ended) {
   cache_.tend();
+  if (prefilling_.is_under_way && prefilling_.lane->is_done()) end_pass(prefilling_, ended);
   admit();
   if (active_.empty()) return;
   plan();
-  const std::int64_t begun_us = now();
-  forward_.run(rows_);
-  const std::int64_t took_us = now() - begun_us;
-  if (const std::string failure = forward_.backend().failure(); !failure.empty())
-    return fail_all(failure, ended);
+  if (prefilling_.lane != nullptr && !prefilling_.is_under_way) start_prompts();
+  if (decoding_.rows.empty() && prefilling_.is_under_way) {  // nobody has anything else to do
+    prefilling_.lane->wait();
+    return end_pass(prefilling_, ended);
+  }
+  decoding_.begun_us = now();
+  forward_.run(decoding_.rows);
+  end_pass(decoding_, ended);
+}
+
+void Scheduler::end_pass(Pass& pass, std::vector<Generated>& ended) {
+  pass.is_under_way = false;
+  pass.begun.clear();  // of texts that may be gone from here on
+  const std::int64_t took_us = now() - pass.begun_us;
+  if (const std::string broken = failure(); !broken.empty()) return fail_all(broken, ended);
   ++stats_.steps;
-  stats_.rows += rows_.size();
+  if (&pass == &prefilling_) ++stats_.prompt_passes;
+  stats_.rows += pass.rows.size();
   const std::uint64_t prompt_before = stats_.prompt_tokens;
   for (auto running = active_.begin(); running != active_.end();) {
     const auto current = running++;
-    if (current->rows == 0) continue;
+    if (current->on != pass.lane) continue;
     std::size_t length = current->kv.length + current->rows;
     if (current->result.tokens.empty()) stats_.prompt_tokens += current->rows;
-    const bool is_pooled = current->request.pooling != Pooling::none;
-    if (is_pooled) pool(*current);
-    const bool is_over =
-        length == current->tokens.size() && (is_pooled || verify(*current, length));
+    bool is_over = current->is_cancelled;
+    if (!is_over) {
+      const bool is_pooled = current->request.pooling != Pooling::none;
+      if (is_pooled) pool(*current);
+      is_over = length == current->tokens.size() && (is_pooled || verify(*current, length));
+    }
+    current->on = nullptr;
     cache_.commit(current->kv, current->tokens, length);
     if (!is_over) continue;
-    finish(*current, ended);
+    if (current->is_cancelled)
+      close_cancelled(*current);
+    else
+      finish(*current, ended);
     active_.erase(current);
   }
   stats_.prompt_us += took_us * static_cast<std::int64_t>(stats_.prompt_tokens - prompt_before) /
-                      static_cast<std::int64_t>(std::max<std::size_t>(rows_.size(), 1));
+                      static_cast<std::int64_t>(std::max<std::size_t>(pass.rows.size(), 1));
 }
 
 void Scheduler::pool(Running& running) const {
   if (running.request.pooling == Pooling::prefill) return;
   const std::size_t end = running.kv.length + running.rows;
+  const Lane& lane = *running.on;
   const bool mean = running.request.pooling == Pooling::mean;
   const std::size_t count = mean ? running.rows : end == running.tokens.size() ? 1 : 0;
   for (std::size_t i = 0; i < count; ++i) {
-    const std::span<const float> state = forward_.state(running.states + i);
+    const std::span<const float> state = lane.state(running.states + i);
     running.pooled.resize(state.size());
     for (std::size_t d = 0; d < state.size(); ++d) running.pooled[d] += double{state[d]};
   }
@@ -375,15 +363,18 @@ bool Scheduler::verify(Running& running, std::size_t& length) {
   return is_over;
 }
 
-void Scheduler::fail_all(const std::string& failure, std::vector<Generated>& ended) {
+void Scheduler::fail_all(const std::string& reason, std::vector<Generated>& ended) {
   const auto tell = [&](std::uint64_t id) {
     Generated failed;
     failed.id = id;
-    failed.error = Error{Code::unavailable, failure};
+    failed.error = Error{Code::unavailable, reason};
     ended.push_back(std::move(failed));
   };
+  if (prefilling_.is_under_way) prefilling_.lane->wait();
+  prefilling_.is_under_way = false;
+  prefilling_.begun.clear();
   for (Running& running : active_) {
-    tell(running.id);
+    if (!running.is_cancelled) tell(running.id);
     cache_.close(std::move(running.kv), running.tokens, "");
   }
   for (const auto& [order, waiting] : waiting_) tell(waiting.id);
@@ -393,7 +384,7 @@ void Scheduler::fail_all(const std::string& failure, std::vector<Generated>& end
 }
 
 bool Scheduler::choose(Running& running, std::size_t row) {
-  if (observer_) observer_(running.id, running.tokens.size() - 1, forward_.logits(row));
+  if (observer_) observer_(running.id, running.tokens.size() - 1, running.on->logits(row));
   if (running.result.tokens.empty()) running.first_token_us = now();
   Grammar* grammar = running.request.grammar.get();
   const GrammarAccount account(grammar, running.grammar_work);
@@ -409,9 +400,9 @@ bool Scheduler::choose(Running& running, std::size_t row) {
   TokenId token = mask == nullptr ? -1 : mask->single();
   bool forced = token >= 0;
   if (!forced)
-    token = running.choices.empty() ? sampler_.sample(forward_.logits(row), mask, running.tokens,
+    token = running.choices.empty() ? sampler_.sample(running.on->logits(row), mask, running.tokens,
                                                       running.request.sampling)
-                                    : forward_.backend().chosen(row);
+                                    : running.on->chosen(row);
   for (;;) {
     if (token < 0) {
       running.result.error =
@@ -442,7 +433,7 @@ bool Scheduler::append(Running& running, TokenId token, bool forced, std::size_t
   if (running.request.on_token) running.request.on_token(token);
   if (running.request.logprobs >= 0)
     running.result.logprobs.push_back(likelihoods(
-        forward_.logits(row), token, static_cast<std::size_t>(running.request.logprobs)));
+        running.on->logits(row), token, static_cast<std::size_t>(running.request.logprobs)));
   ++stats_.output_tokens;
   if (forced) {
     ++stats_.forced_tokens;
@@ -485,13 +476,6 @@ void Scheduler::finish(Running& running, std::vector<Generated>& ended) {
   stats_.cached_tokens += running.kv.cached;
   cache_.close(std::move(running.kv), running.tokens, running.request.session);
   ended.push_back(std::move(running.result));
-}
-
-Scheduler::Stats Scheduler::stats() const {
-  Stats stats = stats_;
-  stats.active = active_.size();
-  stats.waiting = waiting_.size();
-  return stats;
 }
 
 }  // namespace ambit::inference

@@ -1,7 +1,9 @@
 #pragma once
 
 // Continuous batching: each step runs one token of every decoding sequence and as much of the
-// waiting prompts as fits, in one forward pass. Admission is by priority, then by deadline, then by
+// waiting prompts as fits, in one forward pass. With a lane for prompts (lane.h) their passes go on
+// beside the steps, one at a time: a step then has rows of those who decode, and of prompts only
+// the short rest that costs it nothing. Admission is by priority, then by deadline, then by
 // arrival, and so are the prompts of one step; now and then whoever has waited longest goes first.
 // A request waits until all pages that it may need can be promised, and waiting costs a step
 // nothing.
@@ -69,12 +71,17 @@ struct SchedulerOptions {
   std::function<std::int64_t()> clock_us;  // for usage and stats alone; none: times are 0
   std::size_t draft_max = 6;               // tokens that one sequence may draft in a step; 0: none
   std::size_t draft_rows_max = 16;  // no drafts beyond so many rows: they would cost time then
+  // With a lane for prompts: the rows of prompts in a step, and of one sequence's forced tokens. A
+  // step that lives off its weights takes so many more for nothing, and nobody waits for a long
+  // prompt's pass to end because a tool has said a word.
+  std::size_t ride_rows_max = 16;
 };
 
 class Scheduler {
  public:
   struct Stats {
-    std::uint64_t steps = 0;
+    std::uint64_t steps = 0;          // passes of any lane
+    std::uint64_t prompt_passes = 0;  // of these, of the prompts' own lane
     std::uint64_t prompt_tokens = 0;  // computed, not found
     std::uint64_t cached_tokens = 0;  // found
     std::uint64_t output_tokens = 0;
@@ -84,6 +91,9 @@ class Scheduler {
     std::uint64_t rows = 0;             // rows / steps: how full the steps were
     std::int64_t prompt_us = 0;         // of the steps' time what the prompts' rows took
     std::size_t active = 0;
+    std::size_t prompts = 0;                // of these, whose prompt is not computed yet
+    std::size_t prompt_tokens_left = 0;     // of theirs, with those under way
+    std::size_t prompt_rows_under_way = 0;  // in the prompts' own lane
     std::size_t waiting = 0;
   };
   // Sees the logits of every position that asked for them.
@@ -91,14 +101,22 @@ class Scheduler {
       std::function<void(std::uint64_t id, std::size_t position, std::span<const float> logits)>;
 
   Scheduler(const Tokenizer& tokenizer, const Config& config, Forward& forward, KvCache& cache,
-            SchedulerOptions options);
+            SchedulerOptions options, Lane* prompts = nullptr);
+  // Waits for the prompts' lane: it writes to pages.
+  ~Scheduler();
+  Scheduler(const Scheduler&) = delete;
+  Scheduler& operator=(const Scheduler&) = delete;
 
   // exhausted: it can never fit, or too many wait.
   Result<std::uint64_t> submit(Generation request);
-  // Gives which of its tokens were computed for it: the first, and the one after the last.
+  // Gives which of its tokens were computed for it: the first, and the one after the last. What the
+  // prompts' lane is at stays until that is done.
   std::pair<std::size_t, std::size_t> cancel(std::uint64_t id);
+  // KvCache::forget, of what is under way as well.
+  void forget(const std::string& session);
   [[nodiscard]] bool idle() const { return active_.empty() && waiting_.empty(); }
-  // One forward pass; appends what has ended.
+  // One step of those who decode, or what the prompts' lane has under way if nobody does; appends
+  // what has ended.
   void step(std::vector<Generated>& ended);
   [[nodiscard]] Stats stats() const;
   void set_observer(Observer observer) { observer_ = std::move(observer); }
@@ -114,9 +132,12 @@ class Scheduler {
     std::size_t tokens_max = 0;   // prompt and output
     ExpressionId state = Automaton::nothing;
     std::int64_t grammar_work = 0;  // that it may still ask of the automaton
-    std::size_t rows = 0;           // in this step, without the draft
-    std::size_t logits = 0;         // which of this step's logits are its first
-    std::size_t states = 0;         // which of this step's states are its first
+    Lane* on = nullptr;             // whose pass has rows of it
+    bool is_cancelled = false;      // while a pass has
+    bool is_forgotten = false;      // with its session
+    std::size_t rows = 0;           // in that pass, without the draft
+    std::size_t logits = 0;         // which of the pass's logits are its first
+    std::size_t states = 0;         // which of the pass's states are its first
     std::vector<double> pooled;
     std::vector<TokenId> draft;
     std::vector<RowChoice> choices;         // of its rows with logits, where the back end chooses
@@ -131,15 +152,36 @@ class Scheduler {
     Generation request;
     std::int64_t arrived_us;
   };
+  struct Pass {
+    Lane* lane = nullptr;
+    std::vector<StepRow> rows;
+    std::vector<KvCache::NextPage> begun;  // pages that it computes
+    std::size_t logits = 0;                // that it is asked for
+    std::size_t states = 0;
+    std::int64_t begun_us = 0;
+    bool is_under_way = false;
+    void clear();
+  };
 
   using Queue = std::map<Order, Waiting>;
   Queue::iterator next_waiting();
   void admit();
   void plan();
-  void plan_prompts(bool prefills, std::size_t& left);
-  void plan_prompt(Running& running, std::size_t& left);
-  void take(Running& running, std::size_t count);
-  // Adds this step's states, in the order of their positions, so that no chunking shows.
+  // Of those that are lined up as many as fit.
+  void plan_prompts(Pass& pass, std::size_t& left);
+  void plan_prompt(Pass& pass, Running& running, std::size_t& left);
+  void take(Pass& pass, Running& running, std::size_t count);
+  // Which prompts may be computed now, and in which order; into prompts_.
+  void line_up(bool prefills, std::uint64_t turn);
+  // Whether a pass computes the same page.
+  [[nodiscard]] bool is_begun(const KvCache::NextPage& page) const;
+  // What goes along with a step where prompts have a lane of their own.
+  void plan_rides(std::size_t left);
+  void start_prompts();
+  void end_pass(Pass& pass, std::vector<Generated>& ended);
+  void close_cancelled(Running& running);
+  [[nodiscard]] std::string failure() const;
+  // Adds the pass's states, in the order of their positions, so that no chunking shows.
   void pool(Running& running) const;
   void draft(Running& running, std::size_t most);
   // Chooses along the draft as far as it holds; true when the sequence has ended. Gives how many
@@ -147,12 +189,12 @@ class Scheduler {
   bool verify(Running& running, std::size_t& length);
   // Chooses tokens until one must be computed; true when the sequence has ended.
   bool choose(Running& running, std::size_t row);
-  // What the back end must know to choose after each row of this step; shortens a draft that the
+  // What the back end must know to choose after each row of a pass; shortens a draft that the
   // grammar forbids.
   void prepare_choices(Running& running);
   [[nodiscard]] bool is_chosen_there(const Running& running) const;
   // The back end is broken for good: everybody is told.
-  void fail_all(const std::string& failure, std::vector<Generated>& ended);
+  void fail_all(const std::string& reason, std::vector<Generated>& ended);
   bool append(Running& running, TokenId token, bool forced, std::size_t row);
   [[nodiscard]] bool is_stopped(Running& running, TokenId token) const;
   void finish(Running& running, std::vector<Generated>& ended);
@@ -169,10 +211,8 @@ class Scheduler {
   std::uint64_t admitted_ = 0;
   std::list<Running> active_;  // in the order of admission
   std::vector<Running*> prompts_;
-  std::vector<StepRow> rows_;
-  std::vector<KvCache::NextPage> begun_;  // pages that this step computes
-  std::size_t logits_wanted_ = 0;
-  std::size_t states_wanted_ = 0;
+  Pass decoding_;
+  Pass prefilling_;  // without a lane: there is none
   std::uint64_t last_id_ = 0;
   Stats stats_;
 };
