@@ -225,6 +225,7 @@ Result<void> Assembly::open_engine(const agents::ModelSpec& spec) {
   options.context_max = static_cast<std::size_t>(spec.context_max);
   options.grammar = options_.grammar;
   options.device = spec.device;
+  options.prefill_device = spec.prefill_device;
   options.fp8_weights = spec.weights == "fp8";
   options.kv_type = spec.kv_type == "q8"    ? inference::KvType::q8
                     : spec.kv_type == "fp8" ? inference::KvType::fp8

@@ -9,6 +9,8 @@ namespace ambit::inference {
 namespace {
 
 constexpr int logprobs_max = 64;
+// Of a pass of prompts that nobody who decodes waits for: fewer would live off the weights.
+constexpr std::size_t prompt_rows_least = 512;
 constexpr std::size_t stops_max = 64;
 
 TurnShape shape_of(const agents::TurnRequest& request) {
@@ -62,6 +64,9 @@ Result<std::unique_ptr<Decoder>> Decoder::make(std::shared_ptr<const ModelFile> 
   choice.pin_threads = options.pin_threads;
   choice.instruction_set = options.instruction_set;
   choice.fp8_weights = options.fp8_weights;
+  choice.prompt_rows_max = std::max(options.step_tokens_max, prompt_rows_least);
+  choice.prefill_device = options.prefill_device;
+  choice.kv_bytes = options.kv_bytes;
   MadeBackend made = TRY(make_backend(file->model(), choice));
   const std::size_t page = made.backend->page_bytes();
   const std::size_t pages = options.kv_bytes / page;
@@ -84,10 +89,12 @@ Decoder::Decoder(std::shared_ptr<const ModelFile> file, EngineOptions options, M
       options_(std::move(options)),
       pool_(std::move(made.pool)),
       forward_(file_->model(), std::move(made.backend), options_.step_tokens_max),
+      prompts_(std::move(made.prompts)),
       cache_(forward_.page_bytes(), pages, &forward_.backend().pages(), std::move(disk)),
       scheduler_(file_->tokenizer(), file_->model().config, forward_, cache_,
                  {options_.batch_max, options_.step_tokens_max, options_.context_max, 1U << 20U,
-                  options_.clock_us, options_.draft_max}),
+                  options_.clock_us, options_.draft_max},
+                 prompts_.get()),
       grammar_(std::make_shared<Grammar>(file_->tokenizer())),
       disk_choice_(disk_prior(file_->model(), forward_.page_bytes(), options_.threads)) {
   choose_disk();

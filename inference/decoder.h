@@ -44,6 +44,7 @@ struct EngineOptions {
   std::string instruction_set;             // a name of usable_kernels(); empty: the best
   std::string device = "cpu";              // or "cuda", "cuda:1", "auto" (make_backend.h)
   bool fp8_weights = false;                // of a GPU: weights that are floats become 8-bit floats
+  std::string prefill_device;              // another GPU for prompts; empty: a queue on the same
   std::function<std::int64_t()> clock_us;  // monotonic, any thread; for usage and disk times only
   // Told what whoever runs this should know of, in one line, on the decoder's thread; may be empty.
   std::function<void(const std::string&)> warn;
@@ -139,6 +140,7 @@ class Decoder {
   EngineOptions options_;
   std::unique_ptr<Pool> pool_;
   Forward forward_;
+  std::unique_ptr<Lane> prompts_;  // null: in the steps of those who decode
   KvCache cache_;
   Scheduler scheduler_;
   std::shared_ptr<Grammar> grammar_;

@@ -26,7 +26,7 @@ class Forward final : public Lane {
   Forward(const Model& model, std::unique_ptr<Backend> backend, std::size_t rows_max);
 
   // Rows of one sequence come in the order of their positions. A device may still be at it when
-  // this returns.
+  // this returns, and take the next pass meanwhile; the rows are needed no longer.
   void start(std::span<const StepRow> rows) override;
   bool is_done() override { return backend_->is_done(); }
   void wait() override { backend_->wait(); }

@@ -2,6 +2,8 @@
 
 #include "inference/cpu/backend.h"
 #include "inference/cuda/backend.h"
+#include "inference/cuda/far_lane.h"
+#include "inference/forward.h"
 
 #include <charconv>
 
@@ -12,6 +14,9 @@ namespace {
 Result<MadeBackend> make_cpu(const Model& model, const BackendChoice& choice) {
   if (choice.kv_type == KvType::fp8 || choice.fp8_weights)
     return Err(Code::unsupported, "8-bit floats are for GPUs; the CPU's pages are f16, q8 or f32");
+  if (!choice.prefill_device.empty())
+    return Err(Code::unsupported, "prompts can go to " + choice.prefill_device +
+                                      " only if a GPU of the same architecture decodes");
   for (const Kernels* kernels : usable_kernels()) {
     if (!choice.instruction_set.empty() && kernels->name != choice.instruction_set) continue;
     MadeBackend made;
@@ -21,6 +26,36 @@ Result<MadeBackend> make_cpu(const Model& model, const BackendChoice& choice) {
     return made;
   }
   return Err(Code::unsupported, "this machine has no " + choice.instruction_set + " kernels");
+}
+
+// "cuda" is the first.
+Result<unsigned> gpu_index(const std::string& name) {
+  unsigned index = 0;
+  if (name == "cuda") return index;
+  const char* const end = name.data() + name.size();
+  if (!name.starts_with("cuda:"))
+    return Err(Code::invalid,
+               "there is no device \"" + name + "\"; there are cpu, cuda, cuda:1 and auto");
+  const auto read = std::from_chars(name.data() + 5, end, index);
+  if (read.ec != std::errc() || read.ptr != end)
+    return Err(Code::invalid, "\"" + name + "\" names no GPU: cuda:0 is the first");
+  return index;
+}
+
+Result<std::unique_ptr<Lane>> make_prompts(const Model& model, cuda::CudaBackend& home,
+                                           const BackendChoice& choice, unsigned index) {
+  const std::size_t rows = choice.prompt_rows_max;
+  if (choice.prefill_device.empty())
+    return std::make_unique<Forward>(model, TRY(cuda::CudaBackend::make_lane(home, rows)), rows);
+  const unsigned other = TRY(gpu_index(choice.prefill_device));
+  if (other == index)
+    return Err(Code::invalid, "prompts go to " + choice.prefill_device +
+                                  " anyway: name another GPU for them, or none");
+  const std::size_t pages = choice.kv_bytes > 0
+                                ? choice.kv_bytes / home.page_bytes()
+                                : (home.options().context_max + page_tokens - 1) / page_tokens;
+  auto device = TRY(cuda::open_device(other));
+  return TRY(cuda::FarLane::make(model, home, std::move(device), rows, pages));
 }
 
 Result<MadeBackend> make_cuda(const Model& model, const BackendChoice& choice, unsigned index) {
@@ -34,7 +69,9 @@ Result<MadeBackend> make_cuda(const Model& model, const BackendChoice& choice, u
   options.fp8_weights = choice.fp8_weights;
   options.shares_prefixes = choice.shares_prefixes;
   MadeBackend made;
-  made.backend = TRY(cuda::CudaBackend::make(model, std::move(device), options));
+  auto backend = TRY(cuda::CudaBackend::make(model, std::move(device), options));
+  if (choice.prompt_rows_max > 0) made.prompts = TRY(make_prompts(model, *backend, choice, index));
+  made.backend = std::move(backend);
   return made;
 }
 
@@ -49,17 +86,7 @@ Result<MadeBackend> make_backend(const Model& model, const BackendChoice& choice
         !made && (made.error().code == Code::unsupported || made.error().code == Code::unavailable);
     return is_absent ? make_cpu(model, choice) : std::move(made);
   }
-  unsigned index = 0;
-  if (name.starts_with("cuda:")) {
-    const char* const end = name.data() + name.size();
-    const auto read = std::from_chars(name.data() + 5, end, index);
-    if (read.ec != std::errc() || read.ptr != end)
-      return Err(Code::invalid, "\"" + name + "\" names no GPU: cuda:0 is the first");
-  } else if (name != "cuda") {
-    return Err(Code::invalid,
-               "there is no device \"" + name + "\"; there are cpu, cuda, cuda:1 and auto");
-  }
-  return make_cuda(model, choice, index);
+  return make_cuda(model, choice, TRY(gpu_index(name)));
 }
 
 }  // namespace ambit::inference

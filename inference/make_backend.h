@@ -1,11 +1,13 @@
 #pragma once
 
 // Finds the device that a model shall run on and makes its back end: "cpu", "cuda" or "cuda:1" (the
-// second GPU), or "auto": a GPU where this build and this machine have one, else the CPU.
+// second GPU), or "auto": a GPU where this build and this machine have one, else the CPU. A GPU has
+// a lane for prompts beside it, of its own or on another GPU.
 
 #include "async/result.h"
 #include "inference/backend.h"
 #include "inference/cpu/pool.h"
+#include "inference/lane.h"
 
 #include <cstddef>
 #include <memory>
@@ -24,12 +26,16 @@ struct BackendChoice {
   std::string instruction_set;  // empty: the best
   // Of a GPU.
   bool fp8_weights = false;
-  bool shares_prefixes = true;  // false: for measuring what sharing is worth
+  bool shares_prefixes = true;      // false: for measuring what sharing is worth
+  std::size_t prompt_rows_max = 0;  // of a pass of the prompts' lane; 0: there shall be none
+  std::string prefill_device;       // that the lane is on; empty: the same
+  std::size_t kv_bytes = 0;         // of pages there; 0: for one whole context
 };
 
 struct MadeBackend {
   std::unique_ptr<Pool> pool;  // of the CPU's threads; outlives the back end
   std::unique_ptr<Backend> backend;
+  std::unique_ptr<Lane> prompts;  // null: none; the back end outlives it
 };
 
 // `model` outlives what is made. invalid: no such name. unsupported or unavailable: what was asked

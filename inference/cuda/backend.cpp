@@ -27,6 +27,7 @@ std::size_t padded_items(std::size_t items) {
 void CudaBackend::begin(std::span<const StepRow> rows) {
   INVARIANT(!rows.empty() && rows.size() <= options_.rows_max);
   const Config& config = model_.config;
+  if (home_ != nullptr) device_->follow(*home_->device_);
   rows_ = std::min(filled_up(rows.size()), rows_capacity_);
   std::size_t last = 0;
   tokens_.host.assign(rows_, 0);

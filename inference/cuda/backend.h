@@ -51,6 +51,9 @@ class CudaBackend final : public Backend, private PageMemory {
   static Result<std::unique_ptr<CudaBackend>> make(const Model& model,
                                                    std::unique_ptr<Device> device,
                                                    BackendOptions options);
+  // A second queue of the same device for the same pages: weights are shared, streams and values
+  // are its own. `home` outlives it.
+  static Result<std::unique_ptr<CudaBackend>> make_lane(CudaBackend& home, std::size_t rows_max);
   ~CudaBackend() override;
   CudaBackend(const CudaBackend&) = delete;
   CudaBackend& operator=(const CudaBackend&) = delete;
@@ -59,7 +62,7 @@ class CudaBackend final : public Backend, private PageMemory {
 
   [[nodiscard]] std::string_view name() const override { return "cuda"; }
   [[nodiscard]] std::size_t page_bytes() const override { return page_bytes_; }
-  PageMemory& pages() override { return *this; }
+  PageMemory& pages() override { return home_ != nullptr ? home_->pages() : *this; }
   void begin(std::span<const StepRow> rows) override;
   void norm(const std::vector<float>& weight) override;
   void multiply(const Matrix& matrix, Values in, Values out) override;
@@ -74,6 +77,7 @@ class CudaBackend final : public Backend, private PageMemory {
   std::span<const float> state(std::size_t i) override;
   [[nodiscard]] std::string failure() const override { return device_->failure(); }
   void wait() override { device_->wait(); }
+  bool is_done() override { return device_->is_done(); }
   [[nodiscard]] double read_bandwidth() const override {
     return device_->info().bandwidth_bytes_per_s;
   }
@@ -82,6 +86,7 @@ class CudaBackend final : public Backend, private PageMemory {
   TokenId chosen(std::size_t i) override;
 
   [[nodiscard]] Device& device() { return *device_; }
+  [[nodiscard]] const BackendOptions& options() const { return options_; }
   [[nodiscard]] const Traffic& traffic() const { return traffic_; }
   [[nodiscard]] std::size_t weight_bytes() const { return weight_bytes_; }
 
@@ -130,6 +135,7 @@ class CudaBackend final : public Backend, private PageMemory {
 
   const Model& model_;
   std::unique_ptr<Device> device_;
+  CudaBackend* home_ = nullptr;  // of a lane: whose weights and pages it uses
   BackendOptions options_;
   std::vector<std::byte*> owned_;  // on the device
   std::size_t rows_capacity_;

@@ -1,7 +1,7 @@
-// The device behind CUDA. One stream; graphs for what was recorded; on sm_90 each kernel may start
-// while the one before it ends, and waits where it first reads (await_inputs). The runtime is
-// linked statically and finds the driver when it is first used, so a machine without one just has
-// no device.
+// The device behind CUDA. A stream of the highest priority, and one of the lowest for a lane;
+// graphs for what was recorded; on sm_90 each kernel may start while the one before it ends, and
+// waits where it first reads (await_inputs). The runtime is linked statically and finds the driver
+// when it is first used, so a machine without one just has no device.
 
 #include "inference/cuda/launches.h"
 
@@ -46,9 +46,13 @@ class EnergyMeter {
 
 class CudaLauncher : public Device {
  public:
-  CudaLauncher(DeviceInfo info, const std::string& bus_id, cudaStream_t stream)
-      : info_(std::move(info)), stream_(stream), meter_(bus_id) {}
+  CudaLauncher(DeviceInfo info, int index, const std::string& bus_id, cudaStream_t stream)
+      : info_(std::move(info)), index_(index), bus_id_(bus_id), stream_(stream), meter_(bus_id) {
+    check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "making an event");
+  }
   ~CudaLauncher() override {
+    activate();
+    if (event_ != nullptr) cudaEventDestroy(event_);
     for (const auto& [key, graph] : graphs_) cudaGraphExecDestroy(graph);
     cudaStreamDestroy(stream_);
   }
@@ -58,6 +62,7 @@ class CudaLauncher : public Device {
   const DeviceInfo& info() const override { return info_; }
   std::byte* allocate(std::size_t bytes) override {
     void* memory = nullptr;
+    activate();
     if (cudaMalloc(&memory, bytes == 0 ? 1 : bytes) != cudaSuccess) {
       cudaGetLastError();  // that there is no more is an answer, not a failure
       return nullptr;
@@ -66,31 +71,69 @@ class CudaLauncher : public Device {
     return static_cast<std::byte*>(memory);
   }
   void release(std::byte* memory) override {
+    activate();
     cudaStreamSynchronize(stream_);
     cudaFree(memory);
   }
   void upload(std::byte* to, const void* from, std::size_t bytes) override {
+    activate();
     if (bytes > 0)
       check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_), "copying to it");
   }
   void download(void* to, const std::byte* from, std::size_t bytes) override {
+    activate();
     if (bytes > 0)
       check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_), "copying from it");
     wait();
   }
   void copy(std::byte* to, const std::byte* from, std::size_t bytes) override {
-    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_), "copying on it");
+    activate();
+    // Addresses say which device's they are; where two do not see each other it goes by the host.
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_), "copying on it");
   }
-  void wait() override { check(cudaStreamSynchronize(stream_), "waiting for it"); }
+  void wait() override {
+    activate();
+    check(cudaStreamSynchronize(stream_), "waiting for it");
+  }
+  bool is_done() override {
+    activate();
+    const cudaError_t state = cudaStreamQuery(stream_);
+    if (state == cudaErrorNotReady) return false;
+    check(state, "asking it");
+    return true;
+  }
+
+  std::unique_ptr<Device> lane() override {
+    activate();
+    int least = 0;
+    int greatest = 0;
+    cudaStream_t stream = nullptr;
+    check(cudaDeviceGetStreamPriorityRange(&least, &greatest), "asking for priorities");
+    check(cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, least),
+          "making a second stream");
+    if (stream == nullptr) return nullptr;
+    return std::make_unique<Operations<CudaLauncher>>(info_, index_, bus_id_, stream);
+  }
+  // There is one kind of device in a program.
+  void follow(Device& other) override {
+    auto& them = static_cast<CudaLauncher&>(other);
+    if (them.index_ != index_) reach(them);
+    them.activate();
+    check(cudaEventRecord(them.event_, them.stream_), "marking a place in a stream");
+    activate();
+    check(cudaStreamWaitEvent(stream_, them.event_, 0), "waiting for another stream");
+  }
 
   bool replay(std::uint64_t key) override {
     const auto at = graphs_.find(key);
     if (at == graphs_.end()) return false;
+    activate();
     check(cudaGraphLaunch(at->second, stream_), "playing a recorded step");
     return true;
   }
   void begin_recording(std::uint64_t key) override {
     recording_ = key;
+    activate();
     check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "recording a step");
   }
   void end_recording() override {
@@ -121,6 +164,7 @@ class CudaLauncher : public Device {
   void launch(const char* name, Kernel kernel, unsigned blocks_x, unsigned blocks_y,
               unsigned threads, std::size_t shared_bytes, const Job& job) {
     if (!failure_.empty() || blocks_x == 0 || blocks_y == 0) return;
+    activate();
     constexpr std::size_t granted = std::size_t{48} << 10U;
     if (shared_bytes > granted)
       check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
@@ -141,13 +185,32 @@ class CudaLauncher : public Device {
   }
 
  private:
+  // Streams and memory belong to a device; which one a thread means is the thread's own.
+  void activate() { cudaSetDevice(index_); }
+  // The memories of two devices without the host between them, where they see each other.
+  void reach(const CudaLauncher& them) {
+    if (is_reached_) return;
+    is_reached_ = true;
+    for (const auto& [from, to] :
+         {std::pair(index_, them.index_), std::pair(them.index_, index_)}) {
+      int sees = 0;
+      cudaSetDevice(from);
+      if (cudaDeviceCanAccessPeer(&sees, from, to) == cudaSuccess && sees != 0)
+        cudaDeviceEnablePeerAccess(to, 0);
+      cudaGetLastError();  // it goes by the host then
+    }
+  }
   void check(cudaError_t error, const char* doing) {
     if (error == cudaSuccess || !failure_.empty()) return;
     failure_ = std::string("the GPU failed (") + doing + "): " + cudaGetErrorString(error);
   }
 
   DeviceInfo info_;
+  int index_;
+  std::string bus_id_;
   cudaStream_t stream_;
+  cudaEvent_t event_ = nullptr;
+  bool is_reached_ = false;
   EnergyMeter meter_;
   std::map<std::uint64_t, cudaGraphExec_t> graphs_;
   std::uint64_t recording_ = 0;
@@ -193,12 +256,16 @@ Result<std::unique_ptr<Device>> open_device(unsigned index) {
                                attribute(cudaDevAttrGlobalMemoryBusWidth, device) / 8;
   char bus_id[32] = {};
   cudaDeviceGetPCIBusId(bus_id, sizeof bus_id, device);
-  if (const cudaError_t error = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
+  int least = 0;
+  int greatest = 0;
+  cudaDeviceGetStreamPriorityRange(&least, &greatest);
+  if (const cudaError_t error =
+          cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, greatest);
       error != cudaSuccess)
     return Err(Code::unavailable,
                std::string("the CUDA device cannot be opened: ") + cudaGetErrorString(error));
   return std::unique_ptr<Device>(
-      std::make_unique<Operations<CudaLauncher>>(std::move(info), bus_id, stream));
+      std::make_unique<Operations<CudaLauncher>>(std::move(info), device, bus_id, stream));
 }
 
 }  // namespace ambit::inference::cuda

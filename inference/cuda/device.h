@@ -1,7 +1,8 @@
 #pragma once
 
 // One GPU as the back end sees it: memory, and one call for each kernel. All calls are for one
-// thread and take effect in their order; only download() waits. A stretch of calls can be recorded
+// thread and take effect in their order; only download() waits. A device may have further queues of
+// calls (lane()), whose work goes on beside the first's. A stretch of calls can be recorded
 // under a key and played again at the cost of one. After a failure nothing more is done, and
 // failure() says what it was. Two things are behind it: CUDA (device.cu), and the shim of the
 // tests.
@@ -44,8 +45,18 @@ class Device {
   virtual void upload(std::byte* to, const void* from, std::size_t bytes) = 0;
   // Waits for all that was asked for before.
   virtual void download(void* to, const std::byte* from, std::size_t bytes) = 0;
+  // Either may be in the memory of another device that follow() was told of.
   virtual void copy(std::byte* to, const std::byte* from, std::size_t bytes) = 0;
   virtual void wait() = 0;
+  // Whether all that was asked for is done.
+  virtual bool is_done() = 0;
+
+  // Another queue of the same device, which gives way to this one; this one outlives it. Null: see
+  // failure().
+  virtual std::unique_ptr<Device> lane() = 0;
+  // What is asked for from now on comes after all that `other`, of the same kind, was asked for so
+  // far.
+  virtual void follow(Device& other) = 0;
 
   virtual void run(const EmbedJob& job) = 0;
   virtual void run(const NormJob& job) = 0;

@@ -73,6 +73,23 @@ Result<std::unique_ptr<CudaBackend>> CudaBackend::make(const Model& model,
   return made;
 }
 
+Result<std::unique_ptr<CudaBackend>> CudaBackend::make_lane(CudaBackend& home,
+                                                            std::size_t rows_max) {
+  auto device = home.device_->lane();
+  if (device == nullptr) return Err(Code::unavailable, home.device_->failure());
+  BackendOptions options = home.options_;
+  options.rows_max = rows_max;
+  auto made =
+      std::unique_ptr<CudaBackend>(new CudaBackend(home.model_, std::move(device), options));
+  made->home_ = &home;
+  made->matrices_ = home.matrices_;
+  made->vectors_ = home.vectors_;
+  made->embedding_ = home.embedding_;
+  made->weight_bytes_ = home.weight_bytes_;
+  TRY(made->make_buffers());
+  return made;
+}
+
 Result<void> CudaBackend::load() {
   TRY(load_weights());
   TRY(load_vectors());

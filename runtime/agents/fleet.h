@@ -71,6 +71,7 @@ struct ModelSpec {
   // as ("f16", "q8" or "fp8"), their bytes in memory, and on disk of those that memory cannot hold;
   // 0: none.
   std::string device = "cpu";
+  std::string prefill_device{};  // another GPU for prompts; empty: the same one
   std::string weights = "file";
   std::string kv_type = "f16";
   std::int64_t kv_memory = std::int64_t{1} << 30U;

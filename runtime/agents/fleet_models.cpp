@@ -70,7 +70,7 @@ void FleetParser::model(Reader& reader, const std::string& name) {
 
 // What computes an embedded model, and where its sessions are kept.
 void FleetParser::computing(Reader& reader, ModelSpec& spec, bool is_embedded) {
-  for (const char* key : {"device", "weights"}) {
+  for (const char* key : {"device", "prefillDevice", "weights"}) {
     const Node* node = reader.get(key);
     if (node != nullptr && !is_embedded)
       reader.report(*node, reader.at(key), "only an embedded model is computed here");
@@ -80,6 +80,15 @@ void FleetParser::computing(Reader& reader, ModelSpec& spec, bool is_embedded) {
     reader.report(*reader.get("device"), reader.at("device"),
                   "there is no device \"" + spec.device +
                       "\"; there are cpu, cuda (cuda:1 is the second) and auto");
+  spec.prefill_device = reader.text("prefillDevice", spec.prefill_device);
+  if (const Node* node = reader.get("prefillDevice"); node != nullptr) {
+    if (!is_device(spec.prefill_device) || !spec.prefill_device.starts_with("cuda"))
+      reader.report(*node, reader.at("prefillDevice"),
+                    "there is no GPU \"" + spec.prefill_device + "\"; cuda:1 is the second");
+    else if (spec.device == "cpu")
+      reader.report(*node, reader.at("prefillDevice"),
+                    "prompts go to a GPU only if a GPU decodes: say \"device\": \"cuda\"");
+  }
   spec.weights = reader.text("weights", spec.weights);
   reader.known("weights", spec.weights, {"file", "fp8"}, "type of weights");
   if (const Node* node = reader.get("kvCache", Node::Kind::object)) {

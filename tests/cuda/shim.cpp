@@ -370,58 +370,68 @@ void multiply_s8_half(std::int32_t (&c)[4], std::uint32_t a0, std::uint32_t a1, 
 
 // ---- the device
 
-ShimLauncher::ShimLauncher(ShimOptions options) : options_(options) {
+ShimLauncher::ShimLauncher(ShimOptions options, const ShimLauncher* home)
+    : options_(std::move(options)),
+      used_(home == nullptr ? std::make_shared<std::size_t>(0) : home->used_) {
+  if (options_.queues != nullptr) queue_ = options_.queues->add();
   info_.name = "the tests' shim";
-  info_.architecture = 80;
+  info_.architecture = options_.architecture;
   info_.processors = 1;
-  info_.memory_bytes = info_.free_bytes = options.memory_bytes;
+  info_.memory_bytes = info_.free_bytes = options_.memory_bytes;
   info_.shared_bytes = std::size_t{160} << 10U;
 }
 
 ShimLauncher::~ShimLauncher() {
+  ShimLauncher::wait();
   for (const auto& [memory, bytes] : memory_) std::free(memory);
 }
 
 std::byte* ShimLauncher::allocate(std::size_t bytes) {
-  if (used_ + bytes > options_.memory_bytes) return nullptr;
+  if (*used_ + bytes > options_.memory_bytes) return nullptr;
   // Of exactly this size, so that the address sanitizer sees one byte beyond.
   void* memory = nullptr;
   if (posix_memalign(&memory, 256, std::max<std::size_t>(bytes, 1)) != 0) return nullptr;
   std::memset(memory, 0, bytes);
   auto* made = static_cast<std::byte*>(memory);
   memory_.emplace(made, bytes);
-  used_ += bytes;
+  *used_ += bytes;
   return made;
 }
 
 void ShimLauncher::release(std::byte* memory) {
+  wait();
   const auto at = memory_.find(memory);
-  used_ -= at->second;
+  *used_ -= at->second;
   std::free(memory);
   memory_.erase(at);
 }
 
 void ShimLauncher::upload(std::byte* to, const void* from, std::size_t bytes) {
-  if (bytes > 0) std::memcpy(to, from, bytes);
+  if (bytes == 0) return;
+  const auto* const begin = static_cast<const std::byte*>(from);
+  submit([to, kept = std::vector<std::byte>(begin, begin + bytes)] {
+    std::memcpy(to, kept.data(), kept.size());
+  });
 }
 void ShimLauncher::download(void* to, const std::byte* from, std::size_t bytes) {
+  wait();
   if (bytes > 0) std::memcpy(to, from, bytes);
 }
 void ShimLauncher::copy(std::byte* to, const std::byte* from, std::size_t bytes) {
-  std::memcpy(to, from, bytes);
+  submit([=] { std::memcpy(to, from, bytes); });
 }
 
 bool ShimLauncher::replay(std::uint64_t key) {
   const auto at = recordings_.find(key);
   if (at == recordings_.end()) return false;
-  for (const auto& work : at->second) work();
+  for (const auto& work : at->second) submit(work);
   return true;
 }
 void ShimLauncher::begin_recording(std::uint64_t key) {
   recording_ = &recordings_[key];
 }
 void ShimLauncher::end_recording() {
-  for (const auto& work : *recording_) work();
+  for (const auto& work : *recording_) submit(work);
   recording_ = nullptr;
 }
 
@@ -464,7 +474,7 @@ void ShimLauncher::run_grid(const char* name, unsigned blocks_x, unsigned blocks
 }
 
 std::unique_ptr<Device> make_shim(ShimOptions options) {
-  return std::make_unique<Operations<ShimLauncher>>(options);
+  return std::make_unique<Operations<ShimLauncher>>(std::move(options));
 }
 
 std::string run_block(unsigned threads, std::size_t shared_bytes, std::uint64_t seed,

@@ -8,6 +8,7 @@
 // pages and reduction trees. It does not prove the hardware's own rounding within a tile product,
 // its memory model, or speed.
 
+#include "cuda/shim_queues.h"
 #include "inference/cuda/device.h"
 
 #include <cstdint>
@@ -25,6 +26,8 @@ struct ShimOptions {
   unsigned few_rows_max = 64;  // beyond, the schedule for many rows
   std::size_t memory_bytes = std::size_t{1} << 30U;
   std::uint64_t launches_max = 0;  // then the device fails; 0: never
+  unsigned architecture = 80;
+  std::shared_ptr<ShimQueues> queues;  // work is done late, in an order by chance; null: at once
 };
 
 // What all launches of this process have shown.
@@ -39,7 +42,8 @@ ShimTally& shim_tally();
 
 class ShimLauncher : public Device {
  public:
-  explicit ShimLauncher(ShimOptions options);
+  // `home`: whose lane it is.
+  explicit ShimLauncher(ShimOptions options, const ShimLauncher* home = nullptr);
   ~ShimLauncher() override;
 
   [[nodiscard]] const DeviceInfo& info() const override { return info_; }
@@ -48,7 +52,10 @@ class ShimLauncher : public Device {
   void upload(std::byte* to, const void* from, std::size_t bytes) override;
   void download(void* to, const std::byte* from, std::size_t bytes) override;
   void copy(std::byte* to, const std::byte* from, std::size_t bytes) override;
-  void wait() override {}
+  void wait() override;
+  bool is_done() override;
+  std::unique_ptr<Device> lane() override;
+  void follow(Device& other) override;
   bool replay(std::uint64_t key) override;
   void begin_recording(std::uint64_t key) override;
   void end_recording() override;
@@ -67,17 +74,20 @@ class ShimLauncher : public Device {
     if (recording_ != nullptr)
       recording_->push_back(std::move(work));
     else
-      work();
+      submit(std::move(work));
   }
 
  private:
+  // Now, or when its turn comes.
+  void submit(std::function<void()> work);
   void run_grid(const char* name, unsigned blocks_x, unsigned blocks_y, unsigned threads,
                 std::size_t shared_bytes, const std::function<void()>& work);
 
   ShimOptions options_;
   DeviceInfo info_;
   std::string failure_;
-  std::size_t used_ = 0;
+  std::size_t queue_ = 0;              // of options_.queues
+  std::shared_ptr<std::size_t> used_;  // bytes, with its lanes
   std::uint64_t launches_ = 0;
   std::map<std::byte*, std::size_t> memory_;
   std::map<std::uint64_t, std::vector<std::function<void()>>> recordings_;

@@ -306,6 +306,16 @@ TEST_CASE("a fleet file says what computes a model", "[fleet]") {
              Catch::Contains("models.m.kvCache.type: 8-bit floats are for GPUs"));
   CHECK_THAT(problem(R"({"provider": "scripted", "model": "s.json", "device": "cuda"})"),
              Catch::Contains("models.m.device: only an embedded model"));
+  const FleetFile apart =
+      parsed(R"({"model": "m.gguf", "device": "cuda", "prefillDevice": "cuda:1"})");
+  REQUIRE(apart.problems.empty());
+  CHECK(apart.fleet.models[0].prefill_device == "cuda:1");
+  for (const char* device : {"cpu", "auto", "cuda:", "cuda:x"})
+    CHECK_THAT(problem(R"({"model": "m.gguf", "device": "cuda", "prefillDevice": ")" +
+                       std::string(device) + R"("})"),
+               Catch::Contains("models.m.prefillDevice: there is no GPU"));
+  CHECK_THAT(problem(R"({"model": "m.gguf", "prefillDevice": "cuda:1"})"),
+             Catch::Contains("models.m.prefillDevice: prompts go to a GPU only if a GPU decodes"));
 }
 
 }  // namespace ambit::agents
