@@ -109,25 +109,30 @@ Result<void> bench(const Options& options, const Context& context) {
   how.own_tokens = static_cast<std::size_t>(TRY(size("own", 0, 1 << 20)));
   how.step_tokens = static_cast<std::size_t>(TRY(options.integer("step", 512, 1, 65'536)));
   how.arriving_tokens = static_cast<std::size_t>(TRY(size("arriving", 0, 65'536)));
+  how.one_queue = options.flag("one-queue");
+  how.prefill_device = options.text("prefill-device");
   how.shares_prefixes = !options.flag("apart");
   const auto file = TRY(inference::ModelFile::open(absolute(context, options.positional()[0])));
   const inference::BenchReport report = TRY(inference::bench(*file, how));
   if (options.flag("json")) {
     for (const auto& figure : report.figures)
-      print(Json{{"model", file->model().config.name},
-                 {"instructions", report.instruction_set},
-                 {"threads", how.threads},
-                 {"what", figure.what},
-                 {"batch", figure.batch},
-                 {"tokensPerSecond", figure.tokens_per_s},
-                 {"gigabytesPerSecond", figure.gigabytes_per_s},
-                 {"ofReadBandwidth", figure.of_bandwidth},
-                 {"stepP50Ms", figure.step_p50_ms},
-                 {"stepP99Ms", figure.step_p99_ms},
-                 {"joulesPerToken", figure.joules_per_token},
-                 {"readGigabytesPerSecond", report.read_gigabytes_per_s}}
-                .dump() +
-            "\n");
+      print(
+          Json{{"model", file->model().config.name},
+               {"instructions", report.instruction_set},
+               {"threads", how.threads},
+               {"what", figure.what},
+               {"batch", figure.batch},
+               {"tokensPerSecond", figure.tokens_per_s},
+               {"gigabytesPerSecond", figure.gigabytes_per_s},
+               {"ofReadBandwidth", figure.of_bandwidth},
+               {"stepP50Ms", figure.step_p50_ms},
+               {"stepP99Ms", figure.step_p99_ms},
+               {"stepJitter", figure.step_p50_ms > 0 ? figure.step_p99_ms / figure.step_p50_ms : 0},
+               {"arrivingTokensPerSecond", figure.arriving_tokens_per_s},
+               {"joulesPerToken", figure.joules_per_token},
+               {"readGigabytesPerSecond", report.read_gigabytes_per_s}}
+              .dump() +
+          "\n");
     return {};
   }
   print(report.instruction_set + " kernels, " + std::to_string(how.threads) +
@@ -195,6 +200,8 @@ Command model_bench_command() {
                 {"apart", "", "on a GPU: read shared tokens once for each sequence"},
                 {"step", "N", "tokens of a prompt in one step (default 512)"},
                 {"arriving", "N", "tokens of another prompt in each step of decoding (default 0)"},
+                {"prefill-device", "NAME", "another GPU for that prompt: cuda:1"},
+                {"one-queue", "", "on a GPU: that prompt in the steps, not in a queue of its own"},
                 {"instructions", "NAME",
                  "amx, avx512_bf16, avx512, avx2, neon or plain (default: the best)"},
                 {"json", "", "one JSON object a figure"}},

@@ -38,6 +38,20 @@ std::string metrics_text(Assembly& assembly, std::uint64_t requests, std::size_t
          << "\nambit_engine_tokens_total{model=\"" << name << "\",kind=\"cached\"} "
          << stats.scheduler.cached_tokens << "\n";
   }
+  // Requests: not admitted, with a prompt that is not computed yet, with an answer under way.
+  text << "# TYPE ambit_engine_requests gauge\n";
+  for (const auto& [name, engine] : assembly.engines()) {
+    const auto stats = engine->stats().scheduler;
+    text << "ambit_engine_requests{model=\"" << name << "\",state=\"waiting\"} " << stats.waiting
+         << "\nambit_engine_requests{model=\"" << name << "\",state=\"prompt\"} " << stats.prompts
+         << "\nambit_engine_requests{model=\"" << name << "\",state=\"answer\"} "
+         << stats.active - stats.prompts << "\n";
+  }
+  text << "# TYPE ambit_engine_prompt_tokens_left gauge\n";
+  for (const auto& [name, engine] : assembly.engines()) {
+    text << "ambit_engine_prompt_tokens_left{model=\"" << name << "\"} "
+         << engine->stats().scheduler.prompt_tokens_left << "\n";
+  }
   text << "# TYPE ambit_kv_pages gauge\n";
   for (const auto& [name, engine] : assembly.engines()) {
     const auto kv = engine->stats().kv;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 
 namespace ambit::inference {
 
@@ -26,7 +27,8 @@ class Bench {
       : model_(model),
         options_(options),
         pool_(std::move(made.pool)),
-        forward_(model, std::move(made.backend), rows_max(options)) {
+        forward_(model, std::move(made.backend), rows_max(options)),
+        prompts_(std::move(made.prompts)) {
     for (const Layer& layer : model.layers)
       weight_bytes_ += static_cast<double>(layer.qkv.bytes() + layer.attention_out.bytes() +
                                            layer.gate_up.bytes() + layer.down.bytes() +
@@ -117,7 +119,7 @@ class Bench {
         rows.clear();
         for (std::size_t i = start; i < std::min(start + forward_.rows_max(), tokens); ++i)
           rows.push_back({token(i), i, pages.data(), i + 1 == tokens});
-        forward_.run(rows);
+        forward_.start(rows);
       }
       forward_.backend().wait();
     });
@@ -146,22 +148,26 @@ class Bench {
     const bool chooses = forward_.backend().chooses();
     std::vector<StepRow> rows;
     std::vector<double> took_ms;
+    Arrival arrival{prompt, std::move(arriving), {}, 0, 0, 0};
     const double joules = forward_.backend().joules();
     const double seconds = seconds_of([&] {
       for (std::size_t position = 0; position < tokens; ++position) {
         const auto start = Clock::now();
+        if (prompts_ != nullptr) go_on(arrival);
         rows.clear();
         for (std::size_t i = 0; i < batch; ++i)
           rows.push_back({token(position * batch + i), before + position, pages[i].data(), true,
                           false, chooses ? &greedy : nullptr});
-        for (std::size_t i = 0; i < options_.arriving_tokens; ++i)
-          rows.push_back({token(i), position * options_.arriving_tokens + i, arriving.data()});
-        forward_.run(rows);
+        for (std::size_t i = 0; prompts_ == nullptr && i < options_.arriving_tokens; ++i)
+          rows.push_back({token(i), position * options_.arriving_tokens + i, arrival.pages.data()});
+        forward_.start(rows);
         if (chooses) forward_.backend().chosen(0);  // as a decoder must, before its next step
         forward_.backend().wait();
         took_ms.push_back(std::chrono::duration<double, std::milli>(Clock::now() - start).count());
       }
     });
+    if (prompts_ != nullptr) prompts_->wait();
+    const double all_s = std::accumulate(took_ms.begin(), took_ms.end(), 0.0) * 1e-3;
     std::sort(took_ms.begin(), took_ms.end());
     const double bytes_per_token = static_cast<double>(forward_.page_bytes()) / page_tokens;
     const double own =
@@ -176,9 +182,36 @@ class Bench {
                        moved * static_cast<double>(tokens) / seconds * 1e-9};
     figure.step_p50_ms = took_ms[took_ms.size() / 2];
     figure.step_p99_ms = took_ms[took_ms.size() * 99 / 100];
+    figure.arriving_tokens_per_s = prompts_ != nullptr
+                                       ? static_cast<double>(arrival.computed) / all_s
+                                       : static_cast<double>(prompt) / seconds;
     figure.joules_per_token =
         (forward_.backend().joules() - joules) / (made * static_cast<double>(options_.repeats));
     return figure;
+  }
+
+  // A long prompt that goes through the lane for prompts, and then once more.
+  struct Arrival {
+    std::size_t tokens;
+    Pages pages;
+    std::vector<StepRow> rows;  // under way
+    std::size_t begun;          // tokens
+    std::size_t computed;       // in all
+    std::uint64_t sequence;
+  };
+  void go_on(Arrival& arrival) {
+    if (arrival.tokens == 0 || (!arrival.rows.empty() && !prompts_->is_done())) return;
+    arrival.computed += arrival.rows.size();
+    arrival.rows.clear();
+    if (arrival.begun == arrival.tokens || arrival.begun == 0) {
+      arrival.begun = 0;
+      ++arrival.sequence;
+    }
+    const std::size_t count = std::min(prompts_->rows_max(), arrival.tokens - arrival.begun);
+    for (std::size_t i = 0; i < count; ++i, ++arrival.begun)
+      arrival.rows.push_back({token(arrival.begun), arrival.begun, arrival.pages.data(), false,
+                              false, nullptr, arrival.sequence});
+    prompts_->start(arrival.rows);
   }
 
   // All threads read half a gigabyte through 2 MiB pages, a few pages at a time.
@@ -202,6 +235,7 @@ class Bench {
   const BenchOptions& options_;
   std::unique_ptr<Pool> pool_;
   Forward forward_;
+  std::unique_ptr<Lane> prompts_;  // for what arrives; null: it goes along with decoding
   Pages free_, used_;
   bool is_out_of_memory_ = false;
   double weight_bytes_ = 0;
@@ -234,6 +268,10 @@ Result<BenchReport> bench(const ModelFile& file, const BenchOptions& options) {
   choice.instruction_set = options.instruction_set;
   choice.fp8_weights = options.fp8_weights;
   choice.shares_prefixes = options.shares_prefixes;
+  if (options.arriving_tokens > 0 && !options.one_queue) {
+    choice.prompt_rows_max = options.step_tokens;
+    choice.prefill_device = options.prefill_device;
+  }
   return Bench(file.model(), TRY(make_backend(file.model(), choice)), options).run();
 }
 

@@ -28,10 +28,14 @@ struct BenchOptions {
   std::string device = "cpu";  // make_backend.h
   bool fp8_weights = false;
   bool shares_prefixes = true;
-  std::size_t shared_tokens = 0;    // that all sequences begin with before they decode
-  std::size_t own_tokens = 0;       // that each has after them
-  std::size_t step_tokens = 512;    // rows of one step of a prompt
-  std::size_t arriving_tokens = 0;  // of each step of decoding, of a long prompt that comes in
+  std::size_t shared_tokens = 0;  // that all sequences begin with before they decode
+  std::size_t own_tokens = 0;     // that each has after them
+  std::size_t step_tokens = 512;  // rows of one step of a prompt
+  // Of each step of decoding, of a long prompt that comes in; on a GPU it goes through a queue of
+  // its own, a step of a prompt at a time, and again and again.
+  std::size_t arriving_tokens = 0;
+  bool one_queue = false;      // on a GPU too: in the steps of decoding
+  std::string prefill_device;  // of the queue; empty: the same
 };
 
 struct BenchFigure {
@@ -42,7 +46,8 @@ struct BenchFigure {
   double of_bandwidth = 0;     // part of what plain reading gives
   double step_p50_ms = 0;
   double step_p99_ms = 0;
-  double joules_per_token = 0;  // 0: the device does not say
+  double arriving_tokens_per_s = 0;  // of the prompt that comes in meanwhile
+  double joules_per_token = 0;       // 0: the device does not say
 };
 
 struct BenchReport {

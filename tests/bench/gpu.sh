@@ -77,8 +77,10 @@ for shape in $shapes; do
       --prompt 0 --decode 64 --batch 256 --shared 2048 --own 256 --apart
     measure "$shape BF16, prefill" - $rate "$file" --prompt 4096 --step 2048 --decode 0
     measure "$shape BF16, batch 64 alone" - stepP99Ms "$file" --prompt 0 --decode 128 --batch 64 --own 512
-    measure "$shape BF16, batch 64 while a prompt comes in" - stepP99Ms "$file" \
-      --prompt 0 --decode 64 --batch 64 --own 512 --arriving 128
+    measure "$shape BF16, batch 64 while 8k prompts come in" '< 1.3' stepJitter "$file" \
+      --prompt 0 --decode 256 --batch 64 --own 512 --arriving 32
+    measure "$shape BF16, the same in one queue" - stepP99Ms "$file" \
+      --prompt 0 --decode 256 --batch 64 --own 512 --arriving 32 --one-queue
     measure "$shape BF16, energy at batch 64" "$joules" joulesPerToken "$file" \
       --prompt 0 --decode 256 --batch 64 --own 512 --repeats 8
     for type in Q8_0 Q4_0 Q4_K; do
