@@ -118,6 +118,40 @@ TEST_CASE("a random mix says the same with prompts in a queue of their own, here
   CHECK(switches > 500);
 }
 
+TEST_CASE("a prompt that goes on in a copied page comes after the copy", "[lanes]") {
+  const auto file = lane_model();
+  Generation first;
+  for (std::size_t i = 0; i < 100; ++i)
+    first.prompt.push_back(static_cast<TokenId>(uniform(3, i, 0) * 250));
+  first.tokens_max = 1;
+  Generation second = first;
+  second.prompt.resize(80);  // two pages and a half
+  for (std::size_t i = 0; i < 50; ++i)
+    second.prompt.push_back(static_cast<TokenId>(uniform(4, i, 0) * 250));
+  const auto logits_of_second = [&](QueueRig& rig) {
+    std::vector<Generated> ended;
+    std::vector<float> seen;
+    REQUIRE(rig.scheduler->submit(first));
+    while (!rig.scheduler->idle()) rig.scheduler->step(ended);
+    rig.scheduler->set_observer([&](std::uint64_t, std::size_t, std::span<const float> logits) {
+      seen.assign(logits.begin(), logits.end());
+    });
+    REQUIRE(rig.scheduler->submit(second));
+    while (!rig.scheduler->idle()) rig.scheduler->step(ended);
+    CHECK(rig.watch.copies == 1);
+    return seen;
+  };
+  QueueRig plain(*file, Where::one_queue, 0);
+  const std::vector<float> expected = logits_of_second(plain);
+  for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+    for (const Where where : {Where::beside, Where::far}) {
+      QueueRig rig(*file, where, seed, 64, 64);
+      INFO("seed " << seed << (where == Where::far ? ", far" : ""));
+      CHECK(same_bits(logits_of_second(rig), expected));
+    }
+  }
+}
+
 TEST_CASE("another GPU is brought each page of a prompt once and sends each home", "[lanes]") {
   const auto file = lane_model();
   QueueRig rig(*file, Where::far, 5, 64, 32);

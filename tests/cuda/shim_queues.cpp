@@ -44,7 +44,13 @@ void ShimQueues::go_on(std::size_t queue) {
 }
 
 void ShimQueues::something() {
-  const std::size_t queue = draw(queues_.size());
+  // One queue runs ahead for a while and the others all but stand still.
+  if (stretch_ == 0) {
+    favourite_ = draw(queues_.size());
+    stretch_ = 1 + draw(60);
+  }
+  --stretch_;
+  const std::size_t queue = draw(6) == 0 ? draw(queues_.size()) : favourite_;
   if (!queues_[queue].jobs.empty()) go_on(queue);
 }
 

@@ -46,6 +46,8 @@ class ShimQueues {
   std::uint64_t seed_;
   std::uint64_t drawn_ = 0;
   std::deque<Queue> queues_;
+  std::size_t favourite_ = 0;
+  std::uint64_t stretch_ = 0;  // how long it still is
   std::size_t last_ = 0;
   std::uint64_t switches_ = 0;
 };
