@@ -245,6 +245,7 @@ Result<std::unique_ptr<Device>> open_device(unsigned index) {
   DeviceInfo info;
   info.name = properties.name;
   info.architecture = static_cast<unsigned>(properties.major * 10 + properties.minor);
+  info.warpgroups = info.architecture == 90;  // the only one that sm_90a's code runs on
   info.processors = static_cast<unsigned>(properties.multiProcessorCount);
   info.shared_bytes = properties.sharedMemPerBlockOptin;
   constexpr unsigned oldest = 80;

@@ -25,6 +25,7 @@ inline std::uint32_t narrow(std::size_t value) {
 struct DeviceInfo {
   std::string name;
   unsigned architecture = 0;  // 80, 90, ...
+  bool warpgroups = false;    // products of 16-bit floats are warpgroups', their inputs in tiles
   unsigned processors = 0;
   std::size_t memory_bytes = 0;
   std::size_t free_bytes = 0;        // when it was opened

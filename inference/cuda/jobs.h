@@ -43,6 +43,8 @@ struct alignas(16) LevelBlock {
 // 32 in `halves`, `bf16`, `levels`; inputs beyond the matrix's own are 0.
 // Levels of a block lie so that lane t of four finds its 8 together: inputs 4t to 4t + 3, then
 // 16 + 4t to 16 + 4t + 3.
+// Where products are warpgroups' (row_tiles > 0), `halves` and `bf16` lie as the copy engine brings
+// them: [block of 32 inputs][8 rows] tiles of [4][8 rows][8 values], see tile_place().
 struct FormView {
   float* floats;          // [rows][width]
   std::uint16_t* halves;  // [rows][padded]
@@ -51,6 +53,7 @@ struct FormView {
   LevelBlock* blocks;     // [rows][padded / 32]
   std::uint32_t width;
   std::uint32_t padded;
+  std::uint32_t row_tiles;  // of 8 rows that the buffers have; 0: rows lie one after the other
 };
 
 // A stretch of panels of one type.

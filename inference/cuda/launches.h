@@ -7,7 +7,7 @@
 #include "inference/cuda/attention.h"
 #include "inference/cuda/choose.h"
 #include "inference/cuda/device.h"
-#include "inference/cuda/multiply.h"
+#include "inference/cuda/multiply_warpgroups.h"
 #include "inference/cuda/rows.h"
 
 namespace ambit::inference::cuda {
@@ -29,11 +29,11 @@ class Operations final : public Launcher {
       case WeightType::f32:
         return multiply<F32Format>(job);
       case WeightType::f16:
-        return multiply<F16Format>(job);
+        return multiply_halves<F16Format>(job);
       case WeightType::bf16:
-        return multiply<Bf16Format>(job);
+        return multiply_halves<Bf16Format>(job);
       case WeightType::fp8:
-        return multiply<Fp8Format>(job);
+        return multiply_halves<Fp8Format>(job);
       case WeightType::q8_0:
         return multiply<Q8Format>(job);
       case WeightType::q4_0:
@@ -101,6 +101,49 @@ class Operations final : public Launcher {
           (job.rows + many_block_rows - 1) / many_block_rows,
           (job.weight.panel_count + 2 * many_panels<Format> - 1) / (2 * many_panels<Format>),
           many_warps * warp_lanes, 0, job);
+  }
+  // Inputs are 16-bit floats: one kind of product for all rows, which the device decides.
+  template <class Format>
+  void multiply_halves(const MultiplyJob& job) {
+    if (!this->info().warpgroups) return multiply<Format>(job);
+    if (this->few_rows(job.rows)) {
+      const unsigned tiles = (job.rows + token_tile - 1) / token_tile;
+      return tiles == 1   ? narrow<Format, 1>(job)
+             : tiles == 2 ? narrow<Format, 2>(job)
+             : tiles <= 4 ? narrow<Format, 4>(job)
+                          : narrow<Format, 8>(job);
+    }
+    // The largest tile that leaves no processor without work.
+    if (wide_blocks<256>(job) >= this->info().processors) return wide<Format, 256>(job);
+    if (wide_blocks<128>(job) >= this->info().processors) return wide<Format, 128>(job);
+    wide<Format, 64>(job);
+  }
+  template <class Format, unsigned tiles>
+  void narrow(const MultiplyJob& job) {
+    const unsigned rows = tiles * token_tile;
+    const unsigned groups = warpgroups_for(job.weight.segments, narrow_spread<tiles>);
+    this->launch("multiply_narrow", multiply_narrow<Format, tiles>,
+                 (job.weight.panel_count + narrow_panels<tiles> - 1) / narrow_panels<tiles>,
+                 (job.rows + rows - 1) / rows, groups * warpgroup_warps * warp_lanes,
+                 narrow_bytes<tiles>(job.weight.segments), job);
+  }
+  template <unsigned columns>
+  static unsigned wide_rows(const MultiplyJob& job) {
+    return (job.rows + columns - 1) / columns;
+  }
+  template <unsigned columns>
+  static unsigned wide_panels(const MultiplyJob& job) {
+    constexpr unsigned panels = wide_groups<columns> * warpgroup_warps;
+    return (job.weight.panel_count + panels - 1) / panels;
+  }
+  template <unsigned columns>
+  static unsigned wide_blocks(const MultiplyJob& job) {
+    return wide_rows<columns>(job) * wide_panels<columns>(job);
+  }
+  template <class Format, unsigned columns>
+  void wide(const MultiplyJob& job) {
+    this->launch("multiply_wide", multiply_wide<Format, columns>, wide_rows<columns>(job),
+                 wide_panels<columns>(job), wide_threads<columns>, wide_bytes<columns>, job);
   }
   template <class Format, unsigned tiles>
   void few(const MultiplyJob& job) {

@@ -197,6 +197,7 @@ Result<FormView> CudaBackend::make_forms(std::size_t width, std::uint8_t forms) 
   const std::size_t blocks = whole_blocks(width);
   view.width = narrow(width);
   view.padded = narrow(blocks * block_inputs);
+  view.row_tiles = device_->info().warpgroups ? narrow(rows_capacity_ / token_tile) : 0;
   const std::size_t elements = rows_capacity_ * view.padded;
   if ((forms & as_floats) != 0) view.floats = TRY(make<float>(rows_capacity_ * width));
   if ((forms & as_halves) != 0) view.halves = TRY(make<std::uint16_t>(elements));

@@ -23,6 +23,20 @@ GPU_FUNCTION void put_output(const MultiplyJob& job, unsigned panel, unsigned ou
           output] = value;
 }
 
+// Where a row's output lies in the sums of a warp, and the sums of all segments there, added from
+// the left; segments are `apart`.
+GPU_FUNCTION unsigned part_of(unsigned row, unsigned output) {
+  const unsigned column = row % token_tile;
+  const unsigned i = column % 2 + (output >= 8 ? 2 : 0);
+  return (row / token_tile * 4 + i) * warp_lanes + output % 8 * 4 + column / 2;
+}
+GPU_FUNCTION float fold_segments(const float* parts, unsigned segments, unsigned apart,
+                                 unsigned at) {
+  float total = parts[at];
+  for (unsigned s = 1; s < segments; ++s) total = total + parts[s * apart + at];
+  return total;
+}
+
 // Bytes of shared memory that multiply_few takes.
 inline std::size_t multiply_few_bytes(unsigned segments, unsigned tiles) {
   return std::size_t{segments} * tiles * 4 * warp_lanes * sizeof(float);
@@ -64,12 +78,7 @@ multiply_few(GPU_JOB(MultiplyJob) job) {
   for (unsigned e = thread(); e < in_segment; e += threads()) {
     const unsigned row = e / panel_rows;
     const unsigned output = e % panel_rows;
-    const unsigned column = row % token_tile;
-    const unsigned i = column % 2 + (output >= 8 ? 2 : 0);
-    const float* part =
-        parts + (row / token_tile * 4 + i) * warp_lanes + output % 8 * 4 + column / 2;
-    float total = part[0];
-    for (unsigned s = 1; s < job.weight.segments; ++s) total = total + part[s * in_segment];
+    const float total = fold_segments(parts, job.weight.segments, in_segment, part_of(row, output));
     put_output(job, panel, output, first_row + row, Format::last(cursor, output, total));
   }
 }

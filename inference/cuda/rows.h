@@ -13,10 +13,19 @@ inline constexpr unsigned small_threads = 128;
 
 // ---- forms
 
+// A row's value in tiles. A block's pairs of inputs are in the order in which the weights' words
+// give them to the product: pair p is the (p / 4)th of the 8 values number p % 4.
+GPU_FUNCTION std::size_t tile_place(const FormView& of, unsigned row, unsigned at) {
+  const unsigned k = at % block_inputs;
+  const std::size_t tile = std::size_t{at / block_inputs} * of.row_tiles + row / token_tile;
+  return (tile * 4 + k / 2 % 4) * 64 + row % token_tile * 8 + k / 8 * 2 + k % 2;
+}
+
 // A warp writes a block of 32 values of one row; values beyond the width are 0.
 GPU_FUNCTION void write_block(const FormView& out, unsigned row, unsigned block, float value) {
   const unsigned at = block * block_inputs + lane();
-  const std::size_t place = std::size_t{row} * out.padded + at;
+  const std::size_t place =
+      out.row_tiles > 0 ? tile_place(out, row, at) : std::size_t{row} * out.padded + at;
   if (out.floats != nullptr && at < out.width)
     out.floats[std::size_t{row} * out.width + at] = value;
   if (out.bf16 != nullptr) out.bf16[place] = float_to_bf16(value);

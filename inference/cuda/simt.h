@@ -34,6 +34,9 @@ inline constexpr unsigned warp_lanes = 32;
 struct alignas(16) Words4 {
   std::uint32_t x[4];
 };
+struct alignas(16) Floats4 {
+  float x[4];
+};
 struct alignas(8) Words2 {
   std::uint32_t x[2];
 };

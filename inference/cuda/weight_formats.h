@@ -31,8 +31,11 @@ GPU_FUNCTION Words4 words_at(const std::uint16_t* values, const FormView& in, un
                                           block * block_inputs + lane() % 4 * 8);
 }
 
+// Of the formats whose inputs are 16-bit floats: operands() are the weights as two products of 16
+// inputs take them, values() the inputs.
 struct Bf16Format {
   static constexpr std::uint32_t block_bytes = 1024;
+  static constexpr bool is_bf16 = true;
   struct Weights {
     Words4 half[2];
   };
@@ -44,6 +47,11 @@ struct Bf16Format {
   GPU_FUNCTION static Inputs inputs(const FormView& in, unsigned row, unsigned block) {
     return words_at(in.bf16, in, row, block);
   }
+  GPU_FUNCTION static const std::uint16_t* values(const FormView& in) { return in.bf16; }
+  GPU_FUNCTION static void operands(const Weights& w, std::uint32_t (&a)[2][4]) {
+    GPU_UNROLL for (unsigned s = 0; s < 2; ++s) GPU_UNROLL for (unsigned i = 0; i < 4; ++i)
+        a[s][i] = w.half[s].x[i];
+  }
   GPU_FUNCTION static void add(float (&sums)[4], const Weights& w, const Inputs& x) {
     multiply_bf16(sums, w.half[0].x, x.x[0], x.x[1]);
     multiply_bf16(sums, w.half[1].x, x.x[2], x.x[3]);
@@ -53,6 +61,7 @@ struct Bf16Format {
 
 struct F16Format {
   static constexpr std::uint32_t block_bytes = 1024;
+  static constexpr bool is_bf16 = false;
   using Weights = Bf16Format::Weights;
   using Inputs = Words4;
   GPU_FUNCTION static Weights weights(const PanelCursor& of, unsigned block) {
@@ -60,6 +69,10 @@ struct F16Format {
   }
   GPU_FUNCTION static Inputs inputs(const FormView& in, unsigned row, unsigned block) {
     return words_at(in.halves, in, row, block);
+  }
+  GPU_FUNCTION static const std::uint16_t* values(const FormView& in) { return in.halves; }
+  GPU_FUNCTION static void operands(const Weights& w, std::uint32_t (&a)[2][4]) {
+    Bf16Format::operands(w, a);
   }
   GPU_FUNCTION static void add(float (&sums)[4], const Weights& w, const Inputs& x) {
     multiply_f16(sums, w.half[0].x, x.x[0], x.x[1]);
@@ -72,6 +85,7 @@ struct F16Format {
 // small ones too. The channel's scale gives the 2^8 back.
 struct Fp8Format {
   static constexpr std::uint32_t block_bytes = 512;
+  static constexpr bool is_bf16 = false;
   struct Weights {
     Words4 bytes;
   };
@@ -86,14 +100,16 @@ struct Fp8Format {
   GPU_FUNCTION static std::uint32_t halves(std::uint32_t bytes) {
     return (bytes & 0x00800080U) << 8U | (bytes & 0x007F007FU) << 7U;
   }
+  GPU_FUNCTION static const std::uint16_t* values(const FormView& in) { return in.halves; }
+  GPU_FUNCTION static void operands(const Weights& w, std::uint32_t (&a)[2][4]) {
+    GPU_UNROLL for (unsigned s = 0; s < 2; ++s) GPU_UNROLL for (unsigned i = 0; i < 4; ++i)
+        a[s][i] = halves(w.bytes.x[2 * s + i / 2] >> (i % 2 * 8));
+  }
   GPU_FUNCTION static void add(float (&sums)[4], const Weights& w, const Inputs& x) {
-    const std::uint32_t(&b)[4] = w.bytes.x;
-    const std::uint32_t first[4] = {halves(b[0]), halves(b[0] >> 8U), halves(b[1]),
-                                    halves(b[1] >> 8U)};
-    const std::uint32_t second[4] = {halves(b[2]), halves(b[2] >> 8U), halves(b[3]),
-                                     halves(b[3] >> 8U)};
-    multiply_f16(sums, first, x.x[0], x.x[1]);
-    multiply_f16(sums, second, x.x[2], x.x[3]);
+    std::uint32_t a[2][4];
+    operands(w, a);
+    multiply_f16(sums, a[0], x.x[0], x.x[1]);
+    multiply_f16(sums, a[1], x.x[2], x.x[3]);
   }
   GPU_FUNCTION static float last(const PanelCursor& of, unsigned output, float sum) {
     return sum * of.scales[output];

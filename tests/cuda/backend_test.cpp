@@ -149,7 +149,9 @@ TEST_CASE("8-bit weights and 8-bit pages give logits near those of what they wer
   BackendOptions options;
   options.fp8_weights = true;
   options.page_type = PageType::fp8;
-  const auto forward = on_shim(*file, {}, options);
+  ShimOptions shim;
+  shim.architecture = GENERATE(80U, 90U);
+  const auto forward = on_shim(*file, shim, options);
   CHECK(worst(whole_text(*forward, tokens, 12), on_cpu(*file, tokens)) < 0.25);
 }
 
@@ -157,6 +159,12 @@ TEST_CASE("a session has the same bits alone, in a batch, in chunks, cached and 
           "[backend]") {
   const DType type = GENERATE(DType::bf16, DType::q8_0);
   const bool fp8 = type == DType::bf16 && GENERATE(false, true);
+  const unsigned architecture = type == DType::bf16 ? GENERATE(80U, 90U) : 80U;
+  const auto device = [&](ShimOptions shim) {
+    shim.architecture = architecture;
+    shim.processors = 3;
+    return shim;
+  };
   SynthShape shape = small("qwen3", type);
   shape.layers = 1;
   const auto file = synthetic(shape);
@@ -168,11 +176,11 @@ TEST_CASE("a session has the same bits alone, in a batch, in chunks, cached and 
   auto b = trunk;
   for (const TokenId token : some_tokens(9, 6)) a.push_back(token);
   for (const TokenId token : some_tokens(11, 7)) b.push_back(token);
-  const auto plain = on_shim(*file, {}, options);
+  const auto plain = on_shim(*file, device({}), options);
   Text first(*plain, a);
   while (first.done < 290) step(*plain, {{&first, 128}});
   const Logits expected = first.logits;
-  INFO(to_string(type) << (fp8 ? " with 8-bit weights and pages" : ""));
+  INFO(to_string(type) << (fp8 ? " with 8-bit weights and pages" : "") << " on " << architecture);
   const auto same = [&](const Logits& other) {
     std::size_t equal = 0;
     for (std::size_t i = 0; i < std::min(expected.size(), other.size()); ++i)
@@ -183,14 +191,14 @@ TEST_CASE("a session has the same bits alone, in a batch, in chunks, cached and 
     return equal;
   };
   SECTION("in other chunks, with another schedule of products and an order drawn by chance") {
-    const auto forward = on_shim(*file, schedule(61, 0), options);
+    const auto forward = on_shim(*file, device(schedule(61, 0)), options);
     Text text(*forward, a);
     for (const std::size_t count : {37U, 100U, 1U, 63U, 87U, 5U, 4U})
       step(*forward, {{&text, count}});
     CHECK(same(text.logits) == 297);
   }
   SECTION("in a batch that shares the pages of the beginning, one token at a time") {
-    const auto forward = on_shim(*file, schedule(62), options);
+    const auto forward = on_shim(*file, device(schedule(62)), options);
     Text text(*forward, trunk);
     while (text.done < trunk.size()) step(*forward, {{&text, 96}});
     Text one(*forward, a, &text, trunk.size());
@@ -206,7 +214,7 @@ TEST_CASE("a session has the same bits alone, in a batch, in chunks, cached and 
     options.records = false;
     options.shares_prefixes = false;
     options.walk_rows = 3;
-    const auto forward = on_shim(*file, {}, options);
+    const auto forward = on_shim(*file, device({}), options);
     Text text(*forward, a);
     Text beside(*forward, b);
     for (int i = 0; i < 4; ++i) step(*forward, {{&beside, 20}, {&text, 72}});

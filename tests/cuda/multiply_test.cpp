@@ -61,7 +61,7 @@ struct OnDevice {
 
 // Rows of inputs in all forms, made by the kernel that makes them for the engine.
 struct Inputs {
-  static constexpr std::size_t rows_capacity = 128;
+  static constexpr std::size_t rows_capacity = 320;
   std::vector<float> values;
   Array<float> source, ones, floats;
   Array<std::uint16_t> halves, bf16;
@@ -85,7 +85,8 @@ struct Inputs {
             levels.at(),
             blocks.at(),
             static_cast<std::uint32_t>(width),
-            static_cast<std::uint32_t>(padded(width))};
+            static_cast<std::uint32_t>(padded(width)),
+            device.info().warpgroups ? std::uint32_t{rows_capacity / token_tile} : 0};
     NormJob job{};
     job.residual = source.at();
     job.next = ones.at();
@@ -153,7 +154,9 @@ TEST_CASE("products agree with the CPU's kernels for every type of weight", "[mu
   const DType type = GENERATE(DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0,
                               DType::q4_k, DType::q5_k, DType::q6_k);
   const Weight weight(type, inputs_of(type), 40);
-  const auto ours = product({}, weight, 5);
+  ShimOptions options;
+  options.architecture = GENERATE(80U, 90U);
+  const auto ours = product(options, weight, 5);
   const auto theirs = on_cpu(weight, 5);
   INFO(to_string(type));
   // F16 rounds its inputs to half floats here and takes them as they are there.
@@ -179,8 +182,10 @@ TEST_CASE("8-bit floats made at load are close to the weights that they were mad
           "[multiply]") {
   const DType type = GENERATE(DType::bf16, DType::f16, DType::f32);
   const Weight weight(type, 176, 40);
+  ShimOptions options;
+  options.architecture = GENERATE(80U, 90U);
   // Three bits of mantissa: an error of up to a 16th of each weight, much less of the sum.
-  CHECK(worst_error(product({}, weight, 5, true), on_cpu(weight, 5)) < 0.05);
+  CHECK(worst_error(product(options, weight, 5, true), on_cpu(weight, 5)) < 0.05);
 }
 
 TEST_CASE("a row's product has the same bits alone, in a batch, in either schedule, in any order",
@@ -202,6 +207,38 @@ TEST_CASE("a row's product has the same bits alone, in a batch, in either schedu
   CHECK(same(product(schedule(11), weight, 3, fp8)));
   CHECK(same(product(schedule(12, 0), weight, 67, fp8)));
   CHECK(same(product(schedule(13, 1000), weight, 67, fp8)));
+}
+
+TEST_CASE("a warpgroup's products have the same bits for any number of rows, tile and order",
+          "[multiply]") {
+  const DType type = GENERATE(DType::f16, DType::bf16);
+  const bool fp8 = type == DType::f16 && GENERATE(false, true);
+  struct Case {
+    std::size_t inputs, outputs;
+  };
+  // Segments: one of one block; three of unequal lengths, of which the last warps have none; eight.
+  const auto [inputs, outputs] = GENERATE(Case{24, 16}, Case{208, 72}, Case{1000, 136});
+  const Weight weight(type, inputs, outputs);
+  const auto on = [](std::uint64_t seed, unsigned few_rows_max, unsigned processors = 1) {
+    ShimOptions options = schedule(seed, few_rows_max);
+    options.architecture = 90;
+    options.processors = processors;
+    return options;
+  };
+  const std::size_t most = 300;
+  const auto whole = product(on(0, 0), weight, most, fp8);
+  const auto same = [&](const std::vector<float>& other) {
+    shim_tally().equal_values += other.size();
+    return other.size() % weight.matrix.outputs == 0 &&
+           std::memcmp(other.data(), whole.data(), other.size() * sizeof(float)) == 0;
+  };
+  INFO(to_string(type) << (fp8 ? " as fp8, " : ", ") << inputs << " inputs");
+  for (const std::size_t rows : {1U, 8U, 9U, 17U, 33U, 64U})
+    CHECK(same(product(on(rows % 2, 64), weight, rows, fp8)));
+  CHECK(same(product(on(12, 1000), weight, 131, fp8)));
+  for (const std::size_t rows : {1U, 70U, 200U})
+    for (const unsigned processors : {1U, 4U, 1000U})  // tiles of 256, 128 and 64 rows
+      CHECK(same(product(on(rows + processors, 0, processors), weight, rows, fp8)));
 }
 
 TEST_CASE("tokens are looked up in panels of every type", "[multiply]") {

@@ -29,7 +29,8 @@ struct Written {
              levels.at(),
              blocks.at(),
              static_cast<std::uint32_t>(width),
-             static_cast<std::uint32_t>(padded(width))} {}
+             static_cast<std::uint32_t>(padded(width)),
+             0} {}
   static std::size_t padded(std::size_t width) { return (width + 31) / 32 * 32; }
 };
 
@@ -194,6 +195,34 @@ TEST_CASE("exp is the CPU's, from nothing to overflow", "[rows]") {
   std::vector<float> expected(64);
   cpu().swiglu(gate_up.data(), gate_up.data() + 64, 64, expected.data());
   CHECK(same_bits(out.floats.read(), expected));
+}
+
+TEST_CASE("in tiles each value lies once, where the weight it is multiplied with is", "[rows]") {
+  const std::size_t width = 80;
+  const std::size_t rows = 13;
+  const auto device = test_device(schedule(4));
+  std::vector<float> values(rows * 2 * width, 10.0F);  // a gate, then what comes through it
+  for (std::size_t i = 0; i < values.size(); ++i)
+    if (i / width % 2 == 1)
+      values[i] = 1.0F + static_cast<float>(i % width + i / width / 2 * width);
+  const Array<float> from(*device, values);
+  Written out(*device, 16, width);
+  out.view.row_tiles = 2;
+  device->run(GateJob{from.at(), width, 2 * width, rows, false, out.view});
+  REQUIRE(device->failure().empty());
+  const auto halves = out.halves.read();
+  const auto plain = out.floats.read();
+  for (std::size_t row = 0; row < 16; ++row) {
+    for (std::size_t d = 0; d < 96; ++d) {
+      // A lane of a weight's word has, of a block's 16 pairs, one in four from each stretch of 8.
+      const std::size_t pair = d % 32 / 2;
+      const std::size_t tile = d / 32 * 2 + row / 8;
+      const std::size_t at = tile * 256 + pair % 4 * 64 + row % 8 * 8 + pair / 4 * 2 + d % 2;
+      const bool is_there = row < rows && d < width;
+      const float value = is_there ? plain[row * width + d] : 0.0F;
+      CHECK(halves[at] == inference::float_to_f16(value));
+    }
+  }
 }
 
 }  // namespace ambit::inference::cuda

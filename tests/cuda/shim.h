@@ -25,8 +25,9 @@ struct ShimOptions {
   std::uint64_t seed = 0;      // of the orders of blocks and threads; 0: as they are numbered
   unsigned few_rows_max = 64;  // beyond, the schedule for many rows
   std::size_t memory_bytes = std::size_t{1} << 30U;
-  std::uint64_t launches_max = 0;  // then the device fails; 0: never
-  unsigned architecture = 80;
+  std::uint64_t launches_max = 0;      // then the device fails; 0: never
+  unsigned architecture = 80;          // 90: with the products of warpgroups
+  unsigned processors = 1;             // of which no launch should leave one without work
   std::shared_ptr<ShimQueues> queues;  // work is done late, in an order by chance; null: at once
 };
 
