@@ -21,8 +21,8 @@ fi
 
 [ -n "${AMBIT_GPU_SKIP_CHECK:-}" ] || ./check gpu
 mkdir -p build
-cmake --preset cuda >build/configure-cuda.log 2>&1 || { cat build/configure-cuda.log; exit 1; }
-cmake --build --preset cuda --parallel "$(nproc)" --target ambit
+cmake --preset cuda -DBUILD_TESTING=ON >build/configure-cuda.log 2>&1 || { cat build/configure-cuda.log; exit 1; }
+cmake --build --preset cuda --parallel "$(nproc)" --target ambit bench_parked cuda_test
 ambit=build/cuda/ambit
 
 commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
@@ -33,6 +33,23 @@ driver=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader | head -1)
 printf '{"date":"%s","commit":"%s","device":"%s","driver":"%s"}\n' \
   "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$commit" "$name" "$driver" >"$out"
 
+# The peak of one large product, by cuBLAS where it is; 0: it is not, and no part of a peak is said.
+peak=0
+if cmake --build --preset cuda --target gemm_peak >/dev/null 2>&1; then
+  peak=$(build/cuda/tests/bench/gemm_peak) || peak=0
+  printf '{"bench":"gpu","case":"a product of BF16 by cuBLAS","unit":"tflops","ours":%s}\n' "$peak" >>"$out"
+  tail -1 "$out"
+else
+  say "skipped: the peak of a large product (there is no cuBLAS to link)"
+fi
+
+# The same bits in every batch, chunk, cache, schedule and draft: the tests of whole models, on the device.
+say "determinism"
+if AMBIT_GPU=1 build/cuda/tests/cuda/cuda_test '[multiply],[attention],[backend],[scheduler]' >build/gpu-bits.txt 2>&1; then same=true; else same=false; fi
+printf '{"bench":"gpu","case":"the same bits in every batch, chunk, cache, schedule and draft","met":%s,"said":"%s"}\n' \
+  "$same" "$(tail -2 build/gpu-bits.txt | tr -d '\n"')" >>"$out"
+tail -1 "$out"
+
 model() { # SHAPE TYPE: its file, made once
   file=build/models/$1-$2.gguf
   [ -f "$file" ] || { "$ambit" model synth "$1" "$file.part" --type "$2" >/dev/null && mv "$file.part" "$file"; }
@@ -41,6 +58,8 @@ model() { # SHAPE TYPE: its file, made once
 
 # measure CASE GOAL FIELD FILE OPTION...: one run of the bench; FIELD is what the goal is about. "> N" is to be reached, "< N"
 # not to be passed, "-" is no goal.
+# With gflop set, figures say their TFLOP/s, too.
+gflop=
 measure() {
   label=$1 goal=$2 field=$3 file=$4
   shift 4
@@ -50,7 +69,13 @@ measure() {
     printf '{"bench":"gpu","case":"%s","failed":true}\n' "$label" >>"$out"
     return 0
   fi
-  python3 tests/bench/gpu_figure.py "$label" "$goal" "$field" build/gpu-figure.json >>"$out"
+  python3 tests/bench/gpu_figure.py "$label" "$goal" "$field" build/gpu-figure.json ${gflop:+"$gflop" "$peak"} >>"$out"
+  tail -1 "$out"
+}
+# quotient CASE GOAL A B: of two figures above
+quotient() {
+  python3 tests/bench/gpu_figure.py "$1" "$2" of "$3" "$4" "$out" >>"$out.part" && cat "$out.part" >>"$out"
+  rm -f "$out.part"
   tail -1 "$out"
 }
 rate=tokensPerSecond
@@ -58,11 +83,13 @@ rate=tokensPerSecond
 shapes=${AMBIT_GPU_SHAPES:-llama-3.2-1b qwen3-0.6b qwen3-1.7b llama-3.1-8b}
 for shape in $shapes; do
   file=$(model "$shape" BF16) || { say "there is no shape $shape"; continue; }
-  alone=- alone8=- many=- agents=- joules=-
+  alone=- alone8=- many=- agents=- joules=- prefill=- per_token=
   case $shape in
-  llama-3.2-1b) alone='> 1060' alone8='> 1800' many='> 50000' agents='> 100000' ;;
-  qwen3-0.6b) alone='> 2000' ;;
-  llama-3.1-8b) joules='< 0.12' ;;
+  # per_token: GFLOP of the products with the layers' weights for one token of a prompt.
+  llama-3.2-1b) alone='> 1060' alone8='> 1800' many='> 50000' agents='> 100000' per_token=1.946 ;;
+  qwen3-0.6b) alone='> 2000' per_token=0.881 ;;
+  qwen3-1.7b) per_token=2.819 ;;
+  llama-3.1-8b) joules='< 0.12' prefill='> 0.6' per_token=13.959 ;;
   esac
   measure "$shape BF16, batch 1" "$alone" $rate "$file" --prompt 0 --decode 256
   measure "$shape, 8-bit weights and pages, batch 1" "$alone8" $rate "$file" --prompt 0 --decode 256 --weights fp8 --kv fp8
@@ -75,7 +102,14 @@ for shape in $shapes; do
       --prompt 0 --decode 64 --batch 256 --shared 2048 --own 256
     measure "$shape BF16, the same without sharing" - $rate "$file" \
       --prompt 0 --decode 64 --batch 256 --shared 2048 --own 256 --apart
-    measure "$shape BF16, prefill" - $rate "$file" --prompt 4096 --step 2048 --decode 0
+    quotient "$shape BF16, sharing pays" '> 3' "$shape BF16, 256 agents, 2k shared and 256 own" "$shape BF16, the same without sharing"
+    gflop=$per_token
+    if [ "$peak" = 0 ] || [ -z "$per_token" ]; then
+      measure "$shape BF16, prefill" - $rate "$file" --prompt 4096 --step 2048 --decode 0
+    else
+      measure "$shape BF16, prefill" "$prefill" ofPeak "$file" --prompt 4096 --step 2048 --decode 0
+    fi
+    gflop=
     measure "$shape BF16, batch 64 alone" - stepP99Ms "$file" --prompt 0 --decode 128 --batch 64 --own 512
     measure "$shape BF16, batch 64 while 8k prompts come in" '< 1.3' stepJitter "$file" \
       --prompt 0 --decode 256 --batch 64 --own 512 --arriving 32
@@ -98,4 +132,9 @@ for shape in $shapes; do
   fi
   rm -f "$file"
 done
+if [ -z "${AMBIT_GPU_QUICK:-}" ]; then
+  say "2,000 sessions that wait for a call"
+  AMBIT_BENCH_DEVICE=cuda AMBIT_BENCH_SHAPES=llama-3.2-1b AMBIT_BENCH_TYPES=BF16 build/cuda/tests/bench/bench_parked >>"$out" ||
+    say "  failed"
+fi
 say "written: $out"

@@ -1,13 +1,38 @@
-"""gpu_figure.py CASE GOAL FIELD FILE: the lines of `ambit model bench --json` as figures with a goal; see gpu.sh."""
+"""gpu_figure.py CASE GOAL FIELD FILE [GFLOP PEAK]: the lines of `ambit model bench --json` as figures with a goal; see gpu.sh.
+FIELD may be a quotient, A/B. GFLOP: what one token's products take; with it and PEAK (TFLOP/s of a large product) each
+figure says its own TFLOP/s and their part of the peak (ofPeak).
+gpu_figure.py CASE GOAL of CASE_A CASE_B RESULTS: the quotient of what two earlier figures of a file of results say."""
 import json
 import sys
 
-label, goal, field, path = sys.argv[1:]
-for line in open(path):
-    figure = json.loads(line)
-    ours = figure[field]
+
+def value_of(figure, field):
+    names = field.split("/")
+    values = [figure.get(name) or 0 for name in names]
+    return values[0] if len(values) == 1 else values[0] / values[1] if values[1] else 0
+
+
+def show(label, goal, unit, ours, more):
     met = None
     if goal != "-":
         sign, limit = goal.split()
-        met = ours >= float(limit) if sign == ">" else ours <= float(limit)
-    print(json.dumps({"bench": "gpu", "case": label, "unit": field, "ours": ours, "goal": goal, "met": met, **figure}))
+        met = ours >= float(limit) if sign == ">" else 0 < ours <= float(limit)
+    print(json.dumps({"bench": "gpu", "case": label, "unit": unit, "ours": ours, "goal": goal, "met": met, **more}))
+
+
+label, goal, field, path, *rest = sys.argv[1:]
+if field == "of":
+    found = {}
+    for line in open(rest[1]):
+        figure = json.loads(line)
+        if figure.get("case") in (path, rest[0]) and "ours" in figure:
+            found[figure["case"]] = figure["ours"]
+    if len(found) == 2 and found[rest[0]]:
+        show(label, goal, "ratio", found[path] / found[rest[0]], {})
+else:
+    for line in open(path):
+        figure = json.loads(line)
+        if len(rest) == 2:
+            figure["tflops"] = figure["tokensPerSecond"] * float(rest[0]) / 1000
+            figure["ofPeak"] = figure["tflops"] / float(rest[1]) if float(rest[1]) else 0
+        show(label, goal, field, value_of(figure, field), figure)

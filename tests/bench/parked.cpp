@@ -2,7 +2,7 @@
 // go on in a random order: what is found of each conversation, how long it takes until its next
 // token, and what lies where; with a disk tier and, on the first 200 of them, without one.
 // AMBIT_BENCH_SHAPES and AMBIT_BENCH_TYPES name the model (one each), AMBIT_BENCH_SESSIONS how many
-// sessions.
+// sessions, AMBIT_BENCH_DEVICE what computes.
 
 #include "bench/figure.h"
 #include "bench/models.h"
@@ -102,6 +102,7 @@ bool measure(const std::string& path, std::size_t sessions, bool with_disk) {
   }
   EngineOptions options;
   options.threads = std::max(1U, std::thread::hardware_concurrency());
+  options.device = setting("AMBIT_BENCH_DEVICE", "cpu");
   options.kv_bytes = kv_bytes;
   options.clock_us = now_us;
   options.kv_disk_folder = std::filesystem::current_path().string() + "/build";

@@ -48,3 +48,9 @@ for architecture in 80 90a; do
     awk '{printf "  %-60s %s registers\n", $1, $2}' | sort >"$work/registers_$architecture.txt"
   [ "$architecture" = 80 ] || grep 'multiply_' "$work/registers_$architecture.txt"
 done
+
+# What later architectures compile for themselves when the program starts has none of sm_90a's own instructions.
+"$nvcc" -std=c++20 -O3 -fmad=false -gencode arch=compute_90,code=compute_90 -Werror all-warnings -I"$include/inference" -I"$include/async" \
+  -ptx "$root/inference/cuda/device.cu" -o "$work/later.ptx" || fail "nvcc does not compile the kernels for later architectures"
+! grep -q 'wgmma' "$work/later.ptx" || fail "the PTX for later architectures has products of warpgroups"
+echo "compute_90: $(grep -c '\.entry' "$work/later.ptx") kernels, $(grep -c 'mma.sync' "$work/later.ptx") tensor products of warps"

@@ -241,6 +241,21 @@ TEST_CASE("a warpgroup's products have the same bits for any number of rows, til
       CHECK(same(product(on(rows + processors, 0, processors), weight, rows, fp8)));
 }
 
+// The shim is told how many processors it has; a device has its own number, so that its large tiles
+// need a large weight.
+TEST_CASE("on a device the tiles of a large weight give the bits of the small ones", "[multiply]") {
+  if (std::getenv("AMBIT_GPU") == nullptr) {
+    WARN("skipped: AMBIT_GPU is not set");
+    return;
+  }
+  const Weight weight(DType::bf16, 1024, 16384);
+  const auto whole = product({}, weight, 300);
+  for (const std::size_t rows : {1U, 12U, 40U, 70U, 130U, 200U}) {
+    const auto other = product({}, weight, rows);
+    CHECK(std::memcmp(other.data(), whole.data(), other.size() * sizeof(float)) == 0);
+  }
+}
+
 TEST_CASE("tokens are looked up in panels of every type", "[multiply]") {
   const DType type = GENERATE(DType::f32, DType::f16, DType::bf16, DType::q8_0, DType::q4_0,
                               DType::q4_k, DType::q5_k, DType::q6_k);
