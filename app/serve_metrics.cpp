@@ -56,14 +56,15 @@ std::string metrics_text(Assembly& assembly, std::uint64_t requests, std::size_t
   for (const auto& [name, engine] : assembly.engines()) {
     const auto kv = engine->stats().kv;
     text << "ambit_kv_pages{model=\"" << name << "\",tier=\"memory\"} " << kv.pages_used
-         << "\nambit_kv_pages{model=\"" << name << "\",tier=\"disk\"} " << kv.disk_pages << "\n";
+         << "\nambit_kv_pages{model=\"" << name << "\",tier=\"host\"} " << kv.host.pages
+         << "\nambit_kv_pages{model=\"" << name << "\",tier=\"disk\"} " << kv.disk.pages << "\n";
   }
   text << "# TYPE ambit_kv_pages_lost_total counter\n";
   for (const auto& [name, engine] : assembly.engines()) {
     const auto kv = engine->stats().kv;
     text << "ambit_kv_pages_lost_total{model=\"" << name << "\",reason=\"no room\"} " << kv.evicted
          << "\nambit_kv_pages_lost_total{model=\"" << name << "\",reason=\"damaged\"} "
-         << kv.disk_damaged << "\n";
+         << kv.host.damaged + kv.disk.damaged << "\n";
   }
   text << "# TYPE ambit_tasks_at_work gauge\n";
   for (const TaskCount& agent : tasks) {

@@ -5,8 +5,10 @@
 // memory and are named here, never copied; forward.cpp says in which order the operations come. The
 // pages of keys and values live in the same memory: only the back end may look into one.
 
+#include "async/result.h"
 #include "inference/model.h"
 #include "inference/ops.h"
+#include "inference/page_tier.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -63,6 +65,15 @@ class Backend {
   [[nodiscard]] virtual std::string_view name() const = 0;
   [[nodiscard]] virtual std::size_t page_bytes() const = 0;
   virtual PageMemory& pages() = 0;
+  // Where its pages can go: `disk`, where they lie in the host's memory anyway, else so many bytes
+  // of that and the disk, if there is one, below. Does not outlive the back end. Null: nowhere.
+  virtual Result<std::unique_ptr<PageTier>> lower_tier(std::size_t host_bytes,
+                                                       std::unique_ptr<PageTier> disk) {
+    if (host_bytes > 0)
+      return Err(Code::unsupported,
+                 "pages of the CPU are in host memory already: kvCache.host is for a GPU");
+    return disk;
+  }
 
   // A step begins: the rows' embeddings are the residual, the turns of their positions are known.
   // `rows` stay until the step ends.

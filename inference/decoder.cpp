@@ -29,19 +29,22 @@ std::size_t sure_length(std::string_view text, const std::vector<std::string>& s
   return sure;
 }
 
-// As far as sizes tell: a slow disk against a core at its best.
-DiskChoice disk_prior(const Model& model, std::size_t page_bytes, std::size_t threads) {
-  constexpr double disk_bytes_per_s = 5e8;
-  constexpr double operations_per_s = 2.5e11;  // of one core
+constexpr double host_bytes_per_s = 2e10;  // to a GPU and back
+constexpr double disk_bytes_per_s = 5e8;
+constexpr double core_operations_per_s = 2.5e11;
+constexpr double gpu_operations_per_s = 2e14;
+
+// As far as sizes tell: a slow tier against a core, or a GPU, at its best.
+TierChoice tier_prior(const Model& model, std::size_t page_bytes, double bytes_per_s,
+                      double operations_per_s) {
   double weights = 0;
   for (const TensorView& tensor : model.file->tensors())
     weights += static_cast<double>(tensor.elements());
   const Config& config = model.config;
   if (config.experts > 0)
     weights *= static_cast<double>(config.experts_used) / static_cast<double>(config.experts);
-  const double compute_s = 2 * weights * static_cast<double>(page_tokens) /
-                           (operations_per_s * static_cast<double>(threads));
-  return {static_cast<double>(page_bytes) / disk_bytes_per_s, compute_s};
+  const double compute_s = 2 * weights * static_cast<double>(page_tokens) / operations_per_s;
+  return {static_cast<double>(page_bytes) / bytes_per_s, compute_s};
 }
 
 }  // namespace
@@ -67,37 +70,45 @@ Result<std::unique_ptr<Decoder>> Decoder::make(std::shared_ptr<const ModelFile> 
   choice.prompt_rows_max = std::max(options.step_tokens_max, prompt_rows_least);
   choice.prefill_device = options.prefill_device;
   choice.kv_bytes = options.kv_bytes;
+  choice.open_device = options.open_device;
   MadeBackend made = TRY(make_backend(file->model(), choice));
   const std::size_t page = made.backend->page_bytes();
   const std::size_t pages = options.kv_bytes / page;
   if (pages < 2)
     return Err(Code::invalid, "the KV cache of " + std::to_string(options.kv_bytes) +
                                   " bytes holds fewer than 2 pages of " + std::to_string(page));
-  std::unique_ptr<PageFile> disk;
-  if (options.kv_disk_bytes > 0 && made.pool == nullptr)
-    return Err(Code::unsupported, "pages of a GPU do not go to disk");
+  std::unique_ptr<PageTier> disk;
   if (options.kv_disk_bytes > 0 && options.kv_disk_pays.value_or(true))
     disk =
         TRY(PageFile::open(options.kv_disk_folder, page, options.kv_disk_bytes, options.clock_us));
+  // "auto" may have found no GPU.
+  const bool has_host_tier = made.pool == nullptr || options.device != "auto";
+  const bool uses_host = has_host_tier && options.kv_host_pays.value_or(true);
+  auto tier = TRY(made.backend->lower_tier(uses_host ? options.kv_host_bytes : 0, std::move(disk)));
   return std::unique_ptr<Decoder>(
-      new Decoder(std::move(file), std::move(options), std::move(made), pages, std::move(disk)));
+      new Decoder(std::move(file), std::move(options), std::move(made), pages, std::move(tier)));
 }
 
 Decoder::Decoder(std::shared_ptr<const ModelFile> file, EngineOptions options, MadeBackend made,
-                 std::size_t pages, std::unique_ptr<PageFile> disk)
+                 std::size_t pages, std::unique_ptr<PageTier> tier)
     : file_(std::move(file)),
       options_(std::move(options)),
       pool_(std::move(made.pool)),
       forward_(file_->model(), std::move(made.backend), options_.step_tokens_max),
       prompts_(std::move(made.prompts)),
-      cache_(forward_.page_bytes(), pages, &forward_.backend().pages(), std::move(disk)),
+      cache_(forward_.page_bytes(), pages, &forward_.backend().pages(), std::move(tier)),
       scheduler_(file_->tokenizer(), file_->model().config, forward_, cache_,
                  {options_.batch_max, options_.step_tokens_max, options_.context_max, 1U << 20U,
                   options_.clock_us, options_.draft_max},
                  prompts_.get()),
       grammar_(std::make_shared<Grammar>(file_->tokenizer())),
-      disk_choice_(disk_prior(file_->model(), forward_.page_bytes(), options_.threads)) {
-  choose_disk();
+      host_choice_(tier_prior(file_->model(), forward_.page_bytes(), host_bytes_per_s,
+                              gpu_operations_per_s)),
+      disk_choice_(tier_prior(
+          file_->model(), forward_.page_bytes(), disk_bytes_per_s,
+          pool_ == nullptr ? gpu_operations_per_s
+                           : core_operations_per_s * static_cast<double>(options_.threads))) {
+  choose_tiers();
 }
 
 // One language for all turns that offer the same; asking again costs a look-up.
@@ -302,41 +313,56 @@ void Decoder::end_ahead(const std::string& session, const Generated& generated) 
   if (next) foresee(std::move(next->first), std::move(next->second));
 }
 
-void Decoder::tell_of_disk() {
-  if (options_.kv_disk_bytes == 0 || !options_.warn) return;
+void Decoder::tell_of_tiers() {
+  if (!options_.warn) return;
   const KvCache::Stats stats = cache_.stats();
-  if (stats.disk_damaged > damaged_told_)
-    options_.warn(std::to_string(stats.disk_damaged - damaged_told_) +
-                  " pages of keys and values came back damaged from " + options_.kv_disk_folder +
-                  " and are computed again");
-  if (stats.disk_failed && !failure_told_)
-    options_.warn("keys and values stay in memory from now on: writing them to " +
-                  options_.kv_disk_folder + " failed");
-  damaged_told_ = stats.disk_damaged;
-  failure_told_ = stats.disk_failed;
+  const auto tell = [this](const KvCache::TierStats& now, KvCache::TierStats& told,
+                           const std::string& from, const std::string& kept) {
+    if (now.damaged > told.damaged)
+      options_.warn(std::to_string(now.damaged - told.damaged) +
+                    " pages of keys and values came back damaged from " + from +
+                    " and are computed again");
+    if (now.failed && !told.failed) options_.warn(kept);
+    told = now;
+  };
+  tell(stats.host, host_told_, "host memory",
+       "keys and values stay on the GPU from now on: copying them to host memory failed");
+  tell(stats.disk, disk_told_, options_.kv_disk_folder,
+       "keys and values stay in memory from now on: writing them to " + options_.kv_disk_folder +
+           " failed");
 }
 
-void Decoder::choose_disk() {
-  if (options_.kv_disk_bytes == 0 || options_.kv_disk_pays) return;
+void Decoder::choose_tiers() {
+  if (options_.kv_disk_bytes == 0 && options_.kv_host_bytes == 0) return;
   const Scheduler::Stats ran = scheduler_.stats();
   const KvCache::Stats kv = cache_.stats();
   constexpr double us = 1e-6;
-  disk_choice_.add_computed(
-      static_cast<double>(ran.prompt_tokens - ran_before_.prompt_tokens) / page_tokens,
-      static_cast<double>(ran.prompt_us - ran_before_.prompt_us) * us);
-  disk_choice_.add_read(static_cast<double>(kv.disk_timed - kv_before_.disk_timed),
-                        static_cast<double>(kv.disk_read_us - kv_before_.disk_read_us) * us);
+  const auto choose = [&](TierChoice& choice, const std::optional<bool>& stated, Tier tier,
+                          const KvCache::TierStats& now, const KvCache::TierStats& before) {
+    if (stated) return;
+    choice.add_computed(
+        static_cast<double>(ran.prompt_tokens - ran_before_.prompt_tokens) / page_tokens,
+        static_cast<double>(ran.prompt_us - ran_before_.prompt_us) * us);
+    choice.add_read(static_cast<double>(now.timed - before.timed),
+                    static_cast<double>(now.read_us - before.read_us) * us);
+    choice.add_probes(static_cast<double>(now.probes - before.probes),
+                      static_cast<double>(now.probe_us - before.probe_us) * us);
+    cache_.use(tier, choice.pays());
+  };
+  if (options_.kv_host_bytes > 0)
+    choose(host_choice_, options_.kv_host_pays, Tier::host, kv.host, kv_before_.host);
+  if (options_.kv_disk_bytes > 0)
+    choose(disk_choice_, options_.kv_disk_pays, Tier::disk, kv.disk, kv_before_.disk);
   ran_before_ = ran;
   kv_before_ = kv;
-  cache_.use_disk(disk_choice_.pays());
 }
 
 void Decoder::step(Progress& progress) {
   generated_.clear();
   said_.clear();
   scheduler_.step(generated_);
-  tell_of_disk();
-  choose_disk();
+  tell_of_tiers();
+  choose_tiers();
   std::move(said_.begin(), said_.end(), std::back_inserter(progress.said));
   for (Generated& generated : generated_) {
     const auto node = open_.extract(generated.id);

@@ -6,12 +6,13 @@
 
 #include "agents/ports.h"
 #include "async/result.h"
-#include "inference/disk_choice.h"
 #include "inference/forward.h"
 #include "inference/kv_cache.h"
 #include "inference/make_backend.h"
 #include "inference/model_file.h"
+#include "inference/page_file.h"
 #include "inference/scheduler.h"
+#include "inference/tier_choice.h"
 
 #include <cstdint>
 #include <functional>
@@ -30,8 +31,11 @@ struct EngineOptions {
   std::size_t batch_max = 64;         // sessions decoding at once
   std::size_t step_tokens_max = 256;  // tokens in one forward pass
   std::size_t kv_bytes = std::size_t{1} << 30U;
-  // Keys and values that memory cannot hold go to a file in this folder, of at most so many bytes
-  // (0: nowhere); nothing: while that pays (disk_choice.h).
+  // Of a GPU: keys and values that its memory cannot hold go to so many bytes of the host's (0:
+  // they do not). Those that this cannot hold go to a file in this folder, of at most so many bytes
+  // (0: nowhere). Nothing: each while that pays (tier_choice.h).
+  std::size_t kv_host_bytes = 0;
+  std::optional<bool> kv_host_pays;
   std::string kv_disk_folder;
   std::size_t kv_disk_bytes = 0;
   std::optional<bool> kv_disk_pays;
@@ -45,6 +49,7 @@ struct EngineOptions {
   std::string device = "cpu";              // or "cuda", "cuda:1", "auto" (make_backend.h)
   bool fp8_weights = false;                // of a GPU: weights that are floats become 8-bit floats
   std::string prefill_device;              // another GPU for prompts; empty: a queue on the same
+  OpenDevice open_device;                  // of a GPU; empty: CUDA's
   std::function<std::int64_t()> clock_us;  // monotonic, any thread; for usage and disk times only
   // Told what whoever runs this should know of, in one line, on the decoder's thread; may be empty.
   std::function<void(const std::string&)> warn;
@@ -123,7 +128,7 @@ class Decoder {
     std::optional<std::pair<agents::TurnRequest, std::string>> next{};
   };
   Decoder(std::shared_ptr<const ModelFile> file, EngineOptions options, MadeBackend made,
-          std::size_t pages, std::unique_ptr<PageFile> disk);
+          std::size_t pages, std::unique_ptr<PageTier> tier);
   Result<ExpressionId> language(const agents::TurnRequest& request);
   Result<std::uint64_t> submit(Generation generation, Open open);
   void hear(std::uint64_t id, TokenId token);
@@ -132,8 +137,8 @@ class Decoder {
                                               std::string result) const;
   void stop_ahead(Ahead& ahead);
   void end_ahead(const std::string& session, const Generated& generated);
-  void tell_of_disk();
-  void choose_disk();
+  void tell_of_tiers();
+  void choose_tiers();
   agents::Turn read(const Open& open, const Generated& generated) const;
 
   std::shared_ptr<const ModelFile> file_;
@@ -149,11 +154,10 @@ class Decoder {
   std::unordered_map<std::string, Ahead> ahead_;  // by session
   std::vector<Generated> generated_;
   std::vector<Said> said_;  // in this step
-  DiskChoice disk_choice_;
+  TierChoice host_choice_, disk_choice_;
   Scheduler::Stats ran_before_;
   KvCache::Stats kv_before_;
-  std::size_t damaged_told_ = 0;
-  bool failure_told_ = false;
+  KvCache::TierStats host_told_, disk_told_;
 };
 
 }  // namespace ambit::inference

@@ -27,12 +27,12 @@ bool KvCache::Less::operator()(std::span<const TokenId> a, std::span<const Token
 }
 
 KvCache::KvCache(std::size_t page_bytes, std::size_t pages_max, PageMemory* memory,
-                 std::unique_ptr<PageFile> disk)
+                 std::unique_ptr<PageTier> tier)
     : page_bytes_(page_bytes),
       pages_max_(pages_max),
       own_memory_(memory == nullptr ? std::make_unique<HeapPages>() : nullptr),
       memory_(memory == nullptr ? own_memory_.get() : memory),
-      disk_(std::move(disk)) {
+      tier_(std::move(tier)) {
   nodes_.emplace_back();
   nodes_[0].alive = true;
   nodes_[0].pins = 1;
@@ -88,7 +88,7 @@ std::optional<KvCache::Sequence> KvCache::open(std::span<const TokenId> tokens,
   std::vector<std::uint32_t> path = sequence.nodes;
   if (match.common > 0) path.push_back(match.node);
   want(path);
-  if (awaits_disk_) return std::nullopt;
+  if (awaits_pages_) return std::nullopt;
   reserved_ += sequence.reserved;
   for (const std::uint32_t id : sequence.nodes) {
     pin(id);
@@ -126,7 +126,7 @@ void KvCache::adopt(Sequence& sequence, std::span<const TokenId> tokens) {
   while (sequence.length + page_tokens < tokens.size()) {
     const std::uint32_t parent = sequence.nodes.empty() ? 0 : sequence.nodes.back();
     const auto child = full_child(parent, tokens.subspan(sequence.length));
-    if (!child || nodes_[*child].page == nullptr) return;
+    if (!child || !is_there(*child)) return;
     pin(*child);
     --sequence.reserved;
     --reserved_;
@@ -155,6 +155,10 @@ void KvCache::commit(Sequence& sequence, std::span<const TokenId> tokens, std::s
         node.page = sequence.pages[index];
         ++nodes_[parent].resident;
         relist(parent, nodes_[parent].used);
+      } else if (node.arrives) {  // no longer needed; its page is free once the copy has ended
+        node.page = sequence.pages[index];
+        node.arrives = false;
+        node.move = 0;
       } else {
         free_.push_back(sequence.pages[index]);
       }
@@ -266,7 +270,8 @@ std::uint32_t KvCache::insert(std::uint32_t parent, std::span<const TokenId> tok
   node.pins = node.holders = 0;
   node.shared = false;
   node.alive = true;
-  node.moves = false;
+  node.move = 0;
+  node.arrives = false;
   node.wanted = false;
   node.resident = 0;
   node.slot.reset();
@@ -286,14 +291,15 @@ std::byte* KvCache::remove(std::uint32_t id) {
   INVARIANT(node.alive && node.pins == 0 && node.children.empty());
   node.alive = false;
   relist(id, node.used);
-  if (node.slot) disk_->give_back(*node.slot);
+  if (node.slot) tier_->give_back(*node.slot);
   node.slot.reset();
   Node& parent = nodes_[node.parent];
   parent.children.erase(node.tokens);
   if (node.page != nullptr) --parent.resident;
   free_nodes_.push_back(id);
   relist(node.parent, parent.used);
-  return std::exchange(node.page, nullptr);
+  std::byte* page = std::exchange(node.page, nullptr);
+  return std::exchange(node.arrives, false) ? nullptr : page;  // free once the copy has ended
 }
 
 void KvCache::drop(std::uint32_t id) {
@@ -327,26 +333,33 @@ void KvCache::touch(std::uint32_t id) {
 
 void KvCache::relist(std::uint32_t id, std::uint64_t new_use) {
   Node& node = nodes_[id];
-  for (auto* list : {&copied_, &uncopied_, &on_disk_}) list->erase({node.used, id});
+  for (auto* list : {&copied_, &uncopied_, &below_}) list->erase({node.used, id});
   node.used = new_use;
   if (!node.alive || node.pins > 0 || node.wanted) return;
-  if (node.page != nullptr && node.resident == 0 && !node.moves)
+  if (node.page != nullptr && node.resident == 0 && node.move == 0)
     (node.slot ? copied_ : uncopied_).insert({node.used, id});
-  if (node.slot && node.children.empty() && !node.moves) on_disk_.insert({node.used, id});
+  if (node.slot && node.children.empty() && node.move == 0) below_.insert({node.used, id});
 }
 
 KvCache::Stats KvCache::stats() const {
-  Stats stats = {pages_max_, made_ - free_.size(), pinned_ + owned_, peak_,
-                 evicted_,   sessions_.size()};
-  if (disk_ == nullptr) return stats;
-  stats.disk_pages_max = disk_->slots_max();
-  stats.disk_pages = disk_->slots_used();
-  stats.disk_written = written_;
-  stats.disk_read = read_;
-  stats.disk_damaged = damaged_;
-  stats.disk_failed = disk_failed_;
-  stats.disk_timed = timed_;
-  stats.disk_read_us = read_us_;
+  Stats stats;
+  stats.pages_max = pages_max_;
+  stats.pages_used = made_ - free_.size();
+  stats.pages_pinned = pinned_ + owned_;
+  stats.pages_peak = peak_;
+  stats.evicted = evicted_;
+  stats.sessions = sessions_.size();
+  if (tier_ == nullptr) return stats;
+  const auto told = [this](TierStats counted, Tier which) {
+    const PageTier::Level level = tier_->level(which);
+    counted.pages_max = level.pages_max;
+    counted.pages = level.pages;
+    counted.written = level.written;
+    counted.failed = level.failed;
+    return counted;
+  };
+  stats.host = told(host_, Tier::host);
+  stats.disk = told(disk_, Tier::disk);
   return stats;
 }
 

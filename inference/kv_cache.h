@@ -5,14 +5,14 @@
 // same bits (ops.h). A running sequence pins its path and owns its unfinished last pages; between
 // the turns of a session its pages stay until memory is short (the least recently used goes first)
 // or the session is gone. A sequence reserves all pages it can ever need when it is opened, so that
-// no step runs out. With a disk (page_file.h) pages leave memory without being lost: they are
+// no step runs out. With a tier below (page_tier.h) pages leave memory without being lost: they are
 // copied there when a session is parked or memory becomes short, and come back when a session is
-// about to go on. What lies on disk hangs below what is in memory. Bits are the same wherever a
+// about to go on. What lies there alone hangs below what is in memory. Bits are the same wherever a
 // page has been.
 
 #include "inference/backend.h"
 #include "inference/ops.h"
-#include "inference/page_file.h"
+#include "inference/page_tier.h"
 #include "inference/tensor.h"
 
 #include <cstddef>
@@ -37,6 +37,19 @@ class KvCache {
     std::vector<std::uint32_t> nodes;  // pinned, one a full page
     std::size_t reserved = 0;          // pages that it may still take
   };
+  // Of a tier below.
+  struct TierStats {
+    std::size_t pages_max = 0;
+    std::size_t pages = 0;
+    std::size_t written = 0;
+    std::size_t read = 0;
+    std::size_t damaged = 0;  // came back as something else, and were not used
+    bool failed = false;      // it took a page no longer, and is asked no more
+    std::size_t timed = 0;    // pages whose reading was timed
+    std::int64_t read_us = 0;
+    std::size_t probes = 0;  // pages that tried it while it was not used
+    std::int64_t probe_us = 0;
+  };
   struct Stats {
     std::size_t pages_max = 0;
     std::size_t pages_used = 0;    // by sequences and by what is kept
@@ -44,24 +57,16 @@ class KvCache {
     std::size_t pages_peak = 0;
     std::size_t evicted = 0;  // lost: they would have to be computed again
     std::size_t sessions = 0;
-    // Of the disk.
-    std::size_t disk_pages_max = 0;
-    std::size_t disk_pages = 0;
-    std::size_t disk_written = 0;
-    std::size_t disk_read = 0;
-    std::size_t disk_damaged = 0;  // came back as something else, and were not used
-    bool disk_failed = false;      // it took a page no longer, and is asked no more
-    std::size_t disk_timed = 0;    // pages whose reading was timed
-    std::int64_t disk_read_us = 0;
+    TierStats host, disk;
   };
 
   // Pages are made in `memory`, which outlives this; by default on the heap.
   KvCache(std::size_t page_bytes, std::size_t pages_max, PageMemory* memory = nullptr,
-          std::unique_ptr<PageFile> disk = nullptr);
+          std::unique_ptr<PageTier> tier = nullptr);
 
   // A sequence that begins with `tokens` and grows to at most `capacity`; all but the last token
   // may be found, if the caller may `reuse`. Nothing when its pages are not to be had now; whether
-  // that is because they come from disk, awaits_disk() says.
+  // that is because they come from the tier below, awaits_pages() says.
   std::optional<Sequence> open(std::span<const TokenId> tokens, std::size_t capacity,
                                bool reuse = true);
   // Whether a sequence of this capacity could be opened if it were alone.
@@ -81,20 +86,21 @@ class KvCache {
   void forget(const std::string& session);
   [[nodiscard]] Stats stats() const;
 
-  // ---- the disk; without one these do nothing
+  // ---- the tier below; without one these do nothing
 
-  // Whether it is worth its time, from now on. If not, nothing goes there, and what is there alone
-  // counts as lost until it is again.
-  void use_disk(bool uses) { uses_disk_ = uses; }
-  // A session that begins with `tokens` is about to be opened: what is on disk begins to come back.
+  // Whether a part of it is worth its time, from now on. If not, nothing goes there, and what is
+  // there alone counts as lost until it is again; of the pages that are lost meanwhile one of many
+  // tries how long it would take.
+  void use(Tier tier, bool uses);
+  // A session that begins with `tokens` is about to be opened: what is below begins to come back.
   void expect(std::span<const TokenId> tokens);
   void expect(const std::string& session);
-  // A session will not go on for now: what is not on disk goes there, so that memory can be taken
+  // A session will not go on for now: what has no copy below gets one, so that memory can be taken
   // from it at any time. `if_short`: only when memory is short.
   void park(const std::string& session, bool if_short);
-  [[nodiscard]] bool awaits_disk() const { return awaits_disk_; }
-  // Until something has been read or written, if anything is under way.
-  void wait_for_disk() { settle(true); }
+  [[nodiscard]] bool awaits_pages() const { return awaits_pages_; }
+  // Until a copy has got on, if any is under way.
+  void wait_for_pages() { settle(true); }
   // Between steps: takes what has come back; copies the oldest pages when memory is short.
   void tend();
 
@@ -119,19 +125,24 @@ class KvCache {
     std::uint32_t holders = 0;  // sessions
     bool shared = false;        // was held by two sessions at once
     bool alive = false;
-    bool moves = false;          // a write or a read of it is under way
-    bool wanted = false;         // by the sequence that waits for the disk: stays where it is
+    std::uint64_t move = 0;      // the ticket of a write or a read that is under way; 0: none
+    bool arrives = false;        // its page is there, but what it holds is still on the way
+    bool wanted = false;         // by the sequence that waits for pages: stays where it is
     std::uint32_t resident = 0;  // children whose page is in memory
     std::uint64_t serial = 0;    // tells a reused slot from the node that was there
     std::uint64_t used = 0;
-    std::byte* page = nullptr;           // null: on disk alone
-    std::optional<PageFile::Slot> slot;  // of the copy on disk
+    std::byte* page = nullptr;           // null: below alone
+    std::optional<PageTier::Slot> slot;  // of the copy below
     std::vector<TokenId> tokens;
     std::map<std::vector<TokenId>, std::uint32_t, Less> children;
   };
   struct Held {
     std::uint32_t node;
     std::uint64_t serial;
+  };
+  struct Moving {
+    Held held;
+    std::byte* page;  // of what arrives: the one that it was given
   };
   struct Match {
     std::uint32_t node = 0;
@@ -147,11 +158,13 @@ class KvCache {
   [[nodiscard]] bool takes_over(const Match& match) const;
   std::byte* take_page(Sequence& sequence);
   std::uint32_t insert(std::uint32_t parent, std::span<const TokenId> tokens, std::byte* page);
-  // Takes a node out of the tree and gives its page back to the caller; null: it had none.
+  // Takes a node out of the tree and gives its page back to the caller; null: it has none that is
+  // free to be used.
   std::byte* remove(std::uint32_t id);
-  // The same with what hangs below it on disk; its page is free.
+  // The same with what hangs below it; its page is free.
   void drop(std::uint32_t id);
-  // Frees a page of the tree: one that is on disk too, else one that can go there, else the oldest.
+  // Frees a page of the tree: one that has a copy below, else one that can get one, else the
+  // oldest.
   void make_room();
   std::byte* free_page();
   void pin(std::uint32_t id);
@@ -170,20 +183,33 @@ class KvCache {
   void want(const std::vector<std::uint32_t>& path);
   void want_nothing();
   [[nodiscard]] bool is_short() const;
-  // Begins to copy a node, and what is above it, to disk. False: not now, or not at all.
+  // Begins to copy a node, and what is above it, down. False: not now, or not at all.
   bool write_out(std::uint32_t id);
   bool write_one(std::uint32_t id);
-  // Its page is in memory, or worth being read.
-  [[nodiscard]] bool is_usable(std::uint32_t id) const {
-    return nodes_[id].page != nullptr || uses_disk_;
+  // Its keys and values can be read by what computes.
+  [[nodiscard]] bool is_there(std::uint32_t id) const {
+    return nodes_[id].page != nullptr && !nodes_[id].arrives;
   }
-  // Begins to read a node that is on disk alone.
+  // They are, or they are worth being read.
+  [[nodiscard]] bool is_usable(std::uint32_t id) const {
+    return nodes_[id].page != nullptr ||
+           (nodes_[id].slot && tier_->is_worth_reading(*nodes_[id].slot));
+  }
+  // Begins to read a node that is below alone.
   void fetch(std::uint32_t id);
-  // Makes room for a page on disk that was used at `used`: an older one loses its place.
+  // Makes room below for a page that was used at `used`: older ones lose their places.
   bool has_slot_for(std::uint64_t used);
+  // The page of a node is about to be lost: now and then it tries what is not used.
+  void try_unused(std::uint32_t id);
   void settle(bool waits);
-  void settle_write(std::uint32_t id, bool is_there, const PageFile::Done& done);
-  void settle_read(std::uint32_t id, const PageFile::Done& done);
+  void settle_write(std::uint32_t id, bool is_mine, const PageTier::Done& done);
+  void settle_read(std::uint32_t id, const PageTier::Done& done);
+  void settle_placing(const Moving& moving, bool is_mine, const PageTier::Done& done);
+  void count(const PageTier::Done& done);
+  // Where a node that was read can come to; null: nowhere, or it is no longer wanted there.
+  std::byte* page_for(std::uint32_t id, PageTier::Slot slot);
+  void damaged(std::uint32_t id, Tier tier);
+  [[nodiscard]] TierStats& of(Tier tier) { return tier == Tier::host ? host_ : disk_; }
 
   std::size_t page_bytes_;
   std::size_t pages_max_;
@@ -194,10 +220,10 @@ class KvCache {
   std::vector<Node> nodes_;  // [0] is the root
   std::vector<std::uint32_t> free_nodes_;
   // By last use. Of unpinned pages without children in memory those that can leave it at once (they
-  // are on disk, too), and those that cannot; leaves of the tree that hold a place on disk.
+  // are below, too), and those that cannot; leaves of the tree that hold a place below.
   std::set<std::pair<std::uint64_t, std::uint32_t>> copied_;
   std::set<std::pair<std::uint64_t, std::uint32_t>> uncopied_;
-  std::set<std::pair<std::uint64_t, std::uint32_t>> on_disk_;
+  std::set<std::pair<std::uint64_t, std::uint32_t>> below_;
   std::unordered_map<std::string, std::vector<Held>> sessions_;
   std::size_t pinned_ = 0;    // pages of pinned nodes
   std::size_t owned_ = 0;     // pages of sequences that are not in the tree
@@ -206,17 +232,12 @@ class KvCache {
   std::size_t evicted_ = 0;
   std::uint64_t clock_ = 0;
 
-  std::unique_ptr<PageFile> disk_;                  // null: there is none
-  std::unordered_map<std::uint64_t, Held> moving_;  // by ticket
+  std::unique_ptr<PageTier> tier_;                    // null: there is none
+  std::unordered_map<std::uint64_t, Moving> moving_;  // by ticket
   std::uint64_t last_ticket_ = 0;
-  std::size_t written_ = 0;
-  std::size_t read_ = 0;
-  std::size_t damaged_ = 0;
-  std::size_t timed_ = 0;
-  std::int64_t read_us_ = 0;
-  bool disk_failed_ = false;
-  bool uses_disk_ = true;
-  bool awaits_disk_ = false;
+  std::size_t lost_untried_ = 0;
+  TierStats host_, disk_;  // what is counted here
+  bool awaits_pages_ = false;
   std::vector<Held> wanted_;
 };
 

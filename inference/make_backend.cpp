@@ -61,7 +61,7 @@ Result<std::unique_ptr<Lane>> make_prompts(const Model& model, cuda::CudaBackend
 Result<MadeBackend> make_cuda(const Model& model, const BackendChoice& choice, unsigned index) {
   if (choice.kv_type == KvType::q8)
     return Err(Code::unsupported, "pages of q8 are for the CPU; a GPU's are bf16 or fp8");
-  auto device = TRY(cuda::open_device(index));
+  auto device = TRY(choice.open_device ? choice.open_device(index) : cuda::open_device(index));
   cuda::BackendOptions options;
   options.rows_max = choice.rows_max;
   options.context_max = choice.context_max;

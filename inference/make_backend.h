@@ -10,10 +10,17 @@
 #include "inference/lane.h"
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 
 namespace ambit::inference {
+
+namespace cuda {
+class Device;
+}
+// The GPU of a number.
+using OpenDevice = std::function<Result<std::unique_ptr<cuda::Device>>(unsigned index)>;
 
 struct BackendChoice {
   std::string device = "cpu";
@@ -30,6 +37,7 @@ struct BackendChoice {
   std::size_t prompt_rows_max = 0;  // of a pass of the prompts' lane; 0: there shall be none
   std::string prefill_device;       // that the lane is on; empty: the same
   std::size_t kv_bytes = 0;         // of pages there; 0: for one whole context
+  OpenDevice open_device;           // empty: CUDA's
 };
 
 struct MadeBackend {

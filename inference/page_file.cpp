@@ -153,12 +153,14 @@ struct PageFile::Thread {
         job = std::move(jobs.front());
         jobs.pop_front();
       }
+      if (job.what == Done::What::probe) put_on_disk(job);
       const std::int64_t begun_us = clock_us ? clock_us() : 0;
-      if (job.is_read)
-        read(job);
-      else
+      if (job.what == Done::What::write)
         write(job);
+      else if (job.what == Done::What::read || job.ok)
+        read(job);
       job.took_us = clock_us ? clock_us() - begun_us : 0;
+      if (job.what != Done::What::read) job.bytes = {};
       {
         const std::lock_guard lock(mutex);
         done.push_back(std::move(job));
@@ -172,7 +174,13 @@ struct PageFile::Thread {
     proofs[job.slot] = seal.close(job.bytes);
     job.ok = write_all(file, job.bytes, std::uint64_t{job.slot} * page_bytes);
     if (!job.ok) proofs[job.slot] = {};
-    job.bytes = {};
+  }
+  // So that what reads it next has to wait for the disk.
+  void put_on_disk(Done& job) {
+    write(job);
+    const auto at = static_cast<off_t>(std::uint64_t{job.slot} * page_bytes);
+    job.ok = job.ok && fdatasync(file) == 0;
+    if (job.ok) posix_fadvise(file, at, static_cast<off_t>(page_bytes), POSIX_FADV_DONTNEED);
   }
   void read(Done& job) {
     job.bytes.resize(page_bytes);
@@ -228,9 +236,17 @@ PageFile::Slot PageFile::take_slot() {
   return slot;
 }
 
-void PageFile::write(Slot slot, const std::byte* page, std::uint64_t ticket) {
+PageTier::Level PageFile::level(Tier tier) const {
+  if (tier != Tier::disk) return {};
+  return {slots_max_, slots_used(), written_, failed_};
+}
+
+void PageFile::use(Tier tier, bool uses) {
+  if (tier == Tier::disk) uses_ = uses;
+}
+
+void PageFile::ask(Done job) {
   INVARIANT(has_room());
-  Done job{ticket, slot, false, false, std::vector<std::byte>(page, page + page_bytes_), 0};
   ++under_way_;
   {
     const std::lock_guard lock(thread_->mutex);
@@ -239,14 +255,37 @@ void PageFile::write(Slot slot, const std::byte* page, std::uint64_t ticket) {
   thread_->asked.notify_one();
 }
 
+void PageFile::write(Slot slot, const std::byte* page, std::uint64_t ticket) {
+  Done job;
+  job.ticket = ticket;
+  job.slot = slot;
+  job.bytes.assign(page, page + page_bytes_);
+  ask(std::move(job));
+}
+
 void PageFile::read(Slot slot, std::uint64_t ticket) {
-  INVARIANT(has_room());
-  ++under_way_;
-  {
-    const std::lock_guard lock(thread_->mutex);
-    thread_->jobs.push_back({ticket, slot, true, false, {}, 0});
-  }
-  thread_->asked.notify_one();
+  Done job;
+  job.ticket = ticket;
+  job.slot = slot;
+  job.what = Done::What::read;
+  ask(std::move(job));
+}
+
+bool PageFile::place(const Done& read, std::byte* page) {
+  std::memcpy(page, read.bytes.data(), page_bytes_);
+  return true;
+}
+
+bool PageFile::probe(const std::byte* page, std::uint64_t ticket) {
+  if (probes_ > 0 || failed_ || !has_slot() || !has_room()) return false;
+  Done job;
+  job.ticket = ticket;
+  job.slot = take_slot();
+  job.what = Done::What::probe;
+  job.bytes.assign(page, page + page_bytes_);
+  ++probes_;
+  ask(std::move(job));
+  return true;
 }
 
 std::vector<PageFile::Done> PageFile::take_done(bool waits) {
@@ -254,10 +293,21 @@ std::vector<PageFile::Done> PageFile::take_done(bool waits) {
   if (under_way_ == 0) return done;
   {
     std::unique_lock lock(thread_->mutex);
-    if (waits) thread_->ended.wait(lock, [this] { return !thread_->done.empty(); });
+    if (waits && under_way() > 0)
+      thread_->ended.wait(lock, [this] { return !thread_->done.empty(); });
     done.swap(thread_->done);
   }
   under_way_ -= done.size();
+  for (const Done& each : done) {
+    if (each.what == Done::What::read) continue;
+    if (!each.ok) failed_ = true;
+    if (each.what == Done::What::write) {
+      written_ += each.ok ? 1 : 0;
+    } else {
+      --probes_;
+      give_back(each.slot);
+    }
+  }
   return done;
 }
 

@@ -116,8 +116,8 @@ void Scheduler::admit() {
         prompt + std::min(request.tokens_max, options_.context_max - prompt);
     // A mean is over states that the cache does not have.
     auto kv = cache_.open(request.prompt, tokens_max, request.pooling != Pooling::mean);
-    if (!kv && cache_.awaits_disk() && active_.empty()) {  // nobody has anything else to do
-      cache_.wait_for_disk();
+    if (!kv && cache_.awaits_pages() && active_.empty()) {  // nobody has anything else to do
+      cache_.wait_for_pages();
       continue;
     }
     if (!kv) return;

@@ -1,6 +1,7 @@
 #include "inference/cuda/backend.h"
 
 #include "async/check.h"
+#include "inference/cuda/host_pages.h"
 
 #include <algorithm>
 #include <bit>
@@ -372,6 +373,15 @@ std::byte* CudaBackend::make_page(std::size_t bytes) {
   }
   --pages_in_slab_;
   return std::exchange(page_slab_, page_slab_ + bytes);
+}
+
+Result<std::unique_ptr<PageTier>> CudaBackend::lower_tier(std::size_t host_bytes,
+                                                          std::unique_ptr<PageTier> disk) {
+  if (host_bytes == 0 && disk != nullptr)
+    return Err(Code::invalid,
+               "a GPU's pages go to disk by way of host memory: give kvCache.host some");
+  if (host_bytes == 0) return nullptr;
+  return TRY(HostPages::open(*device_, page_bytes_, host_bytes, std::move(disk)));
 }
 
 void CudaBackend::copy_page(std::byte* to, const std::byte* from, std::size_t bytes) {

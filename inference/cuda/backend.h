@@ -63,6 +63,8 @@ class CudaBackend final : public Backend, private PageMemory {
   [[nodiscard]] std::string_view name() const override { return "cuda"; }
   [[nodiscard]] std::size_t page_bytes() const override { return page_bytes_; }
   PageMemory& pages() override { return home_ != nullptr ? home_->pages() : *this; }
+  Result<std::unique_ptr<PageTier>> lower_tier(std::size_t host_bytes,
+                                               std::unique_ptr<PageTier> disk) override;
   void begin(std::span<const StepRow> rows) override;
   void norm(const std::vector<float>& weight) override;
   void multiply(const Matrix& matrix, Values in, Values out) override;

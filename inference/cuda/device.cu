@@ -1,12 +1,14 @@
-// The device behind CUDA. A stream of the highest priority, and one of the lowest for a lane;
-// graphs for what was recorded; on sm_90 each kernel may start while the one before it ends, and
-// waits where it first reads (await_inputs). The runtime is linked statically and finds the driver
-// when it is first used, so a machine without one just has no device.
+// The device behind CUDA. A stream of the highest priority, one of the lowest for a lane, and one
+// for copies beside them; graphs for what was recorded; on sm_90 each kernel may start while the
+// one before it ends, and waits where it first reads (await_inputs). The runtime is linked
+// statically and finds the driver when it is first used, so a machine without one just has no
+// device.
 
 #include "inference/cuda/launches.h"
 
 #include <cuda_runtime.h>
 
+#include <deque>
 #include <dlfcn.h>
 #include <map>
 
@@ -42,6 +44,85 @@ class EnergyMeter {
   void* library_ = nullptr;
   void* device_ = nullptr;
   Read read_ = nullptr;
+};
+
+// Copies between the host's pinned memory and the device's, on a stream of their own; each has an
+// event before it and one after it, which say when it has ended and how long it took.
+class CopyStream {
+ public:
+  CopyStream() = default;
+  ~CopyStream() {
+    if (stream_ == nullptr) return;
+    cudaStreamSynchronize(stream_);
+    for (const UnderWay& copy : under_way_) unused_.insert(unused_.end(), {copy.begun, copy.over});
+    for (cudaEvent_t event : unused_) cudaEventDestroy(event);
+    cudaEventDestroy(after_);
+    cudaStreamDestroy(stream_);
+  }
+  CopyStream(const CopyStream&) = delete;
+  CopyStream& operator=(const CopyStream&) = delete;
+
+  // After what `compute` has been asked for so far.
+  cudaError_t begin(cudaStream_t compute, void* to, const void* from, std::size_t bytes,
+                    std::uint64_t number) {
+    if (stream_ == nullptr) {
+      if (const auto error = cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking);
+          error != cudaSuccess)
+        return error;
+      if (const auto error = cudaEventCreateWithFlags(&after_, cudaEventDisableTiming);
+          error != cudaSuccess)
+        return error;
+    }
+    UnderWay copy{number, event(), event(), false};
+    cudaEventRecord(after_, compute);
+    cudaStreamWaitEvent(stream_, after_, 0);
+    cudaEventRecord(copy.begun, stream_);
+    const cudaError_t error = cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_);
+    cudaEventRecord(copy.over, stream_);
+    copy.has_failed = error != cudaSuccess;
+    under_way_.push_back(copy);
+    return error;
+  }
+  cudaError_t take_ended(bool waits, std::vector<Device::EndedCopy>& ended) {
+    while (!under_way_.empty()) {
+      const UnderWay copy = under_way_.front();
+      const bool is_wanted = waits && ended.empty();
+      const cudaError_t error =
+          is_wanted ? cudaEventSynchronize(copy.over) : cudaEventQuery(copy.over);
+      if (error == cudaErrorNotReady) return cudaSuccess;
+      float took_ms = 0;
+      if (error == cudaSuccess) cudaEventElapsedTime(&took_ms, copy.begun, copy.over);
+      under_way_.pop_front();
+      unused_.insert(unused_.end(), {copy.begun, copy.over});
+      ended.push_back({copy.number, error == cudaSuccess && !copy.has_failed,
+                       static_cast<std::int64_t>(took_ms * 1e3F)});
+      if (error != cudaSuccess) return error;
+    }
+    return cudaSuccess;
+  }
+
+ private:
+  struct UnderWay {
+    std::uint64_t number;
+    cudaEvent_t begun;
+    cudaEvent_t over;
+    bool has_failed;
+  };
+  cudaEvent_t event() {
+    cudaEvent_t made = nullptr;
+    if (unused_.empty()) {
+      cudaEventCreate(&made);
+      return made;
+    }
+    made = unused_.back();
+    unused_.pop_back();
+    return made;
+  }
+
+  cudaStream_t stream_ = nullptr;  // made with the first copy
+  cudaEvent_t after_ = nullptr;
+  std::deque<UnderWay> under_way_;
+  std::vector<cudaEvent_t> unused_;
 };
 
 class CudaLauncher : public Device {
@@ -122,6 +203,26 @@ class CudaLauncher : public Device {
     check(cudaEventRecord(them.event_, them.stream_), "marking a place in a stream");
     activate();
     check(cudaStreamWaitEvent(stream_, them.event_, 0), "waiting for another stream");
+  }
+
+  std::byte* allocate_host(std::size_t bytes) override {
+    void* memory = nullptr;
+    if (cudaHostAlloc(&memory, bytes, cudaHostAllocDefault) == cudaSuccess)
+      return static_cast<std::byte*>(memory);
+    cudaGetLastError();  // that there is no more is an answer, not a failure
+    return nullptr;
+  }
+  void release_host(std::byte* memory) override { cudaFreeHost(memory); }
+  std::uint64_t begin_copy(std::byte* to, const std::byte* from, std::size_t bytes) override {
+    activate();
+    check(copies_.begin(stream_, to, from, bytes, ++copies_begun_), "copying beside the kernels");
+    return copies_begun_;
+  }
+  std::vector<EndedCopy> ended_copies(bool waits) override {
+    std::vector<EndedCopy> ended;
+    activate();
+    check(copies_.take_ended(waits, ended), "copying beside the kernels");
+    return ended;
   }
 
   bool replay(std::uint64_t key) override {
@@ -212,6 +313,8 @@ class CudaLauncher : public Device {
   cudaEvent_t event_ = nullptr;
   bool is_reached_ = false;
   EnergyMeter meter_;
+  CopyStream copies_;
+  std::uint64_t copies_begun_ = 0;
   std::map<std::uint64_t, cudaGraphExec_t> graphs_;
   std::uint64_t recording_ = 0;
   std::string failure_;

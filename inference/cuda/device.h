@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace ambit::inference::cuda {
 
@@ -36,6 +37,12 @@ struct DeviceInfo {
 
 class Device {
  public:
+  struct EndedCopy {
+    std::uint64_t number = 0;
+    bool ok = false;
+    std::int64_t took_us = 0;  // 0: it was not timed
+  };
+
   virtual ~Device() = default;
 
   [[nodiscard]] virtual const DeviceInfo& info() const = 0;
@@ -58,6 +65,16 @@ class Device {
   // What is asked for from now on comes after all that `other`, of the same kind, was asked for so
   // far.
   virtual void follow(Device& other) = 0;
+
+  // Copies beside the kernels, in the order in which they were asked for. Memory of the host that
+  // they reach by themselves; null: there is no more.
+  virtual std::byte* allocate_host(std::size_t bytes) = 0;
+  virtual void release_host(std::byte* memory) = 0;
+  // From the one memory to the other. Begins when all kernels and copies that were asked for before
+  // have ended; holds up none that is asked for later. Gives its number, which is never 0.
+  virtual std::uint64_t begin_copy(std::byte* to, const std::byte* from, std::size_t bytes) = 0;
+  // Those that have ended since the last call; `waits`: for one, if any is under way.
+  virtual std::vector<EndedCopy> ended_copies(bool waits) = 0;
 
   virtual void run(const EmbedJob& job) = 0;
   virtual void run(const NormJob& job) = 0;

@@ -162,7 +162,7 @@ Count compare(const SynthShape& shape, KvType kv, std::size_t rounds, Dice& dice
           std::memcmp(known->second.data(), logits.data(), logits.size_bytes()) != 0)
         ++count.different;
     });
-    count.moved += decoder->stats().kv.disk_read;
+    count.moved += decoder->stats().kv.disk.read;
   }
   std::printf("%-7s %-5s %-4s %6zu comparisons, %zu different, %zu pages came from disk\n",
               shape.architecture.c_str(), std::string(to_string(shape.type)).c_str(),

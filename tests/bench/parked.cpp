@@ -131,7 +131,7 @@ bool measure(const std::string& path, std::size_t sessions, bool with_disk) {
   print(of + "resume p50", "ms", Better::less, bench::quantile(tally.resume_ms, 0.5));
   print(of + "resume p99", "ms", Better::less, bench::quantile(tally.resume_ms, 0.99));
   print(of + "in memory", "MiB", Better::less, mib(stats.kv.pages_peak));
-  print(of + "on disk", "MiB", Better::less, mib(stats.kv.disk_pages));
+  print(of + "on disk", "MiB", Better::less, mib(stats.kv.disk.pages));
   return true;
 }
 

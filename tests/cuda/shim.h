@@ -12,6 +12,7 @@
 #include "inference/cuda/device.h"
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -29,6 +30,9 @@ struct ShimOptions {
   unsigned architecture = 80;          // 90: with the products of warpgroups
   unsigned processors = 1;             // of which no launch should leave one without work
   std::shared_ptr<ShimQueues> queues;  // work is done late, in an order by chance; null: at once
+  std::size_t host_bytes = std::size_t{1} << 30U;  // that copies reach
+  std::uint64_t copies_max = 0;                    // the one after these fails; 0: none
+  std::int64_t copy_us = 0;                        // that each says it took
 };
 
 // What all launches of this process have shown.
@@ -57,6 +61,10 @@ class ShimLauncher : public Device {
   bool is_done() override;
   std::unique_ptr<Device> lane() override;
   void follow(Device& other) override;
+  std::byte* allocate_host(std::size_t bytes) override;
+  void release_host(std::byte* memory) override;
+  std::uint64_t begin_copy(std::byte* to, const std::byte* from, std::size_t bytes) override;
+  std::vector<EndedCopy> ended_copies(bool waits) override;
   bool replay(std::uint64_t key) override;
   void begin_recording(std::uint64_t key) override;
   void end_recording() override;
@@ -81,6 +89,16 @@ class ShimLauncher : public Device {
  private:
   // Now, or when its turn comes.
   void submit(std::function<void()> work);
+  // Copies are carried out late, when chance has it or somebody waits; until then their target is
+  // full of what is no number.
+  struct Copy {
+    std::uint64_t number;
+    std::byte* to;
+    const std::byte* from;
+    std::size_t bytes;
+  };
+  void carry_out(std::size_t count);
+  std::size_t by_chance(std::size_t below);
   void run_grid(const char* name, unsigned blocks_x, unsigned blocks_y, unsigned threads,
                 std::size_t shared_bytes, const std::function<void()>& work);
 
@@ -91,6 +109,12 @@ class ShimLauncher : public Device {
   std::shared_ptr<std::size_t> used_;  // bytes, with its lanes
   std::uint64_t launches_ = 0;
   std::map<std::byte*, std::size_t> memory_;
+  std::map<std::byte*, std::size_t> host_memory_;
+  std::size_t host_used_ = 0;
+  std::uint64_t copies_ = 0;
+  std::uint64_t copy_chances_ = 0;
+  std::deque<Copy> late_;
+  std::vector<EndedCopy> ended_;
   std::map<std::uint64_t, std::vector<std::function<void()>>> recordings_;
   std::vector<std::function<void()>>* recording_ = nullptr;
 };

@@ -130,7 +130,7 @@ TEST_CASE("a session's logits and tokens are the same bits whoever shares the en
     const Outcome moved = run(file, tight, 2, 3);
     same(moved);
     CHECK(moved.stats.kv.evicted == 0);
-    CHECK(moved.stats.kv.disk_read > 0);
+    CHECK(moved.stats.kv.disk.read > 0);
   }
 }
 

@@ -1,4 +1,5 @@
 #include "inference/kv_cache.h"
+#include "inference/page_file.h"
 #include "support.h"
 
 #include <catch2/catch.hpp>
@@ -55,8 +56,8 @@ std::optional<KvCache::Sequence> open_now(KvCache& cache, const Tokens& tokens,
                                           std::size_t capacity) {
   for (;;) {
     auto sequence = cache.open(tokens, capacity);
-    if (sequence || !cache.awaits_disk()) return sequence;
-    cache.wait_for_disk();
+    if (sequence || !cache.awaits_pages()) return sequence;
+    cache.wait_for_pages();
   }
 }
 
@@ -186,12 +187,12 @@ TEST_CASE("what memory cannot hold lies on disk, and nothing is computed twice",
   const KvCache::Stats stats = cache.stats();
   CHECK(stats.evicted == 0);
   CHECK(stats.pages_peak <= 40);
-  CHECK(stats.disk_read >= 4 * (sessions - 8));
-  CHECK(stats.disk_pages >= 4 * sessions);
-  CHECK_FALSE(stats.disk_failed);
+  CHECK(stats.disk.read >= 4 * (sessions - 8));
+  CHECK(stats.disk.pages >= 4 * sessions);
+  CHECK_FALSE(stats.disk.failed);
   for (std::size_t who = 0; who < sessions; ++who) cache.forget(session_name(who));
-  for (int i = 0; i < 10'000 && cache.stats().disk_pages > 0; ++i) cache.wait_for_disk();
-  CHECK(cache.stats().disk_pages == 0);
+  for (int i = 0; i < 10'000 && cache.stats().disk.pages > 0; ++i) cache.wait_for_pages();
+  CHECK(cache.stats().disk.pages == 0);
   CHECK(cache.stats().pages_used == 0);
 }
 
@@ -202,8 +203,8 @@ TEST_CASE("a disk that is not worth its time is neither written nor read until i
   cache.park("s0", false);
   for (std::size_t who = 1; who < 20; ++who)  // takes its memory
     REQUIRE(take_turn(cache, talk_of(who, 150), session_name(who)) == std::size_t{0});
-  for (int i = 0; i < 300; ++i) cache.wait_for_disk();  // what was begun
-  cache.use_disk(false);
+  for (int i = 0; i < 300; ++i) cache.wait_for_pages();  // what was begun
+  cache.use(Tier::disk, false);
   const KvCache::Stats before = cache.stats();
   Tokens longer = talk_of(0, 150);
   longer.push_back(-1);
@@ -211,13 +212,13 @@ TEST_CASE("a disk that is not worth its time is neither written nor read until i
   CHECK(take_turn(cache, longer, "s0") == std::size_t{0});
   CHECK(take_turn(cache, longer, "s0") >= std::size_t{128});  // from memory
   cache.park("s0", false);
-  CHECK(cache.stats().disk_read == before.disk_read);
-  CHECK(cache.stats().disk_written == before.disk_written);
+  CHECK(cache.stats().disk.read == before.disk.read);
+  CHECK(cache.stats().disk.written == before.disk.written);
   for (std::size_t who = 1; who < 20; ++who)
     REQUIRE(take_turn(cache, talk_of(100 + who, 150), "") == std::size_t{0});
-  cache.use_disk(true);
+  cache.use(Tier::disk, true);
   CHECK(take_turn(cache, longer, "s0") > std::size_t{0});  // what lay there is good again
-  CHECK(cache.stats().disk_read > before.disk_read);
+  CHECK(cache.stats().disk.read > before.disk.read);
 }
 
 TEST_CASE("memory that becomes short is copied to disk without being told", "[kv][disk]") {
@@ -246,9 +247,9 @@ TEST_CASE("a page that is damaged on disk is computed again", "[kv][disk]") {
     REQUIRE(cached);
     found += *cached;
   }
-  CHECK(cache.stats().disk_damaged > 0);
+  CHECK(cache.stats().disk.damaged > 0);
   CHECK(found < 6 * 129);
-  CHECK_FALSE(cache.stats().disk_failed);
+  CHECK_FALSE(cache.stats().disk.failed);
 }
 
 TEST_CASE("the disk stays within its bound, and the oldest goes first", "[kv][disk]") {
@@ -256,7 +257,7 @@ TEST_CASE("the disk stays within its bound, and the oldest goes first", "[kv][di
   for (std::size_t who = 0; who < 40; ++who) {
     REQUIRE(take_turn(cache, talk_of(who, 100), session_name(who)));
     cache.park(session_name(who), false);
-    REQUIRE(cache.stats().disk_pages <= 30);
+    REQUIRE(cache.stats().disk.pages <= 30);
   }
   CHECK(cache.stats().evicted > 0);
   CHECK(take_turn(cache, talk_of(39, 100), session_name(39)) == std::size_t{99});
@@ -276,8 +277,8 @@ TEST_CASE("a disk that fails is asked no more, and everything goes on in memory"
   for (std::size_t round = 0; round < 2; ++round)
     for (std::size_t who = 0; who < 6; ++who)
       REQUIRE(take_turn(cache, talk_of(who, 100), session_name(who)));
-  CHECK(cache.stats().disk_failed);
-  CHECK(cache.stats().disk_pages == 0);
+  CHECK(cache.stats().disk.failed);
+  CHECK(cache.stats().disk.pages == 0);
   CHECK(cache.stats().evicted > 0);
 }
 
@@ -309,10 +310,10 @@ TEST_CASE("random sessions never lose or mix up a page on their way to disk and 
     const KvCache::Stats stats = cache.stats();
     REQUIRE(stats.pages_used <= 40);
     REQUIRE(stats.pages_pinned == 0);
-    REQUIRE(stats.disk_pages <= disk_pages);
+    REQUIRE(stats.disk.pages <= disk_pages);
   }
-  CHECK(cache.stats().disk_read > 100);
-  CHECK(cache.stats().disk_damaged == 0);
+  CHECK(cache.stats().disk.read > 100);
+  CHECK(cache.stats().disk.damaged == 0);
   if (disk_pages == 2000) CHECK(cache.stats().evicted == 0);
 }
 
@@ -337,7 +338,7 @@ class Crowd {
     if (random_(4) == 0) cache_.park(session_name(random_(talks_.size())), random_(2) == 0);
     if (random_(3) == 0) cache_.expect(session_name(random_(talks_.size())));
     if (random_(2) == 0) cache_.tend();
-    if (running_.empty() && cache_.awaits_disk()) cache_.wait_for_disk();
+    if (running_.empty() && cache_.awaits_pages()) cache_.wait_for_pages();
     return true;
   }
   void end_all() {
@@ -404,7 +405,7 @@ TEST_CASE("sequences that run at once are given every page that they were promis
     }
     crowd.end_all();
     REQUIRE(crowd.stats().pages_pinned == 0);
-    REQUIRE(crowd.stats().disk_damaged == 0);
+    REQUIRE(crowd.stats().disk.damaged == 0);
   }
 }
 
@@ -456,7 +457,7 @@ TEST_CASE("parked sessions go on where they were, however many there are", "[eng
   REQUIRE(found.size() == sessions);
   CHECK(found == park_and_resume(*everything, sessions));
   CHECK(decoder->stats().kv.evicted == 0);
-  CHECK(decoder->stats().kv.disk_read > sessions);
+  CHECK(decoder->stats().kv.disk.read > sessions);
   CHECK(decoder->stats().kv.pages_peak <= 64);
 }
 

@@ -1,4 +1,4 @@
-#include "inference/disk_choice.h"
+#include "inference/tier_choice.h"
 
 #include "support.h"
 
@@ -48,17 +48,17 @@ std::vector<std::string> say_all(Decoder& decoder, std::size_t sessions) {
 }  // namespace
 
 TEST_CASE("what is measured outweighs what sizes tell", "[disk]") {
-  DiskChoice choice(0.001, 0.002);
+  TierChoice choice(0.001, 0.002);
   CHECK(choice.pays());
   choice.add_read(4, 0.4);  // so slow that a few are enough
   CHECK_FALSE(choice.pays());
   choice.add_computed(2000, 2000 * 0.02);
   CHECK(choice.pays());
-  CHECK_FALSE(DiskChoice(0.002, 0.001).pays());
+  CHECK_FALSE(TierChoice(0.002, 0.001).pays());
 }
 
 TEST_CASE("what is nearly as good changes nothing, and what was long ago fades", "[disk]") {
-  DiskChoice choice(0.010, 0.011);
+  TierChoice choice(0.010, 0.011);
   for (int i = 0; i < 1000; ++i) {
     choice.add_read(100, 100 * (i % 2 == 0 ? 0.011 : 0.013));
     CHECK(choice.pays());
@@ -71,11 +71,52 @@ TEST_CASE("what is nearly as good changes nothing, and what was long ago fades",
   CHECK(choice.pays());
 }
 
+TEST_CASE("a tier that was given up is found again by what tries it, and not by one lucky page",
+          "[disk]") {
+  TierChoice choice(0.001, 0.002);
+  choice.add_read(2000, 2000 * 1.0);
+  choice.add_computed(2000, 2000 * 0.010);
+  REQUIRE_FALSE(choice.pays());
+  choice.add_probes(1, 0.002);
+  CHECK_FALSE(choice.pays());
+  for (int i = 0; i < 20; ++i) choice.add_probes(1, 0.020);
+  CHECK_FALSE(choice.pays());
+  int tries = 0;
+  while (!choice.pays() && tries < 40) {
+    choice.add_probes(1, 0.002);
+    ++tries;
+  }
+  CHECK(choice.pays());
+  CHECK(tries > 1);
+}
+
+TEST_CASE("a page that only tries the disk takes no place there", "[kv][disk]") {
+  constexpr std::size_t bytes = 512;
+  std::atomic<std::int64_t> now_us{0};
+  auto made = PageFile::open(std::filesystem::temp_directory_path().string(), bytes, 2 * bytes,
+                             [&] { return now_us += 5; });
+  REQUIRE(made);
+  PageFile& file = **made;
+  const std::vector<std::byte> page(bytes, std::byte{'k'});
+  REQUIRE(file.probe(page.data(), 3));
+  CHECK_FALSE(file.probe(page.data(), 4));  // one at a time
+  CHECK(file.under_way() == 0);             // nobody waits for it
+  std::vector<PageFile::Done> done;
+  while (done.empty()) done = file.take_done(false);
+  CHECK(done[0].what == PageFile::Done::What::probe);
+  CHECK(done[0].ok);
+  CHECK(done[0].took_us == 5);
+  CHECK(file.slots_used() == 0);
+  CHECK(file.level(Tier::disk).written == 0);
+  CHECK(file.probe(page.data(), 5));
+}
+
 TEST_CASE("without a clock nothing is learnt", "[disk]") {
-  DiskChoice choice(0.001, 0.002);
+  TierChoice choice(0.001, 0.002);
   choice.add_read(1000, 0);
   choice.add_computed(1e6, 0);
   choice.add_read(0, 10);
+  choice.add_probes(1, 0);
   CHECK(choice.pays());
 }
 
@@ -97,15 +138,42 @@ TEST_CASE("a disk that is slower than computing is left alone, and all say the s
   const auto slow = decoder_for(file, options);
   REQUIRE(slow != nullptr);
   CHECK(say_all(*slow, sessions) == expected);
-  CHECK(slow->stats().kv.disk_timed > 0);
-  CHECK(slow->stats().kv.disk_read < sessions / 2);
+  CHECK(slow->stats().kv.disk.timed > 0);
+  CHECK(slow->stats().kv.disk.read < sessions / 2);
   CHECK(slow->stats().kv.evicted > 0);
   options.threads = 8;  // by sizes it does not
   options.clock_us = clock_of(1'000'000, 10);
   const auto fast = decoder_for(file, options);
   REQUIRE(fast != nullptr);
   CHECK(say_all(*fast, sessions) == expected);
-  CHECK(fast->stats().kv.disk_read > sessions);
+  CHECK(fast->stats().kv.disk.read > sessions);
+}
+
+TEST_CASE("a disk that has become fast again is found again", "[engine][disk]") {
+  const auto file = synthetic({});
+  REQUIRE(file != nullptr);
+  EngineOptions options;
+  options.kv_bytes = 32 * Forward::page_bytes(file->model().config, options.kv_type);
+  options.kv_disk_folder = std::filesystem::temp_directory_path().string();
+  options.kv_disk_bytes = 256U << 20U;
+  const auto slow_us = std::make_shared<std::atomic<std::int64_t>>(1'000'000);
+  options.clock_us = [slow_us, here = std::this_thread::get_id(), reading = std::int64_t{0},
+                      computing = std::int64_t{0}]() mutable {
+    if (std::this_thread::get_id() == here) return computing += 10'000;
+    return reading += *slow_us;
+  };
+  const auto decoder = decoder_for(file, options);
+  REQUIRE(decoder != nullptr);
+  REQUIRE(say_all(*decoder, 60).size() == 120);
+  const KvCache::Stats before = decoder->stats().kv;
+  CHECK(before.evicted > 0);
+  *slow_us = 10;
+  for (int i = 0; i < 12 && decoder->stats().kv.disk.read < before.disk.read + 20; ++i)
+    REQUIRE(say_all(*decoder, 60).size() == 120);
+  const KvCache::Stats stats = decoder->stats().kv;
+  CHECK(stats.disk.probes > 0);
+  CHECK(stats.disk.probes <= stats.evicted / 64 + 1);
+  CHECK(stats.disk.read >= before.disk.read + 20);
 }
 
 TEST_CASE("a folder in which no pages can lie is said at once", "[engine][disk]") {

@@ -1,4 +1,4 @@
-#include "inference/disk_choice.h"
+#include "inference/tier_choice.h"
 
 namespace ambit::inference {
 
@@ -6,16 +6,17 @@ namespace {
 
 constexpr double prior_weight = 64;  // what sizes tell counts as so many measured pages
 constexpr double weight_max = 2048;  // when there are more, all weigh half
+constexpr double probe_weight = 8;
 constexpr double clearly = 1.25;
 
 }  // namespace
 
-DiskChoice::DiskChoice(double read_s, double compute_s)
+TierChoice::TierChoice(double read_s, double compute_s)
     : read_{prior_weight, prior_weight * read_s},
       computed_{prior_weight, prior_weight * compute_s},
       pays_(read_s < compute_s) {}
 
-void DiskChoice::Estimate::add(double more_pages, double more_seconds) {
+void TierChoice::Estimate::add(double more_pages, double more_seconds) {
   if (more_pages <= 0 || more_seconds <= 0) return;
   pages += more_pages;
   seconds += more_seconds;
@@ -25,17 +26,25 @@ void DiskChoice::Estimate::add(double more_pages, double more_seconds) {
   }
 }
 
-void DiskChoice::add_read(double pages, double seconds) {
+void TierChoice::add_read(double pages, double seconds) {
   read_.add(pages, seconds);
   decide();
 }
 
-void DiskChoice::add_computed(double pages, double seconds) {
+void TierChoice::add_computed(double pages, double seconds) {
   computed_.add(pages, seconds);
   decide();
 }
 
-void DiskChoice::decide() {
+void TierChoice::add_probes(double pages, double seconds) {
+  if (pages <= 0 || seconds <= 0) return;
+  read_.pages /= 2;
+  read_.seconds /= 2;
+  read_.add(probe_weight, probe_weight * seconds / pages);
+  decide();
+}
+
+void TierChoice::decide() {
   const double read_s = read_.of_page();
   const double compute_s = computed_.of_page();
   if (pays_ ? read_s > clearly * compute_s : clearly * read_s < compute_s) pays_ = !pays_;
