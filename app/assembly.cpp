@@ -231,6 +231,7 @@ Result<void> Assembly::open_engine(const agents::ModelSpec& spec) {
                     : spec.kv_type == "fp8" ? inference::KvType::fp8
                                             : inference::KvType::f16;
   options.kv_bytes = static_cast<std::size_t>(spec.kv_memory);
+  options.kv_host_bytes = static_cast<std::size_t>(spec.kv_host);
   options.kv_disk_bytes = static_cast<std::size_t>(spec.kv_disk);
   options.kv_disk_folder = options_.state;
   options.warn = [name = spec.name](const std::string& what) {

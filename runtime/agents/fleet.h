@@ -68,13 +68,14 @@ struct ModelSpec {
   bool is_local = true;                 // what it reads does not leave this machine
   // Of an embedded one: what computes it ("cpu", "cuda", "cuda:1", "auto") and with which weights
   // ("file": as they are there; "fp8": floats become 8-bit floats), what keys and values are kept
-  // as ("f16", "q8" or "fp8"), their bytes in memory, and on disk of those that memory cannot hold;
-  // 0: none.
+  // as ("f16", "q8" or "fp8"), their bytes in memory, in the host's of those that a GPU's cannot
+  // hold, and on disk of the rest; 0: none.
   std::string device = "cpu";
   std::string prefill_device{};  // another GPU for prompts; empty: the same one
   std::string weights = "file";
   std::string kv_type = "f16";
   std::int64_t kv_memory = std::int64_t{1} << 30U;
+  std::int64_t kv_host = 0;
   std::int64_t kv_disk = 0;
 };
 

@@ -97,8 +97,16 @@ void FleetParser::computing(Reader& reader, ModelSpec& spec, bool is_embedded) {
     spec.kv_type = cache.text("type", spec.kv_type);
     cache.known("type", spec.kv_type, {"f16", "q8", "fp8"}, "type of keys and values");
     spec.kv_memory = cache.quantity("memory", spec.kv_memory, false, bytes_max);
+    spec.kv_host = cache.quantity("host", spec.kv_host, false, bytes_max);
     spec.kv_disk = cache.quantity("disk", spec.kv_disk, false, bytes_max);
     cache.done();
+    if (spec.kv_host > 0 && spec.device == "cpu")
+      reader.report(
+          *node, reader.at("kvCache.host"),
+          "pages of the CPU are in host memory already: this is for a \"device\": \"cuda\"");
+    else if (spec.kv_host == 0 && spec.kv_disk > 0 && spec.device.starts_with("cuda"))
+      reader.report(*node, reader.at("kvCache.disk"),
+                    "a GPU's pages go to disk by way of host memory: \"host\" is missing");
     if (!is_embedded)
       reader.report(*node, reader.at("kvCache"), "only an embedded model keeps keys and values");
   }

@@ -272,6 +272,15 @@ TEST_CASE("a fleet file bounds what a model keeps in memory and on disk", "[flee
              Catch::Contains("models.m.kvCache.disc"));
   CHECK_THAT(problem(R"({"provider": "scripted", "model": "s.json", "kvCache": {}})"),
              Catch::Contains("only an embedded model"));
+  const FleetFile gpu = parsed(
+      R"({"model": "m.gguf", "device": "cuda", "kvCache": {"host": "8GiB", "disk": "20GiB"}})");
+  REQUIRE(gpu.problems.empty());
+  CHECK(gpu.fleet.models[0].kv_host == std::int64_t{8} << 30U);
+  CHECK(both.fleet.models[0].kv_host == 0);
+  CHECK_THAT(problem(R"({"model": "m.gguf", "kvCache": {"host": "8GiB"}})"),
+             Catch::Contains("models.m.kvCache.host: pages of the CPU"));
+  CHECK_THAT(problem(R"({"model": "m.gguf", "device": "cuda", "kvCache": {"disk": "8GiB"}})"),
+             Catch::Contains("models.m.kvCache.disk: a GPU's pages"));
 }
 
 TEST_CASE("a fleet file says what computes a model", "[fleet]") {
