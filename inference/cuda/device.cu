@@ -207,6 +207,7 @@ class CudaLauncher : public Device {
 
   std::byte* allocate_host(std::size_t bytes) override {
     void* memory = nullptr;
+    activate();
     if (cudaHostAlloc(&memory, bytes, cudaHostAllocDefault) == cudaSuccess)
       return static_cast<std::byte*>(memory);
     cudaGetLastError();  // that there is no more is an answer, not a failure
