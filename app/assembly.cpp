@@ -208,11 +208,6 @@ Result<void> Assembly::open_models() {
                          std::make_unique<agents::ThrottledModel>(
                              model(spec.name), static_cast<std::size_t>(spec.at_once_max)));
     }
-    // Of models that this machine computes itself.
-    if (engines_.contains(spec.name)) {
-      if (!meter_) meter_ = std::make_unique<EnergyMeter>(world_.world().clock);
-      metered_.emplace(spec.name, std::make_unique<MeteredModel>(model(spec.name), *meter_));
-    }
   }
   return {};
 }
@@ -238,6 +233,9 @@ Result<void> Assembly::open_engine(const agents::ModelSpec& spec) {
     std::fprintf(stderr, "ambit: model %s: %s\n", name.c_str(), what.c_str());
   };
   options.clock_us = monotonic_us;
+  if (!energy_) energy_ = energy_meters();
+  options.energy = energy_;
+  options.processor = processor_name();
   auto engine = inference::Engine::open(spec.file, options, world_.loop());
   if (!engine) return Err(std::move(engine).error().context("model " + spec.name));
   engines_.emplace(spec.name, std::move(*engine));
@@ -387,9 +385,12 @@ std::map<std::string, agents::Model*> Assembly::models() const {
   return models;
 }
 
+std::map<std::string, inference::EnergyMeter::Totals> Assembly::energy() const {
+  if (!energy_) return {};
+  return energy_->totals(monotonic_us());
+}
+
 agents::Model& Assembly::model(const std::string& name) const {
-  const auto metered = metered_.find(name);
-  if (metered != metered_.end()) return *metered->second;
   const auto throttled = throttled_.find(name);
   if (throttled != throttled_.end()) return *throttled->second;
   const auto engine = engines_.find(name);
@@ -431,7 +432,6 @@ void Assembly::stop() {
   runner_.reset();
   egress_private_.reset();
   egress_.reset();
-  metered_.clear();
   throttled_.clear();
   scripts_.clear();
   endpoints_.clear();

@@ -81,6 +81,8 @@ class Assembly {
   Result<std::shared_ptr<Generation>> next(agents::Fleet fleet);
   void adopt(std::shared_ptr<Generation> generation) { generation_ = std::move(generation); }
   log::LogJournal& journal() { return *journal_; }
+  // What the counters of this process have counted, by name: "processors", "cuda:0".
+  [[nodiscard]] std::map<std::string, inference::EnergyMeter::Totals> energy() const;
   [[nodiscard]] const std::map<std::string, std::unique_ptr<inference::Engine>>& engines() const {
     return engines_;
   }
@@ -138,6 +140,7 @@ class Assembly {
   agents::ModelHealth health_;
   std::unique_ptr<agents::Artifacts> artifacts_;  // null: the fleet keeps none
   std::vector<agents::Payload> sources_;
+  std::shared_ptr<inference::EnergyMeters> energy_;  // null until an engine is opened
   std::map<std::string, std::unique_ptr<inference::Engine>> engines_;
   std::map<std::string, std::shared_ptr<mcp::OAuth>> logins_;  // by MCP server; null: none
   std::unique_ptr<http::CurlClient> client_;           // made when the first endpoint needs it
@@ -145,8 +148,6 @@ class Assembly {
   std::map<std::string, std::unique_ptr<remote::ChatModel>> endpoints_;
   std::map<std::string, std::unique_ptr<agents::ScriptModel>> scripts_;
   std::map<std::string, std::unique_ptr<agents::ThrottledModel>> throttled_;
-  std::unique_ptr<EnergyMeter> meter_;
-  std::map<std::string, std::unique_ptr<MeteredModel>> metered_;
   std::unique_ptr<JailGate> gate_;
   std::unique_ptr<http::CurlClient> egress_;          // of jails, to public addresses alone
   std::unique_ptr<http::CurlClient> egress_private_;  // for origins that are named as private

@@ -2,17 +2,19 @@
 
 #include "io/file.h"
 
+#include <system_error>
+
 #include <algorithm>
 #include <charconv>
+#include <cstdio>
 #include <filesystem>
+#include <initializer_list>
 
 namespace ambit::app {
 namespace {
 
 constexpr std::size_t counter_bytes_max = 64;
 constexpr std::size_t cpu_info_bytes_max = 1 << 20;
-// The counters tick once in a millisecond or so; more often there is nothing new.
-constexpr std::int64_t read_every_ns = 2'000'000;
 
 // Negative: it cannot be read.
 std::int64_t number_in(const std::string& path) {
@@ -23,22 +25,21 @@ std::int64_t number_in(const std::string& path) {
   return number;
 }
 
-std::string device_in(const std::string& cpu_info) {
-  const auto text = io::read_file(cpu_info, cpu_info_bytes_max);
-  if (!text) return {};
-  const std::size_t name = text->find("model name");
-  const std::size_t colon = name == std::string::npos ? name : text->find(':', name);
-  if (colon == std::string::npos) return {};
-  const std::size_t end = std::min(text->find('\n', colon), text->size());
-  std::string found = text->substr(colon + 1, end - colon - 1);
-  found.erase(0, found.find_first_not_of(' '));
-  return found.empty() ? found : "cpu: " + found.substr(0, 100);
+std::string with_unit(double value, std::initializer_list<const char*> units) {
+  const char* unit = *units.begin();
+  for (const char* next : units) {
+    unit = next;
+    if (value < 1000 || next == *(units.end() - 1)) break;
+    value /= 1000;
+  }
+  char text[64];
+  std::snprintf(text, sizeof text, value < 10 ? "%.1f %s" : "%.0f %s", value, unit);
+  return text;
 }
 
 }  // namespace
 
-EnergyMeter::EnergyMeter(io::Clock& clock, const std::string& powercap, const std::string& cpu_info)
-    : clock_(clock), device_(device_in(cpu_info)) {
+PackageCounter::PackageCounter(const std::string& powercap) {
   std::error_code none;
   for (const auto& entry : std::filesystem::directory_iterator(powercap, none)) {
     const std::string name = entry.path().filename();
@@ -50,53 +51,69 @@ EnergyMeter::EnergyMeter(io::Clock& clock, const std::string& powercap, const st
     counter.path = entry.path().string() + "/energy_uj";
     counter.range_uj = number_in(entry.path().string() + "/max_energy_range_uj");
     counter.last_uj = number_in(counter.path);
-    if (counter.last_uj >= 0) counters_.push_back(std::move(counter));
+    if (counter.last_uj < 0) continue;
+    taken_uj_ += static_cast<double>(counter.last_uj);
+    counters_.push_back(std::move(counter));
   }
 }
 
-EnergyMeter::Share::Share(EnergyMeter& meter) : meter_(meter) {
-  meter_.share_out();
-  place_ = meter_.under_way_.insert(meter_.under_way_.end(), this);
-}
-
-EnergyMeter::Share::~Share() {
-  meter_.share_out();
-  meter_.under_way_.erase(place_);
-}
-
-std::int64_t EnergyMeter::Share::microjoules() {
-  meter_.share_out();
-  return static_cast<std::int64_t>(taken_uj_);
-}
-
-// What was taken since the last time belongs to those who are under way now.
-void EnergyMeter::share_out() {
-  if (counters_.empty()) return;
-  const std::int64_t now = clock_.unix_ns();
-  if (read_ns_ != 0 && now >= read_ns_ && now - read_ns_ < read_every_ns) return;
-  read_ns_ = now;
-  double taken = 0;
+double PackageCounter::joules() {
   for (Counter& counter : counters_) {
     const std::int64_t read = number_in(counter.path);
     if (read < 0) continue;
     std::int64_t more = read - counter.last_uj;
     if (more < 0) more += std::max<std::int64_t>(counter.range_uj, 0);
     counter.last_uj = read;
-    taken += static_cast<double>(std::max<std::int64_t>(more, 0));
+    taken_uj_ += static_cast<double>(std::max<std::int64_t>(more, 0));
   }
-  if (under_way_.empty()) return;
-  const double each = taken / static_cast<double>(under_way_.size());
-  for (Share* share : under_way_) share->taken_uj_ += each;
+  return taken_uj_ * 1e-6;
 }
 
-Task<Result<agents::Turn>> MeteredModel::generate(agents::TurnRequest request) {
-  EnergyMeter::Share share(meter_);
-  auto turn = co_await inner_.generate(std::move(request));
-  if (turn) {
-    turn->usage.energy_uj = share.microjoules();
-    if (turn->device.empty()) turn->device = meter_.device();
-  }
-  co_return turn;
+std::string processor_name(const std::string& cpu_info) {
+  const auto text = io::read_file(cpu_info, cpu_info_bytes_max);
+  if (!text) return {};
+  const std::size_t name = text->find("model name");
+  const std::size_t colon = name == std::string::npos ? name : text->find(':', name);
+  if (colon == std::string::npos) return {};
+  const std::size_t end = std::min(text->find('\n', colon), text->size());
+  std::string found = text->substr(colon + 1, end - colon - 1);
+  found.erase(0, found.find_first_not_of(' '));
+  return found.empty() ? found : "cpu: " + found.substr(0, 100);
+}
+
+std::shared_ptr<inference::EnergyMeters> energy_meters() {
+  const auto packages = std::make_shared<PackageCounter>();
+  if (!packages->counts()) return std::make_shared<inference::EnergyMeters>();
+  return std::make_shared<inference::EnergyMeters>([packages] { return packages->joules(); });
+}
+
+double idle_joules(const std::map<std::string, inference::EnergyMeter::Totals>& counted) {
+  double sum = 0;
+  for (const auto& [name, totals] : counted) sum += totals.idle_joules;
+  return sum;
+}
+
+std::string energy_summary(const agents::RunProgress& sum, double idle_joules) {
+  if (sum.moved_bytes == 0) return "";
+  const auto moved = static_cast<double>(sum.moved_bytes);
+  const auto tokens = static_cast<double>(std::max<std::int64_t>(sum.output_tokens, 1));
+  const std::string line = "Moved:  " + bytes_text(moved) + " of weights, keys and values, " +
+                           bytes_text(moved / tokens) + " for each token decoded.\n";
+  if (sum.energy_uj == 0) return line;
+  const double joules = static_cast<double>(sum.energy_uj) * 1e-6;
+  char rate[32];
+  std::snprintf(rate, sizeof rate, "%.3g", tokens / joules);
+  return line + "Energy: " + energy_text(joules) + " for turns, " + energy_text(joules / tokens) +
+         " for each token decoded (" + rate + " tokens a joule); " + energy_text(idle_joules) +
+         " while no model ran.\n";
+}
+
+std::string energy_text(double joules) {
+  return with_unit(joules * 1e6, {"uJ", "mJ", "J", "kJ", "MJ"});
+}
+
+std::string bytes_text(double bytes) {
+  return with_unit(bytes, {"B", "kB", "MB", "GB", "TB", "PB"});
 }
 
 }  // namespace ambit::app

@@ -58,6 +58,8 @@ class PageMemory {
   virtual void copy_page(std::byte* to, const std::byte* from, std::size_t bytes) = 0;
 };
 
+class TrafficCount;
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -99,6 +101,14 @@ class Backend {
   virtual std::size_t select(const std::vector<float>& weight) = 0;
   // The step ends: logits, capped where the model caps them, and states can be read.
   virtual void finish() = 0;
+
+  // What the steps so far have moved, and what each row of the latest has of it (traffic.h).
+  [[nodiscard]] virtual const TrafficCount& traffic() const = 0;
+  // So many operations are taken to need as much energy as moving a byte does: an order of
+  // magnitude, by which rows of steps that move and steps that compute are weighed together.
+  [[nodiscard]] virtual double operations_per_byte() const { return 16; }
+  // What it runs on, for the record: "cuda: NAME"; empty: this machine's processors.
+  [[nodiscard]] virtual std::string device() const { return {}; }
 
   // Until all that was asked for is done; whether it is.
   virtual void wait() {}

@@ -109,6 +109,21 @@ Decoder::Decoder(std::shared_ptr<const ModelFile> file, EngineOptions options, M
           pool_ == nullptr ? gpu_operations_per_s
                            : core_operations_per_s * static_cast<double>(options_.threads))) {
   choose_tiers();
+  open_energy();
+}
+
+// A GPU's engine keeps one of our threads busy, and several engines may share a GPU.
+void Decoder::open_energy() {
+  if (options_.energy == nullptr || !options_.clock_us) return;
+  const bool is_ours = pool_ != nullptr;
+  const std::int64_t now = options_.clock_us();
+  EngineEnergy& energy = scheduler_.energy();
+  energy.open(options_.energy->processors(), is_ours ? static_cast<double>(options_.threads) : 1,
+              now);
+  if (is_ours) return;
+  const bool is_named = options_.device.starts_with("cuda:");
+  energy.open(options_.energy->device(is_named ? options_.device : "cuda:0"), 1, now,
+              [this] { return forward_.backend().joules(); });
 }
 
 // One language for all turns that offer the same; asking again costs a look-up.
@@ -239,10 +254,12 @@ void Decoder::observe(const std::string& session, agents::SessionEvent event) {
   }
 }
 
-void Decoder::Stretch::add(std::size_t from, std::size_t to) {
-  if (from >= to) return;
-  if (end == 0) begin = from;
-  end = std::max(end, to);
+void Decoder::Stretch::add(const Scheduler::Computed& computed) {
+  moved_bytes += computed.moved_bytes;
+  energy_uj += computed.energy_uj;
+  if (computed.begin >= computed.end) return;
+  if (end == 0) begin = computed.begin;
+  end = std::max(end, computed.end);
 }
 
 std::size_t Decoder::Stretch::within(std::size_t count) const {
@@ -297,8 +314,7 @@ void Decoder::foresee(agents::TurnRequest request, std::string result) {
 void Decoder::stop_ahead(Ahead& ahead) {
   ahead.next.reset();
   if (!ahead.id) return;
-  const auto computed = scheduler_.cancel(*ahead.id);
-  ahead.computed.add(computed.first, computed.second);
+  ahead.computed.add(scheduler_.cancel(*ahead.id));
   open_.erase(*ahead.id);
   ahead.id.reset();
 }
@@ -308,8 +324,10 @@ void Decoder::end_ahead(const std::string& session, const Generated& generated) 
   ahead.id.reset();
   auto next = std::exchange(ahead.next, std::nullopt);
   if (generated.error) return;
-  ahead.computed.add(static_cast<std::size_t>(generated.usage.cached_tokens),
-                     static_cast<std::size_t>(generated.usage.input_tokens));
+  const agents::Usage& usage = generated.usage;
+  ahead.computed.add({static_cast<std::size_t>(usage.cached_tokens),
+                      static_cast<std::size_t>(usage.input_tokens), usage.moved_bytes,
+                      usage.energy_uj});
   if (next) foresee(std::move(next->first), std::move(next->second));
 }
 
@@ -396,6 +414,10 @@ agents::Turn Decoder::read(const Open& open, const Generated& generated) const {
   turn.usage = generated.usage;
   turn.usage.cached_tokens -= static_cast<std::int64_t>(
       open.computed_ahead.within(static_cast<std::size_t>(turn.usage.cached_tokens)));
+  turn.usage.moved_bytes += open.computed_ahead.moved_bytes;
+  turn.usage.energy_uj += open.computed_ahead.energy_uj;
+  turn.device = forward_.backend().device();
+  if (turn.device.empty()) turn.device = options_.processor;
   turn.message.role = agents::Role::assistant;
   turn.finish = generated.ended ? agents::FinishReason::stop : agents::FinishReason::length;
   Detokenizer detokenizer(file_->tokenizer());
@@ -435,8 +457,10 @@ Result<agents::Turn> Decoder::complete(const agents::TurnRequest& request) {
 }
 
 EngineStats Decoder::stats() const {
-  return {scheduler_.stats(), cache_.stats(), grammar_->stats(), forward_.page_bytes(),
-          forward_.backend().name()};
+  Traffic traffic = forward_.traffic().totals();
+  if (prompts_ != nullptr) traffic += prompts_->traffic().totals();
+  return {scheduler_.stats(),    cache_.stats(),           grammar_->stats(), traffic,
+          forward_.page_bytes(), forward_.backend().name()};
 }
 
 }  // namespace ambit::inference

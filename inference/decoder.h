@@ -6,6 +6,7 @@
 
 #include "agents/ports.h"
 #include "async/result.h"
+#include "inference/energy.h"
 #include "inference/forward.h"
 #include "inference/kv_cache.h"
 #include "inference/make_backend.h"
@@ -13,6 +14,7 @@
 #include "inference/page_file.h"
 #include "inference/scheduler.h"
 #include "inference/tier_choice.h"
+#include "inference/traffic.h"
 
 #include <cstdint>
 #include <functional>
@@ -51,6 +53,10 @@ struct EngineOptions {
   std::string prefill_device;              // another GPU for prompts; empty: a queue on the same
   OpenDevice open_device;                  // of a GPU; empty: CUDA's
   std::function<std::int64_t()> clock_us;  // monotonic, any thread; for usage and disk times only
+  // Of this process; null: nobody measures. Turns say their part of it, for which there must be a
+  // clock.
+  std::shared_ptr<EnergyMeters> energy;
+  std::string processor;  // "cpu: NAME", for turns that the processors compute
   // Told what whoever runs this should know of, in one line, on the decoder's thread; may be empty.
   std::function<void(const std::string&)> warn;
 };
@@ -59,6 +65,7 @@ struct EngineStats {
   Scheduler::Stats scheduler;
   KvCache::Stats kv;
   Grammar::Stats grammar;
+  Traffic traffic;
   std::size_t page_bytes = 0;
   std::string_view instruction_set;
 };
@@ -104,7 +111,9 @@ class Decoder {
   struct Stretch {
     std::size_t begin = 0;
     std::size_t end = 0;
-    void add(std::size_t from, std::size_t to);
+    std::int64_t moved_bytes = 0;  // for that
+    std::int64_t energy_uj = 0;
+    void add(const Scheduler::Computed& computed);
     // How many of the first `count` tokens it has.
     [[nodiscard]] std::size_t within(std::size_t count) const;
   };
@@ -137,6 +146,7 @@ class Decoder {
                                               std::string result) const;
   void stop_ahead(Ahead& ahead);
   void end_ahead(const std::string& session, const Generated& generated);
+  void open_energy();
   void tell_of_tiers();
   void choose_tiers();
   agents::Turn read(const Open& open, const Generated& generated) const;

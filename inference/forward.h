@@ -43,6 +43,7 @@ class Forward final : public Lane {
     return backend_->state(i);
   }
   TokenId chosen(std::size_t i) override { return backend_->chosen(i); }
+  [[nodiscard]] const TrafficCount& traffic() const override { return backend_->traffic(); }
   [[nodiscard]] std::string failure() const override { return backend_->failure(); }
   [[nodiscard]] std::size_t page_bytes() const { return backend_->page_bytes(); }
   [[nodiscard]] std::size_t rows_max() const override { return rows_max_; }

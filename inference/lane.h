@@ -8,6 +8,7 @@
 // another device (cuda/far_lane.h); the bits are the same.
 
 #include "inference/backend.h"
+#include "inference/traffic.h"
 
 #include <cstddef>
 #include <limits>
@@ -41,6 +42,8 @@ class Lane {
   [[nodiscard]] virtual std::span<const float> logits(std::size_t i) const = 0;
   [[nodiscard]] virtual std::span<const float> state(std::size_t i) const = 0;
   virtual TokenId chosen(std::size_t i) = 0;
+  // What its passes have moved, and what each row of that one has of it.
+  [[nodiscard]] virtual const TrafficCount& traffic() const = 0;
 };
 
 }  // namespace ambit::inference

@@ -74,7 +74,7 @@ Result<std::uint64_t> Scheduler::submit(Generation request) {
   return id;
 }
 
-std::pair<std::size_t, std::size_t> Scheduler::cancel(std::uint64_t id) {
+Scheduler::Computed Scheduler::cancel(std::uint64_t id) {
   if (const auto at = waiting_order_.find(id); at != waiting_order_.end()) {
     waiting_.erase(at->second);
     waiting_order_.erase(at);
@@ -82,11 +82,14 @@ std::pair<std::size_t, std::size_t> Scheduler::cancel(std::uint64_t id) {
   }
   for (auto running = active_.begin(); running != active_.end(); ++running) {
     if (running->id != id) continue;
+    const Computed computed = {running->kv.cached, running->kv.length,
+                               std::llround(running->moved_bytes),
+                               energy_.end_turn(running->energy)};
     if (running->on != nullptr) {  // its pages are written
       running->is_cancelled = true;
-      return {running->kv.cached, running->kv.length + running->rows};
+      return {computed.begin, computed.end + running->rows, computed.moved_bytes,
+              computed.energy_uj};
     }
-    const std::pair computed(running->kv.cached, running->kv.length);
     cache_.close(std::move(running->kv), running->tokens, running->request.session);
     active_.erase(running);
     return computed;
@@ -242,6 +245,7 @@ void Scheduler::take(Pass& pass, Running& running, std::size_t count) {
   };
   cache_.extend(running.kv, count + running.draft.size());
   running.on = pass.lane;
+  running.first_row = pass.rows.size();
   running.rows = count;
   for (std::size_t i = 0; i < count; ++i) {
     const std::size_t position = running.kv.length + i;
@@ -274,19 +278,28 @@ void Scheduler::step(std::vector<Generated>& ended) {
     prefilling_.lane->wait();
     return end_pass(prefilling_, ended);
   }
-  decoding_.begun_us = now();
+  begin_pass(decoding_);
   forward_.run(decoding_.rows);
   end_pass(decoding_, ended);
+}
+
+void Scheduler::begin_pass(Pass& pass) {
+  pass.begun_us = now();
+  if (!prefilling_.is_under_way) energy_.begin_step(pass.begun_us);
 }
 
 void Scheduler::end_pass(Pass& pass, std::vector<Generated>& ended) {
   pass.is_under_way = false;
   pass.begun.clear();  // of texts that may be gone from here on
   const std::int64_t took_us = now() - pass.begun_us;
-  if (const std::string broken = failure(); !broken.empty()) return fail_all(broken, ended);
+  if (const std::string broken = failure(); !broken.empty()) {
+    energy_.end_step(now());
+    return fail_all(broken, ended);
+  }
   ++stats_.steps;
   if (&pass == &prefilling_) ++stats_.prompt_passes;
   stats_.rows += pass.rows.size();
+  account(pass);
   const std::uint64_t prompt_before = stats_.prompt_tokens;
   for (auto running = active_.begin(); running != active_.end();) {
     const auto current = running++;
@@ -310,6 +323,10 @@ void Scheduler::end_pass(Pass& pass, std::vector<Generated>& ended) {
   }
   stats_.prompt_us += took_us * static_cast<std::int64_t>(stats_.prompt_tokens - prompt_before) /
                       static_cast<std::int64_t>(std::max<std::size_t>(pass.rows.size(), 1));
+  if (!energy_.measures()) return;
+  const std::int64_t ended_us = now();
+  if (!prefilling_.is_under_way) energy_.end_step(ended_us);
+  if (!energy_is_settled_ && energy_.is_due(ended_us)) settle_energy();
 }
 
 void Scheduler::pool(Running& running) const {
@@ -464,18 +481,6 @@ bool Scheduler::is_stopped(Running& running, TokenId token) const {
     const std::size_t from = before >= stop.size() ? before - stop.size() + 1 : 0;
     return !stop.empty() && running.text.find(stop, from) != std::string::npos;
   });
-}
-
-void Scheduler::finish(Running& running, std::vector<Generated>& ended) {
-  agents::Usage& usage = running.result.usage;
-  usage.cached_tokens = static_cast<std::int64_t>(running.kv.cached);
-  usage.output_tokens = static_cast<std::int64_t>(running.result.tokens.size());
-  usage.queue_us = running.admitted_us - running.arrived_us;
-  usage.prefill_us = running.first_token_us - running.admitted_us;
-  usage.decode_us = now() - running.first_token_us;
-  stats_.cached_tokens += running.kv.cached;
-  cache_.close(std::move(running.kv), running.tokens, running.request.session);
-  ended.push_back(std::move(running.result));
 }
 
 }  // namespace ambit::inference

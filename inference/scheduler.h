@@ -14,6 +14,7 @@
 
 #include "agents/ports.h"
 #include "async/result.h"
+#include "inference/energy.h"
 #include "inference/forward.h"
 #include "inference/grammar.h"
 #include "inference/kv_cache.h"
@@ -96,6 +97,12 @@ class Scheduler {
     std::size_t prompt_rows_under_way = 0;  // in the prompts' own lane
     std::size_t waiting = 0;
   };
+  struct Computed {
+    std::size_t begin = 0;  // of its tokens, the first that was computed
+    std::size_t end = 0;    // and the one after the last
+    std::int64_t moved_bytes = 0;
+    std::int64_t energy_uj = 0;
+  };
   // Sees the logits of every position that asked for them.
   using Observer =
       std::function<void(std::uint64_t id, std::size_t position, std::span<const float> logits)>;
@@ -109,9 +116,8 @@ class Scheduler {
 
   // exhausted: it can never fit, or too many wait.
   Result<std::uint64_t> submit(Generation request);
-  // Gives which of its tokens were computed for it: the first, and the one after the last. What the
-  // prompts' lane is at stays until that is done.
-  std::pair<std::size_t, std::size_t> cancel(std::uint64_t id);
+  // Gives what was done for it. What the prompts' lane is at stays until that is done.
+  Computed cancel(std::uint64_t id);
   // KvCache::forget, of what is under way as well.
   void forget(const std::string& session);
   [[nodiscard]] bool idle() const { return active_.empty() && waiting_.empty(); }
@@ -119,6 +125,8 @@ class Scheduler {
   // what has ended.
   void step(std::vector<Generated>& ended);
   [[nodiscard]] Stats stats() const;
+  // Where to open the counters whose energy its requests shall be told.
+  [[nodiscard]] EngineEnergy& energy() { return energy_; }
   void set_observer(Observer observer) { observer_ = std::move(observer); }
 
  private:
@@ -135,6 +143,7 @@ class Scheduler {
     Lane* on = nullptr;             // whose pass has rows of it
     bool is_cancelled = false;      // while a pass has
     bool is_forgotten = false;      // with its session
+    std::size_t first_row = 0;      // of that pass
     std::size_t rows = 0;           // in that pass, without the draft
     std::size_t logits = 0;         // which of the pass's logits are its first
     std::size_t states = 0;         // which of the pass's states are its first
@@ -144,6 +153,8 @@ class Scheduler {
     std::size_t drafted = 0, accepted = 0;  // of late: drafts that do not pay are left out
     std::size_t draft_again = 0;            // once it has so many tokens
     std::string text;                       // where there are texts that end it
+    double moved_bytes = 0;
+    TurnEnergy energy;
     Generated result;
     std::int64_t arrived_us = 0, admitted_us = 0, first_token_us = 0;
   };
@@ -178,6 +189,7 @@ class Scheduler {
   // What goes along with a step where prompts have a lane of their own.
   void plan_rides(std::size_t left);
   void start_prompts();
+  void begin_pass(Pass& pass);
   void end_pass(Pass& pass, std::vector<Generated>& ended);
   void close_cancelled(Running& running);
   [[nodiscard]] std::string failure() const;
@@ -192,6 +204,9 @@ class Scheduler {
   // What the back end must know to choose after each row of a pass; shortens a draft that the
   // grammar forbids.
   void prepare_choices(Running& running);
+  // What the pass has moved and taken goes to those whose rows it had.
+  void account(const Pass& pass);
+  void settle_energy();
   [[nodiscard]] bool is_chosen_there(const Running& running) const;
   // The back end is broken for good: everybody is told.
   void fail_all(const std::string& reason, std::vector<Generated>& ended);
@@ -205,6 +220,8 @@ class Scheduler {
   KvCache& cache_;
   SchedulerOptions options_;
   Sampler sampler_;
+  EngineEnergy energy_;
+  bool energy_is_settled_ = false;  // in this step
   Observer observer_;
   Queue waiting_;
   std::map<std::uint64_t, Order> waiting_order_;  // the longest wait first

@@ -95,7 +95,7 @@ void Scheduler::start_prompts() {
     plan_prompts(pass, left);
   }
   if (pass.rows.empty()) return;
-  pass.begun_us = now();
+  begin_pass(pass);
   pass.is_under_way = true;
   pass.lane->start(pass.rows);
 }

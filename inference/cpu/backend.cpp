@@ -54,6 +54,8 @@ CpuBackend::CpuBackend(const Model& model, const Kernels& kernels, Pool& pool, K
       kernels_(kernels),
       pool_(pool),
       kv_type_(kv_type),
+      traffic_(model, weight_bytes(model),
+               static_cast<double>(layer_bytes(model.config, kv_type)) / page_tokens, rows_max),
       layer_bytes_(layer_bytes(model.config, kv_type)),
       page_bytes_(cpu_page_bytes(model.config, kv_type)),
       query_width_(model.config.heads * model.config.head_width) {
@@ -207,6 +209,7 @@ std::vector<float>& CpuBackend::values(Values which) {
 
 void CpuBackend::begin(std::span<const StepRow> rows) {
   rows_ = rows;
+  traffic_.add(rows);
   const Config& config = model_.config;
   const TensorView& table = *model_.embedding;
   const std::size_t pairs = config.rope_width / 2;

@@ -5,6 +5,7 @@
 
 #include "inference/backend.h"
 #include "inference/cpu/pool.h"
+#include "inference/traffic.h"
 
 #include <cstddef>
 #include <deque>
@@ -43,6 +44,7 @@ class CpuBackend final : public Backend {
   void add_block(const std::vector<float>& after, const std::vector<float>* next) override;
   std::size_t select(const std::vector<float>& weight) override;
   void finish() override;
+  [[nodiscard]] const TrafficCount& traffic() const override { return traffic_; }
   std::span<const float> logits(std::size_t i) override {
     return {logits_.data() + i * model_.output.outputs, model_.config.vocabulary};
   }
@@ -66,6 +68,7 @@ class CpuBackend final : public Backend {
   Pool& pool_;
   KvType kv_type_;
   HeapPages pages_;
+  TrafficCount traffic_;
   std::span<const StepRow> rows_;                     // of this step
   std::size_t layer_bytes_;                           // of one layer in a page
   std::size_t page_bytes_;                            //

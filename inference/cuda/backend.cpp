@@ -61,19 +61,10 @@ void CudaBackend::begin(std::span<const StepRow> rows) {
   send(positions_);
   send(tables_);
   send(selected_);
-  ++traffic_.steps;
-  traffic_.rows += rows.size();
-  traffic_.weight_bytes += static_cast<double>(weight_bytes_);
-  for (std::size_t i = 0; i < config.layers; ++i) {
-    const Plan& plan = (config.is_windowed(i) ? windowed_ : full_).plan;
-    const double chunk_bytes =
-        static_cast<double>(layer_bytes_) * (chunk_positions / page_positions);
-    traffic_.kv_bytes += static_cast<double>(plan.chunk_reads) * chunk_bytes;
-    traffic_.kv_bytes_unshared += static_cast<double>(plan.chunks_seen) * chunk_bytes;
-  }
+  traffic_->add(rows, full_.plan.reads, windowed_.plan.reads);
   const std::uint64_t key = recording_key();
   replayed_ = options_.records && device_->replay(key);
-  if (replayed_) ++traffic_.replayed_steps;
+  if (replayed_) traffic_->add_replayed();
   recording_ = options_.records && !replayed_;
   if (recording_) device_->begin_recording(key);
   if (is_idle()) return;

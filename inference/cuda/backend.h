@@ -12,10 +12,12 @@
 #include "inference/cuda/device.h"
 #include "inference/cuda/panels.h"
 #include "inference/cuda/plan.h"
+#include "inference/traffic.h"
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -32,17 +34,6 @@ struct BackendOptions {
   bool chooses = true;  // tokens are chosen on the device
   bool shares_prefixes = true;
   std::size_t walk_rows = 0;  // 0: as many as fill an item; see plan.h
-};
-
-// What the steps so far have moved, by the sizes of what they read: weights once a step, each
-// distinct chunk of keys and values once a layer and step.
-struct Traffic {
-  std::uint64_t steps = 0;
-  std::uint64_t replayed_steps = 0;
-  std::uint64_t rows = 0;
-  double weight_bytes = 0;
-  double kv_bytes = 0;
-  double kv_bytes_unshared = 0;  // what it would have been without sharing
 };
 
 class CudaBackend final : public Backend, private PageMemory {
@@ -84,12 +75,14 @@ class CudaBackend final : public Backend, private PageMemory {
     return device_->info().bandwidth_bytes_per_s;
   }
   double joules() override { return device_->joules(); }
+  [[nodiscard]] const TrafficCount& traffic() const override { return *traffic_; }
+  [[nodiscard]] double operations_per_byte() const override { return 64; }
+  [[nodiscard]] std::string device() const override { return "cuda: " + device_->info().name; }
   [[nodiscard]] bool chooses() const override { return options_.chooses; }
   TokenId chosen(std::size_t i) override;
 
   [[nodiscard]] Device& device() { return *device_; }
   [[nodiscard]] const BackendOptions& options() const { return options_; }
-  [[nodiscard]] const Traffic& traffic() const { return traffic_; }
   [[nodiscard]] std::size_t weight_bytes() const { return weight_bytes_; }
 
  private:
@@ -144,6 +137,7 @@ class CudaBackend final : public Backend, private PageMemory {
   std::size_t page_bytes_;
   std::size_t layer_bytes_;  // of one layer in a page
   std::size_t weight_bytes_ = 0;
+  std::size_t output_bytes_ = 0;  // of these, of the output
   std::unordered_map<const void*, std::vector<WeightView>> matrices_;
   std::unordered_map<const void*, float*> vectors_;
   WeightView embedding_{};
@@ -186,7 +180,7 @@ class CudaBackend final : public Backend, private PageMemory {
   bool recording_ = false;
   std::vector<std::vector<float>> read_;  // rows that were asked for in this step
   std::size_t read_count_ = 0;
-  Traffic traffic_;
+  std::optional<TrafficCount> traffic_;  // once the weights are there
 };
 
 }  // namespace ambit::inference::cuda

@@ -43,6 +43,7 @@ class FarLane final : public Lane {
     return forward_.state(i);
   }
   TokenId chosen(std::size_t i) override { return forward_.chosen(i); }
+  [[nodiscard]] const TrafficCount& traffic() const override { return forward_.traffic(); }
 
   struct Moved {
     std::uint64_t pages_here = 0;  // from the first GPU

@@ -86,6 +86,7 @@ Result<std::unique_ptr<CudaBackend>> CudaBackend::make_lane(CudaBackend& home,
   made->vectors_ = home.vectors_;
   made->embedding_ = home.embedding_;
   made->weight_bytes_ = home.weight_bytes_;
+  made->output_bytes_ = home.output_bytes_;
   TRY(made->make_buffers());
   return made;
 }
@@ -156,7 +157,9 @@ Result<void> CudaBackend::load_weights() {
   for (const Layer& layer : model_.layers)
     for (const Matrix* matrix : {&layer.qkv, &layer.attention_out, &layer.gate_up, &layer.down})
       TRY(add_matrix(*matrix));
+  const std::size_t layers = weight_bytes_;
   TRY(add_matrix(model_.output));
+  output_bytes_ = weight_bytes_ - layers;
   // Where the output's weight is the embedding's, tokens are looked up in it.
   const bool tied = model_.file->find("output.weight") == nullptr;
   if (tied && !options_.fp8_weights && model_.output.segments.size() == 1) {
@@ -210,6 +213,10 @@ Result<FormView> CudaBackend::make_forms(std::size_t width, std::uint8_t forms) 
 }
 
 Result<void> CudaBackend::make_buffers() {
+  traffic_.emplace(model_,
+                   WeightBytes{static_cast<double>(weight_bytes_ - output_bytes_), 0,
+                               static_cast<double>(output_bytes_)},
+                   static_cast<double>(layer_bytes_) / page_positions, options_.rows_max);
   const Config& config = model_.config;
   const std::size_t rows = rows_capacity_;
   std::uint8_t normed = as_floats;  // states are read from it

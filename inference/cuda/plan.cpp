@@ -32,6 +32,7 @@ void Planner::plan(std::span<const StepRow> rows, std::span<const std::uint32_t>
   plan.rows.clear();
   plan.first_partial.clear();
   plan.chunk_reads = plan.chunks_seen = 0;
+  plan.reads.rows.assign(rows.size(), 0);
   groups_used_ = 0;
   found_.clear();
   std::size_t partials = 0;
@@ -56,6 +57,7 @@ void Planner::plan(std::span<const StepRow> rows, std::span<const std::uint32_t>
     first = end;
   }
   plan.first_partial.push_back(narrow(partials));
+  plan.reads.unshared = static_cast<double>(plan.chunks_seen * chunk_positions);
   for (std::size_t i = 0; i < groups_used_; ++i)
     add_items(groups_[i].rows, groups_[i].chunk, groups_[i].chunk + 1);
 }
@@ -123,9 +125,16 @@ void Planner::join(std::size_t row, std::size_t chunk, std::uint32_t partial) {
   found_.emplace(key, groups_used_++);
 }
 
+// What rows read together belongs to them in equal parts.
+void Planner::share(const std::vector<AttentionRow>& rows, std::size_t chunks) {
+  plan_->chunk_reads += chunks;
+  const float each = static_cast<float>(chunks * chunk_positions) / static_cast<float>(rows.size());
+  for (const AttentionRow& row : rows) plan_->reads.rows[row.row] += each;
+}
+
 void Planner::add_items(const std::vector<AttentionRow>& rows, std::size_t chunk_first,
                         std::size_t chunk_end) {
-  plan_->chunk_reads += chunk_end - chunk_first;
+  share(rows, chunk_end - chunk_first);
   const std::size_t together = options_.tile_rows * options_.tiles_max;
   for (std::size_t start = 0; start < rows.size(); start += together) {
     const std::size_t count = std::min(together, rows.size() - start);

@@ -8,6 +8,7 @@
 
 #include "inference/backend.h"
 #include "inference/cuda/jobs.h"
+#include "inference/traffic.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -33,6 +34,7 @@ struct Plan {
   std::vector<std::uint32_t> first_partial;  // of each row, and the end
   std::size_t chunk_reads = 0;               // chunks that are read, of one key head
   std::size_t chunks_seen = 0;               // the same if nothing were shared
+  Reads reads;                               // both by rows, in positions
 };
 
 class Planner {
@@ -50,6 +52,7 @@ class Planner {
   void walk(std::size_t first, std::size_t count);
   void split(std::size_t first, std::size_t count);
   void join(std::size_t row, std::size_t chunk, std::uint32_t partial);
+  void share(const std::vector<AttentionRow>& rows, std::size_t chunks);
   void add_items(const std::vector<AttentionRow>& rows, std::size_t chunk_first,
                  std::size_t chunk_end);
   [[nodiscard]] std::size_t first_chunk(std::size_t row) const;

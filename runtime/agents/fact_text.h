@@ -62,6 +62,7 @@ inline void write(JsonWriter& out, const Usage& usage) {
   if (usage.energy_uj > 0) out.key("energyUj").integer(usage.energy_uj);
   out.key("forcedTokens").integer(usage.forced_tokens);
   out.key("inputTokens").integer(usage.input_tokens);
+  if (usage.moved_bytes > 0) out.key("movedBytes").integer(usage.moved_bytes);
   out.key("outputTokens").integer(usage.output_tokens);
   out.key("prefillUs").integer(usage.prefill_us).key("queueUs").integer(usage.queue_us);
   out.end_object();
@@ -109,6 +110,7 @@ inline Usage usage_of(const Json& body) {
   usage.prefill_us = number(members, "prefillUs");
   usage.decode_us = number(members, "decodeUs");
   usage.energy_uj = number(members, "energyUj");
+  usage.moved_bytes = number(members, "movedBytes");
   return usage;
 }
 

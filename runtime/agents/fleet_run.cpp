@@ -415,6 +415,8 @@ RunProgress FleetRun::progress() const {
     sum.cached_tokens += state.usage.cached_tokens;
     sum.output_tokens += state.usage.output_tokens;
     sum.cost_micros += state.cost_micros;
+    sum.energy_uj += state.usage.energy_uj;
+    sum.moved_bytes += state.usage.moved_bytes;
     if (state.waits() != nullptr) ++sum.waiting;
     if (state.end == SessionEnd::running) continue;
     ++sum.ended;

@@ -43,6 +43,8 @@ struct RunProgress {
   std::int64_t cached_tokens = 0;
   std::int64_t output_tokens = 0;
   std::int64_t cost_micros = 0;
+  std::int64_t energy_uj = 0;
+  std::int64_t moved_bytes = 0;
   std::int64_t waiting = 0;  // for people
   std::map<SessionEnd, std::int64_t> ends;
 };

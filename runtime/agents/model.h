@@ -140,7 +140,8 @@ struct Usage {
   std::int64_t queue_us = 0;
   std::int64_t prefill_us = 0;
   std::int64_t decode_us = 0;
-  std::int64_t energy_uj = 0;  // its share of what the machine took; 0: nobody measured
+  std::int64_t energy_uj = 0;    // its share of what the machine took; 0: nobody measured
+  std::int64_t moved_bytes = 0;  // its share of the weights, keys and values that steps moved
   friend bool operator==(const Usage&, const Usage&) = default;
 };
 

@@ -23,6 +23,7 @@ void add(Usage& sum, const Usage& usage) {
   sum.prefill_us += usage.prefill_us;
   sum.decode_us += usage.decode_us;
   sum.energy_uj += usage.energy_uj;
+  sum.moved_bytes += usage.moved_bytes;
 }
 
 Result<void> start(SessionState& state, SessionStarted& fact, const Origin& origin) {

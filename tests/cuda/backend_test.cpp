@@ -206,9 +206,9 @@ TEST_CASE("a session has the same bits alone, in a batch, in chunks, cached and 
     for (int i = 0; i < 9; ++i) step(*forward, {{&other, 1}, {&one, 1}});
     CHECK(same(one.logits) == 9);
     CHECK(same(text.logits) == 288);
-    auto& backend = dynamic_cast<CudaBackend&>(forward->backend());
-    CHECK(backend.traffic().kv_bytes < backend.traffic().kv_bytes_unshared);
-    CHECK(backend.traffic().replayed_steps > 5);
+    const Traffic& traffic = forward->backend().traffic().totals();
+    CHECK(traffic.kv_bytes < traffic.kv_bytes_unshared);
+    CHECK(traffic.replayed_steps > 5);
   }
   SECTION("as a draft of several tokens, without recording, with pages that nobody shares") {
     options.records = false;

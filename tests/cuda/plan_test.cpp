@@ -126,6 +126,11 @@ TEST_CASE("a tree of prompts is read once at every depth", "[plan]") {
   Planner().plan(rows, at, how, plan);
   CHECK(plan.chunk_reads == 4 + 2 * 2 + 4 * 1 + 16);
   CHECK(plan.chunks_seen == 16 * 8);
+  // What is read together is divided among those who read it, down to each agent's own.
+  REQUIRE(plan.reads.rows.size() == rows.size());
+  for (const float read : plan.reads.rows)
+    CHECK(read == Approx(256 * (4.0 / 16 + 2.0 / 8 + 1.0 / 4 + 1)));
+  CHECK(plan.reads.unshared == 16 * 8 * 256);
 }
 
 }  // namespace ambit::inference::cuda

@@ -43,6 +43,10 @@ std::shared_ptr<const ModelFile> tiny() {
 struct Told {
   std::map<std::string, std::vector<TokenId>> tokens;  // by session
   Scheduler::Stats stats;
+  Traffic moved;
+  EnergyMeter::Totals taken;
+  double told_bytes = 0;   // of all turns
+  double told_joules = 0;  // by a counter that is made up
 };
 
 const std::vector<std::string> prompts = {"the rain the rain the rain the", "look at the report",
@@ -60,7 +64,13 @@ Told run(const ModelFile& file, std::size_t together, std::size_t step_rows, std
   options.batch_max = together;
   options.step_tokens_max = step_rows;
   options.draft_max = draft_max;
+  // Each look at the clock is a millisecond later, and a millisecond takes a tenth of a joule.
+  std::int64_t now_us = 0;
+  options.clock_us = [&now_us] { return now_us += 1000; };
+  EnergyMeter meter;
   Scheduler scheduler(file.tokenizer(), file.model().config, forward, cache, options);
+  scheduler.energy().open(meter, 1, now_us,
+                          [&now_us] { return 1 + static_cast<double>(now_us) * 1e-4; });
   const auto grammar = std::make_shared<Grammar>(file.tokenizer());
   const auto language = pattern_language(grammar->automaton(), "(rain|look|[a-f]{2,9}){3,40}",
                                          Match::whole, Spelling::plain);
@@ -89,9 +99,13 @@ Told run(const ModelFile& file, std::size_t together, std::size_t step_rows, std
       INFO((each.error ? each.error->message : ""));
       REQUIRE_FALSE(each.error);
       told.tokens[open.at(each.id)] = each.tokens;
+      told.told_bytes += static_cast<double>(each.usage.moved_bytes);
+      told.told_joules += static_cast<double>(each.usage.energy_uj) * 1e-6;
     }
   }
   told.stats = scheduler.stats();
+  told.moved = forward.backend().traffic().totals();
+  told.taken = meter.totals();
   return told;
 }
 
@@ -104,6 +118,10 @@ TEST_CASE("a turn has the same tokens alone, in a batch, guessed ahead, in tiny 
   REQUIRE(alone.tokens.size() == prompts.size());
   const auto same = [&](const Told& other) {
     CHECK(other.tokens == alone.tokens);
+    // All that was moved and taken is somebody's, whoever shared the steps.
+    CHECK(other.told_bytes == Approx(other.moved.bytes()).margin(4));
+    CHECK(other.told_joules + other.taken.idle_joules == Approx(other.taken.joules));
+    CHECK(other.told_joules > other.taken.idle_joules);
     for (const auto& [session, tokens] : other.tokens) shim_tally().equal_values += tokens.size();
   };
   same(run(*file, 4, 64, 0));

@@ -123,6 +123,7 @@ class WatchedBackend final : public Backend, private PageMemory {
   }
   std::size_t select(const std::vector<float>& weight) override { return inner_->select(weight); }
   void finish() override { inner_->finish(); }
+  [[nodiscard]] const TrafficCount& traffic() const override { return inner_->traffic(); }
   void wait() override { inner_->wait(); }
   bool is_done() override { return inner_->is_done(); }
   [[nodiscard]] std::string failure() const override { return inner_->failure(); }
@@ -181,6 +182,7 @@ class WatchedLane final : public Lane {
     return inner_.state(i);
   }
   TokenId chosen(std::size_t i) override { return inner_.chosen(i); }
+  [[nodiscard]] const TrafficCount& traffic() const override { return inner_.traffic(); }
   void fail(std::string why) { failure_ = std::move(why); }
 
  private:

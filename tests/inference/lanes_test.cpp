@@ -154,7 +154,7 @@ TEST_CASE("a prompt that is taken back keeps its pages until its pass is done", 
     while (!rig.watch.is_under_way()) rig.scheduler.step(ended);
     const std::size_t pinned = rig.cache.stats().pages_pinned;
     const auto computed = rig.scheduler.cancel(*long_one);
-    CHECK(computed.second > computed.first);
+    CHECK(computed.end > computed.begin);
     if (is_gone) rig.scheduler.forget("s");
     CHECK(rig.cache.stats().pages_pinned == pinned);
     // It needs the memory that the other one had.

@@ -243,7 +243,7 @@ SessionState full_state() {
   state.messages.push_back(said);
   state.messages.push_back({Role::tool, "3: pool exhausted", {}, "call_1_1", "look"});
   state.parent = "p";
-  state.usage = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+  state.usage = {1, 2, 3, 4, 5, 6, 7, 8, 9, 20};
   state.cost_micros = 10;
   state.turns = 11;
   state.actions = 12;
