@@ -1,6 +1,7 @@
 // ambit audit timeline | tree | stats: a run as people review it.
 
 #include "app/audit_options.h"
+#include "app/energy.h"
 #include "evidence/facts.h"
 
 #include <algorithm>
@@ -122,6 +123,8 @@ struct Sums {
   std::int64_t output = 0;
   std::int64_t forced = 0;
   std::int64_t decode_us = 0;
+  std::int64_t energy_uj = 0;
+  std::int64_t moved_bytes = 0;
   std::int64_t first_ns = 0;
   std::int64_t last_ns = 0;
 };
@@ -147,6 +150,8 @@ void add(Sums& sums, const log::Leaf& leaf) {
   sums.output += facts.output_tokens;
   sums.forced += facts.forced_tokens;
   sums.decode_us += facts.decode_us;
+  sums.energy_uj += facts.energy_uj;
+  sums.moved_bytes += facts.moved_bytes;
 }
 
 std::string counts_json(const std::map<std::string, std::uint64_t>& counts) {
@@ -181,12 +186,15 @@ Result<void> stats(const Options& options, const Context& context) {
       "{\"input\":" + std::to_string(sums.input) + ",\"cached\":" + std::to_string(sums.cached) +
       ",\"output\":" + std::to_string(sums.output) + ",\"forced\":" + std::to_string(sums.forced) +
       ",\"decodeUs\":" + std::to_string(sums.decode_us) + "}";
+  const std::string taken = ",\"movedBytes\":" + std::to_string(sums.moved_bytes) +
+                            ",\"energyUj\":" + std::to_string(sums.energy_uj);
   if (options.flag("json")) {
     print("{\"records\":" + std::to_string(sums.records) + ",\"types\":" + counts_json(sums.types) +
           ",\"verdicts\":" + counts_json(sums.verdicts) +
           ",\"outcomes\":" + counts_json(sums.outcomes) +
           ",\"sessions\":" + counts_json(sums.states) + ",\"tools\":" + counts_json(sums.tools) +
-          ",\"notAllowedBy\":" + counts_json(sums.denials) + ",\"tokens\":" + tokens + "}\n");
+          ",\"notAllowedBy\":" + counts_json(sums.denials) + ",\"tokens\":" + tokens + taken +
+          "}\n");
     return {};
   }
   print(std::to_string(sums.records) + " records");
@@ -205,6 +213,16 @@ Result<void> stats(const Options& options, const Context& context) {
         padded("found in the cache", 32) + std::to_string(sums.cached) + "\n  " +
         padded("decoded", 32) + std::to_string(sums.output) + "\n  " +
         padded("of these, forced by the grammar", 32) + std::to_string(sums.forced) + "\n");
+  if (sums.moved_bytes > 0)
+    print("Moved by our own models\n  " + padded("weights, keys and values", 32) +
+          bytes_text(static_cast<double>(sums.moved_bytes)) + "\n");
+  if (sums.energy_uj > 0)
+    print("Energy of our own models\n  " + padded("turns", 32) +
+          energy_text(static_cast<double>(sums.energy_uj) * 1e-6) + "\n  " +
+          padded("per token decoded", 32) +
+          energy_text(static_cast<double>(sums.energy_uj) * 1e-6 /
+                      static_cast<double>(std::max<std::int64_t>(sums.output, 1))) +
+          "\n");
   return {};
 }
 

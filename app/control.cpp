@@ -54,6 +54,8 @@ Json session_json(const agents::Roster::Entry& entry) {
               {"toolCalls", state.call_count()},
               {"tokens", usage.input_tokens - usage.cached_tokens + usage.output_tokens},
               {"costMicros", state.cost_micros},
+              {"movedBytes", usage.moved_bytes},
+              {"energyUj", usage.energy_uj},
               {"ms", ms_since(entry.since)},
               {"depth", entry.depth}};
   if (!state.parent.empty()) out["parent"] = state.parent;

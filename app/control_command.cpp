@@ -4,6 +4,7 @@
 #include "app/audit_options.h"
 #include "app/command.h"
 #include "app/control.h"
+#include "app/energy.h"
 #include "async/race.h"
 #include "io/uv_world.h"
 
@@ -160,6 +161,8 @@ int top(const Options& options, const Context& context) {
     std::map<std::string, std::int64_t> states;
     std::int64_t cost = 0;
     std::int64_t tokens = 0;
+    std::int64_t moved_bytes = 0;
+    std::int64_t energy_uj = 0;
     for (const Json& answer : answers) {
       live += answer.value("live", std::int64_t{0});
       const Json of_answer = answer.value("states", Json::object());
@@ -169,6 +172,8 @@ int top(const Options& options, const Context& context) {
       for (const Json& session : answer.value("sessions", Json::array())) {
         cost += session.value("costMicros", std::int64_t{0});
         tokens += session.value("tokens", std::int64_t{0});
+        moved_bytes += session.value("movedBytes", std::int64_t{0});
+        energy_uj += session.value("energyUj", std::int64_t{0});
       }
     }
     if (options.flag("json")) {
@@ -176,7 +181,9 @@ int top(const Options& options, const Context& context) {
                   {"live", live},
                   {"states", states},
                   {"tokens", tokens},
-                  {"costMicros", cost}})
+                  {"costMicros", cost},
+                  {"movedBytes", moved_bytes},
+                  {"energyUj", energy_uj}})
                 .dump() +
             "\n");
       return 0;
@@ -185,6 +192,8 @@ int top(const Options& options, const Context& context) {
         std::to_string(answers.size()) + " processes, " + std::to_string(live) + " sessions live";
     for (const auto& [name, count] : states) head += ", " + std::to_string(count) + " " + name;
     head += ", " + std::to_string(tokens) + " tokens, $" + dollars(cost);
+    if (moved_bytes > 0) head += ", " + bytes_text(static_cast<double>(moved_bytes)) + " moved";
+    if (energy_uj > 0) head += ", " + energy_text(static_cast<double>(energy_uj) * 1e-6);
     print((again ? "\x1b[H\x1b[J" : "") + head + "\n\n" +
           table(answers, options, static_cast<std::size_t>(*rows)));
     std::fflush(stdout);

@@ -4,6 +4,7 @@
 #include "app/assembly.h"
 #include "app/command.h"
 #include "app/control.h"
+#include "app/energy.h"
 #include "app/fleet_reload.h"
 #include "app/load_fleet.h"
 #include "async/race.h"
@@ -15,6 +16,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <fstream>
@@ -133,6 +135,8 @@ std::string session_json(const agents::FleetSession& session) {
       ",\"inputTokens\":" + std::to_string(state.usage.input_tokens) +
       ",\"cachedTokens\":" + std::to_string(state.usage.cached_tokens) +
       ",\"outputTokens\":" + std::to_string(state.usage.output_tokens) +
+      ",\"movedBytes\":" + std::to_string(state.usage.moved_bytes) +
+      ",\"energyUj\":" + std::to_string(state.usage.energy_uj) +
       ",\"toolCalls\":" + std::to_string(state.call_count()) + ",\"calls\":[";
   for (std::size_t i = 0; i < state.calls.size(); ++i) {
     const agents::CallRecord& call = state.calls[i];
@@ -206,8 +210,11 @@ void print_json(const agents::FleetRun& run, const Session& session, Assembly& a
         ",\"outputTokens\":" + std::to_string(sum.output_tokens) +
         ",\"outputTokensPerSecond\":" + rate(sum.output_tokens) +
         ",\"tokensPerSecond\":" + rate(sum.output_tokens + sum.input_tokens - sum.cached_tokens) +
-        ",\"costMicros\":" + std::to_string(sum.cost_micros) + ",\"waiting\":" +
-        std::to_string(sum.waiting) + ",\"memoryPeakBytes\":" + std::to_string(totals.memory_peak) +
+        ",\"costMicros\":" + std::to_string(sum.cost_micros) + ",\"movedBytes\":" +
+        std::to_string(sum.moved_bytes) + ",\"energyUj\":" + std::to_string(sum.energy_uj) +
+        ",\"idleEnergyUj\":" + std::to_string(std::llround(idle_joules(assembly.energy()) * 1e6)) +
+        ",\"waiting\":" + std::to_string(sum.waiting) +
+        ",\"memoryPeakBytes\":" + std::to_string(totals.memory_peak) +
         ",\"memoryPerAgentBytes\":" + std::to_string(totals.memory_per_agent) +
         "},\"record\":{\"path\":" + json_text(assembly.journal_path()) +
         ",\"size\":" + std::to_string(records_of(assembly)) +
@@ -281,7 +288,8 @@ void print_summary(const agents::FleetRun& run, const Session& session, Assembly
         count(sum.input_tokens - sum.cached_tokens) + " read, " + count(sum.cached_tokens) +
         " found in the cache" +
         (sum.cost_micros > 0 ? ", $" + fixed(static_cast<double>(sum.cost_micros) / 1e6, 4) : "") +
-        ".\nMemory: " + count(totals.memory_peak >> 10) + " KiB at the peak, " +
+        ".\n" + energy_summary(sum, idle_joules(assembly.energy())) +
+        "Memory: " + count(totals.memory_peak >> 10) + " KiB at the peak, " +
         count(totals.memory_per_agent >> 10) + " KiB for each of " + count(session.live_peak) +
         " live agents.\n");
   print("Record: " + count(static_cast<std::int64_t>(records_of(assembly))) + " records in " +

@@ -8,6 +8,7 @@ namespace ambit::app {
 std::string metrics_text(Assembly& assembly, std::uint64_t requests, std::size_t connections,
                          const std::vector<TaskCount>& tasks) {
   std::ostringstream text;
+  text.precision(15);
   text << "# TYPE ambit_requests_total counter\nambit_requests_total " << requests
        << "\n# TYPE ambit_connections gauge\nambit_connections " << connections
        << "\n# TYPE ambit_records_total counter\nambit_records_total "
@@ -51,6 +52,22 @@ std::string metrics_text(Assembly& assembly, std::uint64_t requests, std::size_t
   for (const auto& [name, engine] : assembly.engines()) {
     text << "ambit_engine_prompt_tokens_left{model=\"" << name << "\"} "
          << engine->stats().scheduler.prompt_tokens_left << "\n";
+  }
+  text << "# TYPE ambit_engine_moved_bytes_total counter\n";
+  for (const auto& [name, engine] : assembly.engines()) {
+    const auto traffic = engine->stats().traffic;
+    text << "ambit_engine_moved_bytes_total{model=\"" << name << "\",kind=\"weights\"} "
+         << static_cast<std::uint64_t>(traffic.weight_bytes)
+         << "\nambit_engine_moved_bytes_total{model=\"" << name << "\",kind=\"pages\"} "
+         << static_cast<std::uint64_t>(traffic.kv_bytes) << "\n";
+  }
+  if (const auto energy = assembly.energy(); !energy.empty()) {
+    text << "# TYPE ambit_energy_joules_total counter\n";
+    for (const auto& [name, totals] : energy) {
+      text << "ambit_energy_joules_total{counter=\"" << name << "\",while=\"running\"} "
+           << totals.joules - totals.idle_joules << "\nambit_energy_joules_total{counter=\"" << name
+           << "\",while=\"idle\"} " << totals.idle_joules << "\n";
+    }
   }
   text << "# TYPE ambit_kv_pages gauge\n";
   for (const auto& [name, engine] : assembly.engines()) {

@@ -4,6 +4,7 @@
 #include "agents/fleet_run.h"
 #include "app/audit_options.h"
 #include "app/command.h"
+#include "app/energy.h"
 #include "evidence/facts.h"
 
 #include <nlohmann/json.hpp>
@@ -26,7 +27,17 @@ struct Sum {
   std::int64_t cached = 0;
   std::int64_t output = 0;
   std::int64_t micros = 0;
+  std::int64_t energy_uj = 0;
+  std::int64_t moved_bytes = 0;
 };
+
+// "-": the models did not say.
+std::string moved_text(std::int64_t bytes) {
+  return bytes > 0 ? bytes_text(static_cast<double>(bytes)) : "-";
+}
+std::string taken_text(std::int64_t energy_uj) {
+  return energy_uj > 0 ? energy_text(static_cast<double>(energy_uj) * 1e-6) : "-";
+}
 
 std::string exact_dollars(std::int64_t micros) {
   char text[32];
@@ -72,13 +83,16 @@ Result<void> cost(const Options& options, const Context& context) {
     sum.cached += usage.value("cachedTokens", std::int64_t{0});
     sum.output += usage.value("outputTokens", std::int64_t{0});
     sum.micros += body.value("costMicros", std::int64_t{0});
+    sum.energy_uj += usage.value("energyUj", std::int64_t{0});
+    sum.moved_bytes += usage.value("movedBytes", std::int64_t{0});
     return true;
   }));
   Sum total;
   const bool as_json = options.flag("json");
   if (!as_json) {
     print(padded("WHAT", 40) + padded("SESSIONS", 10) + padded("TURNS", 9) + padded("INPUT", 12) +
-          padded("CACHED", 12) + padded("OUTPUT", 12) + "COST $\n");
+          padded("CACHED", 12) + padded("OUTPUT", 12) + padded("MOVED", 9) + padded("ENERGY", 9) +
+          "COST $\n");
   }
   const auto show = [&](const std::string& name, const Sum& sum) {
     if (as_json) {
@@ -88,6 +102,8 @@ Result<void> cost(const Options& options, const Context& context) {
                   {"inputTokens", sum.input},
                   {"cachedTokens", sum.cached},
                   {"outputTokens", sum.output},
+                  {"movedBytes", sum.moved_bytes},
+                  {"energyUj", sum.energy_uj},
                   {"costMicros", sum.micros}})
                 .dump() +
             "\n");
@@ -96,6 +112,7 @@ Result<void> cost(const Options& options, const Context& context) {
     print(padded(name, 40) + padded(std::to_string(sum.sessions), 10) +
           padded(std::to_string(sum.turns), 9) + padded(std::to_string(sum.input), 12) +
           padded(std::to_string(sum.cached), 12) + padded(std::to_string(sum.output), 12) +
+          padded(moved_text(sum.moved_bytes), 9) + padded(taken_text(sum.energy_uj), 9) +
           exact_dollars(sum.micros) + "\n");
   };
   for (const auto& [name, sum] : sums) {
@@ -106,6 +123,8 @@ Result<void> cost(const Options& options, const Context& context) {
     total.cached += sum.cached;
     total.output += sum.output;
     total.micros += sum.micros;
+    total.energy_uj += sum.energy_uj;
+    total.moved_bytes += sum.moved_bytes;
   }
   if (!as_json) show("total", total);
   return {};
@@ -218,6 +237,8 @@ Result<void> describe(const Options& options, const Context& context) {
     out["definition"] = definition;
     out["compactions"] = state.compactions;
     out["costMicros"] = state.cost_micros;
+    if (state.usage.moved_bytes > 0) out["movedBytes"] = state.usage.moved_bytes;
+    if (state.usage.energy_uj > 0) out["energyUj"] = state.usage.energy_uj;
     print(out.dump() + "\n");
     return {};
   }
@@ -231,8 +252,9 @@ Result<void> describe(const Options& options, const Context& context) {
         "\nturns      " + std::to_string(state.turns) + "\ntokens     " +
         std::to_string(state.usage.input_tokens) + " in, " +
         std::to_string(state.usage.cached_tokens) + " of them cached, " +
-        std::to_string(state.usage.output_tokens) + " out\ncost       $" +
-        exact_dollars(state.cost_micros) + "\npolicies   " + policy_set +
+        std::to_string(state.usage.output_tokens) + " out\nmoved      " +
+        moved_text(state.usage.moved_bytes) + "\nenergy     " + taken_text(state.usage.energy_uj) +
+        "\ncost       $" + exact_dollars(state.cost_micros) + "\npolicies   " + policy_set +
         (definition.empty() ? "" : "\nfleet file " + definition) +
         (state.compactions > 0 ? "\nsummaries  " + std::to_string(state.compactions) : "") + "\n");
   if (!state.error.empty()) print("error      " + state.error + "\n");

@@ -152,10 +152,46 @@ json totals_json(const Totals& totals) {
           {"outputTokens", totals.output_tokens},
           {"costMicros", totals.cost_micros},
           {"energyUj", totals.energy_uj},
+          {"movedBytes", totals.moved_bytes},
           {"firstMs", totals.first_ns / ms_ns},
           {"lastMs", totals.last_ns / ms_ns},
           {"firstIndex", totals.first_index},
           {"lastIndex", totals.last_index}};
+}
+
+void add(Totals& sum, const Totals& more) {
+  const bool is_first = sum.records == 0;
+  sum.first_ns = is_first ? more.first_ns : std::min(sum.first_ns, more.first_ns);
+  sum.first_index = is_first ? more.first_index : std::min(sum.first_index, more.first_index);
+  sum.last_ns = std::max(sum.last_ns, more.last_ns);
+  sum.last_index = std::max(sum.last_index, more.last_index);
+  sum.records += more.records;
+  sum.turns += more.turns;
+  sum.calls += more.calls;
+  sum.allowed += more.allowed;
+  sum.denied += more.denied;
+  sum.escalated += more.escalated;
+  sum.input_tokens += more.input_tokens;
+  sum.cached_tokens += more.cached_tokens;
+  sum.output_tokens += more.output_tokens;
+  sum.cost_micros += more.cost_micros;
+  sum.energy_uj += more.energy_uj;
+  sum.moved_bytes += more.moved_bytes;
+}
+
+// What each agent's sessions come to.
+json by_agent_json(const RunSummary& run, const Names& names) {
+  std::map<std::string, std::pair<std::size_t, Totals>> agents;
+  for (const SessionSummary& session : run.sessions) {
+    auto& [sessions, totals] = agents[names.text(session.agent)];
+    ++sessions;
+    add(totals, session.totals);
+  }
+  json list = json::array();
+  for (const auto& [name, sum] : agents) {
+    list.push_back({{"agent", name}, {"sessions", sum.first}, {"totals", totals_json(sum.second)}});
+  }
+  return list;
 }
 
 json run_json(const RunSummary& run, const Names& names) {
@@ -204,6 +240,7 @@ Result<std::string> Desk::run(const http::Query& query) {
                         {"totals", totals_json(session.totals)}});
   }
   out["list"] = std::move(sessions);
+  out["byAgent"] = by_agent_json(*run, names);
   return text_of(out);
 }
 

@@ -68,6 +68,7 @@ void RecordIndex::count(Totals& totals, const Row& row, std::uint64_t index) con
     totals.output_tokens += row.output_tokens;
     totals.cost_micros += row.cost_micros;
     totals.energy_uj += row.energy_uj;
+    totals.moved_bytes += row.moved_bytes;
   } else if (type.ends_with(".decided")) {
     if (names_.text(row.kind) == "tool_call") ++totals.calls;
     const std::string& verdict = names_.text(row.verdict);
@@ -84,6 +85,7 @@ void RecordIndex::add(const log::Leaf& leaf) {
   row.action = hash_of(facts.action);
   row.cost_micros = facts.cost_micros;
   row.energy_uj = facts.energy_uj;
+  row.moved_bytes = facts.moved_bytes;
   row.run = names_.number_of(leaf.run);
   row.session = names_.number_of(leaf.session);
   row.agent = names_.number_of(leaf.agent);

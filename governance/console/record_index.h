@@ -37,6 +37,7 @@ struct Row {
   std::uint64_t action = 0;  // a hash of the action's id
   std::int64_t cost_micros = 0;
   std::int64_t energy_uj = 0;
+  std::int64_t moved_bytes = 0;
   std::uint32_t run = 0;
   std::uint32_t session = 0;
   std::uint32_t agent = 0;
@@ -64,6 +65,7 @@ struct Totals {
   std::uint64_t output_tokens = 0;
   std::int64_t cost_micros = 0;
   std::int64_t energy_uj = 0;
+  std::int64_t moved_bytes = 0;
   std::int64_t first_ns = 0;
   std::int64_t last_ns = 0;
   std::uint64_t first_index = 0;

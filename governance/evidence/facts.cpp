@@ -27,15 +27,12 @@ constexpr Place<std::string> text_places[] = {
     {"tool", &Facts::tool},         {"toolDigest", &Facts::tool_digest},
     {"verdict", &Facts::verdict}};
 
-constexpr Place<std::int64_t> usages[] = {{"cachedTokens", &Facts::cached_tokens},
-                                          {"decodeUs", &Facts::decode_us},
-                                          {"draftedTokens", &Facts::drafted_tokens},
-                                          {"energyUj", &Facts::energy_uj},
-                                          {"forcedTokens", &Facts::forced_tokens},
-                                          {"inputTokens", &Facts::input_tokens},
-                                          {"outputTokens", &Facts::output_tokens},
-                                          {"prefillUs", &Facts::prefill_us},
-                                          {"queueUs", &Facts::queue_us}};
+constexpr Place<std::int64_t> usages[] = {
+    {"cachedTokens", &Facts::cached_tokens},   {"decodeUs", &Facts::decode_us},
+    {"draftedTokens", &Facts::drafted_tokens}, {"energyUj", &Facts::energy_uj},
+    {"forcedTokens", &Facts::forced_tokens},   {"inputTokens", &Facts::input_tokens},
+    {"movedBytes", &Facts::moved_bytes},       {"outputTokens", &Facts::output_tokens},
+    {"prefillUs", &Facts::prefill_us},         {"queueUs", &Facts::queue_us}};
 
 template <class T, std::size_t N>
 T Facts::* member_named(std::string_view name, const Place<T> (&places)[N]) {

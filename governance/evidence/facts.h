@@ -44,6 +44,7 @@ struct Facts {
   std::int64_t decode_us = 0;
   std::int64_t duration_us = 0;
   std::int64_t energy_uj = 0;
+  std::int64_t moved_bytes = 0;
   std::int64_t cost_micros = 0;  // millionths of the fleet's currency
 };
 

@@ -152,6 +152,9 @@ Json attributes_of(const log::Leaf& leaf, const Facts& facts, const Source& sour
     list.push_back(attribute("gen_ai.usage.input_tokens", facts.input_tokens));
     list.push_back(attribute("gen_ai.usage.output_tokens", facts.output_tokens));
     list.push_back(attribute("gen_ai.usage.cache_read.input_tokens", facts.cached_tokens));
+    if (facts.energy_uj > 0) list.push_back(attribute("ambit.usage.energy_uj", facts.energy_uj));
+    if (facts.moved_bytes > 0)
+      list.push_back(attribute("ambit.usage.moved_bytes", facts.moved_bytes));
     if (leaf.type == "turn.failed") add("error.type", facts.error);
   } else if (leaf.type.ends_with(".outcome")) {
     add("gen_ai.operation.name", "execute_tool");

@@ -43,7 +43,7 @@ void record_run(log::LogWriter& writer) {
   group.push_back(of("session.started", "s1", R"({"principal":"jane"})"));
   group.push_back(of(
       "turn.completed", "s1",
-      R"({"action":"run-1/s1/1","finish":"tool_calls","model":"m","usage":{"cachedTokens":3,"inputTokens":9,"outputTokens":5}})"));
+      R"({"action":"run-1/s1/1","finish":"tool_calls","model":"m","usage":{"cachedTokens":3,"energyUj":7000,"inputTokens":9,"movedBytes":123456,"outputTokens":5}})"));
   group.push_back(of(
       "action.decided", "s1",
       R"({"action":"run-1/s1/2","kind":"tool_call","onBehalfOf":"jane","policies":["no-rm"],"policySet":"x","reason":"forbidden by no-rm","tool":"rm","verdict":"deny"})",
@@ -137,8 +137,16 @@ TEST_CASE("runs, sessions and sums come from the records", "[console]") {
   CHECK(run["totals"]["denied"] == 1);
   CHECK(run["totals"]["allowed"] == 1);
   CHECK(run["totals"]["outputTokens"] == 5);
+  CHECK(run["totals"]["energyUj"] == 7000);
+  CHECK(run["totals"]["movedBytes"] == 123456);
   CHECK(run["states"] == json{{"denied", 1}});
   CHECK(get(*desk, "run", {{"run", "run-1"}})["list"][0]["session"] == "s1");
+  const json agents = get(*desk, "run", {{"run", "run-1"}})["byAgent"];
+  REQUIRE(agents.size() == 1);
+  CHECK(agents[0]["sessions"] == 1);
+  CHECK(agents[0]["totals"]["energyUj"] == 7000);
+  CHECK(agents[0]["totals"]["movedBytes"] == 123456);
+  CHECK(agents[0]["totals"]["outputTokens"] == 5);
   CHECK(desk->get("run", {{"run", "nowhere"}}, fixture.ann).error().code == Code::not_found);
 }
 

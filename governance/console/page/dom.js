@@ -49,6 +49,10 @@ export function duration(us) {
 
 export const money = (micros) => (micros / 1e6).toFixed(micros && micros < 1e4 ? 6 : 2);
 export const energy = (uj) => (uj >= 1e6 ? `${(uj / 1e6).toFixed(1)} J` : `${(uj / 1e3).toFixed(1)} mJ`);
+export const bytes = (n) => {
+  const unit = n > 0 ? Math.min(4, Math.floor(Math.log10(n) / 3)) : 0;
+  return `${(n / 1000 ** unit).toFixed(unit ? 1 : 0)} ${['B', 'kB', 'MB', 'GB', 'TB'][unit]}`;
+};
 export const brief = (id) => (id.length > 20 ? id.slice(0, 8) + '…' + id.slice(-6) : id);
 
 // Formatted if it is JSON, else as it is.

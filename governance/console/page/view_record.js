@@ -2,7 +2,7 @@
 
 import { get, post, state } from './api.js';
 import { partsBar } from './chart.js';
-import { count, duration, energy, failure, field, h, money, plural, pretty, say, time, verdictBadge } from './dom.js';
+import { bytes, count, duration, energy, failure, field, h, money, plural, pretty, say, time, verdictBadge } from './dom.js';
 import { renderRow } from './view_search.js';
 import { checkRecord } from './verify.js';
 
@@ -84,7 +84,7 @@ function provenance(body) {
       { name: 'drafted and accepted', cls: 'c-drafted', value: drafted }, { name: 'forced by the grammar', cls: 'c-forced', value: forced }] }),
     partsBar({ title: 'Time', format: duration, parts: [
       { name: 'waited', cls: 'c-none', value: usage.queueUs }, { name: 'prefill', cls: 'c-read', value: usage.prefillUs }, { name: 'decode', cls: 'c-decoded', value: usage.decodeUs }] }),
-    facts([['Model', h('code', { class: 'wrap' }, body.model || '—')], ['Device', body.device], ['Energy', energyUj ? energy(energyUj) : undefined],
+    facts([['Model', h('code', { class: 'wrap' }, body.model || '—')], ['Device', body.device], ['Energy', energyUj ? energy(energyUj) : undefined], ['Moved', usage.movedBytes ? bytes(usage.movedBytes) : undefined],
       ['Cost', body.costMicros ? money(body.costMicros) : undefined], ['Finished by', body.finish]]));
 }
 

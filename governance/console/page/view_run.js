@@ -2,7 +2,7 @@
 
 import { get, state } from './api.js';
 import { bars, decisionSeries, tokenSeries } from './chart.js';
-import { count, duration, failure, h, minute, money, plural, say, short } from './dom.js';
+import { bytes, count, duration, energy, failure, h, minute, money, plural, say, short } from './dom.js';
 import { recordsPane } from './view_search.js';
 import { stateWords } from './view_runs.js';
 import { checkMany } from './verify.js';
@@ -41,6 +41,18 @@ function tree(run) {
   return h('div', { class: 'tree' }, h('p', { class: 'soft' }, children.size ? 'Each session stands under the one that delegated to it.' : 'No session delegated to another one.'),
     h('ul', {}, shown.map((session) => treeNode(session, children, true, run.run))),
     roots.length > shown.length ? h('p', { class: 'soft' }, `and ${count(roots.length - shown.length)} more; search by session`) : null);
+}
+
+// What each agent came to. Of a turn its model's engine says what it moved, and where the machine counts, what it took.
+function agents(run) {
+  const cell = (text) => h('td', { class: 'number' }, text);
+  const row = ({ agent, sessions, totals }) => h('tr', {}, h('th', { scope: 'row' }, agent), cell(count(sessions)), cell(count(totals.turns)), cell(count(totals.calls)),
+    cell(short(totals.inputTokens)), cell(short(totals.cachedTokens)), cell(short(totals.outputTokens)), cell(totals.costMicros ? money(totals.costMicros) : '—'),
+    cell(totals.movedBytes ? bytes(totals.movedBytes) : '—'), cell(totals.energyUj ? energy(totals.energyUj) : '—'),
+    cell(totals.energyUj && totals.outputTokens ? energy(totals.energyUj / totals.outputTokens) : '—'));
+  return h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Agents, table' }, h('table', { class: 'wide' },
+    h('thead', {}, h('tr', {}, ['Agent', 'Sessions', 'Turns', 'Calls', 'Tokens in', 'Reused', 'Decoded', 'Cost', 'Moved', 'Energy', 'Per token decoded'].map((name) => h('th', { scope: 'col' }, name)))),
+    h('tbody', {}, run.byAgent.map(row))));
 }
 
 function verifier(run) {
@@ -96,6 +108,7 @@ export async function runView(root, { id, query, record }) {
       await pane.load();
     },
     Delegation: async () => panel.replaceChildren(tree(run)),
+    Agents: async () => panel.replaceChildren(agents(run)),
     Charts: async () => {
       const data = await get('series', { run: id, buckets: 80 });
       panel.replaceChildren(h('div', { class: 'charts' }, bars({ title: 'Decisions', data, series: decisionSeries }), bars({ title: 'Tokens', data, series: tokenSeries }),
