@@ -1,6 +1,7 @@
 // ambit model synth | quantize | bench: makes model files and says how fast one runs here.
 
 #include "app/command.h"
+#include "app/energy.h"
 #include "inference/bench.h"
 #include "inference/model_file.h"
 #include "inference/requantize.h"
@@ -8,7 +9,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <charconv>
+#include <optional>
 
 namespace ambit::app {
 namespace {
@@ -85,6 +88,31 @@ Result<std::vector<std::size_t>> read_batches(const std::string& text) {
   return batches;
 }
 
+// 0 is a price, too.
+Result<std::optional<double>> read_price(const Options& options, const char* name) {
+  const std::string text = options.text(name);
+  if (text.empty() && !options.flag(name)) return std::optional<double>();
+  double price = 0;
+  const auto read = std::from_chars(text.data(), text.data() + text.size(), price);
+  if (read.ec != std::errc() || read.ptr != text.data() + text.size() ||
+      !(price >= 0 && price <= 1e9))
+    return Err(Code::invalid,
+               "--" + std::string(name) + " must be a price such as 0.25, not \"" + text + "\"");
+  return std::optional<double>(price);
+}
+
+// A line beneath the speed: what a token moves, takes and costs, as far as anybody knows.
+std::string expense_of(const inference::BenchFigure& figure, const inference::Prices& prices) {
+  std::string line = bytes_text(figure.bytes_per_token) + " a token, " +
+                     with_decimals(figure.operations_per_s * 1e-9, 1) + " billion operations/s";
+  if (figure.joules_per_token > 0)
+    line += ", " + energy_text(figure.joules_per_token) + " a token, " +
+            with_decimals(1 / figure.joules_per_token, 2) + " tokens a joule";
+  if (const auto cost = inference::cost_per_million(figure, prices))
+    line += ", " + with_decimals(*cost, 4) + " for a million tokens";
+  return line;
+}
+
 Result<void> bench(const Options& options, const Context& context) {
   inference::BenchOptions how;
   const auto size = [&](const char* name, std::int64_t fallback, std::int64_t most) {
@@ -112,27 +140,38 @@ Result<void> bench(const Options& options, const Context& context) {
   how.one_queue = options.flag("one-queue");
   how.prefill_device = options.text("prefill-device");
   how.shares_prefixes = !options.flag("apart");
+  const inference::Prices prices = {TRY(read_price(options, "kwh-price")),
+                                    TRY(read_price(options, "hour-price"))};
+  PackageCounter packages;
+  how.processor_joules = [&packages] { return packages.joules(); };
   const auto file = TRY(inference::ModelFile::open(absolute(context, options.positional()[0])));
   const inference::BenchReport report = TRY(inference::bench(*file, how));
   if (options.flag("json")) {
-    for (const auto& figure : report.figures)
-      print(
-          Json{{"model", file->model().config.name},
-               {"instructions", report.instruction_set},
-               {"threads", how.threads},
-               {"what", figure.what},
-               {"batch", figure.batch},
-               {"tokensPerSecond", figure.tokens_per_s},
-               {"gigabytesPerSecond", figure.gigabytes_per_s},
-               {"ofReadBandwidth", figure.of_bandwidth},
-               {"stepP50Ms", figure.step_p50_ms},
-               {"stepP99Ms", figure.step_p99_ms},
-               {"stepJitter", figure.step_p50_ms > 0 ? figure.step_p99_ms / figure.step_p50_ms : 0},
-               {"arrivingTokensPerSecond", figure.arriving_tokens_per_s},
-               {"joulesPerToken", figure.joules_per_token},
-               {"readGigabytesPerSecond", report.read_gigabytes_per_s}}
-              .dump() +
-          "\n");
+    for (const auto& figure : report.figures) {
+      Json out = {
+          {"model", file->model().config.name},
+          {"instructions", report.instruction_set},
+          {"threads", how.threads},
+          {"what", figure.what},
+          {"batch", figure.batch},
+          {"tokensPerSecond", figure.tokens_per_s},
+          {"gigabytesPerSecond", figure.gigabytes_per_s},
+          {"ofReadBandwidth", figure.of_bandwidth},
+          {"stepP50Ms", figure.step_p50_ms},
+          {"stepP99Ms", figure.step_p99_ms},
+          {"stepJitter", figure.step_p50_ms > 0 ? figure.step_p99_ms / figure.step_p50_ms : 0},
+          {"arrivingTokensPerSecond", figure.arriving_tokens_per_s},
+          {"bytesPerToken", figure.bytes_per_token},
+          {"operationsPerSecond", figure.operations_per_s},
+          {"readGigabytesPerSecond", report.read_gigabytes_per_s}};
+      if (figure.joules_per_token > 0) {
+        out["joulesPerToken"] = figure.joules_per_token;
+        out["tokensPerJoule"] = 1 / figure.joules_per_token;
+      }
+      if (const auto cost = inference::cost_per_million(figure, prices))
+        out["costPerMillionTokens"] = *cost;
+      print(out.dump() + "\n");
+    }
     return {};
   }
   print(report.instruction_set + " kernels, " + std::to_string(how.threads) +
@@ -144,8 +183,13 @@ Result<void> bench(const Options& options, const Context& context) {
     line.resize(std::max<std::size_t>(line.size() + 1, 20), ' ');
     print(line + with_decimals(figure.tokens_per_s, 1) + " tokens/s, " +
           with_decimals(figure.gigabytes_per_s, 1) + " GB/s (" +
-          with_decimals(100 * figure.of_bandwidth, 0) + " % of reading)\n");
+          with_decimals(100 * figure.of_bandwidth, 0) + " % of reading)\n" + std::string(20, ' ') +
+          expense_of(figure, prices) + "\n");
   }
+  const bool counts = std::any_of(report.figures.begin(), report.figures.end(),
+                                  [](const auto& figure) { return figure.joules_per_token > 0; });
+  if (prices.per_kwh && !counts)
+    print("no cost: no counter of energy can be read here; leave --kwh-price out\n");
   return {};
 }
 
@@ -184,31 +228,34 @@ Command model_quantize_command() {
 }
 
 Command model_bench_command() {
-  return make({"model bench",
-               "MODEL",
-               "say how fast a model runs here, beside what the memory can give",
-               {{"prompt", "N", "tokens of the prompt (default 512, 0: none)"},
-                {"decode", "N", "tokens that each sequence decodes (default 128, 0: none)"},
-                {"batch", "N,N", "sequences that decode at once (default 1)"},
-                {"threads", "N", "threads of the engine (default: all processors)"},
-                {"repeats", "N", "the median of so many counts (default 3)"},
-                {"device", "NAME", "cpu (default), cuda, cuda:1 or auto"},
-                {"weights", "TYPE", "on a GPU: file (default), or fp8 made of the file's floats"},
-                {"kv", "TYPE", "keys and values in 16 bits (default), q8 or, on a GPU, fp8"},
-                {"shared", "N", "tokens that all sequences begin with (default 0)"},
-                {"own", "N", "tokens that each has after them (default 0)"},
-                {"apart", "", "on a GPU: read shared tokens once for each sequence"},
-                {"step", "N", "tokens of a prompt in one step (default 512)"},
-                {"arriving", "N", "tokens of another prompt in each step of decoding (default 0)"},
-                {"prefill-device", "NAME", "another GPU for that prompt: cuda:1"},
-                {"one-queue", "", "on a GPU: that prompt in the steps, not in a queue of its own"},
-                {"instructions", "NAME",
-                 "amx, avx512_bf16, avx512, avx2, neon or plain (default: the best)"},
-                {"json", "", "one JSON object a figure"}},
-               1,
-               1,
-               {}},
-              bench);
+  return make(
+      {"model bench",
+       "MODEL",
+       "say how fast a model runs here, beside what the memory can give, and what a token takes",
+       {{"prompt", "N", "tokens of the prompt (default 512, 0: none)"},
+        {"decode", "N", "tokens that each sequence decodes (default 128, 0: none)"},
+        {"batch", "N,N", "sequences that decode at once (default 1)"},
+        {"threads", "N", "threads of the engine (default: all processors)"},
+        {"repeats", "N", "the median of so many counts (default 3)"},
+        {"device", "NAME", "cpu (default), cuda, cuda:1 or auto"},
+        {"weights", "TYPE", "on a GPU: file (default), or fp8 made of the file's floats"},
+        {"kv", "TYPE", "keys and values in 16 bits (default), q8 or, on a GPU, fp8"},
+        {"shared", "N", "tokens that all sequences begin with (default 0)"},
+        {"own", "N", "tokens that each has after them (default 0)"},
+        {"apart", "", "on a GPU: read shared tokens once for each sequence"},
+        {"step", "N", "tokens of a prompt in one step (default 512)"},
+        {"arriving", "N", "tokens of another prompt in each step of decoding (default 0)"},
+        {"prefill-device", "NAME", "another GPU for that prompt: cuda:1"},
+        {"one-queue", "", "on a GPU: that prompt in the steps, not in a queue of its own"},
+        {"kwh-price", "PRICE", "of energy: then a million tokens have a cost"},
+        {"hour-price", "PRICE", "of this machine for an hour, the same"},
+        {"instructions", "NAME",
+         "amx, avx512_bf16, avx512, avx2, neon or plain (default: the best)"},
+        {"json", "", "one JSON object a figure"}},
+       1,
+       1,
+       {}},
+      bench);
 }
 
 }  // namespace ambit::app

@@ -3,6 +3,7 @@
 #include "inference/cpu/pool.h"
 #include "inference/forward.h"
 #include "inference/make_backend.h"
+#include "inference/traffic.h"
 
 #include <algorithm>
 #include <chrono>
@@ -12,13 +13,7 @@ namespace ambit::inference {
 
 namespace {
 
-// What one token reads of them.
-std::size_t bytes_of_experts(const Config& config, const Experts& experts) {
-  std::size_t all = 0;
-  for (const auto* matrices : {&experts.gate_up, &experts.down})
-    for (const Matrix& matrix : *matrices) all += matrix.bytes();
-  return experts.empty() ? 0 : experts.router.bytes() + all / config.experts * config.experts_used;
-}
+constexpr std::size_t runs_max = 1000;
 
 // One model on one pool; each measurement makes its own pages.
 class Bench {
@@ -28,13 +23,7 @@ class Bench {
         options_(options),
         pool_(std::move(made.pool)),
         forward_(model, std::move(made.backend), rows_max(options)),
-        prompts_(std::move(made.prompts)) {
-    for (const Layer& layer : model.layers)
-      weight_bytes_ += static_cast<double>(layer.qkv.bytes() + layer.attention_out.bytes() +
-                                           layer.gate_up.bytes() + layer.down.bytes() +
-                                           bytes_of_experts(model.config, layer.experts));
-    weight_bytes_ += static_cast<double>(model.output.bytes());
-  }
+        prompts_(std::move(made.prompts)) {}
 
   Result<BenchReport> run() {
     BenchReport report;
@@ -92,6 +81,57 @@ class Bench {
     return static_cast<TokenId>((i * 2654435761U >> 7U) % model_.config.vocabulary);
   }
 
+  struct Measured {
+    double seconds = 0;  // of the run in the middle
+    // Of one run, on average.
+    double bytes = 0;
+    double operations = 0;
+    double joules = 0;
+  };
+  // The device's and the processors'; 0: nobody counts.
+  [[nodiscard]] double joules() const {
+    return forward_.backend().joules() +
+           (options_.processor_joules ? options_.processor_joules() : 0);
+  }
+  // Runs again until the counters of energy, where there are any, have something to say.
+  template <class Work>
+  Measured measure(const Work& work) {
+    using Clock = std::chrono::steady_clock;
+    const Traffic before = forward_.backend().traffic().totals();
+    const double joules_before = joules();
+    const double least = joules_before > 0 ? options_.counted_seconds : 0;
+    std::vector<double> took;
+    double all = 0;
+    while (took.size() < options_.repeats || (all < least && took.size() < runs_max)) {
+      const auto start = Clock::now();
+      work();
+      took.push_back(std::max(std::chrono::duration<double>(Clock::now() - start).count(), 1e-9));
+      all += took.back();
+    }
+    const auto runs = static_cast<double>(took.size());
+    const Traffic& after = forward_.backend().traffic().totals();
+    Measured measured;
+    measured.bytes = (after.bytes() - before.bytes()) / runs;
+    measured.operations = (after.operations - before.operations) / runs;
+    if (joules_before > 0) measured.joules = std::max(joules() - joules_before, 0.0) / runs;
+    std::sort(took.begin(), took.end());
+    measured.seconds = took[took.size() / 2];
+    return measured;
+  }
+  static BenchFigure figure_of(const Measured& measured, const char* what, std::size_t batch,
+                               std::size_t tokens) {
+    const auto count = static_cast<double>(tokens);
+    BenchFigure figure;
+    figure.what = what;
+    figure.batch = batch;
+    figure.tokens_per_s = count / measured.seconds;
+    figure.gigabytes_per_s = measured.bytes / measured.seconds * 1e-9;
+    figure.joules_per_token = measured.joules / count;
+    figure.bytes_per_token = measured.bytes / count;
+    figure.operations_per_s = measured.operations / measured.seconds;
+    return figure;
+  }
+
   // The median of the runs.
   template <class Work>
   double seconds_of(const Work& work) const {
@@ -111,11 +151,9 @@ class Bench {
     free_pages();
     Pages pages = pages_for(tokens);
     if (is_out_of_memory_) return {};
-    std::size_t steps = 0;
     std::vector<StepRow> rows;
-    const double seconds = seconds_of([&] {
-      steps = 0;
-      for (std::size_t start = 0; start < tokens; start += forward_.rows_max(), ++steps) {
+    const Measured measured = measure([&] {
+      for (std::size_t start = 0; start < tokens; start += forward_.rows_max()) {
         rows.clear();
         for (std::size_t i = start; i < std::min(start + forward_.rows_max(), tokens); ++i)
           rows.push_back({token(i), i, pages.data(), i + 1 == tokens});
@@ -123,14 +161,7 @@ class Bench {
       }
       forward_.backend().wait();
     });
-    return {"prefill",
-            1,
-            static_cast<double>(tokens) / seconds,
-            weight_bytes_ * static_cast<double>(steps) / seconds * 1e-9,
-            0,
-            0,
-            0,
-            0};
+    return figure_of(measured, "prefill", 1, tokens);
   }
 
   BenchFigure decode(std::size_t batch) {
@@ -149,8 +180,7 @@ class Bench {
     std::vector<StepRow> rows;
     std::vector<double> took_ms;
     Arrival arrival{prompt, std::move(arriving), {}, 0, 0, 0};
-    const double joules = forward_.backend().joules();
-    const double seconds = seconds_of([&] {
+    const Measured measured = measure([&] {
       for (std::size_t position = 0; position < tokens; ++position) {
         const auto start = Clock::now();
         if (prompts_ != nullptr) go_on(arrival);
@@ -169,24 +199,12 @@ class Bench {
     if (prompts_ != nullptr) prompts_->wait();
     const double all_s = std::accumulate(took_ms.begin(), took_ms.end(), 0.0) * 1e-3;
     std::sort(took_ms.begin(), took_ms.end());
-    const double bytes_per_token = static_cast<double>(forward_.page_bytes()) / page_tokens;
-    const double own =
-        static_cast<double>(options_.own_tokens) + static_cast<double>(tokens + 1) / 2;
-    const auto sequences = static_cast<double>(batch);
-    const double moved =
-        weight_bytes_ +
-        bytes_per_token * (own * sequences + static_cast<double>(options_.shared_tokens) *
-                                                 (options_.shares_prefixes ? 1 : sequences));
-    const double made = static_cast<double>(tokens) * sequences;
-    BenchFigure figure{"decode", batch, made / seconds,
-                       moved * static_cast<double>(tokens) / seconds * 1e-9};
+    BenchFigure figure = figure_of(measured, "decode", batch, tokens * batch);
     figure.step_p50_ms = took_ms[took_ms.size() / 2];
     figure.step_p99_ms = took_ms[took_ms.size() * 99 / 100];
     figure.arriving_tokens_per_s = prompts_ != nullptr
                                        ? static_cast<double>(arrival.computed) / all_s
-                                       : static_cast<double>(prompt) / seconds;
-    figure.joules_per_token =
-        (forward_.backend().joules() - joules) / (made * static_cast<double>(options_.repeats));
+                                       : static_cast<double>(prompt) / measured.seconds;
     return figure;
   }
 
@@ -238,10 +256,21 @@ class Bench {
   std::unique_ptr<Lane> prompts_;  // for what arrives; null: it goes along with decoding
   Pages free_, used_;
   bool is_out_of_memory_ = false;
-  double weight_bytes_ = 0;
 };
 
 }  // namespace
+
+std::optional<double> cost_per_million(const BenchFigure& figure, const Prices& prices) {
+  constexpr double joules_per_kwh = 3.6e6;
+  constexpr double seconds_per_hour = 3600;
+  if (!prices.per_kwh && !prices.per_machine_hour) return std::nullopt;
+  if (prices.per_kwh && !(figure.joules_per_token > 0)) return std::nullopt;
+  if (!(figure.tokens_per_s > 0)) return std::nullopt;
+  const double energy = prices.per_kwh.value_or(0) * figure.joules_per_token / joules_per_kwh;
+  const double machine =
+      prices.per_machine_hour.value_or(0) / (figure.tokens_per_s * seconds_per_hour);
+  return (energy + machine) * 1e6;
+}
 
 Result<BenchReport> bench(const ModelFile& file, const BenchOptions& options) {
   if (options.threads < 1 || options.threads > 256)

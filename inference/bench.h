@@ -1,15 +1,18 @@
 #pragma once
 
-// How fast a model runs here: prefill of one prompt, decoding of so many sequences at once, and
-// what part of the memory's bandwidth the weights and pages take. Measures the forward pass alone,
-// as other engines' benches do: no tokenizer, no sampler.
+// How fast a model runs here, and at what expense: prefill of one prompt, decoding of so many
+// sequences at once, what they move (traffic.h) and what part of the memory's bandwidth that is,
+// what they take of energy where somebody counts it, and what a token then costs. Measures the
+// forward pass alone, as other engines' benches do: no tokenizer, no sampler.
 
 #include "async/result.h"
 #include "inference/model_file.h"
 #include "inference/ops.h"
 
 #include <cstddef>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,19 +39,35 @@ struct BenchOptions {
   std::size_t arriving_tokens = 0;
   bool one_queue = false;      // on a GPU too: in the steps of decoding
   std::string prefill_device;  // of the queue; empty: the same
+  // Joules that the processors have taken since some fixed time; 0 or absent: nobody counts.
+  std::function<double()> processor_joules;
+  // Where energy is counted, runs are repeated for so long: counters tick every millisecond or
+  // every tenth of a second, and what they say of less is chance.
+  double counted_seconds = 1;
 };
 
 struct BenchFigure {
   std::string what;  // "prefill" or "decode"
   std::size_t batch = 1;
   double tokens_per_s = 0;
-  double gigabytes_per_s = 0;  // weights once a step, each sequence's pages once a token
-  double of_bandwidth = 0;     // part of what plain reading gives
-  double step_p50_ms = 0;
+  double gigabytes_per_s = 0;
+  double of_bandwidth = 0;  // part of what plain reading gives
+  double step_p50_ms = 0;   // of decoding
   double step_p99_ms = 0;
   double arriving_tokens_per_s = 0;  // of the prompt that comes in meanwhile
-  double joules_per_token = 0;       // 0: the device does not say
+  double joules_per_token = 0;       // of the device and of the processors; 0: nobody counts
+  double bytes_per_token = 0;
+  double operations_per_s = 0;
 };
+
+// In whatever currency.
+struct Prices {
+  std::optional<double> per_kwh;
+  std::optional<double> per_machine_hour;
+};
+// Of a million of the figure's tokens. Nothing: no price was given, or one of energy that nobody
+// has counted.
+std::optional<double> cost_per_million(const BenchFigure& figure, const Prices& prices);
 
 struct BenchReport {
   std::string instruction_set;

@@ -7,14 +7,15 @@ import sys
 
 
 def value_of(figure, field):
-    names = field.split("/")
-    values = [figure.get(name) or 0 for name in names]
-    return values[0] if len(values) == 1 else values[0] / values[1] if values[1] else 0
+    values = [figure.get(name) for name in field.split("/")]  # none: the device does not say
+    if len(values) == 1:
+        return values[0]
+    return values[0] / values[1] if values[0] is not None and values[1] else None
 
 
 def show(label, goal, unit, ours, more):
     met = None
-    if goal != "-":
+    if goal != "-" and ours is not None:
         sign, limit = goal.split()
         met = ours >= float(limit) if sign == ">" else 0 < ours <= float(limit)
     print(json.dumps({"bench": "gpu", "case": label, "unit": unit, "ours": ours, "goal": goal, "met": met, **more}))
