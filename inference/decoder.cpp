@@ -134,14 +134,16 @@ Result<ExpressionId> Decoder::language(const agents::TurnRequest& request) {
   if (request.tools)
     for (const agents::ToolSpec& tool : *request.tools)
       key.append(1, '\0').append(tool.name).append(1, '\0').append(tool.input_schema);
-  const auto known = languages_.find(key);
-  if (known != languages_.end()) return known->second;
   constexpr std::size_t kept_bytes_max = Automaton::memory_bytes_max / 4;
-  if (grammar_->automaton().memory_bytes() > kept_bytes_max || grammar_->automaton().is_full() ||
-      languages_.size() > 4096) {
+  const auto begin_anew = [&] {
     grammar_ = std::make_shared<Grammar>(file_->tokenizer());  // running turns keep the old one
     languages_.clear();
-  }
+  };
+  if (grammar_->automaton().is_full()) begin_anew();
+  const auto known = languages_.find(key);
+  if (known != languages_.end()) return known->second;
+  if (grammar_->automaton().memory_bytes() > kept_bytes_max || languages_.size() > 4096)
+    begin_anew();
   constexpr std::int64_t work_max =
       1 << 23;  // some tenths of a second; public schemas take less than 2^15
   Automaton& automaton = grammar_->automaton();

@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::size_t parts_max = 50'000;
 constexpr std::size_t rules_max = 2'000;
-constexpr std::size_t group_depth_max = 50;
+constexpr std::size_t group_depth_max = 20;
 constexpr std::size_t rule_depth_max = 30;  // rules that begin with rules that begin with ...
 constexpr std::uint32_t repeats_max = 10'000;
 
@@ -308,7 +308,8 @@ class Rules {
   }
 
  private:
-  // To step through a rule is to step through what it begins with.
+  // To step through a rule is to step through what it begins with, in all less deep than
+  // Automaton can go.
   [[nodiscard]] Result<void> check_depth(const std::vector<std::vector<std::size_t>>& first) const {
     std::vector<std::size_t> depth(rules_.size(), 1);
     for (bool grows = true; grows;) {

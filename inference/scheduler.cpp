@@ -10,8 +10,9 @@ namespace ambit::inference {
 namespace {
 
 // Steps of the automaton that one text may take, so that a grammar whose states multiply ends its
-// own text and holds up nobody else's: some at first, some more with each token. A mask that is new
-// takes some thousand, the costliest of public schemas 150,000; see Automaton::allow().
+// own text and holds up the others for a moment at most: some at first, some more with each token.
+// A mask that is new takes some thousand, the costliest of public schemas 150,000; see
+// Automaton::allow().
 constexpr std::int64_t grammar_work_first = 1 << 20;
 constexpr std::int64_t grammar_work_token = 1 << 15;
 

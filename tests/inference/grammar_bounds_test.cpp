@@ -60,6 +60,20 @@ TEST_CASE("rules that begin with rules are followed, or refused where they go to
   CHECK_THAT(many.error().message, Contains("more than 2000 rules"));
 }
 
+TEST_CASE("a grammar as deep as is allowed is followed to its bottom", "[grammar]") {
+  std::string grammar = "root ::= r0\n";
+  for (int i = 0; i < 28; ++i) {
+    std::string body = "r" + std::to_string(i + 1);
+    for (int depth = 0; depth < 19; ++depth) body = "(" + body + " \"x\" | \"y\")+";
+    grammar += "r" + std::to_string(i) + " ::= " + body + "\n";
+  }
+  Automaton automaton;
+  const auto language = gbnf_language(automaton, grammar + "r28 ::= \"a\"\n");
+  REQUIRE(language);
+  CHECK(automaton.step(*language, 'a') != Automaton::never);
+  CHECK(!automaton.is_overrun());
+}
+
 TEST_CASE("parts that may be left out can be any number", "[grammar]") {
   std::string grammar = "root ::=";
   for (int i = 0; i < 20'000; ++i) grammar += " \"" + std::to_string(i) + ".\"?";
