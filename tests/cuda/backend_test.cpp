@@ -10,24 +10,9 @@
 
 #include <catch2/catch.hpp>
 
-#include <filesystem>
-#include <unistd.h>
-
 namespace ambit::inference::cuda {
 
 namespace {
-
-std::shared_ptr<const ModelFile> synthetic(const SynthShape& shape) {
-  const auto path = (std::filesystem::temp_directory_path() /
-                     ("ambit_cuda_test." + std::to_string(getpid()) + ".gguf"))
-                        .string();
-  const auto written = synthesize(shape).write(path);
-  auto file = ModelFile::open(path);
-  std::filesystem::remove(path);
-  REQUIRE(written);
-  REQUIRE(file);
-  return *file;
-}
 
 SynthShape small(const std::string& architecture, DType type) {
   SynthShape shape;
@@ -126,7 +111,7 @@ TEST_CASE("every family's logits are close to the CPU's", "[backend]") {
   shape.layers = family == "gemma3" || family == "smollm3" ? 6 : 2;
   shape.window = family.starts_with("gemma") ? 5 : 0;
   shape.tied = family != "qwen2";
-  const auto file = synthetic(shape);
+  const auto file = model_of(shape);
   const auto tokens = some_tokens(14, 2);
   const auto forward = on_shim(*file, schedule(51));
   INFO(family);
@@ -135,7 +120,7 @@ TEST_CASE("every family's logits are close to the CPU's", "[backend]") {
 
 TEST_CASE("every type of weight gives logits close to the CPU's", "[backend]") {
   const DType type = GENERATE(DType::f32, DType::f16, DType::q8_0, DType::q4_0, DType::q4_k);
-  const auto file = synthetic(small("llama", type));
+  const auto file = model_of(small("llama", type));
   const auto tokens = some_tokens(6, 3);
   const auto forward = on_shim(*file);
   INFO(to_string(type));
@@ -144,7 +129,7 @@ TEST_CASE("every type of weight gives logits close to the CPU's", "[backend]") {
 
 TEST_CASE("8-bit weights and 8-bit pages give logits near those of what they were made of",
           "[backend]") {
-  const auto file = synthetic(small("llama", DType::bf16));
+  const auto file = model_of(small("llama", DType::bf16));
   const auto tokens = some_tokens(12, 4);
   BackendOptions options;
   options.fp8_weights = true;
@@ -167,7 +152,7 @@ TEST_CASE("a session has the same bits alone, in a batch, in chunks, cached and 
   };
   SynthShape shape = small("qwen3", type);
   shape.layers = 1;
-  const auto file = synthetic(shape);
+  const auto file = model_of(shape);
   BackendOptions options;
   options.fp8_weights = fp8;
   options.page_type = fp8 ? PageType::fp8 : PageType::bf16;
@@ -225,7 +210,7 @@ TEST_CASE("a session has the same bits alone, in a batch, in chunks, cached and 
 }
 
 TEST_CASE("states are read as logits are", "[backend]") {
-  const auto file = synthetic(small("llama", DType::bf16));
+  const auto file = model_of(small("llama", DType::bf16));
   const auto forward = on_shim(*file);
   const auto tokens = some_tokens(3, 8);
   Text text(*forward, tokens);
@@ -247,7 +232,7 @@ TEST_CASE("states are read as logits are", "[backend]") {
 }
 
 TEST_CASE("a model that does not fit is refused with the reason", "[backend]") {
-  const auto file = synthetic(small("llama", DType::bf16));
+  const auto file = model_of(small("llama", DType::bf16));
   ShimOptions shim;
   shim.memory_bytes = 100'000;
   const auto made = CudaBackend::make(file->model(), make_shim(shim), {});

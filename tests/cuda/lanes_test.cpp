@@ -11,33 +11,9 @@
 
 #include <catch2/catch.hpp>
 
-#include <filesystem>
-#include <unistd.h>
-
 namespace ambit::inference::cuda {
 
 namespace {
-
-std::shared_ptr<const ModelFile> lane_model() {
-  SynthShape shape;
-  shape.type = DType::bf16;
-  shape.layers = 1;
-  shape.width = 32;
-  shape.hidden = 48;
-  shape.heads = 2;
-  shape.kv_heads = 1;
-  shape.vocabulary = 300;
-  shape.context = 512;
-  const auto path = (std::filesystem::temp_directory_path() /
-                     ("ambit_cuda_lanes." + std::to_string(getpid()) + ".gguf"))
-                        .string();
-  const auto written = synthesize(shape).write(path);
-  auto file = ModelFile::open(path);
-  std::filesystem::remove(path);
-  REQUIRE(written);
-  REQUIRE(file);
-  return *file;
-}
 
 enum class Where { one_queue, beside, far };
 
@@ -89,7 +65,7 @@ constexpr MixShape few = {9, 100, 50, 7, 2};
 
 TEST_CASE("a random mix says the same with prompts in a queue of their own, here or far away",
           "[lanes]") {
-  const auto file = lane_model();
+  const auto file = talking_model();
   std::size_t beside = 0;
   std::uint64_t switches = 0;
   for (std::uint64_t seed = 1; seed <= 4; ++seed) {
@@ -119,7 +95,7 @@ TEST_CASE("a random mix says the same with prompts in a queue of their own, here
 }
 
 TEST_CASE("a prompt that goes on in a copied page comes after the copy", "[lanes]") {
-  const auto file = lane_model();
+  const auto file = talking_model();
   Generation first;
   for (std::size_t i = 0; i < 100; ++i)
     first.prompt.push_back(static_cast<TokenId>(uniform(3, i, 0) * 250));
@@ -153,7 +129,7 @@ TEST_CASE("a prompt that goes on in a copied page comes after the copy", "[lanes
 }
 
 TEST_CASE("another GPU is brought each page of a prompt once and sends each home", "[lanes]") {
-  const auto file = lane_model();
+  const auto file = talking_model();
   QueueRig rig(*file, Where::far, 5, 64, 32);
   auto& far = dynamic_cast<FarLane&>(*rig.lane);
   std::vector<Generated> ended;
@@ -178,7 +154,7 @@ TEST_CASE("another GPU is brought each page of a prompt once and sends each home
 }
 
 TEST_CASE("prompts go to no GPU of another architecture, and to none without room", "[lanes]") {
-  const auto file = lane_model();
+  const auto file = talking_model();
   auto home = CudaBackend::make(file->model(), make_shim(), {});
   REQUIRE(home);
   ShimOptions newer;
@@ -197,7 +173,7 @@ TEST_CASE("prompts go to no GPU of another architecture, and to none without roo
 }
 
 TEST_CASE("a queue that fails under a prompt ends every turn with the reason", "[lanes]") {
-  const auto file = lane_model();
+  const auto file = talking_model();
   ShimOptions failing;
   failing.launches_max = 40;
   auto home = CudaBackend::make(file->model(), make_shim(), {});

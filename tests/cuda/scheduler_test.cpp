@@ -11,34 +11,11 @@
 
 #include <catch2/catch.hpp>
 
-#include <filesystem>
 #include <map>
-#include <unistd.h>
 
 namespace ambit::inference::cuda {
 
 namespace {
-
-std::shared_ptr<const ModelFile> tiny() {
-  SynthShape shape;
-  shape.type = DType::bf16;
-  shape.layers = 1;
-  shape.width = 32;
-  shape.hidden = 48;
-  shape.heads = 2;
-  shape.kv_heads = 1;
-  shape.vocabulary = 300;
-  shape.context = 512;
-  const auto path = (std::filesystem::temp_directory_path() /
-                     ("ambit_cuda_turns." + std::to_string(getpid()) + ".gguf"))
-                        .string();
-  const auto written = synthesize(shape).write(path);
-  auto file = ModelFile::open(path);
-  std::filesystem::remove(path);
-  REQUIRE(written);
-  REQUIRE(file);
-  return *file;
-}
 
 struct Told {
   std::map<std::string, std::vector<TokenId>> tokens;  // by session
@@ -113,7 +90,7 @@ Told run(const ModelFile& file, std::size_t together, std::size_t step_rows, std
 
 TEST_CASE("a turn has the same tokens alone, in a batch, guessed ahead, in tiny steps",
           "[scheduler]") {
-  const auto file = tiny();
+  const auto file = talking_model();
   const Told alone = run(*file, 1, 64, 0);
   REQUIRE(alone.tokens.size() == prompts.size());
   const auto same = [&](const Told& other) {
@@ -136,7 +113,7 @@ TEST_CASE("a turn has the same tokens alone, in a batch, guessed ahead, in tiny 
 }
 
 TEST_CASE("the likeliest tokens are the same chosen on the device and on the host", "[scheduler]") {
-  const auto file = tiny();
+  const auto file = talking_model();
   BackendOptions on_host;
   on_host.chooses = false;
   const Told there = run(*file, 4, 64, 6);
@@ -146,7 +123,7 @@ TEST_CASE("the likeliest tokens are the same chosen on the device and on the hos
 }
 
 TEST_CASE("what a grammar forbids is not chosen on the device", "[scheduler]") {
-  const auto file = tiny();
+  const auto file = talking_model();
   const Told told = run(*file, 4, 64, 6);
   for (const std::size_t i : {2U, 3U}) {
     std::string text;
@@ -157,7 +134,7 @@ TEST_CASE("what a grammar forbids is not chosen on the device", "[scheduler]") {
 }
 
 TEST_CASE("a device that fails ends every turn with the reason", "[scheduler]") {
-  const auto file = tiny();
+  const auto file = talking_model();
   ShimOptions shim;
   shim.launches_max = 30;  // then it fails
   BackendOptions how;

@@ -1,20 +1,55 @@
 #pragma once
 
-// What the tests of the GPU's kernels share: arrays on the shim's device, noise, and the number of
-// comparisons that were equal to the last bit.
+// What the tests of the GPU's kernels share: small models, arrays on the shim's device, noise, and
+// the number of comparisons that were equal to the last bit.
 
 #include "cuda/shim.h"
+#include "inference/model_file.h"
 #include "inference/sampler.h"
+#include "inference/synth.h"
 #include "inference/tensor.h"
+
+#include <catch2/catch.hpp>
 
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <memory>
 #include <stdexcept>
+#include <string>
+#include <unistd.h>
 #include <vector>
 
 namespace ambit::inference::cuda {
+
+// A random model of this shape; its file is gone again when this returns.
+inline std::shared_ptr<const ModelFile> model_of(const SynthShape& shape) {
+  const auto path = (std::filesystem::temp_directory_path() /
+                     ("ambit_cuda_test." + std::to_string(getpid()) + ".gguf"))
+                        .string();
+  const auto written = synthesize(shape).write(path);
+  auto file = ModelFile::open(path);
+  std::filesystem::remove(path);
+  REQUIRE(written);
+  REQUIRE(file);
+  return *file;
+}
+
+// One small enough to talk with on the shim.
+inline std::shared_ptr<const ModelFile> talking_model() {
+  SynthShape shape;
+  shape.type = DType::bf16;
+  shape.layers = 1;
+  shape.width = 32;
+  shape.hidden = 48;
+  shape.heads = 2;
+  shape.kv_heads = 1;
+  shape.vocabulary = 300;
+  shape.context = 512;
+  return model_of(shape);
+}
 
 // An array on a device; as large as asked for, not a byte more.
 template <class T>

@@ -4,39 +4,17 @@
 #include "cuda/shim.h"
 #include "inference/cuda/backend.h"
 #include "inference/decoder.h"
-#include "inference/synth.h"
+#include "support.h"
 
 #include <catch2/catch.hpp>
 
 #include <algorithm>
 #include <filesystem>
 #include <map>
-#include <unistd.h>
 
 namespace ambit::inference::cuda {
 
 namespace {
-
-std::shared_ptr<const ModelFile> talking_model() {
-  SynthShape shape;
-  shape.type = DType::bf16;
-  shape.layers = 1;
-  shape.width = 32;
-  shape.hidden = 48;
-  shape.heads = 2;
-  shape.kv_heads = 1;
-  shape.vocabulary = 300;
-  shape.context = 512;
-  const auto path = (std::filesystem::temp_directory_path() /
-                     ("ambit_cuda_tiers." + std::to_string(getpid()) + ".gguf"))
-                        .string();
-  const auto written = synthesize(shape).write(path);
-  auto file = ModelFile::open(path);
-  std::filesystem::remove(path);
-  REQUIRE(written);
-  REQUIRE(file);
-  return *file;
-}
 
 struct Conversation {
   std::map<std::pair<std::string, std::size_t>, std::vector<float>> logits;

@@ -240,15 +240,25 @@ TEST_CASE("a session that waits for a person is parked, and called back with the
   CHECK(heard[3] == "call begins");
 }
 
+namespace {
+
+FleetFile parsed(const std::string& model) {
+  FleetContext context;
+  context.directory = "/fleet";
+  return parse_fleet(R"({"models": {"m": )" + model +
+                         R"(}, "agents": {"clerk": {"model": "m"}}, "policies": ["open.cedar"],
+                         "workflow": {"prompt": "hi", "agent": "clerk"}})",
+                     context);
+}
+
+std::string problem(const std::string& model) {
+  const FleetFile file = parsed(model);
+  return file.problems.empty() ? "" : file.problems[0].path + ": " + file.problems[0].message;
+}
+
+}  // namespace
+
 TEST_CASE("a fleet file bounds what a model keeps in memory and on disk", "[fleet]") {
-  const auto parsed = [](const std::string& model) {
-    FleetContext context;
-    context.directory = "/fleet";
-    return parse_fleet(R"({"models": {"m": )" + model +
-                           R"(}, "agents": {"clerk": {"model": "m"}}, "policies": ["open.cedar"],
-                           "workflow": {"prompt": "hi", "agent": "clerk"}})",
-                       context);
-  };
   const FleetFile plain = parsed(R"({"model": "m.gguf"})");
   REQUIRE(plain.problems.empty());
   CHECK(plain.fleet.models[0].kv_memory == std::int64_t{1} << 30U);
@@ -260,10 +270,6 @@ TEST_CASE("a fleet file bounds what a model keeps in memory and on disk", "[flee
   CHECK(both.fleet.models[0].kv_type == "q8");
   CHECK(both.fleet.models[0].kv_memory == std::int64_t{512} << 20U);
   CHECK(both.fleet.models[0].kv_disk == std::int64_t{20} << 30U);
-  const auto problem = [&](const std::string& model) {
-    const FleetFile file = parsed(model);
-    return file.problems.empty() ? "" : file.problems[0].path + ": " + file.problems[0].message;
-  };
   CHECK_THAT(problem(R"({"model": "m.gguf", "kvCache": {"disk": "much"}})"),
              Catch::Contains("models.m.kvCache.disk"));
   CHECK_THAT(problem(R"({"model": "m.gguf", "kvCache": {"type": "q7"}})"),
@@ -284,14 +290,6 @@ TEST_CASE("a fleet file bounds what a model keeps in memory and on disk", "[flee
 }
 
 TEST_CASE("a fleet file says what computes a model", "[fleet]") {
-  const auto parsed = [](const std::string& model) {
-    FleetContext context;
-    context.directory = "/fleet";
-    return parse_fleet(R"({"models": {"m": )" + model +
-                           R"(}, "agents": {"clerk": {"model": "m"}}, "policies": ["open.cedar"],
-                           "workflow": {"prompt": "hi", "agent": "clerk"}})",
-                       context);
-  };
   const FleetFile plain = parsed(R"({"model": "m.gguf"})");
   REQUIRE(plain.problems.empty());
   CHECK(plain.fleet.models[0].device == "cpu");
@@ -302,10 +300,6 @@ TEST_CASE("a fleet file says what computes a model", "[fleet]") {
   CHECK(fast.fleet.models[0].device == "cuda:1");
   CHECK(fast.fleet.models[0].weights == "fp8");
   CHECK(fast.fleet.models[0].kv_type == "fp8");
-  const auto problem = [&](const std::string& model) {
-    const FleetFile file = parsed(model);
-    return file.problems.empty() ? "" : file.problems[0].path + ": " + file.problems[0].message;
-  };
   for (const char* device : {"gpu", "cuda:", "cuda:x", "cuda:1234", ""})
     CHECK_THAT(problem(R"({"model": "m.gguf", "device": ")" + std::string(device) + R"("})"),
                Catch::Contains("models.m.device: there is no device"));
