@@ -6,8 +6,8 @@ import http from 'node:http';
 
 const [url, model, key, path] = process.argv.slice(2);
 const work = JSON.parse(readFileSync(path, 'utf8'));
-// A connection a request: servers end idle ones at times of their own.
-const agent = new http.Agent({keepAlive: false, maxSockets: work.agents});
+// A connection a request: servers end idle ones at times of their own. No bound on sockets: with one, node hands a connection on.
+const agent = new http.Agent({keepAlive: false});
 const firsts = [];
 let tokens = 0;
 
