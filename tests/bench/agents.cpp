@@ -240,7 +240,8 @@ int main() {
   if (peer == nullptr) {
     std::fprintf(stderr, "skipped: llama-server (LLAMA_CPP does not name its folder)\n");
   } else {
-    const Serving server("'" + std::string(peer) + "/llama-server' -m '" + path + "' -t " +
+    // With -fa: its slots share one cache, and without it each walks through the others' part, too.
+    const Serving server("'" + std::string(peer) + "/llama-server' -fa -m '" + path + "' -t " +
                              threads + " -tb " + threads + " -np " + std::to_string(agents_count) +
                              " -c " + std::to_string(agents_count * 1280) +
                              " --port 18431 --api-key " + key +
