@@ -1,12 +1,13 @@
-// Prefill of 512 tokens and decoding of 128 (32 from 16 sequences on: a step costs the same) at
-// several batch sizes, alone and after a prompt of 512 tokens that all share, on files with random
-// weights in real shapes, beside llama.cpp and ik_llama.cpp on the same files. LLAMA_CPP and
+// Prefill of 512 tokens and decoding of 128 (32 of more than one sequence: a step costs the same)
+// at several batch sizes, alone and after a prompt of 512 tokens that all share, on files with
+// random weights in real shapes, beside llama.cpp and ik_llama.cpp on the same files. LLAMA_CPP and
 // IK_LLAMA_CPP name the folders of their binaries (llama-bench, llama-batched-bench), built by
 // whoever runs this; without them the figures stand alone, and the bench says so.
-// AMBIT_BENCH_SHAPES, AMBIT_BENCH_TYPES and AMBIT_BENCH_BATCHES choose others (comma lists);
-// prefill and decoding of one sequence are medians of AMBIT_BENCH_REPEATS (5) runs in which all
-// take turns, so that what else the machine does meets all alike; the rest is one run each. After
-// AMBIT_BENCH_MINUTES (no bound) no other file is begun.
+// AMBIT_BENCH_SHAPES, AMBIT_BENCH_TYPES and AMBIT_BENCH_BATCHES choose others (comma lists; prefill
+// comes with 1). What lives off the memory, which is up to 8 sequences, and prefill are medians of
+// AMBIT_BENCH_REPEATS (5) runs in which all take turns, so that what else the machine does meets
+// all alike; more sequences are one run each. After AMBIT_BENCH_MINUTES (no bound) no other file is
+// begun.
 
 #include "bench/figure.h"
 #include "bench/models.h"
@@ -32,7 +33,7 @@ namespace {
 
 constexpr std::size_t prompt = 512;
 constexpr std::size_t decode = 128;
-constexpr std::size_t decode_of_many = 32;
+constexpr std::size_t decode_of_batches = 32;
 constexpr std::size_t many = 16;  // sequences
 constexpr std::size_t shared = 512;
 
@@ -87,10 +88,12 @@ std::vector<Peer> peers() {
   return found;
 }
 
+// Tokens/s by "prefill", "decode N" and after_shared + "N", of each run.
+using Samples = std::map<std::string, std::vector<double>>;
+
 // Tokens/s of the lines that llama-batched-bench prints:
 // | PP | TG | B | N_KV | T_PP s | S_PP t/s | T_TG s | S_TG t/s | T s | S t/s |
-void read_batched(const std::string& text, const std::string& what,
-                  std::map<std::string, double>& found) {
+void read_batched(const std::string& text, const std::string& what, Samples& samples) {
   std::stringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
     std::vector<double> numbers;
@@ -101,7 +104,7 @@ void read_batched(const std::string& text, const std::string& what,
       if (end != cell.c_str()) numbers.push_back(number);
     }
     if (numbers.size() == 10)
-      found[what + std::to_string(static_cast<std::size_t>(numbers[2]))] = numbers[7];
+      samples[what + std::to_string(static_cast<std::size_t>(numbers[2]))].push_back(numbers[7]);
   }
 }
 
@@ -112,9 +115,7 @@ std::string command_of(const Peer& peer, const char* program, const std::string&
   return "'" + peer.folder + "/" + program + "' -m '" + file + "' -t " + std::to_string(threads);
 }
 
-// One run of a peer's prefill and decoding of one sequence: tokens/s by "prefill" and "decode 1".
-void run_one(const Peer& peer, const std::string& file, std::size_t threads,
-             std::map<std::string, std::vector<double>>& samples) {
+void run_one(const Peer& peer, const std::string& file, std::size_t threads, Samples& samples) {
   const auto runs = nlohmann::json::parse(
       output_of(command_of(peer, "llama-bench", file, threads) + peer.flags + " -p " +
                 std::to_string(prompt) + " -n " + std::to_string(decode) + " -r 1 -o json"),
@@ -126,23 +127,19 @@ void run_one(const Peer& peer, const std::string& file, std::size_t threads,
         samples[each.value("n_gen", 0) == 0 ? "prefill" : "decode 1"].push_back(sample);
 }
 
-// Of more sequences: tokens/s by "decode N" and after_shared + "N".
-void run_batches(const Peer& peer, const std::string& file, std::size_t threads,
-                 const std::vector<std::size_t>& batches, std::map<std::string, double>& found) {
-  for (const bool of_many : {false, true}) {
-    std::string wanted;
-    for (const std::size_t batch : batches)
-      if (batch > 1 && (batch >= many) == of_many)
-        wanted += (wanted.empty() ? "" : ",") + std::to_string(batch);
-    if (wanted.empty()) continue;
-    const std::string batched =
-        command_of(peer, "llama-batched-bench", file, threads) + peer.batched_flags +
-        " -c 16384 -ntg " + std::to_string(of_many ? decode_of_many : decode) + " -npl " + wanted;
-    // One peer prints its table to the standard output, the other to the standard error.
-    read_batched(output_of(batched + " -npp 1", true), "decode ", found);
-    read_batched(output_of(batched + " -pps -npp " + std::to_string(shared), true), after_shared,
-                 found);
-  }
+void run_batches(const Peer& peer, const std::string& file, const BenchOptions& part,
+                 Samples& samples) {
+  std::string wanted;
+  for (const std::size_t batch : part.batches)
+    wanted += (wanted.empty() ? "" : ",") + std::to_string(batch);
+  const bool is_shared = part.shared_tokens > 0;
+  // One peer prints its table to the standard output, the other to the standard error.
+  read_batched(
+      output_of(command_of(peer, "llama-batched-bench", file, part.threads) + peer.batched_flags +
+                    " -c 16384 -ntg " + std::to_string(part.decode_tokens) + " -npl " + wanted +
+                    (is_shared ? " -pps -npp " + std::to_string(shared) : " -npp 1"),
+                true),
+      is_shared ? after_shared : "decode ", samples);
 }
 
 // One figure beside each peer that has it.
@@ -168,82 +165,89 @@ void print(const std::string& of, const std::string& what, double ours, double g
   if (alone) bench::print(line);
 }
 
-double goal_of(const std::string& type, const std::string& what, std::size_t batch) {
-  if (what == "prefill") return type == "Q8_0" ? 3 : 1;
-  return what == after_shared && batch == 32 ? 2 : 1;
+double goal_of(const std::string& type, const std::string& cell) {
+  if (cell == "prefill") return type == "Q8_0" ? 3 : 1;
+  return cell == std::string(after_shared) + "32" ? 2 : 1;
 }
 
 std::size_t threads() {
   return std::max(1U, std::thread::hardware_concurrency());
 }
 
-// What is measured of ours: prefill and one sequence, once; few, many; and after a shared prompt.
+// What is measured: prefill and one sequence; few, many; and after a shared prompt.
 std::vector<BenchOptions> parts_of(const std::vector<std::size_t>& batches) {
   std::vector<BenchOptions> parts;
-  const auto add = [&](std::size_t prompt_tokens, std::size_t shared_tokens, std::size_t from,
-                       std::size_t to) {
+  const auto add = [&](std::size_t shared_tokens, std::size_t from, std::size_t to) {
     BenchOptions part;
     part.threads = threads();
-    part.prompt_tokens = prompt_tokens;
+    part.prompt_tokens = from == 1 ? prompt : 0;
     part.shared_tokens = shared_tokens;
-    part.decode_tokens = from >= many ? decode_of_many : decode;
+    part.decode_tokens = from == 1 ? decode : decode_of_batches;
     part.repeats = 1;
     part.warms_up = true;  // as the peers do
     part.batches.clear();
     for (const std::size_t batch : batches)
       if (batch >= from && batch < to) part.batches.push_back(batch);
-    if (prompt_tokens > 0 || !part.batches.empty()) parts.push_back(part);
+    if (!part.batches.empty()) parts.push_back(part);
   };
-  add(prompt, 0, 1, 2);
-  add(0, 0, 2, many);
-  add(0, 0, many, 1000);
-  add(0, shared, 2, many);
-  add(0, shared, many, 1000);
+  add(0, 1, 2);
+  add(0, 2, many);
+  add(0, many, 1000);
+  add(shared, 2, many);
+  add(shared, many, 1000);
   return parts;
 }
 
 struct Measured {
-  std::vector<BenchFigure> ours;
+  std::vector<std::string> cells;  // in the order in which they are said
+  std::map<std::string, BenchFigure> ours;
   std::vector<std::pair<std::string, std::map<std::string, double>>> theirs;  // by peer
 };
 
-// The run in the middle of all of the same thing, by their tokens/s.
-void keep_medians(std::vector<BenchFigure> runs, std::vector<BenchFigure>& medians) {
-  for (const char* what : {"prefill", "decode"}) {
-    std::vector<BenchFigure> same;
-    std::copy_if(runs.begin(), runs.end(), std::back_inserter(same),
-                 [&](const BenchFigure& run) { return run.what == what; });
-    std::sort(same.begin(), same.end(), [](const BenchFigure& a, const BenchFigure& b) {
-      return a.tokens_per_s < b.tokens_per_s;
+std::string cell_of(const BenchFigure& figure, const BenchOptions& part) {
+  if (figure.what == "prefill") return figure.what;
+  return (part.shared_tokens > 0 ? after_shared : "decode ") + std::to_string(figure.batch);
+}
+
+// The run in the middle by its tokens/s; its part of the bandwidth is the one in the middle, too.
+BenchFigure median(std::vector<BenchFigure> runs) {
+  const std::size_t middle = runs.size() / 2;
+  const auto order = [&](auto member) {
+    std::sort(runs.begin(), runs.end(), [member](const BenchFigure& a, const BenchFigure& b) {
+      return a.*member < b.*member;
     });
-    if (!same.empty()) medians.push_back(same[same.size() / 2]);
-  }
+    return runs[middle];
+  };
+  BenchFigure found = order(&BenchFigure::tokens_per_s);
+  found.of_bandwidth = order(&BenchFigure::of_bandwidth).of_bandwidth;
+  return found;
 }
 
 Result<void> measure(const ModelFile& file, const std::string& path,
                      const std::vector<Peer>& peers_beside, const std::vector<std::size_t>& batches,
                      Measured& all) {
-  const std::vector<BenchOptions> parts = parts_of(batches);
-  std::vector<BenchFigure> runs;
-  std::vector<std::map<std::string, std::vector<double>>> samples(peers_beside.size());
-  for (std::size_t repeat = 0; repeat < repeats(); ++repeat) {
-    const BenchReport report = TRY(inference::bench(file, parts[0]));
-    runs.insert(runs.end(), report.figures.begin(), report.figures.end());
-    for (std::size_t i = 0; i < peers_beside.size(); ++i)
-      run_one(peers_beside[i], path, threads(), samples[i]);
-  }
-  keep_medians(std::move(runs), all.ours);
-  for (std::size_t part = 1; part < parts.size(); ++part) {
-    BenchReport report = TRY(inference::bench(file, parts[part]));
-    for (BenchFigure& figure : report.figures) {
-      if (parts[part].shared_tokens > 0) figure.what = after_shared;
-      all.ours.push_back(std::move(figure));
+  std::map<std::string, std::vector<BenchFigure>> ours;
+  std::vector<Samples> theirs(peers_beside.size());
+  for (const BenchOptions& part : parts_of(batches)) {
+    const std::size_t runs = part.batches[0] < many ? repeats() : 1;
+    for (std::size_t run = 0; run < runs; ++run) {
+      const BenchReport report = TRY(inference::bench(file, part));
+      for (const BenchFigure& figure : report.figures) {
+        const std::string cell = cell_of(figure, part);
+        if (run == 0) all.cells.push_back(cell);
+        ours[cell].push_back(figure);
+      }
+      for (std::size_t i = 0; i < peers_beside.size(); ++i)
+        if (part.batches[0] == 1)
+          run_one(peers_beside[i], path, part.threads, theirs[i]);
+        else
+          run_batches(peers_beside[i], path, part, theirs[i]);
     }
   }
+  for (auto& [cell, runs] : ours) all.ours[cell] = median(std::move(runs));
   for (std::size_t i = 0; i < peers_beside.size(); ++i) {
     std::map<std::string, double> found;
-    for (const auto& [what, values] : samples[i]) found[what] = bench::quantile(values, 0.5);
-    run_batches(peers_beside[i], path, threads(), batches, found);
+    for (const auto& [cell, values] : theirs[i]) found[cell] = bench::quantile(values, 0.5);
     all.theirs.emplace_back(peers_beside[i].name, std::move(found));
   }
   return {};
@@ -279,13 +283,10 @@ int main() {
         return 1;
       }
       const std::string of = shape + " " + type;
-      for (const BenchFigure& figure : all.ours) {
-        const std::string what = figure.what == "prefill" ? figure.what
-                                 : figure.what == "decode"
-                                     ? "decode " + std::to_string(figure.batch)
-                                     : figure.what + std::to_string(figure.batch);
-        print(of, what, figure.tokens_per_s, goal_of(type, figure.what, figure.batch), all.theirs);
-        if (what != "decode 1") continue;
+      for (const std::string& cell : all.cells) {
+        const BenchFigure& figure = all.ours.at(cell);
+        print(of, cell, figure.tokens_per_s, goal_of(type, cell), all.theirs);
+        if (cell != "decode 1") continue;
         bench::print({"engine", of + " decode 1, part of the read bandwidth", "part", Better::more,
                       figure.of_bandwidth, "", 0, Goal::ours, 0.9});
       }
