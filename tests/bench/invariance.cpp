@@ -3,10 +3,14 @@
 // logit vector that was asked for with that of the session alone, bit by bit. Ends with "N
 // comparisons, N different"; exit status 1 if any differs.
 //   bench_invariance [ROUNDS [SEED]]
+// AMBIT_BENCH_DEVICE: what computes (cpu); on a GPU pages move to the host's memory and from there
+// to disk. AMBIT_BENCH_MINUTES: rounds go on for so long, however many there are. AMBIT_BENCH_FILE:
+// a model, instead of small ones of all types. AMBIT_BENCH_SESSIONS (12): how many talk.
 
 #include "inference/decoder.h"
 #include "inference/synth.h"
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -32,20 +36,37 @@ class Dice {
   std::uint64_t count_ = 0;
 };
 
+using Clock = std::chrono::steady_clock;
+
+const char* setting(const char* variable, const char* fallback) {
+  const char* given = std::getenv(variable);
+  return given != nullptr ? given : fallback;
+}
+std::size_t number(const char* variable, const char* fallback) {
+  return std::strtoull(setting(variable, fallback), nullptr, 10);
+}
+bool on_gpu() {
+  return std::strcmp(setting("AMBIT_BENCH_DEVICE", "cpu"), "cpu") != 0;
+}
+
 // A session is a conversation of three turns; sessions of one family fork from the same beginning.
-constexpr std::size_t sessions = 12;
+// On a GPU that is longer than a chunk of attention and than a pass of prompts.
+const std::size_t sessions = std::max<std::size_t>(number("AMBIT_BENCH_SESSIONS", "12"), 1);
 constexpr std::size_t turns = 3;
 
 agents::TurnRequest request_of(std::size_t session, std::size_t turn) {
   agents::TurnRequest request;
   request.session = "s" + std::to_string(session);
   const std::string family(60 + session % 3 * 37, static_cast<char>('a' + session % 3));
-  request.messages.push_back({agents::Role::system, "You are an agent. " + family, {}, "", ""});
+  std::string rules = "You are an agent. " + family;
+  if (on_gpu())
+    for (std::size_t i = 0; i < 160; ++i) rules += " " + std::to_string(i * (session % 3 + 7));
+  request.messages.push_back({agents::Role::system, rules, {}, "", ""});
   for (std::size_t i = 0; i <= turn; ++i) {
     if (i > 0) request.messages.push_back({agents::Role::assistant, "done " + family, {}, "", ""});
     request.messages.push_back({agents::Role::user,
                                 "report " + std::to_string(session / 3) + " part " +
-                                    std::to_string(i) + std::string(session * 3, 'e'),
+                                    std::to_string(i) + std::string(session % 32 * 3, 'e'),
                                 {},
                                 "",
                                 ""});
@@ -64,12 +85,30 @@ struct Key {
   std::size_t session, turn, position;
   auto operator<=>(const Key&) const = default;
 };
-using Logits = std::map<Key, std::vector<float>>;
+// The vectors' bits, in so few that those of many sessions of a real vocabulary can be kept.
+struct Digest {
+  std::uint64_t a = 0x9E3779B97F4A7C15U, b = 0xCBF29CE484222325U;
+  bool operator==(const Digest&) const = default;
+};
+using Logits = std::map<Key, Digest>;
+
+Digest digest(std::span<const float> logits) {
+  Digest made;
+  for (const float value : logits) {
+    std::uint32_t bits = 0;
+    std::memcpy(&bits, &value, sizeof bits);
+    made.a = (made.a ^ bits) * 0xFF51AFD7ED558CCDU;
+    made.a ^= made.a >> 29U;
+    made.b = (made.b ^ bits) * 0x100000001B3U;
+  }
+  return made;
+}
 
 struct Count {
   std::size_t compared = 0;
   std::size_t different = 0;
-  std::size_t moved = 0;  // pages that came back from disk
+  std::size_t moved = 0;  // pages that came back from disk or from the host
+  std::size_t rounds = 0;
 };
 
 void die(const std::string& what) {
@@ -124,67 +163,86 @@ std::unique_ptr<Decoder> decoder_for(const std::shared_ptr<const ModelFile>& fil
   return std::move(*made);
 }
 
-Count compare(const SynthShape& shape, KvType kv, std::size_t rounds, Dice& dice) {
+struct Kind {
+  std::string name;
+  KvType kv = KvType::f16;
+  bool fp8_weights = false;
+};
+
+Count compare(const std::shared_ptr<const ModelFile>& file, const Kind& kind, std::size_t rounds,
+              Clock::time_point until, Dice& dice) {
+  EngineOptions options;
+  options.device = setting("AMBIT_BENCH_DEVICE", "cpu");
+  options.kv_type = kind.kv;
+  options.fp8_weights = kind.fp8_weights;
+  options.batch_max = 1;
+  options.step_tokens_max = 1;
+  options.draft_max = 0;
+  Logits reference;
+  std::size_t page = 0;
+  {
+    const auto alone = decoder_for(file, options);
+    page = alone->stats().page_bytes;
+    play(*alone, dice, true,
+         [&](Key key, std::span<const float> logits) { reference[key] = digest(logits); });
+  }
+  Count count;
+  while (count.rounds < rounds || Clock::now() < until) {
+    ++count.rounds;
+    options.batch_max = dice.roll(1, std::max<std::size_t>(sessions, 16));
+    options.step_tokens_max = dice.roll(1, 2) == 1 ? dice.roll(1, 40) : dice.roll(41, 600);
+    options.threads = dice.roll(1, 3);
+    options.draft_max = dice.roll(0, 8);
+    // Each can have a session to itself.
+    const std::size_t least = on_gpu() ? 80 : 40;
+    options.kv_bytes = page * (dice.roll(0, 1) == 0 ? dice.roll(least, 2 * least) : 4096);
+    options.kv_disk_folder = std::filesystem::temp_directory_path().string();
+    options.kv_disk_bytes = page * (dice.roll(0, 2) == 0 ? 0 : dice.roll(20, 2000));
+    options.kv_disk_pays = true;
+    if (on_gpu()) {
+      options.kv_host_bytes = page * dice.roll(20, 400);
+      options.kv_host_pays = true;
+    }
+    const auto decoder = decoder_for(file, options);
+    play(*decoder, dice, false, [&](Key key, std::span<const float> logits) {
+      const auto known = reference.find(key);
+      ++count.compared;
+      if (known == reference.end() || known->second != digest(logits)) ++count.different;
+    });
+    const KvCache::Stats kv = decoder->stats().kv;
+    count.moved += kv.disk.read + kv.host.read;
+  }
+  std::printf("%-18s %3zu rounds %8zu comparisons, %zu different, %zu pages came back from below\n",
+              kind.name.c_str(), count.rounds, count.compared, count.different, count.moved);
+  std::fflush(stdout);
+  return count;
+}
+
+std::shared_ptr<const ModelFile> file_at(const std::string& path) {
+  auto file = ModelFile::open(path);
+  if (!file) die(file.error().message);
+  return *file;
+}
+
+std::shared_ptr<const ModelFile> synthetic(const SynthShape& shape) {
   const std::string path =
       (std::filesystem::temp_directory_path() / ("ambit_invariance." + std::to_string(getpid())))
           .string();
   const auto written = synthesize(shape).write(path);
   if (!written) die(written.error().message);
-  const auto file = ModelFile::open(path);
+  auto file = file_at(path);
   std::filesystem::remove(path);
-  if (!file) die(file.error().message);
-  EngineOptions options;
-  options.kv_type = kv;
-  options.batch_max = 1;
-  options.step_tokens_max = 1;
-  options.draft_max = 0;
-  Logits reference;
-  const auto alone = decoder_for(*file, options);
-  play(*alone, dice, true, [&](Key key, std::span<const float> logits) {
-    reference[key].assign(logits.begin(), logits.end());
-  });
-  Count count;
-  const std::size_t page = Forward::page_bytes((*file)->model().config, kv);
-  for (std::size_t round = 0; round < rounds; ++round) {
-    options.batch_max = dice.roll(1, 16);
-    options.step_tokens_max = dice.roll(1, 2) == 1 ? dice.roll(1, 40) : dice.roll(41, 600);
-    options.threads = dice.roll(1, 3);
-    options.draft_max = dice.roll(0, 8);
-    options.kv_bytes = page * (dice.roll(0, 1) == 0 ? dice.roll(40, 80) : 4096);
-    options.kv_disk_folder = std::filesystem::temp_directory_path().string();
-    options.kv_disk_bytes = page * (dice.roll(0, 2) == 0 ? 0 : dice.roll(20, 2000));
-    options.kv_disk_pays = true;
-    const auto decoder = decoder_for(*file, options);
-    play(*decoder, dice, false, [&](Key key, std::span<const float> logits) {
-      const auto known = reference.find(key);
-      ++count.compared;
-      if (known == reference.end() ||
-          std::memcmp(known->second.data(), logits.data(), logits.size_bytes()) != 0)
-        ++count.different;
-    });
-    count.moved += decoder->stats().kv.disk.read;
-  }
-  std::printf("%-7s %-5s %-4s %6zu comparisons, %zu different, %zu pages came from disk\n",
-              shape.architecture.c_str(), std::string(to_string(shape.type)).c_str(),
-              kv == KvType::f16  ? "F16"
-              : kv == KvType::q8 ? "Q8"
-                                 : "F32",
-              count.compared, count.different, count.moved);
-  std::fflush(stdout);
-  return count;
+  return file;
 }
 
-}  // namespace
+struct Case {
+  SynthShape shape;
+  Kind kind;
+};
 
-int main(int argc, char** argv) {
-  const std::size_t rounds = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 4;
-  Dice dice(argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1);
-  Count all;
-  const auto add = [&all](const Count& of) {
-    all.compared += of.compared;
-    all.different += of.different;
-    all.moved += of.moved;
-  };
+// Small models of all types, in the pages that the device has.
+std::vector<Case> small_cases() {
+  std::vector<Case> cases;
   for (const DType type :
        {DType::f16, DType::bf16, DType::q8_0, DType::q4_0, DType::q4_k, DType::q6_k}) {
     SynthShape shape;
@@ -193,14 +251,52 @@ int main(int argc, char** argv) {
       shape.width = shape.hidden = 256;
       shape.head_width = 64;
     }
-    add(compare(shape, KvType::f16, rounds, dice));
-    if (type == DType::q8_0) add(compare(shape, KvType::q8, rounds, dice));
+    const std::string name = "llama " + std::string(to_string(type));
+    cases.push_back({shape, {name}});
+    if (type == DType::q8_0 && !on_gpu()) cases.push_back({shape, {name + " q8", KvType::q8}});
+    if (type == DType::bf16 && on_gpu())
+      cases.push_back({shape, {name + " fp8", KvType::fp8, true}});
   }
   SynthShape gemma;
   gemma.architecture = "gemma2";
   gemma.window = 48;
   gemma.type = DType::q8_0;
-  add(compare(gemma, KvType::f32, rounds, dice));
-  std::printf("%zu comparisons, %zu different\n", all.compared, all.different);
+  cases.push_back({gemma, {"gemma2 Q8_0", on_gpu() ? KvType::f16 : KvType::f32}});
+  return cases;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::size_t rounds = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 4;
+  Dice dice(argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1);
+  const Clock::time_point began = Clock::now();
+  const double seconds = 60 * std::strtod(setting("AMBIT_BENCH_MINUTES", "0"), nullptr);
+  // Each of so many has an equal part of the time.
+  const auto until = [&](std::size_t done, std::size_t all) {
+    return began + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(
+                       seconds * static_cast<double>(done) / static_cast<double>(all)));
+  };
+  Count all;
+  const auto add = [&all](const Count& of) {
+    all.rounds += of.rounds;
+    all.compared += of.compared;
+    all.different += of.different;
+    all.moved += of.moved;
+  };
+  if (const std::string path = setting("AMBIT_BENCH_FILE", ""); !path.empty()) {
+    const auto file = file_at(path);
+    std::vector<Kind> kinds = {{file->model().config.name}};
+    if (on_gpu()) kinds.push_back({"the same, fp8", KvType::fp8, true});
+    for (std::size_t i = 0; i < kinds.size(); ++i)
+      add(compare(file, kinds[i], rounds, until(i + 1, kinds.size()), dice));
+  } else {
+    const std::vector<Case> cases = small_cases();
+    for (std::size_t i = 0; i < cases.size(); ++i)
+      add(compare(synthetic(cases[i].shape), cases[i].kind, rounds, until(i + 1, cases.size()),
+                  dice));
+  }
+  std::printf("%zu rounds, %zu comparisons, %zu different\n", all.rounds, all.compared,
+              all.different);
   return all.different == 0 && all.compared > 0 && all.moved > 0 ? 0 : 1;
 }
