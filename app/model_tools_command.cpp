@@ -140,6 +140,7 @@ Result<void> bench(const Options& options, const Context& context) {
   how.one_queue = options.flag("one-queue");
   how.prefill_device = options.text("prefill-device");
   how.shares_prefixes = !options.flag("apart");
+  how.schedule = options.text("schedule");
   const inference::Prices prices = {TRY(read_price(options, "kwh-price")),
                                     TRY(read_price(options, "hour-price"))};
   PackageCounter packages;
@@ -243,6 +244,8 @@ Command model_bench_command() {
         {"shared", "N", "tokens that all sequences begin with (default 0)"},
         {"own", "N", "tokens that each has after them (default 0)"},
         {"apart", "", "on a GPU: read shared tokens once for each sequence"},
+        {"schedule", "NAME",
+         "on a GPU, to measure what equal bits cost: free, free-4, free-sync, ... (default: none)"},
         {"step", "N", "tokens of a prompt in one step (default 512)"},
         {"arriving", "N", "tokens of another prompt in each step of decoding (default 0)"},
         {"prefill-device", "NAME", "another GPU for that prompt: cuda:1"},

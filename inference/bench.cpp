@@ -297,6 +297,7 @@ Result<BenchReport> bench(const ModelFile& file, const BenchOptions& options) {
   choice.instruction_set = options.instruction_set;
   choice.fp8_weights = options.fp8_weights;
   choice.shares_prefixes = options.shares_prefixes;
+  choice.schedule = options.schedule;
   if (options.arriving_tokens > 0 && !options.one_queue) {
     choice.prompt_rows_max = options.step_tokens;
     choice.prefill_device = options.prefill_device;

@@ -31,6 +31,7 @@ struct BenchOptions {
   std::string device = "cpu";  // make_backend.h
   bool fp8_weights = false;
   bool shares_prefixes = true;
+  std::string schedule;           // of a GPU; not empty: another than the one that keeps bits alike
   std::size_t shared_tokens = 0;  // that all sequences begin with before they decode
   std::size_t own_tokens = 0;     // that each has after them
   std::size_t step_tokens = 512;  // rows of one step of a prompt

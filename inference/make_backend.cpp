@@ -17,6 +17,8 @@ Result<MadeBackend> make_cpu(const Model& model, const BackendChoice& choice) {
   if (!choice.prefill_device.empty())
     return Err(Code::unsupported, "prompts can go to " + choice.prefill_device +
                                       " only if a GPU of the same architecture decodes");
+  if (!choice.schedule.empty())
+    return Err(Code::unsupported, "the CPU has one schedule of its products; others are for a GPU");
   for (const Kernels* kernels : usable_kernels()) {
     if (!choice.instruction_set.empty() && kernels->name != choice.instruction_set) continue;
     MadeBackend made;
@@ -54,15 +56,17 @@ Result<std::unique_ptr<Lane>> make_prompts(const Model& model, cuda::CudaBackend
   const std::size_t pages = choice.kv_bytes > 0
                                 ? choice.kv_bytes / home.page_bytes()
                                 : (home.options().context_max + page_tokens - 1) / page_tokens;
-  auto device = TRY(cuda::open_device(other));
+  auto device = TRY(cuda::open_device(other, home.options().schedule.warpgroups));
   return TRY(cuda::FarLane::make(model, home, std::move(device), rows, pages));
 }
 
 Result<MadeBackend> make_cuda(const Model& model, const BackendChoice& choice, unsigned index) {
   if (choice.kv_type == KvType::q8)
     return Err(Code::unsupported, "pages of q8 are for the CPU; a GPU's are bf16 or fp8");
-  auto device = TRY(choice.open_device ? choice.open_device(index) : cuda::open_device(index));
   cuda::BackendOptions options;
+  options.schedule = TRY(cuda::schedule_named(choice.schedule));
+  auto device = TRY(choice.open_device ? choice.open_device(index)
+                                       : cuda::open_device(index, options.schedule.warpgroups));
   options.rows_max = choice.rows_max;
   options.context_max = choice.context_max;
   options.page_type = choice.kv_type == KvType::fp8 ? cuda::PageType::fp8 : cuda::PageType::bf16;

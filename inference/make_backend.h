@@ -34,6 +34,7 @@ struct BackendChoice {
   // Of a GPU.
   bool fp8_weights = false;
   bool shares_prefixes = true;      // false: for measuring what sharing is worth
+  std::string schedule;             // not empty: for measuring alone (cuda/schedule.h)
   std::size_t prompt_rows_max = 0;  // of a pass of the prompts' lane; 0: there shall be none
   std::string prefill_device;       // that the lane is on; empty: the same
   std::size_t kv_bytes = 0;         // of pages there; 0: for one whole context

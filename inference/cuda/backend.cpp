@@ -232,7 +232,7 @@ void CudaBackend::multiply(const Matrix& matrix, Values in, Values out) {
   job.out_stride = narrow(matrix.outputs);
   job.rows = narrow(out == Values::logits ? logits_padded_ : rows_);
   for (const WeightView& weight : matrices_.at(&matrix)) {
-    job.weight = weight;
+    job.weight = cut(options_.schedule, weight, job.rows, device_->info().processors);
     device_->run(job);
   }
 }

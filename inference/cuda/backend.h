@@ -12,6 +12,7 @@
 #include "inference/cuda/device.h"
 #include "inference/cuda/panels.h"
 #include "inference/cuda/plan.h"
+#include "inference/cuda/schedule.h"
 #include "inference/traffic.h"
 
 #include <cstddef>
@@ -34,6 +35,7 @@ struct BackendOptions {
   bool chooses = true;  // tokens are chosen on the device
   bool shares_prefixes = true;
   std::size_t walk_rows = 0;  // 0: as many as fill an item; see plan.h
+  Schedule schedule;          // a free one is for measuring alone
 };
 
 class CudaBackend final : public Backend, private PageMemory {

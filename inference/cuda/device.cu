@@ -5,6 +5,7 @@
 // device.
 
 #include "inference/cuda/launches.h"
+#include "inference/cuda/schedule.h"
 
 #include <cuda_runtime.h>
 
@@ -260,7 +261,7 @@ class CudaLauncher : public Device {
   double joules() override { return meter_.joules(); }
 
  protected:
-  static bool few_rows(unsigned rows) { return rows <= 64; }
+  static bool few_rows(unsigned rows) { return rows <= few_rows_most; }
 
   template <class Kernel, class Job>
   void launch(const char* name, Kernel kernel, unsigned blocks_x, unsigned blocks_y,
@@ -329,7 +330,7 @@ int attribute(cudaDeviceAttr which, int device) {
 
 }  // namespace
 
-Result<std::unique_ptr<Device>> open_device(unsigned index) {
+Result<std::unique_ptr<Device>> open_device(unsigned index, bool warpgroups) {
   int count = 0;
   const cudaError_t found = cudaGetDeviceCount(&count);
   if (found != cudaSuccess || count == 0)
@@ -349,7 +350,8 @@ Result<std::unique_ptr<Device>> open_device(unsigned index) {
   DeviceInfo info;
   info.name = properties.name;
   info.architecture = static_cast<unsigned>(properties.major * 10 + properties.minor);
-  info.warpgroups = info.architecture == 90;  // the only one that sm_90a's code runs on
+  // The only one that sm_90a's code runs on.
+  info.warpgroups = warpgroups && info.architecture == 90;
   info.processors = static_cast<unsigned>(properties.multiProcessorCount);
   info.shared_bytes = properties.sharedMemPerBlockOptin;
   constexpr unsigned oldest = 80;

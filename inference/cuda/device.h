@@ -101,7 +101,8 @@ class Device {
 };
 
 // unsupported: this build has no CUDA back end; unavailable: this machine has no such device, or
-// its driver is too old.
-Result<std::unique_ptr<Device>> open_device(unsigned index);
+// its driver is too old. `warpgroups`: false: their products are not used, though the device has
+// them.
+Result<std::unique_ptr<Device>> open_device(unsigned index, bool warpgroups = true);
 
 }  // namespace ambit::inference::cuda

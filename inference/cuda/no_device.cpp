@@ -4,7 +4,7 @@
 
 namespace ambit::inference::cuda {
 
-Result<std::unique_ptr<Device>> open_device(unsigned) {
+Result<std::unique_ptr<Device>> open_device(unsigned, bool) {
   return Err(Code::unsupported,
              "this build has no CUDA back end: install the CUDA Toolkit (12.4 or later) and build "
              "again");
