@@ -20,12 +20,15 @@
 
 namespace ambit::inference {
 
+class TokenMask;
+
 // How the token after a row is to be chosen, where the back end does that itself.
 struct RowChoice {
   std::uint64_t seed = 0;
-  std::uint64_t position = 0;       // of the token that is chosen
-  double temperature = 0;           // 0: the likeliest
-  std::vector<std::uint64_t> mask;  // one bit a token; empty: every token may come
+  std::uint64_t position = 0;  // of the token that is chosen
+  double temperature = 0;      // 0: the likeliest
+  // Null: every token may come. Rows with equal masks should have the same one: it goes once.
+  std::shared_ptr<const TokenMask> mask{};
 };
 
 struct StepRow {

@@ -16,20 +16,20 @@ Grammar::Grammar(const Tokenizer& tokenizer, std::size_t mask_bytes_max)
       trie_(tokenizer),
       path_(trie_.height() + 1) {}
 
-const TokenMask& Grammar::mask(ExpressionId state) {
+const std::shared_ptr<const TokenMask>& Grammar::shared_mask(ExpressionId state) {
   const auto known = masks_.find(state);
   if (known != masks_.end()) {
     ++found_;
     return known->second;
   }
   ++made_;
-  TokenMask made = make_mask(state);
+  auto made = std::make_shared<const TokenMask>(make_mask(state));
   if (automaton_.is_overrun()) return unfinished_ = std::move(made);
-  if (mask_bytes_ + made.bytes() > mask_bytes_max_) {
+  if (mask_bytes_ + made->bytes() > mask_bytes_max_) {
     masks_.clear();
     mask_bytes_ = 0;
   }
-  mask_bytes_ += made.bytes();
+  mask_bytes_ += made->bytes();
   return masks_.emplace(state, std::move(made)).first->second;
 }
 

@@ -10,6 +10,7 @@
 #include "inference/tokenizer.h"
 
 #include <cstddef>
+#include <memory>
 #include <unordered_map>
 #include <vector>
 
@@ -22,7 +23,9 @@ class Grammar {
   [[nodiscard]] Automaton& automaton() { return automaton_; }
   // Valid until the next call. Ends of turns are allowed where the text may end. Without a meaning
   // when the automaton has overrun its work.
-  const TokenMask& mask(ExpressionId state);
+  const TokenMask& mask(ExpressionId state) { return *shared_mask(state); }
+  // The same, to be kept: states that are equal have one mask. The reference is as short-lived.
+  const std::shared_ptr<const TokenMask>& shared_mask(ExpressionId state);
   // The state after this token; `never` if it is not allowed. An end of a turn leads to `nothing`.
   ExpressionId advance(ExpressionId state, TokenId token);
 
@@ -43,8 +46,8 @@ class Grammar {
   Automaton automaton_;
   TokenTrie trie_;
   std::vector<ExpressionId> path_;  // of a walk: the state after so many bytes
-  std::unordered_map<ExpressionId, TokenMask> masks_;
-  TokenMask unfinished_;
+  std::unordered_map<ExpressionId, std::shared_ptr<const TokenMask>> masks_;
+  std::shared_ptr<const TokenMask> unfinished_;
   std::size_t mask_bytes_ = 0;
   std::size_t made_ = 0;
   std::size_t found_ = 0;

@@ -229,10 +229,7 @@ void Scheduler::prepare_choices(Running& running) {
                         running.tokens.size() + i,
                         running.request.sampling.temperature,
                         {}};
-    if (grammar != nullptr) {
-      const auto words = grammar->mask(state).words();
-      choice.mask.assign(words.begin(), words.end());
-    }
+    if (grammar != nullptr) choice.mask = grammar->shared_mask(state);
     running.choices.push_back(std::move(choice));
   }
 }

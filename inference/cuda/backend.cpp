@@ -2,6 +2,7 @@
 
 #include "async/check.h"
 #include "inference/cuda/host_pages.h"
+#include "inference/sampler.h"
 
 #include <algorithm>
 #include <bit>
@@ -110,14 +111,14 @@ void CudaBackend::send_pages(std::span<const StepRow> rows) {
   page_table_sent_ = all;
 }
 
-// How each row that wants logits chooses; of masks only those that are there.
+// How each row that wants logits chooses; each mask once, whoever has it.
 void CudaBackend::send_choices(std::span<const StepRow> rows) {
   choices_.host.assign(logits_padded_, Choice{0, 0, 0, -1, 0});
   masks_.host.clear();
   chooses_now_ = false;
   const std::size_t mask_words = (model_.config.vocabulary + 31) / 32;
   std::size_t at = 0;
-  std::int32_t masks = 0;
+  mask_places_.clear();
   for (const StepRow& row : rows) {
     if (!row.wants_logits) continue;
     Choice& choice = choices_.host[at++];
@@ -125,12 +126,16 @@ void CudaBackend::send_choices(std::span<const StepRow> rows) {
     chooses_now_ = true;
     const RowChoice& how = *row.choice;
     choice = {how.seed, how.position, how.temperature, -1, 1};
-    if (how.mask.empty()) continue;
-    choice.mask = masks++;
-    for (std::size_t w = 0; w < mask_words; ++w) {
-      const std::uint64_t word = w / 2 < how.mask.size() ? how.mask[w / 2] : 0;
-      masks_.host.push_back(static_cast<std::uint32_t>(word >> (w % 2 * 32)));
-    }
+    if (how.mask == nullptr || how.mask->words().empty()) continue;
+    const auto [place, is_new] =
+        mask_places_.emplace(how.mask.get(), static_cast<std::int32_t>(mask_places_.size()));
+    choice.mask = place->second;
+    if (!is_new) continue;
+    const std::span<const std::uint64_t> words = how.mask->words();
+    const std::size_t first = masks_.host.size();
+    masks_.host.resize(first + mask_words);
+    for (std::size_t w = 0; w < std::min(mask_words, 2 * words.size()); ++w)
+      masks_.host[first + w] = static_cast<std::uint32_t>(words[w / 2] >> (w % 2 * 32));
   }
   if (!chooses_now_) return;
   send(choices_);

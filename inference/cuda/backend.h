@@ -165,6 +165,7 @@ class CudaBackend final : public Backend, private PageMemory {
   std::vector<std::byte*> page_table_sent_;
   Mirror<Choice> choices_;
   Mirror<std::uint32_t> masks_;
+  std::unordered_map<const TokenMask*, std::int32_t> mask_places_;  // of this step, among masks_
   std::int32_t* chosen_ = nullptr;
   std::vector<std::int32_t> chosen_here_;  // of this step, once it was asked for
   bool chooses_now_ = false;
