@@ -195,6 +195,11 @@ Result<void> Assembly::open_script(const agents::ModelSpec& spec) {
 }
 
 Result<void> Assembly::open_models() {
+  const auto on_gpu = [](const agents::ModelSpec& spec) {
+    return spec.script.empty() && spec.base_url.empty() && spec.device != "cpu";
+  };
+  if (std::count_if(fleet_.models.begin(), fleet_.models.end(), on_gpu) > 1)
+    residencies_ = std::make_shared<inference::cuda::Residencies>(monotonic_us);
   for (const agents::ModelSpec& spec : fleet_.models) {
     if (!spec.script.empty()) {
       TRY(open_script(spec));
@@ -221,6 +226,8 @@ Result<void> Assembly::open_engine(const agents::ModelSpec& spec) {
   options.grammar = options_.grammar;
   options.device = spec.device;
   options.prefill_device = spec.prefill_device;
+  options.residencies = residencies_;
+  options.parks = spec.parks;
   options.fp8_weights = spec.weights == "fp8";
   options.kv_type = spec.kv_type == "q8"    ? inference::KvType::q8
                     : spec.kv_type == "fp8" ? inference::KvType::fp8

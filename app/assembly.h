@@ -140,7 +140,8 @@ class Assembly {
   agents::ModelHealth health_;
   std::unique_ptr<agents::Artifacts> artifacts_;  // null: the fleet keeps none
   std::vector<agents::Payload> sources_;
-  std::shared_ptr<inference::EnergyMeters> energy_;  // null until an engine is opened
+  std::shared_ptr<inference::EnergyMeters> energy_;            // null until an engine is opened
+  std::shared_ptr<inference::cuda::Residencies> residencies_;  // null: no two models share a GPU
   std::map<std::string, std::unique_ptr<inference::Engine>> engines_;
   std::map<std::string, std::shared_ptr<mcp::OAuth>> logins_;  // by MCP server; null: none
   std::unique_ptr<http::CurlClient> client_;           // made when the first endpoint needs it

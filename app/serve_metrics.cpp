@@ -2,6 +2,7 @@
 
 #include <map>
 #include <sstream>
+#include <utility>
 
 namespace ambit::app {
 
@@ -61,6 +62,20 @@ std::string metrics_text(Assembly& assembly, std::uint64_t requests, std::size_t
          << "\nambit_engine_moved_bytes_total{model=\"" << name << "\",kind=\"pages\"} "
          << static_cast<std::uint64_t>(traffic.kv_bytes) << "\n";
   }
+  // Of models that share a GPU on which they do not fit at once.
+  const auto swapped = [&](const char* name, const auto& value) {
+    bool is_first = true;
+    for (const auto& [model, engine] : assembly.engines()) {
+      const auto residency = engine->stats().residency;
+      if (!residency.is_shared) continue;
+      if (std::exchange(is_first, false)) text << "# TYPE " << name << " counter\n";
+      text << name << "{model=\"" << model << "\"} " << value(residency) << "\n";
+    }
+  };
+  swapped("ambit_engine_swaps_total", [](const auto& of) { return of.swaps; });
+  swapped("ambit_engine_swapped_bytes_total", [](const auto& of) { return of.swapped_bytes; });
+  swapped("ambit_engine_swap_seconds_total",
+          [](const auto& of) { return static_cast<double>(of.swap_us) * 1e-6; });
   if (const auto energy = assembly.energy(); !energy.empty()) {
     text << "# TYPE ambit_energy_joules_total counter\n";
     for (const auto& [name, totals] : energy) {

@@ -71,7 +71,13 @@ Result<std::unique_ptr<Decoder>> Decoder::make(std::shared_ptr<const ModelFile> 
   choice.prefill_device = options.prefill_device;
   choice.kv_bytes = options.kv_bytes;
   choice.open_device = options.open_device;
+  choice.residencies = options.residencies;
+  choice.parks = options.parks;
   MadeBackend made = TRY(make_backend(file->model(), choice));
+  if (made.takes_turns && options.warn)
+    options.warn(
+        "with it the models on its GPU do not fit there at once: their weights wait in host memory "
+        "and take turns");
   const std::size_t page = made.backend->page_bytes();
   const std::size_t pages = options.kv_bytes / page;
   if (pages < 2)
@@ -95,6 +101,7 @@ Decoder::Decoder(std::shared_ptr<const ModelFile> file, EngineOptions options, M
       options_(std::move(options)),
       pool_(std::move(made.pool)),
       forward_(file_->model(), std::move(made.backend), options_.step_tokens_max),
+      place_(made.place),
       prompts_(std::move(made.prompts)),
       cache_(forward_.page_bytes(), pages, &forward_.backend().pages(), std::move(tier)),
       scheduler_(file_->tokenizer(), file_->model().config, forward_, cache_,
@@ -238,6 +245,7 @@ void Decoder::Progress::clear() {
 void Decoder::cancel(std::uint64_t id) {
   scheduler_.cancel(id);
   open_.erase(id);
+  if (place_ != nullptr && scheduler_.idle()) place_->rest(false);
 }
 
 void Decoder::observe(const std::string& session, agents::SessionEvent event) {
@@ -247,6 +255,7 @@ void Decoder::observe(const std::string& session, agents::SessionEvent event) {
     case agents::SessionEvent::parked:
       return cache_.park(session, false);
     case agents::SessionEvent::call_ends_soon:
+      if (place_ != nullptr) place_->expect();
       return cache_.expect(session);
     case agents::SessionEvent::ended:
     case agents::SessionEvent::gone:
@@ -380,7 +389,7 @@ void Decoder::choose_tiers() {
 void Decoder::step(Progress& progress) {
   generated_.clear();
   said_.clear();
-  scheduler_.step(generated_);
+  step_scheduler();
   tell_of_tiers();
   choose_tiers();
   std::move(said_.begin(), said_.end(), std::back_inserter(progress.said));
@@ -461,8 +470,13 @@ Result<agents::Turn> Decoder::complete(const agents::TurnRequest& request) {
 EngineStats Decoder::stats() const {
   Traffic traffic = forward_.traffic().totals();
   if (prompts_ != nullptr) traffic += prompts_->traffic().totals();
-  return {scheduler_.stats(),    cache_.stats(),           grammar_->stats(), traffic,
-          forward_.page_bytes(), forward_.backend().name()};
+  return {scheduler_.stats(),
+          cache_.stats(),
+          grammar_->stats(),
+          traffic,
+          place_ == nullptr ? cuda::Residency::Stats() : place_->stats(),
+          forward_.page_bytes(),
+          forward_.backend().name()};
 }
 
 }  // namespace ambit::inference

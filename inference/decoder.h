@@ -47,11 +47,14 @@ struct EngineOptions {
   bool pin_threads =
       false;            // each to a processor of its own; for a machine with nothing else to do
   bool grammar = true;  // constrain turns that offer tools
-  std::string instruction_set;             // a name of usable_kernels(); empty: the best
-  std::string device = "cpu";              // or "cuda", "cuda:1", "auto" (make_backend.h)
-  bool fp8_weights = false;                // of a GPU: weights that are floats become 8-bit floats
-  std::string prefill_device;              // another GPU for prompts; empty: a queue on the same
-  OpenDevice open_device;                  // of a GPU; empty: CUDA's
+  std::string instruction_set;  // a name of usable_kernels(); empty: the best
+  std::string device = "cpu";   // or "cuda", "cuda:1", "auto" (make_backend.h)
+  bool fp8_weights = false;     // of a GPU: weights that are floats become 8-bit floats
+  std::string prefill_device;   // another GPU for prompts; empty: a queue on the same
+  OpenDevice open_device;       // of a GPU; empty: CUDA's
+  // Of this process, where several models may be on one GPU; null: this one has its own.
+  std::shared_ptr<cuda::Residencies> residencies;
+  bool parks = true;                       // with these: its weights may leave the GPU
   std::function<std::int64_t()> clock_us;  // monotonic, any thread; for usage and disk times only
   // Of this process; null: nobody measures. Turns say their part of it, for which there must be a
   // clock.
@@ -66,6 +69,7 @@ struct EngineStats {
   KvCache::Stats kv;
   Grammar::Stats grammar;
   Traffic traffic;
+  cuda::Residency::Stats residency;
   std::size_t page_bytes = 0;
   std::string_view instruction_set;
 };
@@ -100,6 +104,10 @@ class Decoder {
   // cost is counted to the turn that needs it, as if it had been computed then.
   void foresee(agents::TurnRequest request, std::string result = "");
   [[nodiscard]] bool idle() const { return scheduler_.idle(); }
+  // Whether a step would do anything now. Not while the weights wait for their place on a device
+  // that models share: whoever is told here (on any thread) steps again then.
+  [[nodiscard]] bool can_step() const { return !idle() && !awaits_place_; }
+  void set_wake(std::function<void()> wake);
   void step(Progress& progress);
   // Submits one turn and steps until it has ended; other requests go on beside it.
   Result<agents::Turn> complete(const agents::TurnRequest& request);
@@ -147,6 +155,8 @@ class Decoder {
   void stop_ahead(Ahead& ahead);
   void end_ahead(const std::string& session, const Generated& generated);
   void open_energy();
+  // Runs the scheduler's step, while its weights are on the device.
+  void step_scheduler();
   void tell_of_tiers();
   void choose_tiers();
   agents::Turn read(const Open& open, const Generated& generated) const;
@@ -155,6 +165,8 @@ class Decoder {
   EngineOptions options_;
   std::unique_ptr<Pool> pool_;
   Forward forward_;
+  cuda::Residency::Place* place_;  // of the back end; null: its weights are always there
+  bool awaits_place_ = false;
   std::unique_ptr<Lane> prompts_;  // null: in the steps of those who decode
   KvCache cache_;
   Scheduler scheduler_;

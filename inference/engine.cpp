@@ -52,7 +52,8 @@ struct Engine::Shared {
     agents::TurnRequest request;
     std::string result;
   };
-  using Letter = std::variant<Submit, Embed, Cancel, Observe, Foresee>;
+  struct Woken {};  // the weights may have their place on the device now
+  using Letter = std::variant<Submit, Embed, Cancel, Observe, Foresee, Woken>;
 
   explicit Shared(Loop& to) : loop(to) {}
 
@@ -110,7 +111,7 @@ class Worker {
     {
       std::unique_lock lock(shared_->mutex);
       shared_->wake.wait(lock, [this] {
-        return shared_->stopping || !shared_->letters.empty() || !decoder_->idle();
+        return shared_->stopping || !shared_->letters.empty() || decoder_->can_step();
       });
       if (shared_->stopping) return false;
       letters.swap(shared_->letters);
@@ -149,6 +150,7 @@ class Worker {
   void handle(typename Shared::Foresee& letter) {
     decoder_->foresee(std::move(letter.request), std::move(letter.result));
   }
+  void handle(typename Shared::Woken&) {}
 
   template <class Answer>
   void reply(std::uint64_t ticket, Result<Answer> answer) {
@@ -203,6 +205,7 @@ Result<std::unique_ptr<Engine>> Engine::start(std::shared_ptr<const ModelFile> f
   auto decoder = TRY(Decoder::make(file, std::move(options)));
   auto shared = std::make_shared<Shared>(loop);
   shared->stats = decoder->stats();
+  decoder->set_wake([shared] { shared->send(Shared::Woken{}); });
   shared->thread = std::thread(
       [worker = Worker<Shared>(shared, std::move(decoder))]() mutable { worker.run(); });
   return std::unique_ptr<Engine>(new Engine(std::move(file), std::move(shared)));

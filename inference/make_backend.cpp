@@ -57,7 +57,9 @@ Result<std::unique_ptr<Lane>> make_prompts(const Model& model, cuda::CudaBackend
                                 ? choice.kv_bytes / home.page_bytes()
                                 : (home.options().context_max + page_tokens - 1) / page_tokens;
   auto device = TRY(cuda::open_device(other, home.options().schedule.warpgroups));
-  return TRY(cuda::FarLane::make(model, home, std::move(device), rows, pages));
+  auto residency = choice.residencies == nullptr ? nullptr : choice.residencies->of(other);
+  return TRY(
+      cuda::FarLane::make(model, home, std::move(device), rows, pages, std::move(residency)));
 }
 
 Result<MadeBackend> make_cuda(const Model& model, const BackendChoice& choice, unsigned index) {
@@ -72,9 +74,15 @@ Result<MadeBackend> make_cuda(const Model& model, const BackendChoice& choice, u
   options.page_type = choice.kv_type == KvType::fp8 ? cuda::PageType::fp8 : cuda::PageType::bf16;
   options.fp8_weights = choice.fp8_weights;
   options.shares_prefixes = choice.shares_prefixes;
+  options.pages_max =
+      choice.kv_bytes / cuda::CudaBackend::page_bytes(model.config, options.page_type);
+  if (choice.residencies != nullptr) options.residency = choice.residencies->of(index);
+  options.parks = choice.parks;
   MadeBackend made;
   auto backend = TRY(cuda::CudaBackend::make(model, std::move(device), options));
   if (choice.prompt_rows_max > 0) made.prompts = TRY(make_prompts(model, *backend, choice, index));
+  made.takes_turns = TRY(backend->settle());
+  made.place = backend->place();
   made.backend = std::move(backend);
   return made;
 }

@@ -7,6 +7,7 @@
 #include "async/result.h"
 #include "inference/backend.h"
 #include "inference/cpu/pool.h"
+#include "inference/cuda/residency.h"
 #include "inference/lane.h"
 
 #include <cstddef>
@@ -37,14 +38,19 @@ struct BackendChoice {
   std::string schedule;             // not empty: for measuring alone (cuda/schedule.h)
   std::size_t prompt_rows_max = 0;  // of a pass of the prompts' lane; 0: there shall be none
   std::string prefill_device;       // that the lane is on; empty: the same
-  std::size_t kv_bytes = 0;         // of pages there; 0: for one whole context
+  std::size_t kv_bytes = 0;         // of pages; 0: nobody says; there: for one whole context
   OpenDevice open_device;           // empty: CUDA's
+  // Of this process, where models share a device; null: this one has its device alone.
+  std::shared_ptr<cuda::Residencies> residencies;
+  bool parks = true;  // with these: its weights may leave the device
 };
 
 struct MadeBackend {
   std::unique_ptr<Pool> pool;  // of the CPU's threads; outlives the back end
   std::unique_ptr<Backend> backend;
-  std::unique_ptr<Lane> prompts;  // null: none; the back end outlives it
+  std::unique_ptr<Lane> prompts;            // null: none; the back end outlives it
+  cuda::Residency::Place* place = nullptr;  // of the back end; null: its weights are always there
+  bool takes_turns = false;  // since it is there not all models of its device fit at once
 };
 
 // `model` outlives what is made. invalid: no such name. unsupported or unavailable: what was asked

@@ -124,6 +124,12 @@ class Scheduler {
   // One step of those who decode, or what the prompts' lane has under way if nobody does; appends
   // what has ended.
   void step(std::vector<Generated>& ended);
+  // Waits for what the prompts' lane has under way: afterwards nothing needs the weights.
+  void end_passes(std::vector<Generated>& ended);
+  // Ends everybody with this reason.
+  void fail_all(const std::string& reason, std::vector<Generated>& ended);
+  // Of the most urgent request; without one that of what nobody waits for.
+  [[nodiscard]] int priority() const;
   [[nodiscard]] Stats stats() const;
   // Where to open the counters whose energy its requests shall be told.
   [[nodiscard]] EngineEnergy& energy() { return energy_; }
@@ -208,8 +214,6 @@ class Scheduler {
   void account(const Pass& pass);
   void settle_energy();
   [[nodiscard]] bool is_chosen_there(const Running& running) const;
-  // The back end is broken for good: everybody is told.
-  void fail_all(const std::string& reason, std::vector<Generated>& ended);
   bool append(Running& running, TokenId token, bool forced, std::size_t row);
   [[nodiscard]] bool is_stopped(Running& running, TokenId token) const;
   void finish(Running& running, std::vector<Generated>& ended);

@@ -3,6 +3,7 @@
 #include "inference/scheduler.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace ambit::inference {
 
@@ -98,6 +99,19 @@ void Scheduler::start_prompts() {
   begin_pass(pass);
   pass.is_under_way = true;
   pass.lane->start(pass.rows);
+}
+
+void Scheduler::end_passes(std::vector<Generated>& ended) {
+  if (!prefilling_.is_under_way) return;
+  prefilling_.lane->wait();
+  end_pass(prefilling_, ended);
+}
+
+int Scheduler::priority() const {
+  int most = std::numeric_limits<int>::min();
+  if (!waiting_.empty()) most = waiting_.begin()->second.request.priority;
+  for (const Running& running : active_) most = std::max(most, running.request.priority);
+  return most;
 }
 
 // A turn of the same session that goes on keeps what it needs itself; it may have begun since.

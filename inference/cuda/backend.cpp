@@ -359,13 +359,18 @@ std::byte* CudaBackend::make_page(std::size_t bytes) {
   if (pages_in_slab_ == 0) {
     // As many as fit into some megabytes; near the end of the memory one by one.
     constexpr std::size_t slab_bytes = std::size_t{64} << 20U;
-    for (std::size_t pages = std::max<std::size_t>(slab_bytes / bytes, 1);; pages = 1) {
+    std::size_t together = std::max<std::size_t>(slab_bytes / bytes, 1);
+    // What was not booked may be needed by others.
+    if (options_.pages_max > pages_made_)
+      together = std::min(together, options_.pages_max - pages_made_);
+    for (std::size_t pages = together;; pages = 1) {
       page_slab_ = device_->allocate(pages * bytes);
       pages_in_slab_ = page_slab_ == nullptr ? 0 : pages;
       if (page_slab_ != nullptr || pages == 1) break;
     }
     if (page_slab_ == nullptr) return nullptr;
     owned_.push_back(page_slab_);
+    pages_made_ += pages_in_slab_;
   }
   --pages_in_slab_;
   return std::exchange(page_slab_, page_slab_ + bytes);

@@ -9,9 +9,11 @@
 
 #include "async/result.h"
 #include "inference/backend.h"
+#include "inference/cuda/arena.h"
 #include "inference/cuda/device.h"
 #include "inference/cuda/panels.h"
 #include "inference/cuda/plan.h"
+#include "inference/cuda/residency.h"
 #include "inference/cuda/schedule.h"
 #include "inference/traffic.h"
 
@@ -36,6 +38,10 @@ struct BackendOptions {
   bool shares_prefixes = true;
   std::size_t walk_rows = 0;  // 0: as many as fill an item; see plan.h
   Schedule schedule;          // a free one is for measuring alone
+  std::size_t pages_max = 0;  // that are ever made; 0: nobody says
+  // Of the device, with other models on it; null: it is this model's alone.
+  std::shared_ptr<Residency> residency;
+  bool parks = true;  // with a residency: the weights may leave the device between steps
 };
 
 class CudaBackend final : public Backend, private PageMemory {
@@ -48,6 +54,10 @@ class CudaBackend final : public Backend, private PageMemory {
   // are its own. `home` outlives it.
   static Result<std::unique_ptr<CudaBackend>> make_lane(CudaBackend& home, std::size_t rows_max);
   ~CudaBackend() override;
+  // With a residency, once its lane is there: see Residency::Place. Without one false.
+  Result<bool> settle();
+  // Where steps begin and end that need the weights; null: they are always there.
+  [[nodiscard]] Residency::Place* place() const { return place_.get(); }
   CudaBackend(const CudaBackend&) = delete;
   CudaBackend& operator=(const CudaBackend&) = delete;
 
@@ -110,6 +120,10 @@ class CudaBackend final : public Backend, private PageMemory {
   Result<void> load_vectors();
   Result<void> make_buffers();
   Result<void> add_matrix(const Matrix& matrix);
+  // Of a matrix: in the arena, where there is one.
+  template <class T>
+  Result<T*> make_weights(std::size_t count);
+  [[nodiscard]] Error no_room(std::size_t bytes) const;
   Result<void> add_vector(const std::vector<float>& values);
   template <class T>
   Result<T*> make(std::size_t count);
@@ -134,6 +148,8 @@ class CudaBackend final : public Backend, private PageMemory {
   std::unique_ptr<Device> device_;
   CudaBackend* home_ = nullptr;  // of a lane: whose weights and pages it uses
   BackendOptions options_;
+  std::unique_ptr<Residency::Place> place_;
+  std::unique_ptr<Arena> arena_;
   std::vector<std::byte*> owned_;  // on the device
   std::size_t rows_capacity_;
   std::size_t page_bytes_;
@@ -171,6 +187,7 @@ class CudaBackend final : public Backend, private PageMemory {
   bool chooses_now_ = false;
   std::byte* page_slab_ = nullptr;   // pages are made many at a time
   std::size_t pages_in_slab_ = 0;    // that are left
+  std::size_t pages_made_ = 0;       // with those that are left
   std::byte* spare_page_ = nullptr;  // of rows that only fill a step up
   Planner planner_;
   DevicePlan full_, windowed_;

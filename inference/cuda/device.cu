@@ -6,6 +6,7 @@
 
 #include "inference/cuda/launches.h"
 #include "inference/cuda/schedule.h"
+#include "inference/cuda/virtual_memory.h"
 
 #include <cuda_runtime.h>
 
@@ -157,6 +158,7 @@ class CudaLauncher : public Device {
     cudaStreamSynchronize(stream_);
     cudaFree(memory);
   }
+  std::unique_ptr<Arena> arena() override { return VirtualArena::open(index_, info_.memory_bytes); }
   void upload(std::byte* to, const void* from, std::size_t bytes) override {
     activate();
     if (bytes > 0)

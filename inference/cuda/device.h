@@ -8,6 +8,7 @@
 // tests.
 
 #include "async/result.h"
+#include "inference/cuda/arena.h"
 #include "inference/cuda/jobs.h"
 
 #include <cstddef>
@@ -49,6 +50,8 @@ class Device {
   // Zeroed. Null: there is no more.
   virtual std::byte* allocate(std::size_t bytes) = 0;
   virtual void release(std::byte* memory) = 0;
+  // Memory that can be taken away for a while; may outlive this. Null: this device has none such.
+  virtual std::unique_ptr<Arena> arena() = 0;
   // `from` may change as soon as it returns.
   virtual void upload(std::byte* to, const void* from, std::size_t bytes) = 0;
   // Waits for all that was asked for before.

@@ -8,7 +8,8 @@ namespace ambit::inference::cuda {
 
 Result<std::unique_ptr<FarLane>> FarLane::make(const Model& model, CudaBackend& home,
                                                std::unique_ptr<Device> device, std::size_t rows_max,
-                                               std::size_t pages_max) {
+                                               std::size_t pages_max,
+                                               std::shared_ptr<Residency> residency) {
   const DeviceInfo& here = home.device().info();
   const DeviceInfo& there = device->info();
   if (here.architecture != there.architecture)
@@ -18,7 +19,11 @@ Result<std::unique_ptr<FarLane>> FarLane::make(const Model& model, CudaBackend& 
                                       ") they would have other bits");
   BackendOptions options = home.options();
   options.rows_max = rows_max;
+  options.pages_max = pages_max;
+  options.residency = std::move(residency);
+  options.parks = false;
   auto backend = TRY(CudaBackend::make(model, std::move(device), options));
+  TRY(backend->settle());
   const std::size_t longest =
       (backend->options().context_max + page_positions - 1) / page_positions;
   const std::size_t sequences = std::max<std::size_t>(pages_max / longest, 1);

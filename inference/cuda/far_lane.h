@@ -23,10 +23,12 @@ namespace ambit::inference::cuda {
 class FarLane final : public Lane {
  public:
   // For `pages_max` pages, as many as the cache has, so that any sequence fits that fits there.
-  // `home` outlives it. unsupported: another architecture. exhausted: no room for the model.
+  // `home` outlives it. With a `residency` of that GPU: its weights stay there for good.
+  // unsupported: another architecture. exhausted: no room for the model.
   static Result<std::unique_ptr<FarLane>> make(const Model& model, CudaBackend& home,
                                                std::unique_ptr<Device> device, std::size_t rows_max,
-                                               std::size_t pages_max);
+                                               std::size_t pages_max,
+                                               std::shared_ptr<Residency> residency = nullptr);
 
   [[nodiscard]] std::size_t rows_max() const override { return forward_.rows_max(); }
   [[nodiscard]] std::size_t sequences_max() const override { return sequences_max_; }

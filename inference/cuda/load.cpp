@@ -50,7 +50,17 @@ CudaBackend::CudaBackend(const Model& model, std::unique_ptr<Device> device,
       layer_bytes_(layer_page_bytes(model.config, options.page_type)) {}
 
 CudaBackend::~CudaBackend() {
+  if (place_ != nullptr) place_->close();
+  device_->wait();
   for (std::byte* memory : owned_) device_->release(memory);
+  arena_.reset();
+}
+
+Result<bool> CudaBackend::settle() {
+  if (place_ == nullptr) return false;
+  device_->wait();
+  if (!device_->failure().empty()) return Err(Code::internal, device_->failure());
+  return place_->settle(arena_.get());
 }
 
 Result<std::unique_ptr<CudaBackend>> CudaBackend::make(const Model& model,
@@ -68,6 +78,12 @@ Result<std::unique_ptr<CudaBackend>> CudaBackend::make(const Model& model,
   if (options.context_max == 0 || options.context_max > config.context)
     options.context_max = config.context;
   auto made = std::unique_ptr<CudaBackend>(new CudaBackend(model, std::move(device), options));
+  if (options.residency != nullptr) {
+    made->arena_ = made->device_->arena();
+    made->place_ = Residency::join(options.residency, made->device_->info().free_bytes,
+                                   options.parks && made->arena_ != nullptr);
+    TRY(made->place_->book(options.pages_max * made->page_bytes_));
+  }
   TRY(made->load());
   if (!made->device_->failure().empty()) return Err(Code::internal, made->device_->failure());
   return made;
@@ -97,14 +113,29 @@ Result<void> CudaBackend::load() {
   return make_buffers();
 }
 
+Error CudaBackend::no_room(std::size_t bytes) const {
+  return {Code::exhausted, "the GPU has no room for " + std::to_string(bytes) +
+                               " bytes more; it has " +
+                               std::to_string(device_->info().memory_bytes) + " in all"};
+}
+
 template <class T>
 Result<T*> CudaBackend::make(std::size_t count) {
+  Residency::Place* const place = home_ != nullptr ? home_->place() : place_.get();
+  if (place != nullptr) TRY(place->book(count * sizeof(T)));
   std::byte* memory = device_->allocate(count * sizeof(T));
-  if (memory == nullptr)
-    return Err(Code::exhausted, "the GPU has no room for " + std::to_string(count * sizeof(T)) +
-                                    " bytes more; it has " +
-                                    std::to_string(device_->info().memory_bytes) + " in all");
+  if (memory == nullptr) return Err(no_room(count * sizeof(T)));
   owned_.push_back(memory);
+  return reinterpret_cast<T*>(memory);
+}
+
+template <class T>
+Result<T*> CudaBackend::make_weights(std::size_t count) {
+  if (arena_ == nullptr) return make<T>(count);
+  const std::size_t bytes = count * sizeof(T);
+  TRY(place_->book_weights(arena_->growth(bytes)));
+  std::byte* memory = arena_->add(bytes);
+  if (memory == nullptr) return Err(no_room(bytes));
   return reinterpret_cast<T*>(memory);
 }
 
@@ -128,7 +159,7 @@ Result<void> CudaBackend::add_matrix(const Matrix& matrix) {
     view.blocks = narrow(whole_blocks(matrix.inputs));
     view.segment_blocks = narrow(segment_blocks(view.blocks));
     view.segments = (view.blocks + view.segment_blocks - 1) / view.segment_blocks;
-    std::byte* panels = TRY(make<std::byte>(bytes * segment.panel_count));
+    std::byte* panels = TRY(make_weights<std::byte>(bytes * segment.panel_count));
     std::vector<float> scales(view.type == WeightType::fp8 ? segment.panel_count * panel_rows : 0);
     const std::size_t together = std::max<std::size_t>((std::size_t{16} << 20U) / bytes, 1);
     std::vector<std::byte> turned(std::min(together, segment.panel_count) * bytes);
@@ -141,7 +172,7 @@ Result<void> CudaBackend::add_matrix(const Matrix& matrix) {
     }
     view.panels = panels;
     if (!scales.empty()) {
-      float* to = TRY(make<float>(scales.size()));
+      float* to = TRY(make_weights<float>(scales.size()));
       device_->upload(reinterpret_cast<std::byte*>(to), scales.data(),
                       scales.size() * sizeof(float));
       view.scales = to;

@@ -73,6 +73,7 @@ struct ModelSpec {
   std::string device = "cpu";
   std::string prefill_device{};  // another GPU for prompts; empty: the same one
   std::string weights = "file";
+  bool parks = true;  // on a GPU: they may leave it while others need the room
   std::string kv_type = "f16";
   std::int64_t kv_memory = std::int64_t{1} << 30U;
   std::int64_t kv_host = 0;

@@ -70,7 +70,7 @@ void FleetParser::model(Reader& reader, const std::string& name) {
 
 // What computes an embedded model, and where its sessions are kept.
 void FleetParser::computing(Reader& reader, ModelSpec& spec, bool is_embedded) {
-  for (const char* key : {"device", "prefillDevice", "weights"}) {
+  for (const char* key : {"device", "prefillDevice", "weights", "parking"}) {
     const Node* node = reader.get(key);
     if (node != nullptr && !is_embedded)
       reader.report(*node, reader.at(key), "only an embedded model is computed here");
@@ -91,6 +91,11 @@ void FleetParser::computing(Reader& reader, ModelSpec& spec, bool is_embedded) {
   }
   spec.weights = reader.text("weights", spec.weights);
   reader.known("weights", spec.weights, {"file", "fp8"}, "type of weights");
+  spec.parks = reader.flag("parking", spec.parks);
+  if (const Node* node = reader.get("parking"); node != nullptr && spec.device == "cpu")
+    reader.report(
+        *node, reader.at("parking"),
+        "weights of the CPU are in host memory anyway: this is for a \"device\": \"cuda\"");
   if (const Node* node = reader.get("kvCache", Node::Kind::object)) {
     constexpr std::int64_t bytes_max = std::int64_t{1} << 46U;
     Reader cache(file_.problems, *node, reader.at("kvCache"));

@@ -73,7 +73,7 @@ struct Fiber::State {
   const void* resumer_stack = nullptr;
   std::size_t resumer_size = 0;
 
-  static State* running;
+  static thread_local State* running;
 
   void to_fiber() {
 #ifdef SHIM_ADDRESS_SANITIZER
@@ -115,7 +115,7 @@ struct Fiber::State {
   }
 };
 
-Fiber::State* Fiber::State::running = nullptr;
+thread_local Fiber::State* Fiber::State::running = nullptr;
 
 Fiber::Fiber() : state_(std::make_unique<State>()) {
   void* memory = mmap(nullptr, guard_bytes + stack_bytes, PROT_READ | PROT_WRITE,

@@ -13,7 +13,7 @@ namespace ambit::inference::cuda {
 namespace shim {
 
 Block& block() {
-  static Block one;
+  thread_local Block one;
   return one;
 }
 
@@ -23,11 +23,6 @@ using shim::block;
 using shim::Lane;
 using shim::Meeting;
 using shim::mix;
-
-ShimTally& shim_tally() {
-  static ShimTally tally;
-  return tally;
-}
 
 // ---- the thin layer, as simt.h declares it
 
@@ -134,39 +129,44 @@ void multiply_s8_half(std::int32_t (&c)[4], std::uint32_t a0, std::uint32_t a1, 
 // ---- the device
 
 ShimLauncher::ShimLauncher(ShimOptions options, const ShimLauncher* home)
-    : options_(std::move(options)),
-      used_(home == nullptr ? std::make_shared<std::size_t>(0) : home->used_) {
+    : options_(std::move(options)) {
+  if (home != nullptr) options_.memory = home->options_.memory;
+  if (options_.memory == nullptr) options_.memory = std::make_shared<ShimMemory>();
   if (options_.queues != nullptr) queue_ = options_.queues->add();
   info_.name = "the tests' shim";
   info_.architecture = options_.architecture;
   info_.warpgroups = options_.architecture == 90;
   info_.processors = options_.processors;
-  info_.memory_bytes = info_.free_bytes = options_.memory_bytes;
+  info_.memory_bytes = options_.memory_bytes;
+  info_.free_bytes = options_.memory_bytes - options_.memory->used;
   info_.shared_bytes = std::size_t{info_.warpgroups ? 227U : 160U} << 10U;
 }
 
 ShimLauncher::~ShimLauncher() {
   ShimLauncher::wait();
-  for (const auto& [memory, bytes] : memory_) std::free(memory);
+  for (const auto& [memory, bytes] : memory_) {
+    options_.memory->used -= bytes;
+    std::free(memory);
+  }
   for (const auto& [memory, bytes] : host_memory_) std::free(memory);
 }
 
 std::byte* ShimLauncher::allocate(std::size_t bytes) {
-  if (*used_ + bytes > options_.memory_bytes) return nullptr;
+  if (options_.memory->used + bytes > options_.memory_bytes) return nullptr;
   // Of exactly this size, so that the address sanitizer sees one byte beyond.
   void* memory = nullptr;
   if (posix_memalign(&memory, 256, std::max<std::size_t>(bytes, 1)) != 0) return nullptr;
   std::memset(memory, 0, bytes);
   auto* made = static_cast<std::byte*>(memory);
   memory_.emplace(made, bytes);
-  *used_ += bytes;
+  options_.memory->used += bytes;
   return made;
 }
 
 void ShimLauncher::release(std::byte* memory) {
   wait();
   const auto at = memory_.find(memory);
-  *used_ -= at->second;
+  options_.memory->used -= at->second;
   std::free(memory);
   memory_.erase(at);
 }

@@ -11,6 +11,7 @@
 #include "cuda/shim_queues.h"
 #include "inference/cuda/device.h"
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -22,10 +23,22 @@
 
 namespace ambit::inference::cuda {
 
+// Of one GPU, which several devices may be opened on.
+struct ShimMemory {
+  std::atomic<std::size_t> used = 0;
+  std::atomic<std::size_t> host_used = 0;  // of arenas' copies
+  std::atomic<std::uint64_t> comings = 0;
+  std::atomic<std::uint64_t> comings_fail_from =
+      0;  // 0: none fails; those of arenas, from this one
+  std::atomic<std::uint64_t> comings_fail_to = 0;
+  std::atomic<bool> is_full = false;  // somebody else has taken what is free
+};
+
 struct ShimOptions {
   std::uint64_t seed = 0;      // of the orders of blocks and threads; 0: as they are numbered
   unsigned few_rows_max = 64;  // beyond, the schedule for many rows
   std::size_t memory_bytes = std::size_t{1} << 30U;
+  std::shared_ptr<ShimMemory> memory;  // null: its own
   std::uint64_t launches_max = 0;      // then the device fails; 0: never
   unsigned architecture = 80;          // 90: with the products of warpgroups
   unsigned processors = 1;             // of which no launch should leave one without work
@@ -43,7 +56,10 @@ struct ShimTally {
   std::uint64_t permuted_launches = 0;
   std::uint64_t equal_values = 0;  // compared to the last bit
 };
+// Of this thread.
 ShimTally& shim_tally();
+// Of all threads that have ended, and of this one.
+ShimTally shim_tally_of_all();
 
 class ShimLauncher : public Device {
  public:
@@ -54,6 +70,7 @@ class ShimLauncher : public Device {
   [[nodiscard]] const DeviceInfo& info() const override { return info_; }
   std::byte* allocate(std::size_t bytes) override;
   void release(std::byte* memory) override;
+  std::unique_ptr<Arena> arena() override;
   void upload(std::byte* to, const void* from, std::size_t bytes) override;
   void download(void* to, const std::byte* from, std::size_t bytes) override;
   void copy(std::byte* to, const std::byte* from, std::size_t bytes) override;
@@ -105,8 +122,7 @@ class ShimLauncher : public Device {
   ShimOptions options_;
   DeviceInfo info_;
   std::string failure_;
-  std::size_t queue_ = 0;              // of options_.queues
-  std::shared_ptr<std::size_t> used_;  // bytes, with its lanes
+  std::size_t queue_ = 0;  // of options_.queues
   std::uint64_t launches_ = 0;
   std::map<std::byte*, std::size_t> memory_;
   std::map<std::byte*, std::size_t> host_memory_;

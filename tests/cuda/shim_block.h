@@ -66,7 +66,7 @@ inline std::uint64_t mix(std::uint64_t x) {
   return x ^ (x >> 31U);
 }
 
-// One block of threads at a time; there is one thread of the host.
+// One block of threads at a time, of one thread of the host.
 class Block {
  public:
   std::string run(unsigned threads, std::size_t shared, std::uint64_t seed,

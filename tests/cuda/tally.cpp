@@ -13,7 +13,7 @@ namespace {
 struct Tally : Catch::TestEventListenerBase {
   using TestEventListenerBase::TestEventListenerBase;
   void testRunEnded(const Catch::TestRunStats& stats) override {
-    const ShimTally& tally = shim_tally();
+    const ShimTally tally = shim_tally_of_all();
     if (tally.launches > 0)
       std::printf(
           "shim: %zu kernels covered, %llu launches of %llu blocks, %llu launches in orders drawn "

@@ -319,6 +319,12 @@ TEST_CASE("a fleet file says what computes a model", "[fleet]") {
                Catch::Contains("models.m.prefillDevice: there is no GPU"));
   CHECK_THAT(problem(R"({"model": "m.gguf", "prefillDevice": "cuda:1"})"),
              Catch::Contains("models.m.prefillDevice: prompts go to a GPU only if a GPU decodes"));
+  CHECK(apart.fleet.models[0].parks);
+  const auto stays = parsed(R"({"model": "m.gguf", "device": "cuda", "parking": false})");
+  CHECK(stays.problems.empty());
+  CHECK_FALSE(stays.fleet.models[0].parks);
+  CHECK_THAT(problem(R"({"model": "m.gguf", "parking": false})"),
+             Catch::Contains("models.m.parking: weights of the CPU are in host memory anyway"));
 }
 
 }  // namespace ambit::agents
