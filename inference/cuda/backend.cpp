@@ -62,6 +62,10 @@ void CudaBackend::begin(std::span<const StepRow> rows) {
   send(positions_);
   send(tables_);
   send(selected_);
+  if (config.experts > 0) {
+    mixture_.row_count.host.assign(1, narrow(rows.size()));
+    send(mixture_.row_count);
+  }
   traffic_->add(rows, full_.plan.reads, windowed_.plan.reads);
   const std::uint64_t key = recording_key();
   replayed_ = options_.records && device_->replay(key);
@@ -223,7 +227,7 @@ void CudaBackend::add_block(const std::vector<float>& after, const std::vector<f
   device_->run(NormJob{residual_, projected_, vector_of(after),
                        next == nullptr ? nullptr : vector_of(*next), nullptr, normed_,
                        model_.config.norm_epsilon, narrow(model_.config.width),
-                       narrow(model_.layers[0].down.outputs), narrow(rows_)});
+                       narrow(model_.layers[0].attention_out.outputs), narrow(rows_)});
 }
 
 void CudaBackend::multiply(const Matrix& matrix, Values in, Values out) {
@@ -309,11 +313,6 @@ void CudaBackend::gate(std::size_t index) {
   const Matrix& matrix = model_.layers[index].gate_up;
   device_->run(GateJob{gate_up_, narrow(matrix.parts[1]), narrow(matrix.outputs), narrow(rows_),
                        model_.config.gelu, hidden_});
-}
-
-// make() has refused such a model.
-void CudaBackend::mix(std::size_t /*layer*/) {
-  INVARIANT(model_.config.experts == 0);
 }
 
 std::size_t CudaBackend::select(const std::vector<float>& weight) {

@@ -28,6 +28,11 @@
 
 namespace ambit::inference::cuda {
 
+// Items that `slots` rows of experts make at most, so many rows each.
+constexpr std::size_t expert_items_max(std::size_t slots, std::size_t experts, std::size_t rows) {
+  return slots / rows + (slots < experts ? slots : experts);
+}
+
 struct BackendOptions {
   std::size_t rows_max = 256;
   std::size_t context_max = 0;          // 0: what the model was made for
@@ -36,9 +41,10 @@ struct BackendOptions {
   bool records = true;
   bool chooses = true;  // tokens are chosen on the device
   bool shares_prefixes = true;
-  std::size_t walk_rows = 0;  // 0: as many as fill an item; see plan.h
-  Schedule schedule;          // a free one is for measuring alone
-  std::size_t pages_max = 0;  // that are ever made; 0: nobody says
+  std::size_t walk_rows = 0;    // 0: as many as fill an item; see plan.h
+  std::size_t expert_rows = 0;  // of one expert that go together; 0: by how many it has on average
+  Schedule schedule;            // a free one is for measuring alone
+  std::size_t pages_max = 0;    // that are ever made; 0: nobody says
   // Of the device, with other models on it; null: it is this model's alone.
   std::shared_ptr<Residency> residency;
   bool parks = true;  // with a residency: the weights may leave the device between steps
@@ -119,7 +125,10 @@ class CudaBackend final : public Backend, private PageMemory {
   Result<void> load_weights();
   Result<void> load_vectors();
   Result<void> make_buffers();
-  Result<void> add_matrix(const Matrix& matrix);
+  Result<void> make_mixture(std::uint8_t gathered, std::uint8_t hidden);
+  Result<void> add_matrix(const Matrix& matrix) { return add_matrices({&matrix, 1}); }
+  // Of one shape and type, one behind the other; known by the first.
+  Result<void> add_matrices(std::span<const Matrix> alike);
   // Of a matrix: in the arena, where there is one.
   template <class T>
   Result<T*> make_weights(std::size_t count);
@@ -131,7 +140,9 @@ class CudaBackend final : public Backend, private PageMemory {
   Result<void> make(Mirror<T>& mirror, std::size_t capacity);
   template <class T>
   void send(Mirror<T>& mirror);
-  Result<FormView> make_forms(std::size_t width, std::uint8_t forms);
+  Result<FormView> make_forms(std::size_t width, std::uint8_t forms, std::size_t rows);
+  void multiply_by_expert(const Matrix& first, const FormView& in, float* out,
+                          const ExpertItems& by_expert);
   void learn_turns(std::size_t positions);
   void send_pages(std::span<const StepRow> rows);
   void send_choices(std::span<const StepRow> rows);
@@ -156,11 +167,24 @@ class CudaBackend final : public Backend, private PageMemory {
   std::size_t layer_bytes_;  // of one layer in a page
   std::size_t weight_bytes_ = 0;
   std::size_t output_bytes_ = 0;  // of these, of the output
+  std::size_t expert_bytes_ = 0;  // of these, of experts
   std::unordered_map<const void*, std::vector<WeightView>> matrices_;
   std::unordered_map<const void*, float*> vectors_;
   WeightView embedding_{};
   Matrix own_embedding_;  // while it is loaded
 
+  // Of a mixture of experts. A place is a row of an expert (jobs.h).
+  struct Mixture {
+    Mirror<std::uint32_t> row_count;  // that are no filling
+    float* likes = nullptr;
+    std::uint32_t* chosen = nullptr;
+    float* shares = nullptr;
+    std::uint32_t* places = nullptr;
+    ExpertItem* items = nullptr;
+    std::uint32_t* item_count = nullptr;
+    FormView gathered{};  // [places][width]
+    float* answers = nullptr;
+  } mixture_;
   float* residual_ = nullptr;
   FormView normed_{}, attended_{}, hidden_{};
   float* qkv_ = nullptr;

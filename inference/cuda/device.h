@@ -87,6 +87,10 @@ class Device {
   virtual void run(const AttendJob& job, unsigned tiles) = 0;
   virtual void run(const FoldJob& job) = 0;
   virtual void run(const GateJob& job) = 0;
+  virtual void run(const ChooseExpertsJob& job) = 0;
+  virtual void run(const GroupJob& job) = 0;
+  virtual void run(const GatherJob& job) = 0;
+  virtual void run(const MixJob& job) = 0;
   virtual void run(const CapJob& job) = 0;
   virtual void run(const ChooseJob& job) = 0;
 

@@ -71,12 +71,26 @@ struct WeightView {
   std::uint32_t segments;
 };
 
+// Rows that go through the weight of one expert, all of them side by side from a whole tile on.
+struct ExpertItem {
+  std::uint32_t expert;
+  std::uint32_t first_row;  // a multiple of 8
+  std::uint32_t end_row;
+};
+struct ExpertItems {
+  const ExpertItem* items = nullptr;
+  const std::uint32_t* count = nullptr;  // items beyond it are none
+  std::uint32_t rows = 0;                // that an item has at most: 8 to 128, a power of two
+  std::uint32_t items_max = 0;
+};
+
 struct MultiplyJob {
-  WeightView weight;
+  WeightView weight;  // by_expert: of the first; those of the others lie behind it
   FormView in;
   float* out;
   std::uint32_t out_stride;
   std::uint32_t rows;
+  ExpertItems by_expert{};  // null items: all rows go through the one weight
 };
 
 struct EmbedJob {
@@ -180,6 +194,59 @@ struct GateJob {
   std::uint32_t rows;
   bool gelu;
   FormView out;
+  const std::uint32_t* places = nullptr;  // of rows; null: where they are
+};
+
+// ---- mixtures of experts
+
+// A row has a slot for each expert that it takes, by the experts' numbers. A slot's place is the
+// row that it has where rows lie by expert. Rows beyond `row_count` only fill a step up: they take
+// none.
+inline constexpr std::uint32_t no_expert = 0xFFFFFFFFU;
+inline constexpr std::uint32_t no_place = 0xFFFFFFFFU;
+inline constexpr unsigned experts_max = 1024;
+
+struct ChooseExpertsJob {
+  const float* likes;  // [rows][stride], what the router says
+  const std::uint32_t* row_count;
+  std::uint32_t* chosen;  // [rows][used]
+  float* shares;          // [rows][used]
+  std::uint32_t experts;
+  std::uint32_t used;
+  std::uint32_t stride;
+  std::uint32_t rows;
+};
+
+struct GroupJob {
+  const std::uint32_t* chosen;
+  std::uint32_t* places;  // [rows][used]
+  ExpertItem* items;
+  std::uint32_t* item_count;
+  std::uint32_t experts;
+  std::uint32_t used;
+  std::uint32_t rows;
+  std::uint32_t item_rows;  // at most
+};
+
+// to, at a slot's place = from, at its row, in the forms that `to` has.
+struct GatherJob {
+  FormView from;
+  FormView to;
+  const std::uint32_t* places;
+  std::uint32_t used;
+  std::uint32_t slots;
+};
+
+// A row's answers, each times its share, added in the order of its slots.
+struct MixJob {
+  const float* answers;  // [places][stride]
+  const std::uint32_t* places;
+  const float* shares;
+  float* out;  // [rows][stride]
+  std::uint32_t width;
+  std::uint32_t stride;
+  std::uint32_t used;
+  std::uint32_t rows;
 };
 
 struct CapJob {

@@ -7,6 +7,7 @@
 #include "inference/cuda/attention.h"
 #include "inference/cuda/choose.h"
 #include "inference/cuda/device.h"
+#include "inference/cuda/experts.h"
 #include "inference/cuda/multiply_warpgroups.h"
 #include "inference/cuda/rows.h"
 
@@ -27,7 +28,7 @@ class Operations final : public Launcher {
   void run(const MultiplyJob& job) override {
     switch (job.weight.type) {
       case WeightType::f32:
-        return multiply<F32Format>(job);
+        return few<F32Format, 1>(job);
       case WeightType::f16:
         return multiply_halves<F16Format>(job);
       case WeightType::bf16:
@@ -67,6 +68,21 @@ class Operations final : public Launcher {
   void run(const GateJob& job) override {
     this->launch("gate_rows", gate_rows, job.rows, gate_grid(job.out), small_threads, 0, job);
   }
+  void run(const ChooseExpertsJob& job) override {
+    const unsigned warps = small_threads / warp_lanes;
+    this->launch("choose_experts", choose_experts, (job.rows + warps - 1) / warps, 1, small_threads,
+                 choose_experts_bytes(job.used), job);
+  }
+  void run(const GroupJob& job) override {
+    this->launch("group_slots", group_slots, 1, 1, grouping_threads(job.experts),
+                 grouping_bytes(job.experts), job);
+  }
+  void run(const GatherJob& job) override {
+    this->launch("gather_rows", gather_rows, job.slots, 1, small_threads, 0, job);
+  }
+  void run(const MixJob& job) override {
+    this->launch("mix_answers", mix_answers, job.rows, mix_parts, small_threads, 0, job);
+  }
   void run(const CapJob& job) override {
     this->launch("cap_rows", cap_rows, job.rows, 16, row_threads, 0, job);
   }
@@ -79,40 +95,46 @@ class Operations final : public Launcher {
     return (out.padded / block_inputs + gate_blocks - 1) / gate_blocks;
   }
 
-  // The schedule is free (multiply.h): it follows from how many rows there are.
+  // The schedule is free (multiply.h): it follows from how many rows there are, in all or in an
+  // item.
+  static unsigned rows_together(const MultiplyJob& job) {
+    return job.by_expert.items == nullptr ? job.rows : job.by_expert.rows;
+  }
+  bool few_together(const MultiplyJob& job, unsigned few_max) const {
+    return job.by_expert.items == nullptr ? this->few_rows(job.rows)
+                                          : job.by_expert.rows <= few_max;
+  }
+  // Blocks of threads for all rows, so many rows each.
+  static unsigned stretches(const MultiplyJob& job, unsigned rows) {
+    if (job.by_expert.items == nullptr) return (job.rows + rows - 1) / rows;
+    return job.by_expert.items_max * (job.by_expert.rows / rows);
+  }
   template <class Format>
   void multiply(const MultiplyJob& job) {
-    constexpr bool has_tensor_product = Format::block_bytes != F32Format::block_bytes;
-    if (this->few_rows(job.rows) || !has_tensor_product) {
-      const unsigned tiles = (job.rows + token_tile - 1) / token_tile;
-      if (tiles == 1 || !has_tensor_product)
-        few<Format, 1>(job);
-      else if (tiles == 2)
-        few<Format, 2>(job);
-      else if (tiles <= 4)
-        few<Format, 4>(job);
-      else
-        few<Format, 8>(job);
-      return;
+    if (few_together(job, 64)) {
+      const unsigned tiles = (rows_together(job) + token_tile - 1) / token_tile;
+      return tiles == 1   ? few<Format, 1>(job)
+             : tiles == 2 ? few<Format, 2>(job)
+             : tiles <= 4 ? few<Format, 4>(job)
+                          : few<Format, 8>(job);
     }
-    if constexpr (has_tensor_product)
-      this->launch(
-          "multiply_many", multiply_many<Format>,
-          (job.rows + many_block_rows - 1) / many_block_rows,
-          (job.weight.panel_count + 2 * many_panels<Format> - 1) / (2 * many_panels<Format>),
-          many_warps * warp_lanes, 0, job);
+    this->launch("multiply_many", multiply_many<Format>, stretches(job, many_block_rows),
+                 (job.weight.panel_count + 2 * many_panels<Format> - 1) / (2 * many_panels<Format>),
+                 many_warps * warp_lanes, 0, job);
   }
   // Inputs are 16-bit floats: one kind of product for all rows, which the device decides.
   template <class Format>
   void multiply_halves(const MultiplyJob& job) {
     if (!this->info().warpgroups) return multiply<Format>(job);
-    if (this->few_rows(job.rows)) {
-      const unsigned tiles = (job.rows + token_tile - 1) / token_tile;
+    if (few_together(job, 32)) {
+      const unsigned tiles = (rows_together(job) + token_tile - 1) / token_tile;
       return tiles == 1   ? narrow<Format, 1>(job)
              : tiles == 2 ? narrow<Format, 2>(job)
              : tiles <= 4 ? narrow<Format, 4>(job)
                           : narrow<Format, 8>(job);
     }
+    if (job.by_expert.items != nullptr)  // there are experts enough for all processors
+      return job.by_expert.rows <= 64 ? wide<Format, 64>(job) : wide<Format, 128>(job);
     // The largest tile that leaves no processor without work.
     if (wide_blocks<256>(job) >= this->info().processors) return wide<Format, 256>(job);
     if (wide_blocks<128>(job) >= this->info().processors) return wide<Format, 128>(job);
@@ -124,12 +146,8 @@ class Operations final : public Launcher {
     const unsigned groups = warpgroups_for(job.weight.segments, narrow_spread<tiles>);
     this->launch("multiply_narrow", multiply_narrow<Format, tiles>,
                  (job.weight.panel_count + narrow_panels<tiles> - 1) / narrow_panels<tiles>,
-                 (job.rows + rows - 1) / rows, groups * warpgroup_warps * warp_lanes,
+                 stretches(job, rows), groups * warpgroup_warps * warp_lanes,
                  narrow_bytes<tiles>(job.weight.segments), job);
-  }
-  template <unsigned columns>
-  static unsigned wide_rows(const MultiplyJob& job) {
-    return (job.rows + columns - 1) / columns;
   }
   template <unsigned columns>
   static unsigned wide_panels(const MultiplyJob& job) {
@@ -138,18 +156,18 @@ class Operations final : public Launcher {
   }
   template <unsigned columns>
   static unsigned wide_blocks(const MultiplyJob& job) {
-    return wide_rows<columns>(job) * wide_panels<columns>(job);
+    return stretches(job, columns) * wide_panels<columns>(job);
   }
   template <class Format, unsigned columns>
   void wide(const MultiplyJob& job) {
-    this->launch("multiply_wide", multiply_wide<Format, columns>, wide_rows<columns>(job),
+    this->launch("multiply_wide", multiply_wide<Format, columns>, stretches(job, columns),
                  wide_panels<columns>(job), wide_threads<columns>, wide_bytes<columns>, job);
   }
   template <class Format, unsigned tiles>
   void few(const MultiplyJob& job) {
     const unsigned rows = tiles * token_tile;
     this->launch("multiply_few", multiply_few<Format, tiles>, job.weight.panel_count,
-                 (job.rows + rows - 1) / rows, job.weight.segments * warp_lanes,
+                 stretches(job, rows), job.weight.segments * warp_lanes,
                  multiply_few_bytes(job.weight.segments, tiles), job);
   }
   template <unsigned tiles, unsigned dim_tiles>

@@ -71,10 +71,17 @@ Result<std::unique_ptr<CudaBackend>> CudaBackend::make(const Model& model,
     return Err(Code::unsupported, "heads of " + std::to_string(config.head_width) +
                                       " dimensions are too wide for the GPU's kernels: 256 at "
                                       "most");
-  if (config.experts > 0)
-    return Err(Code::unsupported, "mixtures of experts run on the CPU alone so far");
+  constexpr std::size_t slots_max = std::size_t{1} << 18U;  // of one grid
   if (options.rows_max < 1 || options.rows_max > 65'536)
     return Err(Code::invalid, "a step must take from 1 to 65536 rows");
+  if (config.experts > experts_max)
+    return Err(Code::unsupported, std::to_string(config.experts) +
+                                      " experts are too many for the GPU's kernels: " +
+                                      std::to_string(experts_max) + " at most");
+  if (options.rows_max * config.experts_used > slots_max)
+    return Err(Code::invalid, "a step of " + std::to_string(options.rows_max) + " rows that take " +
+                                  std::to_string(config.experts_used) +
+                                  " experts each is too large: give it fewer rows");
   if (options.context_max == 0 || options.context_max > config.context)
     options.context_max = config.context;
   auto made = std::unique_ptr<CudaBackend>(new CudaBackend(model, std::move(device), options));
@@ -103,6 +110,7 @@ Result<std::unique_ptr<CudaBackend>> CudaBackend::make_lane(CudaBackend& home,
   made->embedding_ = home.embedding_;
   made->weight_bytes_ = home.weight_bytes_;
   made->output_bytes_ = home.output_bytes_;
+  made->expert_bytes_ = home.expert_bytes_;
   TRY(made->make_buffers());
   return made;
 }
@@ -147,9 +155,11 @@ Result<void> CudaBackend::make(Mirror<T>& mirror, std::size_t capacity) {
 }
 
 // Panels are turned a few at a time, so that no second copy of a weight is ever here.
-Result<void> CudaBackend::add_matrix(const Matrix& matrix) {
+Result<void> CudaBackend::add_matrices(std::span<const Matrix> alike) {
+  const Matrix& matrix = alike.front();
   std::vector<WeightView> views;
-  for (const Segment& segment : matrix.segments) {
+  for (std::size_t s = 0; s < matrix.segments.size(); ++s) {
+    const Segment& segment = matrix.segments[s];
     WeightView view{};
     view.type = weight_type(segment.type, options_.fp8_weights);
     view.first_output = narrow(segment.first_output);
@@ -159,16 +169,23 @@ Result<void> CudaBackend::add_matrix(const Matrix& matrix) {
     view.blocks = narrow(whole_blocks(matrix.inputs));
     view.segment_blocks = narrow(segment_blocks(view.blocks));
     view.segments = (view.blocks + view.segment_blocks - 1) / view.segment_blocks;
-    std::byte* panels = TRY(make_weights<std::byte>(bytes * segment.panel_count));
-    std::vector<float> scales(view.type == WeightType::fp8 ? segment.panel_count * panel_rows : 0);
+    std::byte* panels = TRY(make_weights<std::byte>(bytes * segment.panel_count * alike.size()));
+    std::vector<float> scales(
+        view.type == WeightType::fp8 ? segment.panel_count * alike.size() * panel_rows : 0);
     const std::size_t together = std::max<std::size_t>((std::size_t{16} << 20U) / bytes, 1);
     std::vector<std::byte> turned(std::min(together, segment.panel_count) * bytes);
-    for (std::size_t first = 0; first < segment.panel_count; first += together) {
-      const std::size_t end = std::min(first + together, segment.panel_count);
-      for (std::size_t i = first; i < end; ++i)
-        device_panel(segment, i, matrix.inputs, view.type, turned.data() + (i - first) * bytes,
-                     scales.empty() ? nullptr : scales.data() + i * panel_rows);
-      device_->upload(panels + first * bytes, turned.data(), (end - first) * bytes);
+    std::size_t before = 0;  // panels of other matrices
+    for (const Matrix& one : alike) {
+      const Segment& own = one.segments[s];
+      INVARIANT(own.type == segment.type && own.panel_count == segment.panel_count);
+      for (std::size_t first = 0; first < own.panel_count; first += together) {
+        const std::size_t end = std::min(first + together, own.panel_count);
+        for (std::size_t i = first; i < end; ++i)
+          device_panel(own, i, matrix.inputs, view.type, turned.data() + (i - first) * bytes,
+                       scales.empty() ? nullptr : scales.data() + (before + i) * panel_rows);
+        device_->upload(panels + (before + first) * bytes, turned.data(), (end - first) * bytes);
+      }
+      before += own.panel_count;
     }
     view.panels = panels;
     if (!scales.empty()) {
@@ -177,7 +194,7 @@ Result<void> CudaBackend::add_matrix(const Matrix& matrix) {
                       scales.size() * sizeof(float));
       view.scales = to;
     }
-    weight_bytes_ += bytes * segment.panel_count;
+    weight_bytes_ += bytes * segment.panel_count * alike.size();
     views.push_back(view);
   }
   matrices_.emplace(&matrix, std::move(views));
@@ -185,9 +202,19 @@ Result<void> CudaBackend::add_matrix(const Matrix& matrix) {
 }
 
 Result<void> CudaBackend::load_weights() {
-  for (const Layer& layer : model_.layers)
+  const bool fp8 = options_.fp8_weights;
+  for (const Layer& layer : model_.layers) {
     for (const Matrix* matrix : {&layer.qkv, &layer.attention_out, &layer.gate_up, &layer.down})
       TRY(add_matrix(*matrix));
+    if (layer.experts.empty()) continue;
+    options_.fp8_weights = false;  // rounded, it would send rows to other experts
+    TRY(add_matrix(layer.experts.router));
+    options_.fp8_weights = fp8;
+    const std::size_t others = weight_bytes_;
+    TRY(add_matrices(layer.experts.gate_up));
+    TRY(add_matrices(layer.experts.down));
+    expert_bytes_ += weight_bytes_ - others;
+  }
   const std::size_t layers = weight_bytes_;
   TRY(add_matrix(model_.output));
   output_bytes_ = weight_bytes_ - layers;
@@ -198,7 +225,7 @@ Result<void> CudaBackend::load_weights() {
     return {};
   }
   const std::size_t weights = weight_bytes_;
-  const bool fp8 = std::exchange(options_.fp8_weights, false);
+  options_.fp8_weights = false;
   const WeightRows rows[] = {all_rows(*model_.embedding)};
   own_embedding_ = repack(rows);
   TRY(add_matrix(own_embedding_));
@@ -226,50 +253,86 @@ Result<void> CudaBackend::load_vectors() {
   return add_vector(model_.output_norm);
 }
 
-Result<FormView> CudaBackend::make_forms(std::size_t width, std::uint8_t forms) {
+Result<FormView> CudaBackend::make_forms(std::size_t width, std::uint8_t forms, std::size_t rows) {
   FormView view{};
   const std::size_t blocks = whole_blocks(width);
   view.width = narrow(width);
   view.padded = narrow(blocks * block_inputs);
-  view.row_tiles = device_->info().warpgroups ? narrow(rows_capacity_ / token_tile) : 0;
-  const std::size_t elements = rows_capacity_ * view.padded;
-  if ((forms & as_floats) != 0) view.floats = TRY(make<float>(rows_capacity_ * width));
+  view.row_tiles = device_->info().warpgroups ? narrow(rows / token_tile) : 0;
+  const std::size_t elements = rows * view.padded;
+  if ((forms & as_floats) != 0) view.floats = TRY(make<float>(rows * width));
   if ((forms & as_halves) != 0) view.halves = TRY(make<std::uint16_t>(elements));
   if ((forms & as_bf16) != 0) view.bf16 = TRY(make<std::uint16_t>(elements));
   if ((forms & as_levels) != 0) {
     view.levels = TRY(make<std::int8_t>(elements));
-    view.blocks = TRY(make<LevelBlock>(rows_capacity_ * blocks));
+    view.blocks = TRY(make<LevelBlock>(rows * blocks));
   }
   return view;
 }
 
+// Each row has a slot for each expert that it takes. An expert's rows begin on a tile's border, and
+// products read whole items beyond the last one.
+Result<void> CudaBackend::make_mixture(std::uint8_t gathered, std::uint8_t hidden) {
+  const Config& config = model_.config;
+  const Experts& experts = model_.layers[0].experts;
+  const std::size_t slots = rows_capacity_ * config.experts_used;
+  const std::size_t filling = std::min(config.experts, slots) * (token_tile - 1);
+  const std::size_t places =
+      (slots + filling + rows_multiple - 1) / rows_multiple * rows_multiple + rows_multiple;
+  TRY(make(mixture_.row_count, 1));
+  mixture_.likes = TRY(make<float>(rows_capacity_ * experts.router.outputs));
+  mixture_.chosen = TRY(make<std::uint32_t>(slots));
+  mixture_.shares = TRY(make<float>(slots));
+  mixture_.places = TRY(make<std::uint32_t>(slots));
+  mixture_.items = TRY(make<ExpertItem>(expert_items_max(slots, config.experts, token_tile)));
+  mixture_.item_count = TRY(make<std::uint32_t>(1));
+  mixture_.gathered = TRY(make_forms(config.width, gathered, places));
+  gate_up_ = TRY(make<float>(places * experts.gate_up[0].outputs));
+  hidden_ = TRY(make_forms(config.hidden, hidden, places));
+  mixture_.answers = TRY(make<float>(places * experts.down[0].outputs));
+  return {};
+}
+
 Result<void> CudaBackend::make_buffers() {
-  traffic_.emplace(model_,
-                   WeightBytes{static_cast<double>(weight_bytes_ - output_bytes_), 0,
-                               static_cast<double>(output_bytes_)},
-                   static_cast<double>(layer_bytes_) / page_positions, options_.rows_max);
+  traffic_.emplace(
+      model_,
+      WeightBytes{static_cast<double>(weight_bytes_ - output_bytes_ - expert_bytes_),
+                  static_cast<double>(expert_bytes_), static_cast<double>(output_bytes_)},
+      static_cast<double>(layer_bytes_) / page_positions, options_.rows_max);
   const Config& config = model_.config;
   const std::size_t rows = rows_capacity_;
   std::uint8_t normed = as_floats;  // states are read from it
   std::uint8_t attended = 0;
   std::uint8_t hidden = 0;
+  std::uint8_t gathered = 0;
   const auto consider = [&](const Matrix& matrix, std::uint8_t& forms) {
     for (const WeightView& view : matrices_.at(&matrix)) forms |= form_of(view.type);
   };
   for (const Layer& layer : model_.layers) {
     consider(layer.qkv, normed);
-    consider(layer.gate_up, normed);
     consider(layer.attention_out, attended);
+    if (!layer.experts.empty()) {
+      consider(layer.experts.router, normed);
+      consider(layer.experts.gate_up[0], gathered);
+      consider(layer.experts.down[0], hidden);
+      continue;
+    }
+    consider(layer.gate_up, normed);
     consider(layer.down, hidden);
   }
+  normed |= gathered;
   consider(model_.output, normed);
-  normed_ = TRY(make_forms(config.width, normed));
-  attended_ = TRY(make_forms(config.heads * config.head_width, attended));
-  hidden_ = TRY(make_forms(config.hidden, hidden));
+  normed_ = TRY(make_forms(config.width, normed, rows));
+  attended_ = TRY(make_forms(config.heads * config.head_width, attended, rows));
   residual_ = TRY(make<float>(rows * config.width));
   qkv_ = TRY(make<float>(rows * model_.layers[0].qkv.outputs));
-  projected_ = TRY(make<float>(rows * model_.layers[0].down.outputs));
-  gate_up_ = TRY(make<float>(rows * model_.layers[0].gate_up.outputs));
+  projected_ = TRY(make<float>(rows * model_.layers[0].attention_out.outputs));
+  if (config.experts > 0) {
+    TRY(make_mixture(gathered, hidden));
+  } else {
+    hidden_ = TRY(make_forms(config.hidden, hidden, rows));
+    gate_up_ = TRY(make<float>(rows * model_.layers[0].gate_up.outputs));
+  }
   logits_ = TRY(make<float>(rows * model_.output.outputs));
   queries_ = TRY(make<std::uint16_t>(rows * config.heads * config.head_width));
   const std::size_t partial = config.heads * config.head_width;

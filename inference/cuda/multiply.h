@@ -4,21 +4,45 @@
 // the schedule: the inputs are cut into the weight's segments, a segment is summed block by block,
 // segments are added from the left. Few rows: a block of threads has one panel and a warp a
 // segment, so that all of a weight's bytes are under way at once. Many rows: a warp walks all
-// segments of four panels for 32 rows. The tile product is the same, so the bits are.
+// segments of four panels for 32 rows. The tile product is the same, so the bits are. Of a mixture
+// of experts each block of threads has rows of one expert, which lie side by side (experts.h); how
+// many go together is one more schedule.
 
 #include "inference/cuda/weight_formats.h"
 
 namespace ambit::inference::cuda {
 
-GPU_FUNCTION PanelCursor panel_of(const WeightView& weight, unsigned panel) {
-  return {weight.panels + std::size_t{panel} * weight.panel_bytes,
-          weight.scales == nullptr ? nullptr : weight.scales + std::size_t{panel} * panel_rows,
-          weight.blocks};
+// What a block of threads multiplies: rows of one weight.
+struct Portion {
+  std::size_t panels_before;  // those of other experts
+  unsigned first_row;
+  unsigned end_row;  // not above first_row: there is nothing to do
+};
+// The index-th stretch of `rows` rows of the one weight.
+GPU_FUNCTION Portion stretch_of(const MultiplyJob& job, unsigned index, unsigned rows) {
+  return {0, index * rows, job.rows};
+}
+// The same, by expert where there are some: who has how many rows is the result of an earlier
+// kernel.
+GPU_FUNCTION Portion portion_of(const MultiplyJob& job, unsigned index, unsigned rows) {
+  const ExpertItems& by = job.by_expert;
+  if (by.items == nullptr) return stretch_of(job, index, rows);
+  await_inputs();
+  const unsigned in_item = by.rows / rows;
+  if (index / in_item >= *by.count) return {0, 0, 0};
+  const ExpertItem item = by.items[index / in_item];
+  return {std::size_t{item.expert} * job.weight.panel_count,
+          item.first_row + index % in_item * rows, item.end_row};
+}
+
+GPU_FUNCTION PanelCursor panel_of(const WeightView& weight, std::size_t panel) {
+  return {weight.panels + panel * weight.panel_bytes,
+          weight.scales == nullptr ? nullptr : weight.scales + panel * panel_rows, weight.blocks};
 }
 
 GPU_FUNCTION void put_output(const MultiplyJob& job, unsigned panel, unsigned output, unsigned row,
-                             float value) {
-  if (row >= job.rows) return;
+                             unsigned end_row, float value) {
+  if (row >= end_row) return;
   job.out[std::size_t{row} * job.out_stride + job.weight.first_output + panel * panel_rows +
           output] = value;
 }
@@ -49,8 +73,10 @@ multiply_few(GPU_JOB(MultiplyJob) job) {
   constexpr unsigned depth = tiles < 8 ? 4 : 2;  // blocks of weights under way
   constexpr unsigned in_segment = tiles * 4 * warp_lanes;
   const unsigned panel = block_x();
-  const unsigned first_row = block_y() * tiles * token_tile;
-  const PanelCursor cursor = panel_of(job.weight, panel);
+  const Portion portion = portion_of(job, block_y(), tiles * token_tile);
+  const unsigned first_row = portion.first_row;
+  if (first_row >= portion.end_row) return;
+  const PanelCursor cursor = panel_of(job.weight, portion.panels_before + panel);
   const unsigned begin = warp() * job.weight.segment_blocks;
   const unsigned limit = begin + job.weight.segment_blocks;
   const unsigned end = limit < job.weight.blocks ? limit : job.weight.blocks;
@@ -79,7 +105,8 @@ multiply_few(GPU_JOB(MultiplyJob) job) {
     const unsigned row = e / panel_rows;
     const unsigned output = e % panel_rows;
     const float total = fold_segments(parts, job.weight.segments, in_segment, part_of(row, output));
-    put_output(job, panel, output, first_row + row, Format::last(cursor, output, total));
+    put_output(job, panel, output, first_row + row, portion.end_row,
+               Format::last(cursor, output, total));
   }
 }
 
@@ -97,13 +124,15 @@ GPU_KERNEL(many_warps* warp_lanes)
 multiply_many(GPU_JOB(MultiplyJob) job) {
   constexpr unsigned panels = many_panels<Format>;
   const unsigned first_panel = (block_y() * 2 + warp() / 4) * panels;
-  const unsigned first_row = block_x() * many_block_rows + warp() % 4 * many_tiles * token_tile;
   await_inputs();
-  if (first_panel >= job.weight.panel_count || first_row >= job.rows) return;
+  const Portion portion = portion_of(job, block_x(), many_block_rows);
+  const unsigned first_row = portion.first_row + warp() % 4 * many_tiles * token_tile;
+  if (first_panel >= job.weight.panel_count || first_row >= portion.end_row) return;
   PanelCursor cursor[panels];
   GPU_UNROLL for (unsigned p = 0; p < panels; ++p) {
     const unsigned panel = first_panel + p;  // one beyond the end is computed and thrown away
-    cursor[p] = panel_of(job.weight, panel < job.weight.panel_count ? panel : first_panel);
+    cursor[p] = panel_of(
+        job.weight, portion.panels_before + (panel < job.weight.panel_count ? panel : first_panel));
   }
   float totals[panels][many_tiles][4];
   for (unsigned segment = 0; segment < job.weight.segments; ++segment) {
@@ -134,7 +163,7 @@ multiply_many(GPU_JOB(MultiplyJob) job) {
           GPU_UNROLL for (unsigned i = 0; i < 4; ++i) {
         const unsigned output = g + i / 2 * 8;
         put_output(job, first_panel + p, output, first_row + n * token_tile + 2 * t + i % 2,
-                   Format::last(cursor[p], output, totals[p][n][i]));
+                   portion.end_row, Format::last(cursor[p], output, totals[p][n][i]));
       }
   }
 }

@@ -119,13 +119,16 @@ multiply_narrow(GPU_JOB(MultiplyJob) job) {
   const WeightView& weight = job.weight;
   const unsigned panel = block_x() * narrow_panels<tiles> + warp() % warpgroup_warps / spread;
   const unsigned segment = warp() / warpgroup_warps * spread + warp() % spread;
-  const unsigned first_row = block_y() * tiles * token_tile;
+  const Portion portion = portion_of(job, block_y(), tiles * token_tile);
+  const unsigned first_row = portion.first_row;
+  if (first_row >= portion.end_row) return;
   const Ring<narrow_slots<tiles>> ring = {narrow_slot_bytes<tiles>(weight.segments),
                                           weight.segment_blocks};
   auto* parts = reinterpret_cast<float*>(ring.end());
   // One beyond the end is computed and thrown away.
   const PanelCursor cursor =
-      panel_of(weight, panel < weight.panel_count ? panel : weight.panel_count - 1);
+      panel_of(weight, portion.panels_before +
+                           (panel < weight.panel_count ? panel : weight.panel_count - 1));
   const unsigned begin = segment * weight.segment_blocks;
   const unsigned left = begin < weight.blocks ? weight.blocks - begin : 0;
   const unsigned own = left < weight.segment_blocks ? left : weight.segment_blocks;
@@ -178,7 +181,8 @@ multiply_narrow(GPU_JOB(MultiplyJob) job) {
     if (at >= weight.panel_count) break;
     const float total = fold_segments(parts + in_block * weight.segments * in_segment,
                                       weight.segments, in_segment, part_of(row, output));
-    put_output(job, at, output, first_row + row, Format::last(panel_of(weight, at), output, total));
+    put_output(job, at, output, first_row + row, portion.end_row,
+               Format::last(panel_of(weight, portion.panels_before + at), output, total));
   }
 #endif
 }
@@ -210,10 +214,15 @@ multiply_wide(GPU_JOB(MultiplyJob) job) {
   constexpr unsigned kept = wide_kept<columns>;
   constexpr unsigned depth = 3;  // blocks of weights under way
   const WeightView& weight = job.weight;
-  const unsigned first_row = block_x() * columns;
   const unsigned panel = block_y() * wide_groups<columns> * warpgroup_warps + warp();
+  // An item has 128 rows at most; and at 256 no register is left.
+  const Portion portion =
+      columns > 128 ? stretch_of(job, block_x(), columns) : portion_of(job, block_x(), columns);
+  const unsigned first_row = portion.first_row;
+  if (first_row >= portion.end_row) return;
   const PanelCursor cursor =
-      panel_of(weight, panel < weight.panel_count ? panel : weight.panel_count - 1);
+      panel_of(weight, portion.panels_before +
+                           (panel < weight.panel_count ? panel : weight.panel_count - 1));
   typename Format::Weights weights[depth] = {};
   GPU_UNROLL for (unsigned i = 0; i < depth; ++i) if (i < weight.blocks) weights[i] =
       Format::weights(cursor, i);
@@ -266,7 +275,7 @@ multiply_wide(GPU_JOB(MultiplyJob) job) {
     const float total = n < kept ? totals[n < kept ? n : 0][c]
                                  : others[(n < kept ? 0 : n - kept) * wide_threads<columns>].x[c];
     put_output(job, panel, output, first_row + n * token_tile + lane() % 4 * 2 + c % 2,
-               Format::last(cursor, output, total));
+               portion.end_row, Format::last(cursor, output, total));
   }
 #endif
 }

@@ -258,9 +258,9 @@ inline constexpr unsigned gate_blocks = small_threads / warp_lanes;  // of 32 va
 GPU_KERNEL(small_threads)
 gate_rows(GPU_JOB(GateJob) job) {
   await_inputs();
-  const unsigned row = block_x();
+  const unsigned row = job.places == nullptr ? block_x() : job.places[block_x()];
   const unsigned block = block_y() * gate_blocks + warp();
-  if (block >= job.out.padded / block_inputs) return;
+  if (row == no_place || block >= job.out.padded / block_inputs) return;
   const unsigned d = block * block_inputs + lane();
   float value = 0.0F;
   if (d < job.out.width) {

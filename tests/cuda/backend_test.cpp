@@ -209,6 +209,99 @@ TEST_CASE("a session has the same bits alone, in a batch, in chunks, cached and 
   }
 }
 
+namespace {
+
+SynthShape mixture(const std::string& architecture, DType type, std::size_t experts = 5) {
+  SynthShape shape = small(architecture, type);
+  shape.experts = experts;
+  return shape;
+}
+
+}  // namespace
+
+TEST_CASE("a mixture's logits are close to the CPU's", "[backend]") {
+  const std::string family = GENERATE("llama", "qwen3moe");
+  const DType type = GENERATE(DType::f32, DType::bf16, DType::q8_0, DType::q4_k);
+  BackendOptions options;
+  options.fp8_weights = type == DType::bf16 && GENERATE(false, true);
+  ShimOptions shim = schedule(71);
+  shim.architecture = GENERATE(80U, 90U);
+  const std::size_t experts = GENERATE(2U, 5U);
+  SynthShape shape = mixture(family, type, experts);
+  shape.tied = family == "llama";
+  const auto file = model_of(shape);
+  const auto tokens = some_tokens(13, 9);
+  const auto forward = on_shim(*file, shim, options);
+  const Logits ours = whole_text(*forward, tokens, 11);
+  const Logits theirs = on_cpu(*file, tokens);
+  INFO(family << " " << to_string(type) << (options.fp8_weights ? " as fp8" : "") << " on "
+              << shim.architecture << ", " << experts << " experts");
+  int far = 0;
+  for (std::size_t i = 0; i < tokens.size(); ++i)
+    far += worst_error(ours[i], theirs[i]) < (options.fp8_weights ? 0.25 : 0.03) ? 0 : 1;
+  // Each row takes two. Of more, what rounding adds may turn a close choice; and inputs that are
+  // rounded to levels, or weights to 8 bits, take a row of so small a model further off.
+  const bool is_near = experts == 2 && !is_quantized(type) && !options.fp8_weights;
+  CHECK(far <= (is_near ? 0 : 3));
+}
+
+TEST_CASE("a mixture's session has the same bits alone, in a batch, in chunks and recorded",
+          "[backend]") {
+  const DType type = GENERATE(DType::bf16, DType::q8_0);
+  const unsigned architecture = GENERATE(80U, 90U);
+  const auto file = model_of(mixture("qwen3moe", type));
+  const auto a = some_tokens(47, 10);
+  const auto b = some_tokens(60, 11);
+  const auto device = [&](std::uint64_t seed) {
+    ShimOptions shim = schedule(seed);
+    shim.architecture = architecture;
+    return shim;
+  };
+  BackendOptions options;
+  const auto plain = on_shim(*file, device(0), options);
+  const Logits expected = whole_text(*plain, a, 1);
+  CHECK(plain->backend().traffic().totals().replayed_steps == 46);
+  INFO(to_string(type) << " on " << architecture);
+  const auto same = [&](const Logits& other) {
+    for (std::size_t i = 0; i < expected.size(); ++i) CHECK(same_bits(other[i], expected[i]));
+  };
+  SECTION("in chunks that fill no tile evenly, rows of an expert in items of every size") {
+    options.expert_rows = GENERATE(8U, 32U, 64U, 128U);
+    const auto forward = on_shim(*file, device(72), options);
+    Text text(*forward, a);
+    for (const std::size_t count : {3U, 37U, 1U, 6U}) step(*forward, {{&text, count}});
+    same(text.logits);
+  }
+  SECTION("beside another, which takes the experts' rows before its own or after them") {
+    options.records = GENERATE(false, true);
+    const auto forward = on_shim(*file, device(73), options);
+    Text text(*forward, a);
+    Text beside(*forward, b);
+    step(*forward, {{&beside, 40}, {&text, 40}});
+    step(*forward, {{&text, 5}, {&beside, 9}});
+    step(*forward, {{&beside, 1}, {&text, 1}});
+    step(*forward, {{&text, 1}, {&beside, 1}});
+    same(text.logits);
+  }
+}
+
+TEST_CASE("a step of a mixture reads the experts that its rows find, as far as chance tells",
+          "[backend]") {
+  const auto file = model_of(mixture("qwen3moe", DType::f32));
+  const auto forward = on_shim(*file);
+  const auto tokens = some_tokens(61, 12);
+  const auto& backend = static_cast<CudaBackend&>(forward->backend());
+  const auto all = static_cast<double>(backend.weight_bytes());
+  const double experts = weight_bytes(file->model()).experts;
+  REQUIRE(experts > all / 4);
+  Text text(*forward, tokens);
+  step(*forward, {{&text, 1}});
+  const double one = backend.traffic().totals().weight_bytes;
+  CHECK(one == Approx(all - 0.6 * experts));
+  step(*forward, {{&text, 60}});
+  CHECK(backend.traffic().totals().weight_bytes - one == Approx(all));
+}
+
 TEST_CASE("states are read as logits are", "[backend]") {
   const auto file = model_of(small("llama", DType::bf16));
   const auto forward = on_shim(*file);
