@@ -133,6 +133,13 @@ async function story(browser) {
   await ann.click('.tabs button:has-text("Delegation")');
   await ann.waitForSelector('.tree li');
   await axe(ann, 'delegation');
+  await ann.click('.tabs button:has-text("Agents")');
+  await ann.waitForSelector('#run-panel table tbody tr');
+  const turns = await ann.$$eval('#run-panel table tbody tr', (rows) => rows.map((row) => Number(row.cells[2].textContent.replace(/,/g, ''))));
+  const told = Number(await ann.$eval('.tile:has(dt:text-is("Turns")) dd', (dd) => dd.firstChild.textContent.replace(/,/g, '')));
+  check(`the agents' turns are the run's: ${turns.join(' + ')} = ${told}`, turns.length > 1 && turns.reduce((sum, one) => sum + one, 0) === told);
+  await axe(ann, 'agents');
+  await shoot(ann, 'agents');
 
   await ann.goto(`${server.base}#/review`);
   await ann.fill('input[type=text]', 'spring audit');
