@@ -89,8 +89,9 @@ TEST_CASE("a row takes the experts that it likes best, of equals the first", "[e
     const float* of = &likes[row * stride];
     std::vector<std::uint32_t> best(experts);
     std::iota(best.begin(), best.end(), 0U);
-    std::stable_sort(best.begin(), best.end(),
-                     [&](std::uint32_t one, std::uint32_t other) { return of[one] > of[other]; });
+    std::sort(best.begin(), best.end(), [&](std::uint32_t one, std::uint32_t other) {
+      return of[one] > of[other] || (of[one] == of[other] && one < other);
+    });
     const float most = of[best[0]];
     best.resize(used);
     double sum = 0;
