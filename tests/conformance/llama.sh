@@ -1,6 +1,6 @@
 # Sourced by ./check conformance llama: our engine beside llama.cpp (LLAMA_CPP names the folder of its binaries) on the same
 # files: probabilities for every architecture and type, tokens of the public vocabularies, perplexity; and the probabilities beside
-# ik_llama.cpp (IK_LLAMA_CPP), which knows other families. A line of JSON a suite.
+# ik_llama.cpp (IK_LLAMA_CPP), which knows other families. A line of JSON a suite. AMBIT_LLAMA_TYPES chooses types (a comma list).
 [ -n "${LLAMA_CPP:-}" ] && [ -x "$LLAMA_CPP/llama-perplexity" ] || {
   echo "skipped: llama.cpp (LLAMA_CPP does not name the folder of its binaries)" >&2
   echo '{"suite":"llama","passed":0,"failed":0,"skipped":1}'

@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -273,7 +274,14 @@ bool compare_logits(const Peer& peer) {
   const std::string text = peer.folder + "/words.txt";
   write_whole(text, some_words());
   bool good = true;
+  std::size_t types = 0;
+  const char* chosen = std::getenv("AMBIT_LLAMA_TYPES");
   for (const Kind& kind : kinds) {
+    if (chosen != nullptr &&
+        ("," + std::string(chosen) + ",").find("," + std::string(kind.name) + ",") ==
+            std::string::npos)
+      continue;
+    ++types;
     Suite suite("logits " + std::string(kind.name) + " beside " + peer.name);
     Apart all;
     for (const char* name :
@@ -308,7 +316,8 @@ bool compare_logits(const Peer& peer) {
                     std::to_string(all.theirs.value()));
     good = suite.print() && good;
   }
-  return good;
+  if (types == 0) std::fprintf(stderr, "AMBIT_LLAMA_TYPES: there is no type \"%s\"\n", chosen);
+  return good && types > 0;
 }
 
 void append_utf8(std::string& text, std::uint32_t point) {
