@@ -250,7 +250,7 @@ TEST_CASE("a mixture's session has the same bits alone, in a batch, in chunks an
   const DType type = GENERATE(DType::bf16, DType::q8_0);
   const unsigned architecture = GENERATE(80U, 90U);
   const auto file = model_of(mixture("qwen3moe", type));
-  const auto a = some_tokens(47, 10);
+  const auto a = some_tokens(35, 10);
   const auto b = some_tokens(60, 11);
   const auto device = [&](std::uint64_t seed) {
     ShimOptions shim = schedule(seed);
@@ -260,24 +260,31 @@ TEST_CASE("a mixture's session has the same bits alone, in a batch, in chunks an
   BackendOptions options;
   const auto plain = on_shim(*file, device(0), options);
   const Logits expected = whole_text(*plain, a, 1);
-  CHECK(plain->backend().traffic().totals().replayed_steps == 46);
+  CHECK(plain->backend().traffic().totals().replayed_steps == 34);
   INFO(to_string(type) << " on " << architecture);
   const auto same = [&](const Logits& other) {
     for (std::size_t i = 0; i < expected.size(); ++i) CHECK(same_bits(other[i], expected[i]));
   };
-  SECTION("in chunks that fill no tile evenly, rows of an expert in items of every size") {
-    options.expert_rows = GENERATE(8U, 32U, 64U, 128U);
+  // In chunks that fill no tile evenly, rows of an expert in items of every size.
+  const std::vector<std::size_t> sizes =
+      type == DType::bf16 ? std::vector<std::size_t>{8, 128} : std::vector<std::size_t>{32, 64};
+  for (const std::size_t rows : sizes) {
+    INFO("items of " << rows);
+    options.expert_rows = rows;
     const auto forward = on_shim(*file, device(72), options);
     Text text(*forward, a);
-    for (const std::size_t count : {3U, 37U, 1U, 6U}) step(*forward, {{&text, count}});
+    for (const std::size_t count : {3U, 25U, 1U, 6U}) step(*forward, {{&text, count}});
     same(text.logits);
   }
-  SECTION("beside another, which takes the experts' rows before its own or after them") {
-    options.records = GENERATE(false, true);
+  options.expert_rows = 0;
+  // Beside another, which takes the experts' rows before its own or after them.
+  for (const bool records : {false, true}) {
+    INFO((records ? "recorded" : "not recorded"));
+    options.records = records;
     const auto forward = on_shim(*file, device(73), options);
     Text text(*forward, a);
     Text beside(*forward, b);
-    step(*forward, {{&beside, 40}, {&text, 40}});
+    step(*forward, {{&beside, 40}, {&text, 28}});
     step(*forward, {{&text, 5}, {&beside, 9}});
     step(*forward, {{&beside, 1}, {&text, 1}});
     step(*forward, {{&text, 1}, {&beside, 1}});
