@@ -8,16 +8,15 @@
 #include "inference/cuda/far_lane.h"
 #include "inference/decoder.h"
 #include "inference/engine.h"
+#include "inference/waiting_poller.h"
 #include "support.h"
 
 #include <catch2/catch.hpp>
 
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
 #include <limits>
 #include <map>
-#include <mutex>
 
 namespace ambit::inference::cuda {
 
@@ -380,29 +379,6 @@ TEST_CASE("weights for prompts on another GPU stay there beside models that move
 
 namespace {
 
-// A poller that really waits for other threads; its clock stands still.
-class ThreadPoller final : public Poller {
- public:
-  Instant now() override { return {}; }
-  void poll() override {}
-  bool wait(std::optional<Duration>) override {
-    std::unique_lock lock(mutex_);
-    woken_.wait(lock, [this] { return wakes_ > 0; });
-    wakes_ = 0;
-    return true;
-  }
-  void wake() override {
-    const std::lock_guard lock(mutex_);
-    ++wakes_;
-    woken_.notify_one();
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable woken_;
-  int wakes_ = 0;
-};
-
 Task<void> generate_into(Engine& engine, std::size_t turn, Outcome& outcome) {
   Result<agents::Turn> said = co_await engine.generate(turn_number(turn));
   if (said)
@@ -424,7 +400,7 @@ TEST_CASE("engines on their own threads share a device", "[models]") {
   const Sizes sizes = sizes_of(files);
   SharedGpu ground;
   ground.hold(sizes.booked + sizes.largest());
-  ThreadPoller poller;
+  WaitingPoller poller;
   Loop loop{poller};
   std::vector<Outcome> outcomes(3);
   std::vector<std::unique_ptr<Engine>> engines;
