@@ -18,9 +18,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <map>
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace ambit::inference {
@@ -62,24 +64,40 @@ Result<ExpressionId> language_of(Automaton& automaton, char notation, std::strin
   return json_language(automaton, schema);
 }
 
+// Compares the mask with what each token leads to; `open` is what may follow, but for ends. False:
+// it is too much work.
+bool check(const Tokenizer& tokenizer, Grammar& grammar, Grammar& naive, ExpressionId state,
+           ExpressionId naive_state, std::vector<TokenId>& open) {
+  const TokenMask mask = grammar.mask(state);
+  if (grammar.automaton().is_overrun()) return false;
+  bool is_stuck = true;
+  for (std::size_t i = 0; i < tokenizer.size(); ++i) {
+    const auto token = static_cast<TokenId>(i);
+    const bool leads_on = naive.advance(naive_state, token) != Automaton::never;
+    if (naive.automaton().is_overrun()) return false;
+    if (leads_on != mask.allows(token)) std::abort();
+    is_stuck = is_stuck && !leads_on;
+    if (leads_on && !tokenizer.ends_turn(token)) open.push_back(token);
+  }
+  if (is_stuck && naive.automaton().size() < Automaton::search_max) std::abort();
+  return true;
+}
+
+// What may follow a state that is checked already, so that a walk that comes there again, or
+// another walk, need not check it anew.
+using Checked = std::map<std::pair<ExpressionId, ExpressionId>, std::vector<TokenId>>;
+
 void walk(const Tokenizer& tokenizer, Grammar& grammar, Grammar& naive, ExpressionId state,
-          ExpressionId naive_state, std::uint32_t luck) {
+          ExpressionId naive_state, std::uint32_t luck, Checked& checked) {
   for (std::size_t step = 0; step < steps_max; ++step) {
     grammar.automaton().allow(work_max);
     naive.automaton().allow(work_max);
-    const TokenMask mask = grammar.mask(state);
-    if (grammar.automaton().is_overrun()) return;
-    std::vector<TokenId> open;
-    bool is_stuck = true;
-    for (std::size_t i = 0; i < tokenizer.size(); ++i) {
-      const auto token = static_cast<TokenId>(i);
-      const bool leads_on = naive.advance(naive_state, token) != Automaton::never;
-      if (naive.automaton().is_overrun()) return;
-      if (leads_on != mask.allows(token)) std::abort();
-      is_stuck = is_stuck && !leads_on;
-      if (leads_on && !tokenizer.ends_turn(token)) open.push_back(token);
+    const auto [at, is_new] = checked.try_emplace({state, naive_state});
+    std::vector<TokenId>& open = at->second;
+    if (is_new && !check(tokenizer, grammar, naive, state, naive_state, open)) {
+      checked.erase(at);
+      return;
     }
-    if (is_stuck && naive.automaton().size() < Automaton::search_max) std::abort();
     if (open.empty()) return;
     luck = luck * 1664525 + 1013904223;
     const TokenId chosen = open[(luck >> 8U) % open.size()];
@@ -106,7 +124,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   naive.automaton().allow(work_max);
   const auto naive_start = language_of(naive.automaton(), all[0], text);
   if (!naive_start) std::abort();
+  Checked checked;
   for (std::uint32_t seed = 1; seed <= 2; ++seed)
-    walk(tokenizer, grammar, naive, *start, *naive_start, seed);
+    walk(tokenizer, grammar, naive, *start, *naive_start, seed, checked);
   return 0;
 }
