@@ -4,7 +4,8 @@
 // JSON. Expressions: literals, attributes, subscripts, slices, calls, arithmetic, comparisons,
 // `in`, `is`, `~`, `a if b else c`, filters. Statements: for/else, if/elif/else, set (also blocks
 // and namespaces), macro. Whitespace as model files expect it: trim_blocks and lstrip_blocks.
-// Steps, depth and output are bounded.
+// Nesting, output and steps are bounded; what a step reads or makes costs more of them by its size,
+// so that time and memory are bounded, too.
 
 #include "async/result.h"
 
@@ -19,7 +20,8 @@ namespace ambit::inference {
 
 struct TemplateLimits {
   std::size_t source_bytes_max = 1U << 20U;
-  std::size_t depth_max = 64;
+  std::size_t depth_max = 64;     // of statements, parentheses, values, macro calls
+  std::size_t nesting_max = 600;  // of all that is evaluated within each other
   std::size_t steps_max = 1'000'000;
   std::size_t output_bytes_max = 32U << 20U;
 };
@@ -39,8 +41,14 @@ class Template {
   std::shared_ptr<const jinja::Block> body_;
 };
 
-// As Python's json.dumps(value, ensure_ascii=False): ", " and ": " between things; `indent` > 0:
-// lines.
-std::string python_dumps(const nlohmann::ordered_json& value, int indent = 0);
+// What Python's json.dumps takes. An `indent` makes lines.
+struct JsonStyle {
+  std::size_t indent = 0;
+  bool ensure_ascii = false;
+  bool sort_keys = false;
+  std::string item_separator{};  // empty: ", ", of lines ","
+  std::string key_separator = ": ";
+};
+std::string python_dumps(const nlohmann::ordered_json& value, const JsonStyle& style = {});
 
 }  // namespace ambit::inference

@@ -2,6 +2,7 @@
 #include "inference/unicode.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <optional>
 
@@ -18,38 +19,49 @@ Result<Value> Evaluator::call(const Expression& expression) {
   const Arguments given = TRY(arguments(expression));
   if (const Statement* found = macro(callee.text)) return call_macro(*found, given);
   if (callee.text == "raise_exception")
-    return Err(Error{Code::invalid, "the chat template refuses: " +
-                                        (given.plain.empty() ? "" : to_text(given.plain[0]))});
+    return Err(
+        Error{Code::invalid, "the chat template refuses: " +
+                                 (given.plain.empty() ? "" : shown(to_text(given.plain[0])))});
   if (callee.text == "namespace" || callee.text == "dict") {
     Json object = given.plain.empty() ? Json::object() : given.plain[0];
     for (const auto& [name, value] : given.named) object[name] = value;
     TRY(charge_built(object, line));
     return Value(std::move(object));
   }
-  if (callee.text == "range") {
-    if (given.plain.empty() || !given.plain[0].is_number_integer())
-      return Err(wrong(line, "range needs whole numbers"));
-    std::int64_t start = 0;
-    std::int64_t stop = given.plain[0].get<std::int64_t>();
-    if (given.plain.size() > 1 && given.plain[1].is_number_integer()) {
-      start = stop;
-      stop = given.plain[1].get<std::int64_t>();
-    }
-    if (stop > start &&
-        static_cast<std::uint64_t>(stop) - static_cast<std::uint64_t>(start) > 100'000)
-      return Err(wrong(line, "a range of more than 100000"));
-    if (stop > start) TRY(charge(static_cast<std::size_t>(stop - start) * 16, line));
-    Json list = Json::array();
-    for (std::int64_t i = start; i < stop; ++i) list.push_back(i);
-    return Value(std::move(list));
-  }
+  if (callee.text == "range") return range(given, line);
   return Err(wrong(line, "there is no function \"" + callee.text + "\""));
+}
+
+Result<Value> Evaluator::range(const Arguments& given, std::size_t line) {
+  constexpr std::int64_t count_max = 100'000;
+  constexpr std::int64_t far = std::int64_t{1} << 53U;
+  const std::size_t size = given.plain.size();
+  if (size < 1 || size > 3) return Err(wrong(line, "range takes one to three whole numbers"));
+  for (const Json& part : given.plain)
+    if (!part.is_number_integer() || part.get<std::int64_t>() > far ||
+        part.get<std::int64_t>() < -far)
+      return Err(wrong(line, "range needs whole numbers below 2^53"));
+  const auto part = [&](std::size_t i) { return given.plain[i].get<std::int64_t>(); };
+  const std::int64_t start = size > 1 ? part(0) : 0;
+  const std::int64_t stop = part(size > 1 ? 1 : 0);
+  const std::int64_t stride = size > 2 ? part(2) : 1;
+  if (stride == 0) return Err(wrong(line, "a range cannot have the step 0"));
+  const std::int64_t way = stride > 0 ? stop - start : start - stop;
+  const std::int64_t each = stride > 0 ? stride : -stride;
+  const std::int64_t count = way <= 0 ? 0 : (way - 1) / each + 1;
+  if (count > count_max)
+    return Err(wrong(line, "a range of more than " + std::to_string(count_max)));
+  TRY(charge(static_cast<std::size_t>(count) * 32, line));
+  Json list = Json::array();
+  for (std::int64_t i = 0; i < count; ++i) list.push_back(start + i * stride);
+  return Value(std::move(list));
 }
 
 Result<Value> Evaluator::call_macro(const Statement& statement, const Arguments& given) {
   if (scopes_.size() > limits_.depth_max)
     return Err(wrong(statement.line, "macros call each other too deeply"));
   Scope scope;
+  scope.is_call = true;
   for (std::size_t i = 0; i < statement.names.size(); ++i) {
     const Json* value = given.at(i, statement.names[i]);
     if (value != nullptr)
@@ -60,7 +72,8 @@ Result<Value> Evaluator::call_macro(const Statement& statement, const Arguments&
       scope.values[statement.names[i]] = Json(Json::value_t::discarded);
   }
   scopes_.push_back(std::move(scope));
-  std::string text = TRY(captured(statement.body));
+  const Level call(calls_);
+  std::string text = TRY(captured(statement.body, statement.line));
   scopes_.pop_back();
   return Value(Json(std::move(text)));
 }
@@ -74,11 +87,15 @@ Result<Value> Evaluator::method(const std::string& name, const Json& self, const
   };
   if (self.is_string()) {
     const std::string& text = text_of(self);
+    if (name == "startswith") return Value(Json(text.starts_with(argument(0))));
+    if (name == "endswith") return Value(Json(text.ends_with(argument(0))));
+    TRY(charge_value(self, line));
+    if (name == "strip" || name == "lstrip" || name == "rstrip" || name == "find" ||
+        name == "split" || name == "rsplit")
+      TRY(charge_search(text, argument(0), line));
     if (name == "strip") return Value(Json(strip(text, argument(0), true, true)));
     if (name == "lstrip") return Value(Json(strip(text, argument(0), true, false)));
     if (name == "rstrip") return Value(Json(strip(text, argument(0), false, true)));
-    if (name == "startswith") return Value(Json(text.starts_with(argument(0))));
-    if (name == "endswith") return Value(Json(text.ends_with(argument(0))));
     if (name == "replace") return replaced_value(text, argument(0), argument(1), line);
     if (name == "upper") return Value(Json(cased(text, true)));
     if (name == "lower") return Value(Json(cased(text, false)));
@@ -89,16 +106,19 @@ Result<Value> Evaluator::method(const std::string& name, const Json& self, const
       return Value(
           Json(at == std::string::npos ? std::int64_t{-1} : static_cast<std::int64_t>(at)));
     }
-    if (name == "split" || name == "rsplit") return split(text, given, name == "rsplit");
+    if (name == "split" || name == "rsplit") return split(text, given, name == "rsplit", line);
     if (name == "join" && !given.plain.empty()) return joined(given.plain[0], text, line);
   }
   if (self.is_object()) {
     if (name == "get") {
+      TRY(step(line, self.size() / 64));
       const auto found = self.find(argument(0));
-      if (found != self.end()) return Value(Json(*found));
-      return Value(given.plain.size() > 1 ? given.plain[1] : Json());
+      if (found == self.end()) return Value(given.plain.size() > 1 ? given.plain[1] : Json());
+      TRY(charge_value(*found, line));
+      return Value(Json(*found));
     }
     if (name == "items" || name == "keys" || name == "values") {
+      TRY(charge_value(self, line));
       Json list = Json::array();
       for (auto it = self.begin(); it != self.end(); ++it)
         list.push_back(name == "keys"     ? Json(it.key())
@@ -110,8 +130,13 @@ Result<Value> Evaluator::method(const std::string& name, const Json& self, const
   return Err(wrong(line, kind_name(self) + " has no method \"" + name + "\""));
 }
 
-Value Evaluator::split(std::string_view text, const Arguments& given, bool from_right) {
-  Json parts = Json::array();
+Result<Value> Evaluator::split(std::string_view text, const Arguments& given, bool from_right,
+                               std::size_t line) {
+  std::vector<Json> parts;
+  const auto add = [&](std::string_view part) -> Result<void> {
+    parts.emplace_back(part);
+    return step(line, parts.size() % 4 == 0 ? 1 : 0);
+  };
   const std::string by =
       given.plain.empty() || !given.plain[0].is_string() ? "" : text_of(given.plain[0]);
   std::int64_t most = given.plain.size() > 1 && given.plain[1].is_number_integer()
@@ -122,34 +147,93 @@ Value Evaluator::split(std::string_view text, const Arguments& given, bool from_
       const std::size_t start = text.find_first_not_of(" \t\n\r", at);
       if (start == std::string_view::npos) break;
       at = std::min(text.find_first_of(" \t\n\r", start), text.size());
-      parts.push_back(std::string(text.substr(start, at - start)));
+      TRY(add(text.substr(start, at - start)));
     }
   } else if (from_right) {
-    std::vector<std::string> reversed;
     for (std::size_t at = 0; most-- != 0 && (at = text.rfind(by)) != std::string_view::npos;
          text = text.substr(0, at))
-      reversed.emplace_back(text.substr(at + by.size()));
-    reversed.emplace_back(text);
-    for (auto part = reversed.rbegin(); part != reversed.rend(); ++part) parts.push_back(*part);
+      TRY(add(text.substr(at + by.size())));
+    TRY(add(text));
+    std::reverse(parts.begin(), parts.end());
   } else {
     for (std::size_t at = 0; most-- != 0 && (at = text.find(by)) != std::string_view::npos;
          text.remove_prefix(at + by.size()))
-      parts.push_back(std::string(text.substr(0, at)));
-    parts.push_back(std::string(text));
+      TRY(add(text.substr(0, at)));
+    TRY(add(text));
   }
-  return Value(std::move(parts));
+  return Value(Json(std::move(parts)));
+}
+
+Result<Value> Evaluator::as_json(const Json& value, const Arguments& given, std::size_t line) {
+  if (value.is_discarded()) return Err(wrong(line, "tojson of an undefined value"));
+  for (const auto& [name, unused] : given.named)
+    if (name != "indent" && name != "ensure_ascii" && name != "sort_keys" && name != "separators")
+      return Err(wrong(line, "tojson takes no \"" + name + "\""));
+  // In the order in which the libraries that serve models take them.
+  const auto holds = [&](std::size_t index, const char* name) {
+    const Json* found = given.at(index, name);
+    return found != nullptr && truth(*found);
+  };
+  JsonStyle style;
+  style.ensure_ascii = holds(0, "ensure_ascii");
+  style.sort_keys = holds(3, "sort_keys");
+  if (const Json* indent = given.at(1, "indent"); indent != nullptr && indent->is_number_integer())
+    style.indent =
+        static_cast<std::size_t>(std::clamp<std::int64_t>(indent->get<std::int64_t>(), 0, 16));
+  if (const Json* both = given.at(2, "separators"); both != nullptr && !both->is_null()) {
+    if (!both->is_array() || both->size() != 2 || !(*both)[0].is_string() ||
+        !(*both)[1].is_string())
+      return Err(wrong(line, "the separators of tojson are two strings"));
+    style.item_separator = text_of((*both)[0]);
+    style.key_separator = text_of((*both)[1]);
+  }
+  std::size_t size = 0;
+  measure(value, std::string::npos, size);
+  TRY(charge(size * (32 + style.indent * limits_.depth_max + style.item_separator.size() +
+                     style.key_separator.size()),
+             line));
+  return Value(Json(python_dumps(value, style)));
+}
+
+Result<std::vector<Evaluator::Keyed>> Evaluator::keyed(std::vector<Json> items,
+                                                       const Json* attribute,
+                                                       const Json* case_sensitive,
+                                                       std::size_t line) {
+  const bool by_case = case_sensitive != nullptr && truth(*case_sensitive);
+  std::vector<Keyed> found;
+  found.reserve(items.size());
+  for (Json& item : items) {
+    Json key = item;
+    if (attribute != nullptr && !attribute->is_null())
+      key = TRY(member(Value::reference(item), *attribute, line)).get();
+    if (key.is_string() && !by_case) key = cased(text_of(key), false);
+    found.push_back({std::move(key), std::move(item)});
+  }
+  return found;
+}
+
+Json Evaluator::sorted(std::vector<Keyed> items, const Json* reverse) {
+  const bool down = reverse != nullptr && truth(*reverse);
+  sort_stably(items, [down](const Keyed& a, const Keyed& b) {
+    return down ? b.key < a.key : a.key < b.key;
+  });
+  Json list = Json::array();
+  for (Keyed& each : items) list.push_back(std::move(each.item));
+  return list;
 }
 
 Result<Value> Evaluator::joined(const Json& list, const std::string& with, std::size_t line) {
-  std::string text;
+  const std::vector<Json> items = TRY(items_of(list, line));
+  std::string joined;
   bool first = true;
-  for (const Json& item : TRY(items_of(list, line))) {
-    if (!first) text += with;
+  for (const Json& item : items) {
+    if (!first) joined += with;
     first = false;
-    text += to_text(item);
-    TRY(charge(text.size() / 16, line));
+    joined += TRY(text(item, line));
+    TRY(charge(with.size(), line));
+    if (joined.size() > limits_.output_bytes_max) break;
   }
-  return text_value(std::move(text), line);
+  return text_value(std::move(joined), line);
 }
 
 Result<Value> Evaluator::filter(const Expression& expression, const Json& value,
@@ -160,13 +244,20 @@ Result<Value> Evaluator::filter(const Expression& expression, const Json& value,
     const Json* found = given.at(index, key);
     return found != nullptr && found->is_string() ? text_of(*found) : std::string();
   };
-  if (name == "tojson") {
-    const Json* indent = given.at(0, "indent");
-    if (value.is_discarded()) return Err(wrong(line, "tojson of an undefined value"));
-    return Value(Json(python_dumps(value, indent != nullptr && indent->is_number_integer()
-                                              ? std::clamp(indent->get<int>(), 0, 16)
-                                              : 0)));
+  if (name == "length" || name == "count") {
+    if (!value.is_structured() && !value.is_string() && !value.is_discarded())
+      return Err(wrong(line, kind_name(value) + " has no length"));
+    if (value.is_string()) TRY(charge(text_of(value).size() * sizeof(std::uint32_t), line));
+    return Value(Json(value.is_discarded() ? std::size_t{0} : length_of(value)));
   }
+  if ((name == "first" || name == "last") && value.is_array()) {
+    if (value.empty()) return Value::undefined();
+    const Json& item = name == "first" ? value.front() : value.back();
+    TRY(charge_value(item, line));
+    return Value(item);
+  }
+  TRY(charge_value(value, line));
+  if (name == "tojson") return as_json(value, given, line);
   if (name == "default" || name == "d") {
     const Json* fallback = given.at(0, "default_value");
     const Json* also_false = given.at(1, "boolean");
@@ -174,8 +265,11 @@ Result<Value> Evaluator::filter(const Expression& expression, const Json& value,
         value.is_discarded() || (also_false != nullptr && truth(*also_false) && !truth(value));
     return Value(missing ? (fallback != nullptr ? *fallback : Json("")) : value);
   }
-  if (name == "trim")
-    return Value(Json(strip(to_text(value), text_argument(0, "chars"), true, true)));
+  if (name == "trim") {
+    const std::string whole = to_text(value);
+    TRY(charge_search(whole, text_argument(0, "chars"), line));
+    return Value(Json(strip(whole, text_argument(0, "chars"), true, true)));
+  }
   if (name == "upper") return Value(Json(cased(to_text(value), true)));
   if (name == "lower") return Value(Json(cased(to_text(value), false)));
   if (name == "capitalize") return Value(Json(capitalized(to_text(value))));
@@ -184,11 +278,6 @@ Result<Value> Evaluator::filter(const Expression& expression, const Json& value,
   if (name == "safe") return Value(value);
   if (name == "replace")
     return replaced_value(to_text(value), text_argument(0, "old"), text_argument(1, "new"), line);
-  if (name == "length" || name == "count") {
-    if (!value.is_structured() && !value.is_string() && !value.is_discarded())
-      return Err(wrong(line, kind_name(value) + " has no length"));
-    return Value(Json(value.is_discarded() ? std::size_t{0} : length_of(value)));
-  }
   if (name == "int") {
     if (value.is_number())
       return Value(Json(static_cast<std::int64_t>(std::clamp(value.get<double>(), -9e18, 9e18))));
@@ -206,9 +295,12 @@ Result<Value> Evaluator::filter(const Expression& expression, const Json& value,
                                 : method("items", value, given, line);
   if (name == "dictsort") {
     Json list = TRY(method("items", value, given, line)).take();
-    sort_stably(list.get_ref<Json::array_t&>(),
-                [](const Json& a, const Json& b) { return a[0] < b[0]; });
-    return Value(std::move(list));
+    TRY(charge_order(list, std::bit_width(list.size()), line));
+    const Json* by = given.at(1, "by");
+    const Json place = by != nullptr && *by == Json("value") ? 1 : 0;
+    auto pairs = TRY(keyed(std::move(list.get_ref<Json::array_t&>()), &place,
+                           given.at(0, "case_sensitive"), line));
+    return Value(sorted(std::move(pairs), given.at(2, "reverse")));
   }
   if (name == "join") return joined(value, text_argument(0, "d"), line);
   if (name == "indent") {
@@ -234,6 +326,10 @@ Result<Value> Evaluator::list_filter(const Expression& expression, const Json& v
                                                "reject", "rejectattr", "map"};
   if (std::find(std::begin(known), std::end(known), name) == std::end(known))
     return Err(wrong(line, "there is no filter \"" + name + "\""));
+  // Jinja lets these take nothing for a list without items.
+  const bool selects = name == "select" || name == "selectattr" || name == "reject" ||
+                       name == "rejectattr" || name == "map";
+  if (selects && !truth(value)) return Value(Json::array());
   std::vector<Json> items = TRY(items_of(value, line));
   if (name == "list") return Value(Json(std::move(items)));
   if (name == "first") return items.empty() ? Value::undefined() : Value(std::move(items.front()));
@@ -242,12 +338,21 @@ Result<Value> Evaluator::list_filter(const Expression& expression, const Json& v
     std::reverse(items.begin(), items.end());
     return Value(Json(std::move(items)));
   }
-  if (name == "sort" || name == "unique") {
-    if (name == "sort") sort_stably(items);
+  if (name == "sort") {
+    TRY(charge_order(value, std::bit_width(items.size()), line));
+    auto pairs =
+        TRY(keyed(std::move(items), given.at(2, "attribute"), given.at(1, "case_sensitive"), line));
+    return Value(sorted(std::move(pairs), given.at(0, "reverse")));
+  }
+  if (name == "unique") {
+    TRY(charge_order(value, items.size(), line));
+    auto pairs =
+        TRY(keyed(std::move(items), given.at(1, "attribute"), given.at(0, "case_sensitive"), line));
     Json list = Json::array();
-    for (Json& item : items)
-      if (name == "sort" || std::find(list.begin(), list.end(), item) == list.end())
-        list.push_back(std::move(item));
+    for (std::size_t i = 0; i < pairs.size(); ++i)
+      if (std::none_of(pairs.begin(), pairs.begin() + static_cast<std::ptrdiff_t>(i),
+                       [&](const Keyed& before) { return before.key == pairs[i].key; }))
+        list.push_back(pairs[i].item);
     return Value(std::move(list));
   }
   const bool by_attribute = name == "selectattr" || name == "rejectattr";
@@ -311,6 +416,7 @@ Result<bool> Evaluator::test(const std::string& name, const Json& value, const A
     return (value.get<std::int64_t>() % 2 != 0) == (name == "odd");
   if (!given.plain.empty()) {
     const Json& other = given.plain[0];
+    if (value.type() == other.type()) TRY(charge_value(value, line));
     if (name == "equalto" || name == "eq" || name == "==" || name == "sameas")
       return value == other;
     if (name == "ne" || name == "!=") return value != other;

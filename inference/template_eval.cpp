@@ -22,17 +22,40 @@ Error Evaluator::wrong(std::size_t line, const std::string& what) const {
   return Error{Code::invalid, "chat template, line " + std::to_string(line) + ": " + what};
 }
 
-Result<void> Evaluator::step(std::size_t line) {
-  if (++steps_ > limits_.steps_max)
+Result<void> Evaluator::enter(std::size_t line) {
+  TRY(step(line));
+  if (nesting_ > limits_.nesting_max) return Err(wrong(line, "it is nested too deeply"));
+  return {};
+}
+
+Result<void> Evaluator::step(std::size_t line, std::size_t count) {
+  if (count > limits_.steps_max - steps_)
     return Err(Error{Code::exhausted, wrong(line, "it takes too many steps").message});
+  steps_ += count;
   return {};
 }
 
 Result<void> Evaluator::charge(std::size_t bytes, std::size_t line) {
   if (bytes > limits_.output_bytes_max)
     return Err(Error{Code::exhausted, wrong(line, "a value is too long").message});
-  steps_ += bytes / 256;
-  return step(line);
+  return step(line, 1 + bytes / 256);
+}
+
+Result<void> Evaluator::charge_value(const Json& value, std::size_t line) {
+  std::size_t size = 0;
+  measure(value, std::string::npos, size);
+  return charge(size * 32, line);
+}
+
+Result<void> Evaluator::charge_search(std::string_view text, std::string_view part,
+                                      std::size_t line) {
+  return step(line, 1 + text.size() / 256 * (1 + part.size() / 16));
+}
+
+Result<void> Evaluator::charge_order(const Json& value, std::size_t others, std::size_t line) {
+  std::size_t size = 0;
+  measure(value, std::string::npos, size);
+  return step(line, 1 + size / 8 * (1 + others / 8));
 }
 
 Result<void> Evaluator::charge_built(const Json& value, std::size_t line) {
@@ -46,9 +69,21 @@ bool Evaluator::measure(const Json& value, std::size_t depth_left, std::size_t& 
   size += value.is_string() ? 1 + text_of(value).size() / 32 : 1;
   if (!value.is_structured()) return true;
   if (depth_left == 0) return false;
+  if (value.is_object())
+    for (auto it = value.begin(); it != value.end(); ++it) size += 1 + it.key().size() / 32;
   for (const Json& item : value)
     if (!measure(item, depth_left - 1, size)) return false;
   return true;
+}
+
+Result<Json> Evaluator::taken(Value value, std::size_t line) {
+  if (!value.owns()) TRY(charge_value(value.get(), line));
+  return std::move(value).take();
+}
+
+Result<std::string> Evaluator::text(const Json& value, std::size_t line) {
+  TRY(charge_value(value, line));
+  return to_text(value);
 }
 
 Result<Value> Evaluator::text_value(std::string text, std::size_t line) {
@@ -58,6 +93,7 @@ Result<Value> Evaluator::text_value(std::string text, std::size_t line) {
 
 Result<Value> Evaluator::replaced_value(std::string_view text, std::string_view from,
                                         std::string_view to, std::size_t line) {
+  TRY(charge_search(text, from, line));
   if (to.size() > from.size() && !from.empty())
     TRY(charge(text.size() + text.size() / from.size() * (to.size() - from.size()), line));
   return text_value(replaced(text, from, to), line);
@@ -71,15 +107,15 @@ Result<void> Evaluator::append(std::size_t line, std::string_view text) {
 }
 
 Json* Evaluator::variable(std::string_view name) {
-  for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope)
-    if (const auto found = scope->values.find(name); found != scope->values.end())
+  for (std::size_t i = scopes_.size(); i > 0; i = outside(i - 1))
+    if (const auto found = scopes_[i - 1].values.find(name); found != scopes_[i - 1].values.end())
       return &found->second;
   return nullptr;
 }
 
 const Statement* Evaluator::macro(std::string_view name) {
-  for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope)
-    if (const auto found = scope->macros.find(name); found != scope->macros.end())
+  for (std::size_t i = scopes_.size(); i > 0; i = outside(i - 1))
+    if (const auto found = scopes_[i - 1].macros.find(name); found != scopes_[i - 1].macros.end())
       return found->second.statement;
   return nullptr;
 }
@@ -93,14 +129,16 @@ Result<Flow> Evaluator::execute(const Block& block) {
 }
 
 Result<Flow> Evaluator::execute(const Statement& statement) {
-  TRY(step(statement.line));
+  const Level level(nesting_);
+  TRY(enter(statement.line));
   switch (statement.kind) {
     case Statement::Kind::text:
       TRY(append(statement.line, statement.text));
       return Flow::on;
     case Statement::Kind::print: {
       const Value value = TRY(evaluate(*statement.expression));
-      TRY(append(statement.line, to_text(value.get())));
+      const std::string printed = TRY(text(value.get(), statement.line));
+      TRY(append(statement.line, printed));
       return Flow::on;
     }
     case Statement::Kind::choice:
@@ -112,12 +150,13 @@ Result<Flow> Evaluator::execute(const Statement& statement) {
     case Statement::Kind::loop:
       return loop(statement);
     case Statement::Kind::set: {
-      Json value = TRY(evaluate(*statement.expression)).take();
-      TRY(assign(statement, std::move(value)));
+      Value value = TRY(evaluate(*statement.expression));
+      Json own = TRY(taken(std::move(value), statement.line));
+      TRY(assign(statement, std::move(own)));
       return Flow::on;
     }
     case Statement::Kind::set_block: {
-      std::string text = TRY(captured(statement.body));
+      std::string text = TRY(captured(statement.body, statement.line));
       TRY(assign(statement, std::move(text)));
       return Flow::on;
     }
@@ -132,9 +171,10 @@ Result<Flow> Evaluator::execute(const Statement& statement) {
   return Flow::on;
 }
 
-Result<std::string> Evaluator::captured(const Block& body) {
+Result<std::string> Evaluator::captured(const Block& body, std::size_t line) {
   const std::size_t start = out_.size();
   TRY(execute(body));
+  TRY(charge(out_.size() - start, line));
   std::string text = out_.substr(start);
   out_.resize(start);
   return text;
@@ -145,7 +185,10 @@ Result<void> Evaluator::assign(const Statement& statement, Json value) {
     Json* target = variable(statement.names[0]);
     if (target == nullptr || !target->is_object())
       return Err(wrong(statement.line, "\"" + statement.names[0] + "\" is not a namespace"));
-    (*target)[statement.attribute] = std::move(value);
+    Json changed = calls_ > 0 ? *target : std::move(*target);
+    changed[statement.attribute] = std::move(value);
+    if (calls_ > 0) retired_.push_back(std::move(*target));
+    *target = std::move(changed);
     return charge_built(*target, statement.line);
   }
   return bind(statement.names, std::move(value), statement.line);
@@ -164,21 +207,25 @@ Result<void> Evaluator::bind(const std::vector<std::string>& names, Json value, 
 }
 
 Result<std::vector<Json>> Evaluator::items_of(const Json& value, std::size_t line) {
+  TRY(charge_value(value, line));
   std::vector<Json> items;
   if (value.is_array()) {
     items.assign(value.begin(), value.end());
   } else if (value.is_object()) {
     for (auto it = value.begin(); it != value.end(); ++it) items.emplace_back(it.key());
   } else if (value.is_string()) {
-    for (std::string& character : characters_of(text_of(value)))
-      items.emplace_back(std::move(character));
+    TRY(charge(text_of(value).size() * 32, line));  // each character becomes a value
+    const std::string_view characters = text_of(value);
+    const std::vector<std::uint32_t> starts = character_starts(characters);
+    for (std::size_t i = 0; i + 1 < starts.size(); ++i)
+      items.emplace_back(characters.substr(starts[i], starts[i + 1] - starts[i]));
   } else if (!value.is_discarded()) {
     return Err(wrong(line, "a " + std::string(value.type_name()) + " cannot be looped over"));
   }
   return items;
 }
 
-Json Evaluator::loop_state(const std::vector<Json>& items, std::size_t i) const {
+Json Evaluator::loop_state(const std::vector<Json>& items, std::size_t i, const Json& previous) {
   const std::size_t count = items.size();
   Json state = {{"index0", i},
                 {"index", i + 1},
@@ -187,7 +234,7 @@ Json Evaluator::loop_state(const std::vector<Json>& items, std::size_t i) const 
                 {"length", count},
                 {"revindex", count - i},
                 {"revindex0", count - i - 1}};
-  if (i > 0) state["previtem"] = previous_;
+  if (i > 0) state["previtem"] = previous;
   if (i + 1 < count) state["nextitem"] = items[i + 1];
   return state;
 }
@@ -208,11 +255,14 @@ Result<Flow> Evaluator::loop(const Statement& statement) {
     items = std::move(kept);
   }
   const std::size_t count = items.size();
+  Json previous;
   for (std::size_t i = 0; i < count; ++i) {
     TRY(step(statement.line));
     scopes_.back().values.clear();
-    if (statement.names_loop) scopes_.back().values.emplace("loop", loop_state(items, i));
-    if (statement.names_loop) previous_ = items[i];
+    if (statement.names_loop) {
+      scopes_.back().values.emplace("loop", loop_state(items, i, previous));
+      previous = items[i];
+    }
     TRY(bind(statement.names, std::move(items[i]), statement.line));
     if (TRY(execute(statement.body)) == Flow::out) break;
   }

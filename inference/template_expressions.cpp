@@ -7,8 +7,20 @@
 
 namespace ambit::inference::jinja {
 
+namespace {
+
+// Where Python's index points to, if it points to one of `size` things.
+std::optional<std::size_t> place(std::int64_t index, std::size_t size) {
+  const auto count = static_cast<std::int64_t>(size);
+  if (index < -count || index >= count) return std::nullopt;
+  return static_cast<std::size_t>(index < 0 ? index + count : index);
+}
+
+}  // namespace
+
 Result<Value> Evaluator::evaluate(const Expression& expression) {
-  TRY(step(expression.line));
+  const Level level(nesting_);
+  TRY(enter(expression.line));
   switch (expression.kind) {
     case Kind::literal:
       return Value::reference(expression.value);
@@ -18,8 +30,10 @@ Result<Value> Evaluator::evaluate(const Expression& expression) {
     }
     case Kind::list: {
       Json list = Json::array();
-      for (const ExpressionPtr& item : expression.operands)
-        list.push_back(TRY(evaluate(*item)).take());
+      for (const ExpressionPtr& operand : expression.operands) {
+        Value item = TRY(evaluate(*operand));
+        list.push_back(TRY(taken(std::move(item), expression.line)));
+      }
       TRY(charge_built(list, expression.line));
       return Value(std::move(list));
     }
@@ -27,7 +41,9 @@ Result<Value> Evaluator::evaluate(const Expression& expression) {
       Json object = Json::object();
       for (std::size_t i = 0; i < expression.operands.size(); i += 2) {
         const Value key = TRY(evaluate(*expression.operands[i]));
-        object[to_text(key.get())] = TRY(evaluate(*expression.operands[i + 1])).take();
+        const std::string name = TRY(text(key.get(), expression.line));
+        Value item = TRY(evaluate(*expression.operands[i + 1]));
+        object[name] = TRY(taken(std::move(item), expression.line));
       }
       TRY(charge_built(object, expression.line));
       return Value(std::move(object));
@@ -76,10 +92,14 @@ Result<Value> Evaluator::evaluate(const Expression& expression) {
 
 Result<Arguments> Evaluator::arguments(const Expression& expression) {
   Arguments given;
-  for (std::size_t i = 1; i < expression.operands.size(); ++i)
-    given.plain.push_back(TRY(evaluate(*expression.operands[i])).take());
-  for (const auto& [name, value] : expression.named)
-    given.named[name] = TRY(evaluate(*value)).take();
+  for (std::size_t i = 1; i < expression.operands.size(); ++i) {
+    Value value = TRY(evaluate(*expression.operands[i]));
+    given.plain.push_back(TRY(taken(std::move(value), expression.line)));
+  }
+  for (const auto& [name, operand] : expression.named) {
+    Value value = TRY(evaluate(*operand));
+    given.named[name] = TRY(taken(std::move(value), expression.line));
+  }
   return given;
 }
 
@@ -87,23 +107,24 @@ Result<Value> Evaluator::member(const Value& whole, const Json& index, std::size
   const Json& from = whole.get();
   const Json* found = nullptr;
   if (from.is_object() && index.is_string()) {
+    TRY(step(line, from.size() / 64));
     const auto at = from.find(text_of(index));
     if (at != from.end()) found = &*at;
-  } else if ((from.is_array() || from.is_string()) && index.is_number_integer()) {
-    const auto size = static_cast<std::int64_t>(length_of(from));
-    std::int64_t at = index.get<std::int64_t>();
-    if (at < 0) at += size;
-    if (at >= 0 && at < size) {
-      if (from.is_string())
-        return Value(Json(characters_of(text_of(from))[static_cast<std::size_t>(at)]));
-      found = &from[static_cast<std::size_t>(at)];
-    }
+  } else if (from.is_array() && index.is_number_integer()) {
+    if (const auto at = place(index.get<std::int64_t>(), from.size())) found = &from[*at];
+  } else if (from.is_string() && index.is_number_integer()) {
+    const std::string_view characters = text_of(from);
+    TRY(charge(characters.size() * sizeof(std::uint32_t), line));
+    const std::vector<std::uint32_t> starts = character_starts(characters);
+    if (const auto at = place(index.get<std::int64_t>(), starts.size() - 1))
+      return Value(Json(characters.substr(starts[*at], starts[*at + 1] - starts[*at])));
   } else if (from.is_discarded()) {
-    return Err(wrong(
-        line, "the value whose member " + python_dumps(index) + " is asked for is undefined"));
+    return Err(wrong(line, "the value whose member " + shown(python_dumps(index)) +
+                               " is asked for is undefined"));
   }
   if (found == nullptr) return Value::undefined();
   if (!whole.owns()) return Value::reference(*found);
+  TRY(charge_value(*found, line));
   return Value(Json(*found));
 }
 
@@ -121,8 +142,10 @@ Result<Value> Evaluator::slice(const Expression& expression) {
   const bool is_text = whole.get().is_string();
   if (!is_text && !whole.get().is_array())
     return Err(wrong(expression.line, "only lists and strings can be sliced"));
-  const std::vector<Json> items = TRY(items_of(whole.get(), expression.line));
-  const auto size = static_cast<std::int64_t>(items.size());
+  const std::string_view characters = is_text ? text_of(whole.get()) : std::string_view();
+  if (is_text) TRY(charge(characters.size() * sizeof(std::uint32_t), expression.line));
+  const std::vector<std::uint32_t> starts = character_starts(characters);
+  const auto size = static_cast<std::int64_t>(is_text ? starts.size() - 1 : whole.get().size());
   const std::int64_t stride = parts[2].value_or(1);
   if (stride == 0) return Err(wrong(expression.line, "a slice cannot have the step 0"));
   const auto border = [&](std::optional<std::int64_t> part, std::int64_t fallback) {
@@ -136,11 +159,13 @@ Result<Value> Evaluator::slice(const Expression& expression) {
   Json list = Json::array();
   std::string text;
   for (std::int64_t i = start; stride > 0 ? i < stop : i > stop;) {
-    const Json& item = items[static_cast<std::size_t>(i)];
-    if (is_text)
-      text += text_of(item);
-    else
-      list.push_back(item);
+    const auto at = static_cast<std::size_t>(i);
+    if (is_text) {
+      text += characters.substr(starts[at], starts[at + 1] - starts[at]);
+    } else {
+      TRY(charge_value(whole.get()[at], expression.line));
+      list.push_back(whole.get()[at]);
+    }
     if (stride > size || stride < -size) break;
     i += stride;
   }
@@ -156,8 +181,13 @@ Result<Value> Evaluator::binary(const Expression& expression) {
   if (op == "and" || op == "or") return right;
   const Json& a = left.get();
   const Json& b = right.get();
-  if (op == "~") return text_value(to_text(a) + to_text(b), expression.line);
+  if (op == "~") {
+    std::string joined = TRY(text(a, expression.line));
+    joined += TRY(text(b, expression.line));
+    return text_value(std::move(joined), expression.line);
+  }
   if (op == "==" || op == "!=") {
+    if (a.type() == b.type()) TRY(charge_value(a, expression.line));
     const bool same =
         a.is_discarded() || b.is_discarded() ? a.is_discarded() == b.is_discarded() : a == b;
     return Value(Json(same == (op == "==")));
@@ -167,6 +197,7 @@ Result<Value> Evaluator::binary(const Expression& expression) {
   if (op == "<" || op == ">" || op == "<=" || op == ">=") {
     if (!(a.is_number() && b.is_number()) && !(a.is_string() && b.is_string()))
       return Err(wrong(expression.line, "only two numbers or two strings have an order"));
+    TRY(charge_value(a, expression.line));
     const bool less = a < b;
     const bool greater = b < a;
     return Value(Json(op == "<" ? less : op == ">" ? greater : op == "<=" ? !greater : !less));
@@ -175,8 +206,12 @@ Result<Value> Evaluator::binary(const Expression& expression) {
 }
 
 Result<bool> Evaluator::contains(const Json& whole, const Json& part, std::size_t line) {
-  if (whole.is_string())
-    return part.is_string() && text_of(whole).find(text_of(part)) != std::string::npos;
+  if (whole.is_string() && part.is_string()) {
+    TRY(charge_search(text_of(whole), text_of(part), line));
+    return text_of(whole).find(text_of(part)) != std::string::npos;
+  }
+  if (whole.is_object() || whole.is_array()) TRY(charge_value(whole, line));
+  if (whole.is_string()) return false;
   if (whole.is_object()) return part.is_string() && whole.contains(text_of(part));
   if (whole.is_array()) return std::find(whole.begin(), whole.end(), part) != whole.end();
   if (whole.is_discarded() || whole.is_null()) return false;
@@ -187,7 +222,8 @@ Result<Value> Evaluator::arithmetic(const std::string& op, const Json& a, const 
                                     std::size_t line) {
   if (op == "+" && a.is_string() && b.is_string()) return text_value(text_of(a) + text_of(b), line);
   if (op == "+" && a.is_array() && b.is_array()) {
-    TRY(charge((a.size() + b.size()) * 16, line));
+    TRY(charge_value(a, line));
+    TRY(charge_value(b, line));
     Json both = a;
     both.insert(both.end(), b.begin(), b.end());
     return Value(std::move(both));

@@ -7,33 +7,89 @@
 
 namespace ambit::inference {
 
-std::string python_dumps(const nlohmann::ordered_json& value, int indent) {
-  using Json = nlohmann::ordered_json;
-  std::string out;
-  const std::function<void(const Json&, int)> write = [&](const Json& item, int depth) {
-    const bool object = item.is_object();
-    if ((!object && !item.is_array()) || item.empty()) {
-      out += item.dump(-1, ' ', false, Json::error_handler_t::replace);
-      return;
-    }
-    const auto line = [&](int level) {
-      if (indent > 0)
-        out.append(1, '\n').append(
-            static_cast<std::size_t>(indent) * static_cast<std::size_t>(level), ' ');
-    };
-    out += object ? '{' : '[';
-    bool first = true;
-    for (auto it = item.begin(); it != item.end(); ++it) {
-      if (!first) out += indent > 0 ? "," : ", ";
-      first = false;
-      line(depth + 1);
-      if (object) out += Json(it.key()).dump(-1, ' ', false, Json::error_handler_t::replace) + ": ";
-      write(*it, depth + 1);
-    }
-    line(depth);
-    out += object ? '}' : ']';
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string plain_json(const Json& value, bool ensure_ascii) {
+  return value.dump(-1, ' ', ensure_ascii, Json::error_handler_t::replace);
+}
+
+void write_json(std::string& out, const Json& value, const JsonStyle& style, std::size_t depth) {
+  if (!value.is_structured() || value.empty()) {
+    out += plain_json(value, style.ensure_ascii);
+    return;
+  }
+  const auto line = [&](std::size_t level) {
+    if (style.indent > 0) out.append(1, '\n').append(style.indent * level, ' ');
   };
-  write(value, 0);
+  const bool object = value.is_object();
+  std::vector<Json::const_iterator> items;
+  for (auto it = value.begin(); it != value.end(); ++it) items.push_back(it);
+  if (object && style.sort_keys)
+    std::sort(items.begin(), items.end(),
+              [](const auto& a, const auto& b) { return a.key() < b.key(); });
+  out += object ? '{' : '[';
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    if (i > 0 && !style.item_separator.empty())
+      out += style.item_separator;
+    else if (i > 0)
+      out += style.indent > 0 ? "," : ", ";
+    line(depth + 1);
+    if (object) out += plain_json(items[i].key(), style.ensure_ascii) + style.key_separator;
+    write_json(out, *items[i], style, depth + 1);
+  }
+  line(depth);
+  out += object ? '}' : ']';
+}
+
+// As Python's repr writes a string; what has no sign of its own in ASCII is escaped.
+std::string python_quoted(std::string_view text) {
+  const bool doubled =
+      text.find('\'') != std::string_view::npos && text.find('"') == std::string_view::npos;
+  const char quote = doubled ? '"' : '\'';
+  std::string out(1, quote);
+  for (const char c : text) {
+    if (c == quote || c == '\\') {
+      out.append(1, '\\').append(1, c);
+    } else if (c == '\n' || c == '\r' || c == '\t') {
+      out += c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t";
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
+      constexpr std::string_view digits = "0123456789abcdef";
+      const auto byte = static_cast<unsigned char>(c);
+      out.append("\\x").append(1, digits[byte >> 4U]).append(1, digits[byte & 15U]);
+    } else {
+      out += c;
+    }
+  }
+  return out.append(1, quote);
+}
+
+// As Python's repr.
+void write_python(std::string& out, const Json& value) {
+  if (value.is_string()) {
+    out += python_quoted(value.get_ref<const std::string&>());
+    return;
+  }
+  if (!value.is_structured()) {
+    out += jinja::to_text(value);
+    return;
+  }
+  const bool object = value.is_object();
+  out += object ? '{' : '[';
+  for (auto it = value.begin(); it != value.end(); ++it) {
+    if (it != value.begin()) out += ", ";
+    if (object) out += python_quoted(it.key()) + ": ";
+    write_python(out, *it);
+  }
+  out += object ? '}' : ']';
+}
+
+}  // namespace
+
+std::string python_dumps(const Json& value, const JsonStyle& style) {
+  std::string out;
+  write_json(out, value, style, 0);
   return out;
 }
 
@@ -68,8 +124,14 @@ std::string to_text(const Json& value) {
       return "None";
     case Json::value_t::discarded:
       return "";
+    case Json::value_t::array:
+    case Json::value_t::object: {
+      std::string out;
+      write_python(out, value);
+      return out;
+    }
     default:
-      return python_dumps(value);
+      return plain_json(value, false);
   }
 }
 
@@ -119,18 +181,22 @@ std::string titled(std::string text) {
   return text;
 }
 
-std::vector<std::string> characters_of(std::string_view text) {
-  std::vector<std::string> out;
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t bytes = decode_utf8(text, at).bytes;
-    out.emplace_back(text.substr(at, bytes));
-    at += bytes;
-  }
-  return out;
+std::string shown(std::string_view text) {
+  constexpr std::size_t bytes_max = 500;
+  return valid_utf8(text.substr(0, bytes_max)) + (text.size() > bytes_max ? " ..." : "");
+}
+
+std::vector<std::uint32_t> character_starts(std::string_view text) {
+  std::vector<std::uint32_t> starts;
+  starts.reserve(text.size() + 1);
+  for (std::size_t at = 0; at < text.size(); at += decode_utf8(text, at).bytes)
+    starts.push_back(static_cast<std::uint32_t>(at));
+  starts.push_back(static_cast<std::uint32_t>(text.size()));
+  return starts;
 }
 
 std::size_t length_of(const Json& value) {
-  return value.is_string() ? characters_of(text_of(value)).size() : value.size();
+  return value.is_string() ? character_starts(text_of(value)).size() - 1 : value.size();
 }
 
 bool is_real(const Json& value) {

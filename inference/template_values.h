@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <iterator>
 #include <list>
@@ -20,10 +21,10 @@
 namespace ambit::inference::jinja {
 
 // A list sorts stably; std::stable_sort of GNU 12 uses what C++17 deprecates.
-template <class Less = std::less<>>
-void sort_stably(std::vector<nlohmann::ordered_json>& items, Less less = {}) {
-  std::list<nlohmann::ordered_json> list(std::make_move_iterator(items.begin()),
-                                         std::make_move_iterator(items.end()));
+template <class Item, class Less>
+void sort_stably(std::vector<Item>& items, Less less) {
+  std::list<Item> list(std::make_move_iterator(items.begin()),
+                       std::make_move_iterator(items.end()));
   list.sort(less);
   items.assign(std::make_move_iterator(list.begin()), std::make_move_iterator(list.end()));
 }
@@ -54,6 +55,7 @@ class Value {
 
 bool truth(const Json& value);
 
+// As Python's str.
 std::string to_text(const Json& value);
 
 const std::string& text_of(const Json& value);
@@ -68,8 +70,11 @@ std::string capitalized(std::string text);
 
 std::string titled(std::string text);
 
-// Strings count in characters, as the templates' authors expect.
-std::vector<std::string> characters_of(std::string_view text);
+// The beginning of a text, for a message.
+std::string shown(std::string_view text);
+
+// Strings count in characters, as the templates' authors expect: where each begins, and the end.
+std::vector<std::uint32_t> character_starts(std::string_view text);
 
 std::size_t length_of(const Json& value);
 
