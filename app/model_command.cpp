@@ -270,6 +270,10 @@ Result<void> inspect(const Options& options, const Context& context) {
               {"vocabulary", file->tokenizer().size()},
               {"tensors", file->file().tensors().size()}};
   for (const auto& [type, elements] : types) out["elements"][type] = elements;
+  const inference::ChatAbilities& chat = file->chat().abilities();
+  out["chat"] = {{"system", chat.system ? "template" : "ambit"},
+                 {"tools", chat.tools ? "template" : "ambit"},
+                 {"calls", chat.dialect == inference::Dialect::llama ? "llama" : "hermes"}};
   for (const auto& [key, value] : file->file().metadata())
     out["metadata"][key] = short_value(value);
   print(out.dump(options.flag("json") ? -1 : 2, ' ', false, Json::error_handler_t::replace) + "\n");

@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+
 namespace ambit::inference {
 
 namespace {
@@ -77,6 +79,10 @@ Json tool_value(const Tokenizer& tokenizer, const agents::ToolSpec& tool) {
   return {{"type", "function"}, {"function", std::move(function)}};
 }
 
+bool speaks_of_tools(const agents::Message& message) {
+  return message.role == agents::Role::tool || !message.tool_calls.empty();
+}
+
 }  // namespace
 
 Result<Chat> Chat::load(const Gguf& file, const Tokenizer& tokenizer) {
@@ -92,17 +98,28 @@ Result<Chat> Chat::load(const Gguf& file, const Tokenizer& tokenizer) {
 Result<Chat> Chat::parse(std::string_view source, const Tokenizer& tokenizer) {
   Chat chat(tokenizer);
   chat.template_ = TRY(Template::parse(source));
-  chat.dialect_ = dialect_of(source);
+  chat.abilities_ = abilities_of(chat.template_);
   return chat;
 }
 
 Result<std::string> Chat::render(const std::vector<agents::Message>& messages,
                                  const std::vector<agents::ToolSpec>* tools,
                                  bool add_generation_prompt) const {
+  if (!abilities_.tools && ((tools != nullptr && !tools->empty()) ||
+                            std::any_of(messages.begin(), messages.end(), speaks_of_tools)))
+    return write(tools_in_words(messages, tools), nullptr, add_generation_prompt);
+  return write(messages, tools, add_generation_prompt);
+}
+
+Result<std::string> Chat::write(const std::vector<agents::Message>& messages,
+                                const std::vector<agents::ToolSpec>* tools,
+                                bool add_generation_prompt) const {
   Json variables = {{"messages", Json::array()},
                     {"tools", nullptr},
                     {"add_generation_prompt", add_generation_prompt}};
-  for (const agents::Message& message : messages)
+  const auto joined =
+      abilities_.system ? std::vector<agents::Message>() : system_in_words(messages);
+  for (const agents::Message& message : abilities_.system ? messages : joined)
     variables["messages"].push_back(message_value(*tokenizer_, message));
   if (tools != nullptr && !tools->empty()) {
     variables["tools"] = Json::array();

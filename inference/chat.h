@@ -5,7 +5,7 @@
 
 #include "agents/ports.h"
 #include "async/result.h"
-#include "inference/dialect.h"
+#include "inference/chat_words.h"
 #include "inference/template.h"
 #include "inference/tokenizer.h"
 
@@ -22,7 +22,9 @@ class Chat {
   static Result<Chat> load(const Gguf& file, const Tokenizer& tokenizer);
   static Result<Chat> parse(std::string_view source, const Tokenizer& tokenizer);
 
-  [[nodiscard]] Dialect dialect() const { return dialect_; }
+  [[nodiscard]] const ChatAbilities& abilities() const { return abilities_; }
+  [[nodiscard]] Dialect dialect() const { return abilities_.dialect; }
+  // What the template has no words for is said in ours (chat_words.h).
   [[nodiscard]] Result<std::string> render(const std::vector<agents::Message>& messages,
                                            const std::vector<agents::ToolSpec>* tools,
                                            bool add_generation_prompt = true) const;
@@ -32,10 +34,13 @@ class Chat {
 
  private:
   explicit Chat(const Tokenizer& tokenizer) : tokenizer_(&tokenizer) {}
+  [[nodiscard]] Result<std::string> write(const std::vector<agents::Message>& messages,
+                                          const std::vector<agents::ToolSpec>* tools,
+                                          bool add_generation_prompt) const;
 
   const Tokenizer* tokenizer_;
   Template template_;
-  Dialect dialect_ = Dialect::hermes;
+  ChatAbilities abilities_;
 };
 
 }  // namespace ambit::inference

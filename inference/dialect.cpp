@@ -102,12 +102,6 @@ SpokenTurn read_hermes(std::string_view text) {
 
 }  // namespace
 
-Dialect dialect_of(std::string_view chat_template) {
-  if (chat_template.find(call_begin) != std::string_view::npos) return Dialect::hermes;
-  if (chat_template.find("\"parameters\": ") != std::string_view::npos) return Dialect::llama;
-  return Dialect::hermes;
-}
-
 bool is_free(const TurnShape& shape) {
   return (shape.tools == nullptr || shape.tools->empty()) && shape.output_schema.empty() &&
          shape.output_pattern.empty() && shape.output_grammar.empty();

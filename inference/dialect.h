@@ -2,9 +2,10 @@
 
 // How a model says "call this tool": what its chat template taught it. Makes the byte language of a
 // turn that offers tools, and reads the calls back out of the text.
-//   hermes  free text, then <tool_call>\n{"name": ..., "arguments": {...}}\n</tool_call>, perhaps
-//   several llama   either free text that does not begin with "{", or {"name": ..., "parameters":
-//   {...}}
+//   hermes  free text, then perhaps several of
+//           <tool_call>\n{"name": ..., "arguments": {...}}\n</tool_call>
+//   llama   either free text that does not begin with "{",
+//           or {"name": ..., "parameters": {...}}
 
 #include "agents/ports.h"
 #include "async/result.h"
@@ -17,8 +18,6 @@
 namespace ambit::inference {
 
 enum class Dialect { hermes, llama };
-
-Dialect dialect_of(std::string_view chat_template);
 
 struct TurnShape {
   const std::vector<agents::ToolSpec>* tools = nullptr;
