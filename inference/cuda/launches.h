@@ -120,7 +120,7 @@ class Operations final : public Launcher {
     }
     this->launch("multiply_many", multiply_many<Format>, stretches(job, many_block_rows),
                  (job.weight.panel_count + 2 * many_panels<Format> - 1) / (2 * many_panels<Format>),
-                 many_warps * warp_lanes, 0, job);
+                 many_warps * warp_lanes, multiply_many_bytes<Format>, job);
   }
   // Inputs are 16-bit floats: one kind of product for all rows, which the device decides.
   template <class Format>

@@ -134,7 +134,7 @@ multiply_narrow(GPU_JOB(MultiplyJob) job) {
   const unsigned own = left < weight.segment_blocks ? left : weight.segment_blocks;
   typename Format::Weights weights[depth] = {};
   GPU_UNROLL for (unsigned i = 0; i < depth; ++i) if (i < own) weights[i] =
-      Format::weights(cursor, begin + i);
+      weights_of<Format>(cursor, begin + i);
   // A lane a segment. One that is not there, or has ended, gets what another has; nobody keeps what
   // comes of it.
   const unsigned copied = (lane() < weight.segments ? lane() : 0) * weight.segment_blocks;
@@ -156,7 +156,7 @@ multiply_narrow(GPU_JOB(MultiplyJob) job) {
         add_block<Format>(sums, weights[i],
                           ring.slot(step) + warp() / warpgroup_warps * spread * tiles * tile_bytes,
                           step > 0);
-        if (step + depth < own) weights[i] = Format::weights(cursor, begin + step + depth);
+        if (step + depth < own) weights[i] = weights_of<Format>(cursor, begin + step + depth);
         ring.done(step, bring);
         // A warp of a shorter segment goes on, because the others need it.
         if (step + 1 == own) {
@@ -225,7 +225,7 @@ multiply_wide(GPU_JOB(MultiplyJob) job) {
                            (panel < weight.panel_count ? panel : weight.panel_count - 1));
   typename Format::Weights weights[depth] = {};
   GPU_UNROLL for (unsigned i = 0; i < depth; ++i) if (i < weight.blocks) weights[i] =
-      Format::weights(cursor, i);
+      weights_of<Format>(cursor, i);
   const Ring<wide_slots> ring = {tiles * tile_bytes, weight.blocks};
   const auto bring = [&](unsigned block) {
     if (lane() > 0) return;
@@ -247,7 +247,7 @@ multiply_wide(GPU_JOB(MultiplyJob) job) {
       if (block < weight.blocks) {
         ring.wait(block);
         add_block<Format>(sums, weights[i], ring.slot(block), block != segment_begin);
-        if (block + depth < weight.blocks) weights[i] = Format::weights(cursor, block + depth);
+        if (block + depth < weight.blocks) weights[i] = weights_of<Format>(cursor, block + depth);
         ring.done(block, bring);
         const bool ends = block + 1 == segment_begin + weight.segment_blocks;
         if (ends || block + 1 == weight.blocks) {

@@ -66,18 +66,26 @@ Words4 stream16(const std::byte* at) {
 Words2 stream8(const std::byte* at) {
   return *reinterpret_cast<const Words2*>(at);
 }
-// The bytes arrive as late as they may: when the copies are waited for.
+// The bytes arrive as late as they may: when their group is waited for. Until then their place is
+// full of what is no number, so that whoever still reads what was there before is found out.
 void copy16(void* shared, const void* global) {
   if (reinterpret_cast<std::uintptr_t>(shared) % 16 != 0 ||
       reinterpret_cast<std::uintptr_t>(global) % 16 != 0)
     block().blame("a copy to shared memory is not on a border of 16 bytes");
-  block().current().copies.emplace_back(shared, global);
+  std::memset(shared, 0xFF, 16);
+  Lane& lane = block().current();
+  lane.copies.push_back({shared, global, lane.groups});
 }
-void begin_copies() {}
-void finish_copies_but(int) {
-  auto& copies = block().current().copies;
-  for (const auto& [to, from] : copies) std::memcpy(to, from, 16);
-  copies.clear();
+void begin_copies() {
+  ++block().current().groups;
+}
+void finish_copies_but(int pending) {
+  Lane& lane = block().current();
+  std::erase_if(lane.copies, [&](const Lane::Copy& copy) {
+    if (copy.group + static_cast<std::uint64_t>(pending) >= lane.groups) return false;
+    std::memcpy(copy.to, copy.from, 16);
+    return true;
+  });
 }
 void load_columns(const std::uint16_t* tile, unsigned stride, std::uint32_t& b0,
                   std::uint32_t& b1) {

@@ -55,7 +55,13 @@ struct Lane {
   float* sums = nullptr;
   std::int32_t* whole = nullptr;
   std::uint32_t result = 0;
-  std::vector<std::pair<void*, const void*>> copies;  // under way
+  struct Copy {
+    void* to;
+    const void* from;
+    std::uint64_t group;
+  };
+  std::vector<Copy> copies;  // under way
+  std::uint64_t groups = 0;  // of copies, begun so far
   TileLane tiles;
 };
 
@@ -84,6 +90,7 @@ class Block {
       lane.thread = i;
       lane.at = Meeting::none;
       lane.copies.clear();
+      lane.groups = 0;
       lane.tiles = {};
       lane.fiber.start(work);
     }

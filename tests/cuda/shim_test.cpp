@@ -72,6 +72,32 @@ TEST_CASE("shared memory that nobody wrote is full of what is no number", "[shim
   CHECK_FALSE(is_number);
 }
 
+TEST_CASE("copies to shared memory are there when their group is waited for, and no sooner",
+          "[shim]") {
+  const std::vector<Words4> source = {{{1, 2, 3, 4}}, {{5, 6, 7, 8}}};
+  std::vector<std::uint32_t> seen;
+  CHECK(run_block(32, 2 * sizeof(Words4), 0, [&] {
+          if (thread() > 0) return;
+          auto* words = shared_at<Words4>(0);
+          const auto look = [&] { seen.insert(seen.end(), {words[0].x[1], words[1].x[1]}); };
+          words[0] = words[1] = {};
+          for (unsigned i = 0; i < 2; ++i) {
+            copy16(words + i, &source[i]);
+            begin_copies();
+          }
+          look();
+          finish_copies<1>();
+          look();
+          finish_copies<0>();
+          look();
+          copy16(words, &source[1]);
+          finish_copies<0>();  // of a group that has not begun
+          look();
+        }).empty());
+  constexpr std::uint32_t nothing = 0xFFFFFFFFU;
+  CHECK(seen == std::vector<std::uint32_t>{nothing, nothing, 2, nothing, 2, 6, nothing, 6});
+}
+
 TEST_CASE("a warp's sum is the same tree in every lane and every order", "[shim]") {
   const auto values = noise(32, 4);
   std::vector<float> expected = values;
