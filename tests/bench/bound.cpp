@@ -3,7 +3,7 @@
 // many tokens each, random weights, no drafts. Counted in the steps in which all of them decode.
 // AMBIT_BENCH_SHAPES and AMBIT_BENCH_TYPES name the model (one each), or AMBIT_BENCH_FILE its file;
 // AMBIT_BENCH_DEVICE what computes, AMBIT_BENCH_BATCH how many agents, AMBIT_BENCH_TOKENS how many
-// tokens each says, AMBIT_BENCH_REPEATS how many runs the medians are of (3).
+// tokens each says, AMBIT_BENCH_REPEATS how many runs the medians are of (5).
 
 #include "bench/figure.h"
 #include "bench/models.h"
@@ -138,7 +138,7 @@ Result<void> measure(const std::string& path, std::size_t batch, std::size_t tok
   Side sides[2];
   for (const bool bound : {false, true})
     sides[bound ? 1 : 0].seeds = TRY(lasting_seeds(*decoder, batch, bound, tokens));
-  const std::size_t repeats = number("AMBIT_BENCH_REPEATS", "3", 100);
+  const std::size_t repeats = number("AMBIT_BENCH_REPEATS", "5", 100);
   for (std::size_t i = 0; i < repeats; ++i) {
     for (const bool bound : {false, true}) {
       Side& side = sides[bound ? 1 : 0];
