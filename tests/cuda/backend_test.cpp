@@ -1,91 +1,15 @@
 // The whole forward pass through the GPU's back end, run by the shim: logits close to the CPU's,
 // and the same bits as itself whatever the schedule.
 
-#include "inference/cuda/backend.h"
-
-#include "inference/forward.h"
-#include "inference/model_file.h"
-#include "inference/synth.h"
-#include "support.h"
+#include "texts.h"
 
 #include <catch2/catch.hpp>
+
+#include <algorithm>
 
 namespace ambit::inference::cuda {
 
 namespace {
-
-SynthShape small(const std::string& architecture, DType type) {
-  SynthShape shape;
-  shape.architecture = architecture;
-  shape.type = type;
-  shape.vocabulary = 300;
-  shape.width = type == DType::q4_k ? 256 : 64;
-  shape.hidden = type == DType::q4_k ? 256 : 96;
-  shape.heads = type == DType::q4_k ? 8 : 4;
-  shape.head_width = type == DType::q4_k ? 32 : 16;
-  shape.context = 1024;
-  return shape;
-}
-
-std::vector<TokenId> some_tokens(std::size_t count, std::uint64_t seed) {
-  std::vector<TokenId> tokens;
-  for (std::size_t i = 0; i < count; ++i)
-    tokens.push_back(static_cast<TokenId>(uniform(seed, i, 1) * 300));
-  return tokens;
-}
-
-using Logits = std::vector<std::vector<float>>;
-
-// A sequence in the memory of whatever back end a forward pass has.
-struct Text {
-  std::vector<TokenId> tokens;
-  std::vector<std::byte*> pages;
-  std::size_t done = 0;
-  Logits logits;  // of every position
-
-  Text(Forward& forward, std::vector<TokenId> text, const Text* shared = nullptr,
-       std::size_t shared_tokens = 0)
-      : tokens(std::move(text)), logits(tokens.size()) {
-    for (std::size_t i = 0; i < tokens.size(); i += page_tokens)
-      pages.push_back(i + page_tokens <= shared_tokens
-                          ? shared->pages[i / page_tokens]
-                          : forward.backend().pages().make_page(forward.page_bytes()));
-    done = shared_tokens / page_tokens * page_tokens;
-  }
-};
-
-// Goes on with all texts, `counts` rows of each, in one step.
-void step(Forward& forward, const std::vector<std::pair<Text*, std::size_t>>& texts) {
-  std::vector<StepRow> rows;
-  std::vector<std::vector<float>*> to;
-  for (const auto& [text, count] : texts) {
-    for (std::size_t i = 0; i < count && text->done < text->tokens.size(); ++i, ++text->done) {
-      rows.push_back({text->tokens[text->done], text->done, text->pages.data(), true});
-      to.push_back(&text->logits[text->done]);
-    }
-  }
-  forward.run(rows);
-  for (std::size_t i = 0; i < to.size(); ++i) {
-    const auto logits = forward.logits(i);
-    to[i]->assign(logits.begin(), logits.end());
-  }
-  INFO(forward.backend().failure());
-  REQUIRE(forward.backend().failure().empty());
-}
-
-std::unique_ptr<Forward> on_shim(const ModelFile& file, ShimOptions shim = {},
-                                 BackendOptions options = {}) {
-  options.rows_max = 128;
-  auto backend = CudaBackend::make(file.model(), test_device(shim), options);
-  REQUIRE(backend);
-  return std::make_unique<Forward>(file.model(), std::move(*backend), 128);
-}
-
-Logits whole_text(Forward& forward, const std::vector<TokenId>& tokens, std::size_t chunk) {
-  Text text(forward, tokens);
-  while (text.done < tokens.size()) step(forward, {{&text, chunk}});
-  return text.logits;
-}
 
 Logits on_cpu(const ModelFile& file, const std::vector<TokenId>& tokens) {
   Pool pool(1);
@@ -207,106 +131,6 @@ TEST_CASE("a session has the same bits alone, in a batch, in chunks, cached and 
     step(*forward, {{&text, 5}});
     CHECK(same(text.logits) == 297);
   }
-}
-
-namespace {
-
-SynthShape mixture(const std::string& architecture, DType type, std::size_t experts = 5) {
-  SynthShape shape = small(architecture, type);
-  shape.experts = experts;
-  return shape;
-}
-
-}  // namespace
-
-TEST_CASE("a mixture's logits are close to the CPU's", "[backend]") {
-  const std::string family = GENERATE("llama", "qwen3moe");
-  const DType type = GENERATE(DType::f32, DType::bf16, DType::q8_0, DType::q4_k);
-  BackendOptions options;
-  options.fp8_weights = type == DType::bf16 && GENERATE(false, true);
-  ShimOptions shim = schedule(71);
-  shim.architecture = GENERATE(80U, 90U);
-  const std::size_t experts = GENERATE(2U, 5U);
-  SynthShape shape = mixture(family, type, experts);
-  shape.tied = family == "llama";
-  const auto file = model_of(shape);
-  const auto tokens = some_tokens(13, 9);
-  const auto forward = on_shim(*file, shim, options);
-  const Logits ours = whole_text(*forward, tokens, 11);
-  const Logits theirs = on_cpu(*file, tokens);
-  INFO(family << " " << to_string(type) << (options.fp8_weights ? " as fp8" : "") << " on "
-              << shim.architecture << ", " << experts << " experts");
-  int far = 0;
-  for (std::size_t i = 0; i < tokens.size(); ++i)
-    far += worst_error(ours[i], theirs[i]) < (options.fp8_weights ? 0.25 : 0.03) ? 0 : 1;
-  // Each row takes two. Of more, what rounding adds may turn a close choice; and inputs that are
-  // rounded to levels, or weights to 8 bits, take a row of so small a model further off.
-  const bool is_near = experts == 2 && !is_quantized(type) && !options.fp8_weights;
-  CHECK(far <= (is_near ? 0 : 3));
-}
-
-TEST_CASE("a mixture's session has the same bits alone, in a batch, in chunks and recorded",
-          "[backend]") {
-  const DType type = GENERATE(DType::bf16, DType::q8_0);
-  const unsigned architecture = GENERATE(80U, 90U);
-  const auto file = model_of(mixture("qwen3moe", type));
-  const auto a = some_tokens(35, 10);
-  const auto b = some_tokens(60, 11);
-  const auto device = [&](std::uint64_t seed) {
-    ShimOptions shim = schedule(seed);
-    shim.architecture = architecture;
-    return shim;
-  };
-  BackendOptions options;
-  const auto plain = on_shim(*file, device(0), options);
-  const Logits expected = whole_text(*plain, a, 1);
-  CHECK(plain->backend().traffic().totals().replayed_steps == 34);
-  INFO(to_string(type) << " on " << architecture);
-  const auto same = [&](const Logits& other) {
-    for (std::size_t i = 0; i < expected.size(); ++i) CHECK(same_bits(other[i], expected[i]));
-  };
-  // In chunks that fill no tile evenly, rows of an expert in items of every size.
-  const std::vector<std::size_t> sizes =
-      type == DType::bf16 ? std::vector<std::size_t>{8, 128} : std::vector<std::size_t>{32, 64};
-  for (const std::size_t rows : sizes) {
-    INFO("items of " << rows);
-    options.expert_rows = rows;
-    const auto forward = on_shim(*file, device(72), options);
-    Text text(*forward, a);
-    for (const std::size_t count : {3U, 25U, 1U, 6U}) step(*forward, {{&text, count}});
-    same(text.logits);
-  }
-  options.expert_rows = 0;
-  // Beside another, which takes the experts' rows before its own or after them.
-  for (const bool records : {false, true}) {
-    INFO((records ? "recorded" : "not recorded"));
-    options.records = records;
-    const auto forward = on_shim(*file, device(73), options);
-    Text text(*forward, a);
-    Text beside(*forward, b);
-    step(*forward, {{&beside, 40}, {&text, 28}});
-    step(*forward, {{&text, 5}, {&beside, 9}});
-    step(*forward, {{&beside, 1}, {&text, 1}});
-    step(*forward, {{&text, 1}, {&beside, 1}});
-    same(text.logits);
-  }
-}
-
-TEST_CASE("a step of a mixture reads the experts that its rows find, as far as chance tells",
-          "[backend]") {
-  const auto file = model_of(mixture("qwen3moe", DType::f32));
-  const auto forward = on_shim(*file);
-  const auto tokens = some_tokens(61, 12);
-  const auto& backend = static_cast<CudaBackend&>(forward->backend());
-  const auto all = static_cast<double>(backend.weight_bytes());
-  const double experts = weight_bytes(file->model()).experts;
-  REQUIRE(experts > all / 4);
-  Text text(*forward, tokens);
-  step(*forward, {{&text, 1}});
-  const double one = backend.traffic().totals().weight_bytes;
-  CHECK(one == Approx(all - 0.6 * experts));
-  step(*forward, {{&text, 60}});
-  CHECK(backend.traffic().totals().weight_bytes - one == Approx(all));
 }
 
 TEST_CASE("states are read as logits are", "[backend]") {

@@ -63,8 +63,7 @@ struct SharedGpu {
     how.step_tokens_max = 24;
     how.kv_bytes = 200'000;
     how.open_device = [this](unsigned) -> Result<std::unique_ptr<Device>> {
-      ShimOptions shim;
-      shim.seed = seed;
+      ShimOptions shim;  // threads in their order: what is looked at is the order of whole kernels
       shim.memory = memory;
       shim.memory_bytes = memory_bytes;
       shim.host_bytes = host_bytes;
@@ -158,6 +157,31 @@ struct Speaker {
     }
     return decoder->idle() || decoder->can_step();
   }
+  // All that it was asked; nobody keeps it from that.
+  void finish() {
+    while (!decoder->idle()) REQUIRE(step());
+  }
+  void answer(std::size_t turn) {
+    ask(turn);
+    finish();
+  }
+};
+
+// Two models on a device that has room for the weights of the larger one, or of both.
+struct TwoModels {
+  std::vector<std::shared_ptr<const ModelFile>> files = {model_number(0), model_number(1)};
+  Sizes sizes = sizes_of(files);
+  SharedGpu ground;
+  Speaker speakers[2];
+
+  explicit TwoModels(bool fit = false) {
+    ground.hold(sizes.booked + (fit ? sizes.all() : sizes.largest()));
+  }
+  void start(std::size_t i) { speakers[i].start(files[i], ground.options()); }
+  void start_both() {
+    start(0);
+    start(1);
+  }
 };
 
 Outcome said_alone(const std::shared_ptr<const ModelFile>& file, std::size_t turns) {
@@ -166,10 +190,7 @@ Outcome said_alone(const std::shared_ptr<const ModelFile>& file, std::size_t tur
   options.residencies = nullptr;
   Speaker speaker;
   speaker.start(file, options);
-  for (std::size_t i = 0; i < turns; ++i) {
-    speaker.ask(i);
-    while (!speaker.decoder->idle()) speaker.step();
-  }
+  for (std::size_t i = 0; i < turns; ++i) speaker.answer(i);
   REQUIRE(speaker.outcome.texts.size() == turns);
   return std::move(speaker.outcome);
 }
@@ -187,15 +208,15 @@ TEST_CASE("models that take turns on a device say what each says alone", "[model
   constexpr std::size_t turns = 6;
   std::uint64_t swaps = 0;
   std::uint64_t yields = 0;
+  std::vector<std::shared_ptr<const ModelFile>> files;
+  std::vector<Outcome> expected;
   for (const std::size_t count : {2U, 3U}) {
-    std::vector<std::shared_ptr<const ModelFile>> files;
-    std::vector<Outcome> expected;
-    for (std::size_t i = 0; i < count; ++i) {
+    for (std::size_t i = files.size(); i < count; ++i) {
       files.push_back(model_number(i));
       expected.push_back(said_alone(files.back(), turns));
     }
     const Sizes sizes = sizes_of(files);
-    for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+    for (std::uint64_t seed = 1; seed <= (count == 2 ? 4U : 2U); ++seed) {
       SharedGpu ground;
       ground.seed = seed;
       // Room for one, or for all but a byte.
@@ -239,24 +260,17 @@ TEST_CASE("models that take turns on a device say what each says alone", "[model
       }
     }
   }
-  CHECK(swaps > 20);
-  CHECK(yields > 5);
+  CHECK(swaps > 16);
+  CHECK(yields > 3);
 }
 
 TEST_CASE("models that fit together on a device are never moved", "[models]") {
-  const std::vector files = {model_number(0), model_number(1)};
-  const Sizes sizes = sizes_of(files);
-  SharedGpu ground;
-  ground.hold(sizes.booked + sizes.all());
-  std::vector<Speaker> speakers(2);
-  for (std::size_t i = 0; i < 2; ++i) speakers[i].start(files[i], ground.options());
-  CHECK(ground.warnings.empty());
-  CHECK(ground.memory->host_used == 0);
-  for (std::size_t turn = 0; turn < 4; ++turn) {
-    speakers[turn % 2].ask(turn);
-    while (!speakers[turn % 2].decoder->idle()) REQUIRE(speakers[turn % 2].step());
-  }
-  for (const Speaker& speaker : speakers) {
+  TwoModels two(true);
+  two.start_both();
+  CHECK(two.ground.warnings.empty());
+  CHECK(two.ground.memory->host_used == 0);
+  for (std::size_t turn = 0; turn < 4; ++turn) two.speakers[turn % 2].answer(turn);
+  for (const Speaker& speaker : two.speakers) {
     CHECK(speaker.decoder->stats().residency.swaps == 0);
     CHECK_FALSE(speaker.decoder->stats().residency.is_shared);
     CHECK(speaker.outcome.texts.size() == 2);
@@ -264,12 +278,9 @@ TEST_CASE("models that fit together on a device are never moved", "[models]") {
 }
 
 TEST_CASE("a model that does not fit beside what the others have for good is refused", "[models]") {
-  const std::vector files = {model_number(0), model_number(1)};
-  const Sizes sizes = sizes_of(files);
-  SharedGpu ground;
-  ground.hold(sizes.booked + sizes.largest());
-  Speaker first;
-  first.start(files[0], ground.options());
+  TwoModels two;
+  auto& [files, sizes, ground, speakers] = two;
+  two.start(0);
   const std::size_t used = ground.memory->used;
   EngineOptions greedy = ground.options();
   greedy.kv_bytes += sizes.largest();
@@ -282,59 +293,46 @@ TEST_CASE("a model that does not fit beside what the others have for good is ref
   const auto copyless = Decoder::make(files[1], ground.options());
   REQUIRE_FALSE(copyless);
   CHECK_THAT(copyless.error().message, Catch::Contains("no pinned memory"));
-  first.ask(0);
-  while (!first.decoder->idle()) REQUIRE(first.step());
-  CHECK(first.outcome.texts.size() == 1);
+  speakers[0].answer(0);
+  CHECK(speakers[0].outcome.texts.size() == 1);
   CHECK(ground.memory->used >= used);
   ground.host_bytes = sizes.all();
-  Speaker second;
-  second.start(files[1], ground.options());
+  two.start(1);
   CHECK(ground.warnings.size() == 1);
 }
 
 TEST_CASE("weights that cannot come end their model's turns alone, and are asked for again",
           "[models]") {
-  const std::vector files = {model_number(0), model_number(1)};
-  const Sizes sizes = sizes_of(files);
-  SharedGpu ground;
-  ground.hold(sizes.booked + sizes.largest());
-  std::vector<Speaker> speakers(2);
-  for (std::size_t i = 0; i < 2; ++i) speakers[i].start(files[i], ground.options());
-  const auto ask = [&](std::size_t i, std::size_t turn) {
-    speakers[i].ask(turn);
-    while (!speakers[i].decoder->idle()) speakers[i].step();
-  };
-  ask(0, 0);
-  CHECK(speakers[0].outcome.errors.empty());
-  ground.memory->comings_fail_from = ground.memory->comings + 1;
-  ground.memory->comings_fail_to = ground.memory->comings + 2;
-  speakers[1].ask(1);
-  ask(1, 2);
-  CHECK(speakers[1].outcome.errors ==
-        std::vector<std::string>(2, "the shim did not copy the weights"));
-  ask(0, 3);
-  ask(1, 4);
-  ground.memory->is_full = true;
-  ask(0, 5);
-  CHECK(speakers[0].outcome.errors ==
-        std::vector<std::string>(1, "the shim has no room for the weights"));
-  ground.memory->is_full = false;
-  ask(1, 5);
-  ask(0, 1);
-  CHECK(speakers[0].outcome.texts.size() == 3);
-  CHECK(speakers[1].outcome.texts.size() == 2);
+  TwoModels two;
+  two.start_both();
+  auto& [one, other] = two.speakers;
+  ShimMemory& memory = *two.ground.memory;
+  one.answer(0);
+  CHECK(one.outcome.errors.empty());
+  memory.comings_fail_from = memory.comings + 1;
+  memory.comings_fail_to = memory.comings + 2;
+  other.ask(1);
+  other.answer(2);
+  CHECK(other.outcome.errors == std::vector<std::string>(2, "the shim did not copy the weights"));
+  one.answer(3);
+  other.answer(4);
+  memory.is_full = true;
+  one.answer(5);
+  CHECK(one.outcome.errors == std::vector<std::string>(1, "the shim has no room for the weights"));
+  memory.is_full = false;
+  other.answer(5);
+  one.answer(1);
+  CHECK(one.outcome.texts.size() == 3);
+  CHECK(other.outcome.texts.size() == 2);
 }
 
 TEST_CASE("a model is closed while its weights are away, or while others wait", "[models]") {
-  const std::vector files = {model_number(0), model_number(1)};
-  const Sizes sizes = sizes_of(files);
-  SharedGpu ground;
-  ground.hold(sizes.booked + sizes.largest());
-  Speaker first;
-  first.start(files[0], ground.options());
+  TwoModels two;
+  Speaker& first = two.speakers[0];
+  two.start(0);
   for (const bool waits : {false, true}) {
     Speaker second;
-    second.start(files[1], ground.options());
+    second.start(two.files[1], two.ground.options());
     Speaker& runs = waits ? second : first;
     runs.ask(3);
     REQUIRE(runs.step());
@@ -343,13 +341,13 @@ TEST_CASE("a model is closed while its weights are away, or while others wait", 
       CHECK_FALSE(first.step());
     }
     second.decoder.reset();
-    while (!first.decoder->idle()) REQUIRE(first.step());
+    first.finish();
   }
   CHECK(first.outcome.texts.size() == 2);
   CHECK(first.outcome.errors.empty());
   first.decoder.reset();
-  CHECK(ground.memory->used == 0);
-  CHECK(ground.memory->host_used == 0);
+  CHECK(two.ground.memory->used == 0);
+  CHECK(two.ground.memory->host_used == 0);
 }
 
 TEST_CASE("weights for prompts on another GPU stay there beside models that move", "[models]") {

@@ -6,6 +6,7 @@
 
 #include "inference/model_file.h"
 #include "inference/scheduler.h"
+#include "wrapped_backend.h"
 
 #include <algorithm>
 #include <map>
@@ -98,48 +99,24 @@ class PageWatch {
 };
 
 // The steps of those who decode, and what is copied between them, go past the watch.
-class WatchedBackend final : public Backend, private PageMemory {
+class WatchedBackend final : public WrappedBackend, private PageMemory {
  public:
-  WatchedBackend(std::unique_ptr<Backend> inner, PageWatch& watch)
-      : inner_(std::move(inner)), watch_(watch) {}
+  WatchedBackend(std::unique_ptr<Backend> wrapped, PageWatch& watch)
+      : WrappedBackend(std::move(wrapped)), watch_(watch) {}
 
-  [[nodiscard]] std::string_view name() const override { return inner_->name(); }
-  [[nodiscard]] std::size_t page_bytes() const override { return inner_->page_bytes(); }
   PageMemory& pages() override { return *this; }
   void begin(std::span<const StepRow> rows) override {
     watch_.step(rows);
-    inner_->begin(rows);
+    inner().begin(rows);
   }
-  void norm(const std::vector<float>& weight) override { inner_->norm(weight); }
-  void multiply(const Matrix& matrix, Values in, Values out) override {
-    inner_->multiply(matrix, in, out);
-  }
-  void prepare(std::size_t layer) override { inner_->prepare(layer); }
-  void attend(std::size_t layer) override { inner_->attend(layer); }
-  void gate(std::size_t layer) override { inner_->gate(layer); }
-  void mix(std::size_t layer) override { inner_->mix(layer); }
-  void add_block(const std::vector<float>& after, const std::vector<float>* next) override {
-    inner_->add_block(after, next);
-  }
-  std::size_t select(const std::vector<float>& weight) override { return inner_->select(weight); }
-  void finish() override { inner_->finish(); }
-  [[nodiscard]] const TrafficCount& traffic() const override { return inner_->traffic(); }
-  void wait() override { inner_->wait(); }
-  bool is_done() override { return inner_->is_done(); }
-  [[nodiscard]] std::string failure() const override { return inner_->failure(); }
-  [[nodiscard]] bool chooses() const override { return inner_->chooses(); }
-  TokenId chosen(std::size_t i) override { return inner_->chosen(i); }
-  std::span<const float> logits(std::size_t i) override { return inner_->logits(i); }
-  std::span<const float> state(std::size_t i) override { return inner_->state(i); }
 
  private:
-  std::byte* make_page(std::size_t bytes) override { return inner_->pages().make_page(bytes); }
+  std::byte* make_page(std::size_t bytes) override { return inner().pages().make_page(bytes); }
   void copy_page(std::byte* to, const std::byte* from, std::size_t bytes) override {
     watch_.copy(to, from);
-    inner_->pages().copy_page(to, from, bytes);
+    inner().pages().copy_page(to, from, bytes);
   }
 
-  std::unique_ptr<Backend> inner_;
   PageWatch& watch_;
 };
 
