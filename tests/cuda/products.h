@@ -2,6 +2,7 @@
 
 // Weights of one type and rows of inputs in all forms, on the shim's device.
 
+#include "forms.h"
 #include "inference/cuda/multiply.h"
 #include "inference/cuda/panels.h"
 #include "inference/repack.h"
@@ -67,33 +68,16 @@ struct OnDevice {
 };
 
 // Rows of inputs in all forms, made by the kernel that makes them for the engine.
-struct Inputs {
+struct Inputs : FormArrays {
   std::vector<float> values;
-  Array<float> source, ones, floats;
-  Array<std::uint16_t> halves, bf16;
-  Array<std::int8_t> levels;
-  Array<LevelBlock> blocks;
-  FormView view{};
+  Array<float> source, ones;
 
-  static std::size_t padded(std::size_t width) { return whole_blocks(width) * 32; }
   Inputs(Device& device, std::size_t rows, std::size_t width, std::uint64_t seed = 5,
          std::size_t rows_capacity = 320)
-      : values(noise(rows * width, seed)),
+      : FormArrays(device, rows_capacity, width, device.info().warpgroups),
+        values(noise(rows * width, seed)),
         source(device, values),
-        ones(device, std::vector<float>(width, 1.0F)),
-        floats(device, rows_capacity * width),
-        halves(device, rows_capacity * padded(width)),
-        bf16(device, rows_capacity * padded(width)),
-        levels(device, rows_capacity * padded(width)),
-        blocks(device, rows_capacity * whole_blocks(width)) {
-    view = {floats.at(),
-            halves.at(),
-            bf16.at(),
-            levels.at(),
-            blocks.at(),
-            static_cast<std::uint32_t>(width),
-            static_cast<std::uint32_t>(padded(width)),
-            device.info().warpgroups ? static_cast<std::uint32_t>(rows_capacity / token_tile) : 0};
+        ones(device, std::vector<float>(width, 1.0F)) {
     NormJob job{};
     job.residual = source.at();
     job.next = ones.at();

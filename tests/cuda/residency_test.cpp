@@ -124,6 +124,12 @@ struct Number {
     if (place->must_yield()) place->rest(true);
     return true;
   }
+  // A step after which it has nothing more to do.
+  bool use() {
+    const bool ran = step();
+    place->rest(false);
+    return ran;
+  }
 };
 
 std::size_t draw(std::uint64_t seed, std::uint64_t& drawn, std::size_t below) {
@@ -177,10 +183,7 @@ TEST_CASE("a model that can never fit is refused when it is loaded, and takes no
   Number c(ground, 100, 600);
   REQUIRE(c.settled);
   CHECK_FALSE(*c.settled);
-  for (Number* each : {&a, &b, &c, &a}) {
-    CHECK(each->step());
-    each->place->rest(false);
-  }
+  for (Number* each : {&a, &b, &c, &a}) CHECK(each->use());
   CHECK(ground.faults == 0);
 }
 
@@ -189,25 +192,21 @@ TEST_CASE("whoever was used longest ago makes room, and no more than is needed",
   Number small(ground, 0, 100);
   Number other(ground, 0, 200);
   Number large(ground, 0, 700);
-  const auto use = [](Number& number) {
-    CHECK(number.step());
-    number.place->rest(false);
-  };
   Number last(ground, 0, 800);  // needs 540: the oldest two would not do
   REQUIRE(last.settled);
   CHECK(small.arena.is_here);
   CHECK(other.arena.is_here);
   CHECK_FALSE(large.arena.is_here);
-  use(large);  // the same again
+  CHECK(large.use());  // the same again
   CHECK_FALSE(last.arena.is_here);
   CHECK(small.arena.is_here);
   CHECK(other.arena.is_here);
   Number more(ground, 0, 400);  // needs 140: of the two that would do alone the older one
   CHECK_FALSE(other.arena.is_here);
   CHECK(large.arena.is_here);
-  use(small);
+  CHECK(small.use());
   large.place->expect();
-  use(other);  // needs 140: not `large`, which is expected
+  CHECK(other.use());  // needs 140: not `large`, which is expected
   CHECK(large.arena.is_here);
   CHECK_FALSE(more.arena.is_here);
   CHECK(ground.faults == 0);
@@ -306,23 +305,18 @@ TEST_CASE("a copy that fails is its model's alone", "[residency]") {
   Ground ground(1000);
   Number a(ground, 0, 600);
   Number b(ground, 0, 600);
-  REQUIRE(b.step());
-  b.place->rest(false);
+  REQUIRE(b.use());
   a.arena.fails = 1;
   const auto failed = a.place->enter(0);
   REQUIRE_FALSE(failed);
   CHECK(failed.error().message == "told to fail");
-  CHECK(b.step());  // which had made room
-  b.place->rest(false);
-  CHECK(a.step());
-  a.place->rest(false);
+  CHECK(b.use());  // which had made room
+  CHECK(a.use());
   // A device whose memory others have taken: whoever is at rest makes room for that, too.
   Number small(ground, 0, 100);
   CHECK(a.arena.is_here);
-  CHECK(small.step());
-  small.place->rest(false);
-  CHECK(b.step());
-  b.place->rest(false);
+  CHECK(small.use());
+  CHECK(b.use());
   CHECK(small.arena.is_here);
   a.arena.fails = 1;
   a.arena.fails_with = Code::exhausted;
@@ -337,8 +331,7 @@ TEST_CASE("a copy that fails is its model's alone", "[residency]") {
     REQUIRE_FALSE(late.settled);
     CHECK(late.settled.error().message == "no more of the host");
   }
-  CHECK(a.step());
-  a.place->rest(false);
+  CHECK(a.use());
   CHECK(b.step());
   CHECK(ground.faults == 0);
 }
@@ -348,8 +341,7 @@ TEST_CASE("a model can go while it is parked, and while others wait for it", "[r
   Number a(ground, 0, 600);
   {
     Number parked(ground, 50, 600);
-    REQUIRE(a.step());
-    a.place->rest(false);
+    REQUIRE(a.use());
     CHECK_FALSE(parked.arena.is_here);
   }
   CHECK_FALSE(a.place->stats().is_shared);

@@ -2,37 +2,14 @@
 
 #include "inference/cuda/rows.h"
 
+#include "forms.h"
 #include "inference/ops.h"
-#include "support.h"
 
 #include <catch2/catch.hpp>
 
 namespace ambit::inference::cuda {
 
 namespace {
-
-struct Written {
-  Array<float> floats;
-  Array<std::uint16_t> halves, bf16;
-  Array<std::int8_t> levels;
-  Array<LevelBlock> blocks;
-  FormView view;
-  Written(Device& device, std::size_t rows, std::size_t width)
-      : floats(device, rows * width),
-        halves(device, rows * padded(width)),
-        bf16(device, rows * padded(width)),
-        levels(device, rows * padded(width)),
-        blocks(device, rows * padded(width) / 32),
-        view{floats.at(),
-             halves.at(),
-             bf16.at(),
-             levels.at(),
-             blocks.at(),
-             static_cast<std::uint32_t>(width),
-             static_cast<std::uint32_t>(padded(width)),
-             0} {}
-  static std::size_t padded(std::size_t width) { return (width + 31) / 32 * 32; }
-};
 
 const Kernels& cpu() {
   return *usable_kernels().back();
@@ -48,7 +25,7 @@ TEST_CASE("gates give the CPU's bits, whatever the width", "[rows]") {
   const auto device = test_device(schedule(21));
   const auto values = noise(rows * stride, 7, 9.0F);
   const Array<float> from(*device, values);
-  const Written out(*device, rows, width);
+  const FormArrays out(*device, rows, width);
   device->run(GateJob{from.at(), static_cast<std::uint32_t>(width + 16),
                       static_cast<std::uint32_t>(stride), 3, gelu, out.view});
   REQUIRE(device->failure().empty());
@@ -66,7 +43,7 @@ TEST_CASE("levels of inputs are the CPU's", "[rows]") {
   std::fill_n(values.begin() + 32, 32, 0.0F);  // a block of nothing
   const Array<float> residual(*device, 2 * width);
   const Array<float> made(*device, values);
-  const Written out(*device, 2, width);
+  const FormArrays out(*device, 2, width);
   // A gate of 1 * up cannot be had exactly; a norm can: take its own result as what is rounded.
   const Array<float> ones(*device, std::vector<float>(width, 1.0F));
   NormJob job{};
@@ -112,7 +89,7 @@ TEST_CASE("what does not fit a half float stays at its border", "[rows]") {
     gate_up[16 + i] = values[2 * i];
   }
   const Array<float> from(*device, gate_up);
-  const Written out(*device, 1, 16);
+  const FormArrays out(*device, 1, 16);
   device->run(GateJob{from.at(), 16, 32, 1, false, out.view});
   const auto halves = out.halves.read();
   CHECK(f16_to_float(halves[0]) == 65504.0F);
@@ -136,7 +113,7 @@ TEST_CASE("a norm of what a block made comes before the sum, then the next block
     const Array<float> of_after(*device, after);
     const Array<float> of_next(*device, next);
     const Array<std::uint32_t> select(*device, std::vector<std::uint32_t>{2, 0, 3, 1});
-    const Written out(*device, rows, width);
+    const FormArrays out(*device, rows, width);
     NormJob job{};
     job.residual = residual.at();
     job.made = selects ? nullptr : made.at();
@@ -190,7 +167,7 @@ TEST_CASE("exp is the CPU's, from nothing to overflow", "[rows]") {
   for (std::size_t i = 0; i < 64; ++i) gate_up[i] = -95.0F + 3.1F * static_cast<float>(i);
   const auto device = test_device();
   const Array<float> from(*device, gate_up);
-  const Written out(*device, 1, 64);
+  const FormArrays out(*device, 1, 64);
   device->run(GateJob{from.at(), 64, 128, 1, false, out.view});
   std::vector<float> expected(64);
   cpu().swiglu(gate_up.data(), gate_up.data() + 64, 64, expected.data());
@@ -206,8 +183,7 @@ TEST_CASE("in tiles each value lies once, where the weight it is multiplied with
     if (i / width % 2 == 1)
       values[i] = 1.0F + static_cast<float>(i % width + i / width / 2 * width);
   const Array<float> from(*device, values);
-  Written out(*device, 16, width);
-  out.view.row_tiles = 2;
+  const FormArrays out(*device, 16, width, true);
   device->run(GateJob{from.at(), width, 2 * width, rows, false, out.view});
   REQUIRE(device->failure().empty());
   const auto halves = out.halves.read();
