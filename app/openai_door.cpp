@@ -27,10 +27,6 @@ std::string event_of(const std::string& data) {
   return "data: " + data + "\n\n";
 }
 
-Task<void> wait_for(Waiters& waiters) {
-  co_await waiters.wait();
-}
-
 }  // namespace
 
 // One request in the record: a session with one turn.
@@ -143,6 +139,12 @@ struct OpenaiDoor::Streamed {
   std::string text;
   std::optional<Result<agents::Turn>> turn;
   Waiters changed;
+
+  [[nodiscard]] bool has_news() const { return !text.empty() || turn.has_value(); }
+  // Looks for itself: what comes between a caller's look and the start of this task counts.
+  Task<void> news() {
+    while (!has_news()) co_await changed.wait();
+  }
 };
 
 OpenaiDoor::OpenaiDoor(io::World& world, Assembly& assembly, std::string run)
@@ -280,7 +282,7 @@ Task<void> OpenaiDoor::answer_stream(http::Exchange& exchange, Session& session,
     out.changed.wake_all();
   }(*session.model, std::move(request.turn), streamed));
   // A failure before the first word is an answer of its own.
-  while (streamed.text.empty() && !streamed.turn) co_await streamed.changed.wait();
+  co_await streamed.news();
   if (streamed.turn && !*streamed.turn) {
     const Error failed = streamed.turn->error();
     co_await session.fail(failed);
@@ -292,8 +294,8 @@ Task<void> OpenaiDoor::answer_stream(http::Exchange& exchange, Session& session,
   if (sent && answer.is_chat) sent = co_await events.send(event_of(first_chunk(answer)));
   while (sent && (!streamed.turn || !streamed.text.empty())) {
     if (streamed.text.empty()) {
-      co_await race(wait_for(streamed.changed), delay_task(heartbeat));
-      if (streamed.text.empty() && !streamed.turn) sent = co_await events.send(": \n\n");
+      co_await race(streamed.news(), delay_task(heartbeat));
+      if (!streamed.has_news()) sent = co_await events.send(": \n\n");
       continue;
     }
     const std::string text = std::exchange(streamed.text, "");

@@ -164,7 +164,7 @@ class Client {
   Task<void> hear_modern();
   Task<void> hear_legacy();
   Task<Result<rpc::Reply>> listen_once(Interests wanted);
-  Task<void> other_interests();
+  Task<void> other_interests(Interests than);
   void note_headers(ToolList& list);
   Task<Result<void>> initialize();
   Task<Result<ListToolsResult>> list_page(std::optional<std::string> cursor);

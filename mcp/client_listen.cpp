@@ -53,8 +53,8 @@ Task<void> Client::keep_hearing() {
   }
 }
 
-Task<void> Client::other_interests() {
-  co_await interests_changed_.wait();
+Task<void> Client::other_interests(Interests than) {
+  while (interests_ == than) co_await interests_changed_.wait();
 }
 
 Task<Result<Reply>> Client::listen_once(Interests wanted) {
@@ -85,7 +85,7 @@ Task<void> Client::hear_modern() {
       if (now.resources) options_.on_change("notifications/resources/list_changed", Value());
     }
     const Instant started = Loop::current().now();
-    auto outcome = co_await race(listen_once(now), other_interests());
+    auto outcome = co_await race(listen_once(now), other_interests(now));
     is_again = outcome.index() == 0;
     if (!is_again) continue;
     if (is_refusal(std::get<0>(outcome))) co_return;

@@ -398,8 +398,10 @@ Task<void> HttpEndpoint::read_log(Exchange& exchange, SessionPointer session,
     ~Reading() { log.has_reader = false; }
   };
   const Reading reading(*log);
-  const auto waits = [](EventLog& events) -> Task<Result<void>> {
-    co_await events.changed.wait();
+  // Looks for itself: what comes before this task starts counts.
+  const auto news_of = [](EventLog& events, std::uint64_t known) -> Task<Result<void>> {
+    while (events.first + events.events.size() <= known && !events.ended && !events.hung_up)
+      co_await events.changed.wait();
     co_return Result<void>();
   };
   if (may_be_json) {
@@ -440,7 +442,7 @@ Task<void> HttpEndpoint::read_log(Exchange& exchange, SessionPointer session,
       continue;
     }
     if (log->ended || std::exchange(log->hung_up, false)) break;
-    auto news = co_await with_timeout(options_.heartbeat, waits(*log));
+    auto news = co_await with_timeout(options_.heartbeat, news_of(*log, next));
     if (!news) sent = co_await exchange.write(http::format_comment(""));
   }
   if (sent) sent = co_await exchange.end();

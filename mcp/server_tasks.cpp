@@ -48,7 +48,8 @@ Task<Result<Reply>> LiveCall::ask(std::string method, Value /*params*/) {
 }
 
 Task<Result<void>> LiveCall::news() {
-  co_await changed.wait();
+  // What came before this task started counts.
+  if (said.empty() && !done && task.empty() && !wants_task) co_await changed.wait();
   co_return Result<void>();
 }
 

@@ -27,8 +27,8 @@ constexpr std::size_t spares_per_profile_max = 8;
 constexpr Duration spare_idle = 10s;  // without a call of their profile, spares go after this
 constexpr Duration gone_within = 100ms;
 
-Task<void> wait_for_change(ZygoteProcess& zygote) {
-  co_await zygote.changed().wait();
+Task<void> wait_until_idle(ZygoteProcess& zygote) {
+  while (zygote.running() != 0) co_await zygote.changed().wait();
 }
 
 // What the supervisor enforces by itself distinguishes no jails.
@@ -341,7 +341,7 @@ Task<void> JailPool::make_spares(Want want, Profile profile,
   if (wanted == nullptr) co_return;
   // Without cgroups the last jail must be gone before the zygote makes another.
   if (capacity(profile) == 1 && zygote->running() != 0) {
-    co_await race(wait_for_change(*zygote), delay_task(gone_within));
+    co_await race(wait_until_idle(*zygote), delay_task(gone_within));
   }
   const std::size_t target = std::min(wanted->peak + 1, spares_per_profile_max);
   const Place place = place_of(profile);
